@@ -1,0 +1,172 @@
+"""Types of the extension; ``turnout.Router`` adds what asyncio, pickle and files need."""
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+__version__: str
+
+class RouterError(Exception):
+    """Base class of everything that turnout raises on purpose."""
+
+class InvalidInputError(RouterError, ValueError):
+    """A prompt, an embedding or a threshold that cannot be routed with."""
+
+class InvalidTypeError(RouterError, TypeError):
+    """An argument of the wrong type."""
+
+class ConfigError(RouterError, ValueError):
+    """An option that does not fit this artifact or machine."""
+
+class ArtifactError(RouterError):
+    """A model folder that is missing, damaged, hostile or of another version; names the file and the field."""
+
+class DeviceError(RouterError):
+    """The device asked for cannot be had."""
+
+class EngineError(RouterError):
+    """An engine library is missing, too old or refused to load."""
+
+class InferenceError(RouterError):
+    """The engine failed while running a model."""
+
+@final
+class Decision:
+    """What was decided for one prompt. Frozen."""
+
+    __match_args__: tuple[str, str, str]
+    @property
+    def model(self) -> str:
+        """Name of the chosen model."""
+    @property
+    def win_rate(self) -> float:
+        """Chance in ``[0, 1]`` that the strong model's answer is preferred."""
+    @property
+    def threshold(self) -> float:
+        """The threshold that was applied: the strong model is chosen when ``win_rate >= threshold``."""
+    @property
+    def is_strong(self) -> bool:
+        """Whether the strong model was chosen."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Explanation:
+    """One decision, taken apart. Frozen."""
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+    @property
+    def tokens(self) -> list[str]:
+        """Texts of the tokens that the model saw."""
+    @property
+    def ids(self) -> list[int]:
+        """Ids of the tokens."""
+    @property
+    def logit(self) -> float:
+        """Score of the strong model minus score of the weak one, before calibration."""
+    @property
+    def raw_win_rate(self) -> float:
+        """Win rate before calibration."""
+    @property
+    def model_scores(self) -> list[tuple[str, float]]:
+        """Every model of the artifact with its score."""
+    @property
+    def stages(self) -> list[tuple[str, int]]:
+        """Steps with the nanoseconds they took, caches warm."""
+    @property
+    def engine(self) -> str:
+        """``"native"`` or ``"onnxruntime"``."""
+    @property
+    def device(self) -> str:
+        """Where the graph ran."""
+    @property
+    def artifact_hash(self) -> str:
+        """SHA-256 of the artifact's manifest, which holds the hashes of its files."""
+
+class Router:
+    """Routes prompts between two models; see ``turnout.load``."""
+
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        *,
+        strong: str | None = None,
+        weak: str | None = None,
+        threshold: float | None = None,
+        engine: str = "auto",
+        device: str = "cpu",
+        threads: int = 0,
+        onnxruntime_library: str | PathLike[str] | None = None,
+    ) -> Self: ...
+    def route(
+        self,
+        prompt: str | None = None,
+        *,
+        threshold: float | None = None,
+        embedding: NDArray[np.float32] | None = None,
+    ) -> Decision:
+        """Decides one prompt, or one embedding (C-contiguous float32 ``[dim]``, not copied).
+
+        Raises:
+            InvalidInputError: A threshold outside ``[0, 1]``, a prompt without a UTF-8 form (lone surrogates), an embedding of
+                the wrong length or with numbers that are not finite.
+            InvalidTypeError: A prompt that is no ``str``, an embedding that is no float32 array, both or neither.
+        """
+    def route_batch(self, prompts: Iterable[str], *, threshold: float | None = None) -> list[Decision]:
+        """Decides many prompts in one crossing, on all threads, in their order.
+
+        Raises:
+            InvalidInputError: As :meth:`route`, naming the prompt's place.
+            InvalidTypeError: As :meth:`route`, naming the prompt's place.
+        """
+    def win_rate(self, prompt: str | None = None, *, embedding: NDArray[np.float32] | None = None) -> float:
+        """Chance in ``[0, 1]`` that the strong model's answer is preferred. Raises as :meth:`route`."""
+    def win_rates(
+        self, prompts: Iterable[str] | None = None, *, embeddings: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Win rates float32 ``[n]`` of prompts, or of embeddings (C-contiguous float32 ``[n, dim]``, not copied)."""
+    def embed(self, prompt: str) -> NDArray[np.float32]:
+        """The artifact's embedding of a prompt, float32 ``[dim]``, as ``route(embedding=...)`` takes it."""
+    def model_scores(self, prompt: str) -> list[tuple[str, float]]:
+        """Every model of the artifact with its matrix factorisation score (arXiv 2406.18665, section 4.2)."""
+    def explain(self, prompt: str, *, threshold: float | None = None) -> Explanation:
+        """Decides one prompt and tells everything on the way: tokens, scores, stages with nanoseconds."""
+    @property
+    def strong(self) -> str:
+        """Name of the strong model."""
+    @property
+    def weak(self) -> str:
+        """Name of the weak model."""
+    @property
+    def threshold(self) -> float:
+        """Threshold used where a call names none."""
+    @property
+    def engine(self) -> str:
+        """``"native"`` or ``"onnxruntime"``."""
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda:N"``."""
+    @property
+    def not_native_because(self) -> str | None:
+        """Why the core does not run the graph natively, if it does not."""
+    @property
+    def is_microseconds(self) -> bool:
+        """Whether a decision takes microseconds and never waits."""
+    @property
+    def models(self) -> list[str]:
+        """Models that the artifact knows."""
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+    @property
+    def artifact_hash(self) -> str:
+        """SHA-256 of the artifact's manifest."""
+    @property
+    def manifest_json(self) -> str:
+        """The manifest as it stands in the file."""

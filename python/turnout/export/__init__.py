@@ -1,0 +1,1 @@
+"""Writing what the core reads: ONNX graphs and artifact folders."""

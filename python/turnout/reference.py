@@ -1,0 +1,134 @@
+"""The whole router in NumPy, slow and plain: the specification that the core must agree with.
+
+Token ids come from the ``tokenizers`` package; everything after them is here, in double precision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str = "identity") -> Floats:
+    """Static embedding of one prompt.
+
+    ``activation(mean + log1p(relu(counts)) @ feature_weight + bias)`` where ``mean`` is the mean over tokens of the dequantised
+    rows and ``counts`` the sum over tokens of the counting rows. A prompt without tokens has mean and counts of zero.
+
+    Args:
+        ids: Token ids.
+        weights: Initializers of the graph by name.
+        activation: ``"identity"``, ``"relu"`` or ``"tanh"``.
+
+    Returns:
+        float64 ``[dim]``.
+    """
+    rows = weights["token_table"][list(ids)].astype(np.float64) * weights["row_scale"][list(ids)]
+    mean = rows.sum(axis=0) / max(len(ids), 1)
+    counts = weights["count_table"][list(ids)].astype(np.float64).sum(axis=0)
+    features = np.log1p(np.maximum(counts, 0.0))
+    before = mean + features @ weights["feature_weight"] + weights["bias"]
+    functions = {"identity": lambda x: x, "relu": lambda x: np.maximum(x, 0.0), "tanh": np.tanh}
+    embedding: Floats = functions[activation](before)
+    return embedding
+
+
+def model_scores(embedding: Floats, weights: dict[str, NDArray[Any]]) -> Floats:
+    """Score of every model: ``w2 . (v_m * (W1 e))`` (arXiv 2406.18665, section 4.2).
+
+    Args:
+        embedding: ``[dim]`` or ``[prompts, dim]``.
+        weights: Initializers of the graph: ``projection`` is ``W1`` transposed, ``model_heads`` holds ``w2 * v_m`` in columns.
+
+    Returns:
+        float64 ``[models]`` or ``[prompts, models]``.
+    """
+    projected = embedding @ weights["projection"].astype(np.float64)
+    scores: Floats = projected @ weights["model_heads"].astype(np.float64)
+    return scores
+
+
+def sigmoid(logit: Floats | float) -> Floats:
+    """The logistic function."""
+    result: Floats = 1.0 / (1.0 + np.exp(-np.asarray(logit, dtype=np.float64)))
+    return result
+
+
+def calibrate(logit: Floats | float, calibration: dict[str, Any]) -> Floats:
+    """Calibrated win rate of a logit.
+
+    Args:
+        logit: Score of the strong model minus score of the weak one.
+        calibration: The manifest's ``calibration``.
+
+    Returns:
+        float64 of the logit's shape.
+    """
+    if calibration["kind"] == "platt":
+        return sigmoid(calibration["slope"] * np.asarray(logit) + calibration["intercept"])
+    if calibration["kind"] == "isotonic":
+        result: Floats = np.interp(sigmoid(logit), calibration["x"], calibration["y"])
+        return result
+    return sigmoid(logit)
+
+
+class ReferenceRouter:
+    """An artifact executed in NumPy.
+
+    Args:
+        path: Artifact folder.
+        strong: Strong model; a name the artifact never saw means the trained pair.
+        weak: Weak model, likewise.
+    """
+
+    def __init__(self, path: str | Path, strong: str | None = None, weak: str | None = None) -> None:
+        import onnx
+        from onnx import numpy_helper
+
+        folder = Path(path)
+        self.manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        graph = onnx.load(str(folder / self.manifest["graph"])).graph
+        self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        operators = {node.op_type for node in graph.node if "embedding" in node.output}
+        self.activation = operators.pop().lower() if operators & {"Relu", "Tanh"} else "identity"
+        self.tokenizer = None
+        if self.manifest["tokenizer"] is not None:
+            from tokenizers import Tokenizer
+
+            self.tokenizer = Tokenizer.from_file(str(folder / self.manifest["tokenizer"]["file"]))
+            self.tokenizer.no_padding()
+            self.tokenizer.enable_truncation(self.manifest["tokenizer"]["max_tokens"])
+        pair = self.manifest["pair"]
+        models = self.manifest["models"]
+        wanted = (strong or pair["strong"], weak or pair["weak"])
+        known = all(name in models for name in wanted)
+        strong_name, weak_name = wanted if known else (pair["strong"], pair["weak"])
+        self.strong, self.weak = models.index(strong_name), models.index(weak_name)
+
+    def ids(self, prompt: str) -> list[int]:
+        """Token ids of a prompt."""
+        if self.tokenizer is None:
+            raise ValueError("this artifact takes embeddings, not prompts")
+        ids: list[int] = self.tokenizer.encode(prompt).ids
+        return ids
+
+    def model_scores(self, prompt: str) -> Floats:
+        """Score of every model, float64 ``[models]``."""
+        return model_scores(encode(self.ids(prompt), self.weights, self.activation), self.weights)
+
+    def win_rate(self, prompt: str) -> float:
+        """Calibrated win rate of one prompt."""
+        scores = self.model_scores(prompt)
+        return float(calibrate(scores[self.strong] - scores[self.weak], self.manifest["calibration"]))
+
+    def win_rates_of_embeddings(self, embeddings: NDArray[Any]) -> Floats:
+        """Calibrated win rates of embeddings ``[prompts, dim]``."""
+        scores = model_scores(embeddings.astype(np.float64), self.weights)
+        return calibrate(scores[:, self.strong] - scores[:, self.weak], self.manifest["calibration"])

@@ -1,0 +1,121 @@
+"""The router as Python sees it: the extension's class, plus what asyncio, pickle and files need."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnout import _core
+from turnout.engines import onnxruntime_library
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from turnout._core import Decision
+
+#: Folder of the router that ships with the package.
+DEFAULT_ARTIFACT = Path(__file__).parent / "artifacts" / "mf"
+
+#: Longer prompts are decided on a worker thread by :meth:`Router.aroute`: even natively they take more than about 100 us.
+_INLINE_CHARACTERS = 4096
+
+
+class Router(_core.Router):
+    """Routes prompts between a strong and a weak model. Immutable, and safe to share between threads.
+
+    Made by :func:`load`. Pickling stores the path and the options, not the weights: the artifact must be there when unpickled.
+    """
+
+    _options: dict[str, Any]
+
+    def __new__(cls, path: str | Path, **options: Any) -> Router:
+        """Opens an artifact folder; see :func:`load`."""
+        router = super().__new__(cls, path, **options, onnxruntime_library=onnxruntime_library())
+        router._options = {"path": str(path), **options}
+        return router
+
+    async def aroute(
+        self, prompt: str | None = None, *, threshold: float | None = None, embedding: NDArray[np.float32] | None = None
+    ) -> Decision:
+        """:meth:`route` for asyncio; the loop is never held for longer than a decision of microseconds.
+
+        Long prompts, and engines that take longer than microseconds, run on a worker thread.
+        """
+        short = prompt is None or len(prompt) <= _INLINE_CHARACTERS
+        if short and self.is_microseconds:
+            return self.route(prompt, threshold=threshold, embedding=embedding)
+        return await asyncio.to_thread(self.route, prompt, threshold=threshold, embedding=embedding)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The artifact's ``router.json``: models, pair, thresholds, provenance, files."""
+        manifest: dict[str, Any] = json.loads(self.manifest_json)
+        return manifest
+
+    @property
+    def path(self) -> Path:
+        """The artifact folder."""
+        return Path(self._options["path"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self._options)
+
+    def __repr__(self) -> str:
+        return (
+            f"Router({self.path.name!r}, strong={self.strong!r}, weak={self.weak!r}, threshold={self.threshold}, "
+            f"engine={self.engine!r}, device={self.device!r})"
+        )
+
+
+def _reopen(cls: type[Router], options: dict[str, Any]) -> Router:
+    return cls(**options)
+
+
+def load(
+    path: str | Path | None = None,
+    *,
+    strong: str | None = None,
+    weak: str | None = None,
+    threshold: float | None = None,
+    engine: str = "auto",
+    device: str = "cpu",
+    threads: int = 0,
+) -> Router:
+    """Loads a router.
+
+    Args:
+        path: Artifact folder; by default the router that ships with the package. Nothing is downloaded.
+        strong: Name of the strong model; by default the artifact's. A name that the artifact never saw is a label: the trained
+            pair scores. Routers transfer to other pairs of unequal models (arXiv 2406.18665, section 5.2), but the win rate is
+            then no calibrated probability, and the threshold should be chosen on prompts of your own.
+        weak: Name of the weak model, likewise.
+        threshold: Win rate in ``[0, 1]`` from which the strong model is chosen; by default the artifact's.
+        engine: ``"auto"`` runs graphs that the core knows natively and others in ONNX Runtime; ``"native"`` and
+            ``"onnxruntime"`` insist.
+        device: ``"cpu"`` or ``"cuda:N"``. There is no fallback.
+        threads: Threads for a batch; 0 means as many as the machine has.
+
+    Returns:
+        A router.
+
+    Raises:
+        ArtifactError: The folder is missing, damaged or of another version.
+        ConfigError: An option makes no sense for this artifact.
+        InvalidInputError: The threshold is not in ``[0, 1]``.
+        DeviceError: The device cannot be had.
+        EngineError: The graph needs ONNX Runtime, and it is not installed or refused to load.
+
+    Example:
+        >>> import turnout
+        >>> router = turnout.load(threshold=0.5)
+        >>> decision = router.route("What is 2 + 2?")
+        >>> decision.model == (router.strong if decision.win_rate >= 0.5 else router.weak)
+        True
+    """
+    folder = DEFAULT_ARTIFACT if path is None else path
+    return Router(
+        folder, strong=strong, weak=weak, threshold=threshold, engine=engine, device=device, threads=threads
+    )

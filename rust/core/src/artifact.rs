@@ -1,0 +1,88 @@
+//! An artifact: one folder that holds a trained router. `models/README.md` is the contract, file by file.
+//!
+//! Files are read into memory whole, once, and hashed and parsed from that memory: what was checked is what is used, and a
+//! file that somebody truncates later cannot fault the process, which a memory map could. The native artifacts are a few MB.
+
+mod files;
+mod manifest;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sha2::{Digest, Sha256};
+
+pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Manifest, Pair, Thresholds, TokenizerSpec};
+
+use crate::error::{Error, Result};
+
+/// Name of the manifest inside the folder.
+pub const MANIFEST: &str = "router.json";
+
+/// A model folder whose manifest is valid and whose files match their sizes and hashes.
+#[derive(Debug)]
+pub struct Artifact {
+    path: PathBuf,
+    manifest: Manifest,
+    manifest_text: String,
+    hash: String,
+    contents: HashMap<String, Arc<[u8]>>,
+}
+
+impl Artifact {
+    /// Opens and checks a folder: manifest, file names, sizes and hashes.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] naming the file and the field.
+    pub fn open(path: &Path) -> Result<Self> {
+        let manifest_path = path.join(MANIFEST);
+        let bytes = files::read_inside(path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
+        let manifest_text = String::from_utf8(bytes)
+            .map_err(|error| Error::artifact(&manifest_path, "text", format!("expected UTF-8: {error}")))?;
+        let manifest = Manifest::parse(&manifest_path, &manifest_text)?;
+        let mut contents = HashMap::new();
+        for (name, entry) in &manifest.files {
+            contents.insert(name.clone(), files::read_checked(path, name, entry)?);
+        }
+        let hash = hex::encode(Sha256::digest(manifest_text.as_bytes()));
+        Ok(Self { path: path.to_path_buf(), manifest, manifest_text, hash, contents })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the manifest says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest as it stands in the file (JSON).
+    pub fn manifest_text(&self) -> &str {
+        &self.manifest_text
+    }
+
+    /// SHA-256 of the manifest in hexadecimal. The manifest holds the hash of every other file, so this identifies the artifact.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The checked bytes of a listed file.
+    pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
+        self.contents.get(name).cloned().ok_or_else(|| {
+            Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed"))
+        })
+    }
+
+    /// An error about a field of the manifest.
+    pub fn manifest_error(&self, field: &str, message: impl Into<String>) -> Error {
+        Error::artifact(&self.manifest_path(), field, message)
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.path.join(MANIFEST)
+    }
+}

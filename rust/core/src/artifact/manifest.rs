@@ -1,0 +1,217 @@
+//! `router.json`: what was trained, parsed and validated once.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+
+use super::files::is_plain_name;
+use crate::{
+    calibration::Calibration,
+    error::{Error, Result},
+};
+
+/// The artifact format this build reads.
+pub const FORMAT_VERSION: u64 = 1;
+/// More tokens than any router here looks at, few enough that a batch stays small.
+const MAX_TOKENS: usize = 8192;
+const MAX_MODELS: usize = 4096;
+const MAX_DIM: usize = 16_384;
+const MAX_FILES: usize = 64;
+
+/// `router.json`, validated.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`FORMAT_VERSION`].
+    pub format_version: u64,
+    /// Name of the router, for people.
+    pub name: String,
+    /// Kind of router: `mf`.
+    pub kind: String,
+    /// Models in the order of the graph's `model_scores`.
+    pub models: Vec<String>,
+    /// The trained pair.
+    pub pair: Pair,
+    /// Where embeddings come from.
+    pub encoder: EncoderSpec,
+    /// File name of the ONNX graph.
+    pub graph: String,
+    /// Tokenizer of the prompt; absent where embeddings come from the caller.
+    pub tokenizer: Option<TokenizerSpec>,
+    /// Map from raw to calibrated win rate.
+    pub calibration: Calibration,
+    /// Thresholds on the calibrated win rate.
+    pub thresholds: Thresholds,
+    /// Data, rows, licences, recipe and scores; for people, `turnout inspect` prints it.
+    pub provenance: serde_json::Value,
+    /// Size and hash of every file of the folder that is used.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// The two models between which the router was trained to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The strong, expensive model.
+    pub strong: String,
+    /// The weak, cheap model.
+    pub weak: String,
+}
+
+/// Where embeddings come from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum EncoderSpec {
+    /// The graph computes them from token ids.
+    Graph {
+        /// Length of an embedding.
+        dim: usize,
+    },
+    /// The caller supplies them.
+    External {
+        /// Length of an embedding.
+        dim: usize,
+    },
+}
+
+impl EncoderSpec {
+    /// Length of an embedding.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Graph { dim } | Self::External { dim } => *dim,
+        }
+    }
+}
+
+/// How prompts become token ids.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerSpec {
+    /// File name of the `tokenizer.json`.
+    pub file: String,
+    /// Tokens beyond this many are cut.
+    pub max_tokens: usize,
+}
+
+/// Thresholds on the calibrated win rate.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Used where the caller names none.
+    pub default: f64,
+    /// Win rates at evenly spaced quantiles (0 to 1) of the calibration prompts, never falling; may be empty.
+    pub quantiles: Vec<f32>,
+}
+
+/// Size and hash of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Parses and validates the text of `router.json`; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        // The version first: a later format may look entirely different, and the reader should be told that and nothing else.
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let json_error = |error: serde_json::Error| Error::artifact(path, "json", error.to_string());
+        let version = serde_json::from_str::<Version>(text).map_err(json_error)?.format_version;
+        if version != FORMAT_VERSION {
+            return Err(Error::artifact(
+                path,
+                "format_version",
+                format!("{version}, this build of turnout reads {FORMAT_VERSION}"),
+            ));
+        }
+        let manifest: Self = serde_json::from_str(text).map_err(json_error)?;
+        manifest.check().map_err(|(field, message)| Error::artifact(path, field, message))?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> std::result::Result<(), (&'static str, String)> {
+        if self.kind != "mf" {
+            return Err(("kind", format!("{:?}, this build of turnout runs \"mf\"", self.kind)));
+        }
+        self.check_models()?;
+        let dim = self.encoder.dim();
+        if dim == 0 || dim > MAX_DIM {
+            return Err(("encoder.dim", format!("{dim}, expected 1..={MAX_DIM}")));
+        }
+        match (&self.encoder, &self.tokenizer) {
+            (EncoderSpec::Graph { .. }, None) => {
+                return Err(("tokenizer", "missing, expected one because the encoder is a graph".into()));
+            }
+            (EncoderSpec::External { .. }, Some(_)) => {
+                return Err(("tokenizer", "present, expected none because the encoder is external".into()));
+            }
+            (_, Some(spec)) if spec.max_tokens == 0 || spec.max_tokens > MAX_TOKENS => {
+                return Err(("tokenizer.max_tokens", format!("{}, expected 1..={MAX_TOKENS}", spec.max_tokens)));
+            }
+            _ => {}
+        }
+        self.calibration.check().map_err(|message| ("calibration", message))?;
+        self.check_thresholds()?;
+        self.check_files()
+    }
+
+    fn check_models(&self) -> std::result::Result<(), (&'static str, String)> {
+        if self.models.len() < 2 || self.models.len() > MAX_MODELS {
+            return Err(("models", format!("{} models, expected 2..={MAX_MODELS}", self.models.len())));
+        }
+        let mut names: Vec<&str> = self.models.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        if names[0].is_empty() {
+            return Err(("models", "an empty name".into()));
+        }
+        if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+            return Err(("models", format!("{:?} is listed twice", twice[0])));
+        }
+        for (field, name) in [("pair.strong", &self.pair.strong), ("pair.weak", &self.pair.weak)] {
+            if !self.models.contains(name) {
+                return Err((field, format!("{name:?} is not among the models")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_thresholds(&self) -> std::result::Result<(), (&'static str, String)> {
+        if !(0.0..=1.0).contains(&self.thresholds.default) {
+            return Err(("thresholds.default", format!("{}, expected a number in 0..=1", self.thresholds.default)));
+        }
+        let quantiles = &self.thresholds.quantiles;
+        let inside = quantiles.iter().all(|q| (0.0..=1.0).contains(q));
+        if quantiles.len() == 1 || !inside || quantiles.windows(2).any(|w| w[0] > w[1]) {
+            return Err(("thresholds.quantiles", "expected none, or two and more numbers in 0..=1, never falling".into()));
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> std::result::Result<(), (&'static str, String)> {
+        if self.files.len() > MAX_FILES {
+            return Err(("files", format!("{} files, expected at most {MAX_FILES}", self.files.len())));
+        }
+        for (name, entry) in &self.files {
+            if !is_plain_name(name) {
+                return Err(("files", format!("{name:?}, expected a plain file name")));
+            }
+            let hexadecimal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            if entry.sha256.len() != 64 || !entry.sha256.bytes().all(hexadecimal) {
+                return Err(("files", format!("sha256 of {name:?} is {:?}, expected 64 hexadecimal digits", entry.sha256)));
+            }
+        }
+        let used = [("graph", Some(&self.graph)), ("tokenizer.file", self.tokenizer.as_ref().map(|t| &t.file))];
+        for (field, name) in used {
+            if let Some(name) = name.filter(|name| !self.files.contains_key(*name)) {
+                return Err((field, format!("{name:?} is not listed in `files`")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! From token ids to an embedding.
+
+pub(crate) mod pattern;
+mod table;
+
+pub(crate) use pattern::Pattern;
+pub use table::TableEncoder;

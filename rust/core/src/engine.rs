@@ -1,0 +1,202 @@
+//! What runs the artifact's graph: the core itself where it knows the graph, else ONNX Runtime.
+
+#[cfg(feature = "onnx")]
+mod session;
+
+use crate::{
+    artifact::{Artifact, EncoderSpec},
+    config::{Device, EngineChoice, RouterConfig},
+    encoder::{Pattern, TableEncoder},
+    error::{Error, Result},
+    onnx::Graph,
+    scorer::{MatrixFactorizationScorer, dot},
+};
+
+/// A graph ready to run for one pair of models.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    Native(Native),
+    #[cfg(feature = "onnx")]
+    Session(session::OnnxSession),
+}
+
+/// A graph that the core runs itself, with the pair folded in.
+#[derive(Debug)]
+pub(crate) struct Native {
+    /// Absent where embeddings come from the caller.
+    encoder: Option<TableEncoder>,
+    scorer: MatrixFactorizationScorer,
+    pair: Vec<f32>,
+}
+
+impl Engine {
+    pub(crate) fn open(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig) -> Result<Self> {
+        let manifest = artifact.manifest();
+        let bytes = artifact.file(&manifest.graph)?;
+        let path = artifact.path().join(&manifest.graph);
+        let native = Graph::parse(&bytes)
+            .map_err(|message| Error::artifact(&path, "graph", message))
+            .map(|graph| Native::recognize(artifact, &graph, pair))?;
+        let wanted = match (config.engine, config.device) {
+            (EngineChoice::Native, Device::Cuda(_)) => {
+                return Err(Error::Device(format!(
+                    "device is {}, but the native engine runs on the CPU; use engine \"onnxruntime\"",
+                    config.device
+                )));
+            }
+            (EngineChoice::Auto, Device::Cpu) => EngineChoice::Auto,
+            (EngineChoice::Auto, Device::Cuda(_)) => EngineChoice::OnnxRuntime,
+            (choice, _) => choice,
+        };
+        match (wanted, native) {
+            (EngineChoice::Auto | EngineChoice::Native, Ok(native)) => Ok(Self::Native(native)),
+            (EngineChoice::Native, Err(reason)) => {
+                Err(Error::Engine(format!("{}: the core does not run this graph natively: {reason}", path.display())))
+            }
+            (_, native) => {
+                let reason = native.err().unwrap_or_else(|| format!("engine {wanted:?} was asked for"));
+                Self::open_session(artifact, &bytes, pair, config, reason)
+            }
+        }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn open_session(
+        artifact: &Artifact,
+        bytes: &[u8],
+        pair: (usize, usize),
+        config: &RouterConfig,
+        reason: String,
+    ) -> Result<Self> {
+        session::OnnxSession::open(artifact, bytes, pair, config, reason).map(Self::Session)
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn open_session(_: &Artifact, _: &[u8], _: (usize, usize), _: &RouterConfig, reason: String) -> Result<Self> {
+        Err(Error::Engine(format!("this build has no ONNX Runtime, and the core does not run the graph natively: {reason}")))
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        if self.is_native() { "native" } else { "onnxruntime" }
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        match self {
+            Self::Native(_) => Device::Cpu,
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.device(),
+        }
+    }
+
+    pub(crate) fn not_native_because(&self) -> Option<&str> {
+        match self {
+            Self::Native(_) => None,
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => Some(session.not_native_because()),
+        }
+    }
+
+    /// Number of token ids the graph knows, where the core can tell.
+    pub(crate) fn vocabulary(&self) -> Option<usize> {
+        match self {
+            Self::Native(native) => native.encoder.as_ref().map(TableEncoder::vocabulary),
+            #[cfg(feature = "onnx")]
+            Self::Session(_) => None,
+        }
+    }
+
+    /// Logit of the pair for one prompt; `embedding` is a buffer to work in.
+    pub(crate) fn logit(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<f32> {
+        match self {
+            Self::Native(native) => {
+                native.embed_into(ids, embedding)?;
+                Ok(dot(&native.pair, embedding))
+            }
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.logits(&[ids]).map(|logits| logits[0]),
+        }
+    }
+
+    /// Logits of many prompts.
+    pub(crate) fn logits(&self, encodings: &[Vec<u32>]) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(_) => {
+                let mut embedding = Vec::new();
+                encodings.iter().map(|ids| self.logit(ids, &mut embedding)).collect()
+            }
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.logits_in_batches(encodings),
+        }
+    }
+
+    /// Logit of the pair for an embedding of the right length.
+    pub(crate) fn logit_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
+        match self {
+            Self::Native(native) => Ok(dot(&native.pair, embedding)),
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.logit_of_embedding(embedding),
+        }
+    }
+
+    pub(crate) fn embed(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(native) => {
+                let mut embedding = Vec::new();
+                native.embed_into(ids, &mut embedding)?;
+                Ok(embedding)
+            }
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.embed(ids),
+        }
+    }
+
+    pub(crate) fn model_scores(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        match self {
+            Self::Native(native) => {
+                let mut embedding = Vec::new();
+                native.embed_into(ids, &mut embedding)?;
+                Ok(native.scorer.model_scores(&embedding))
+            }
+            #[cfg(feature = "onnx")]
+            Self::Session(session) => session.model_scores(ids),
+        }
+    }
+}
+
+impl Native {
+    /// The native form of a graph, or the first thing about it that the core does not know.
+    fn recognize(
+        artifact: &Artifact,
+        graph: &Graph<'_>,
+        (strong, weak): (usize, usize),
+    ) -> std::result::Result<Self, String> {
+        let manifest = artifact.manifest();
+        let mut pattern = Pattern::new(graph);
+        let encoder = match manifest.encoder {
+            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &mut pattern)?),
+            EncoderSpec::External { .. } if graph.inputs == ["embedding", "strong", "weak"] => None,
+            EncoderSpec::External { .. } => return Err(format!("graph inputs are {:?}", graph.inputs)),
+        };
+        let scorer = MatrixFactorizationScorer::recognize(graph, &mut pattern)?;
+        let dim = manifest.encoder.dim();
+        if scorer.dim() != dim || encoder.as_ref().is_some_and(|encoder| encoder.dim() != dim) {
+            return Err(format!("the head takes {} numbers, the manifest's encoder.dim is {dim}", scorer.dim()));
+        }
+        if scorer.models() != manifest.models.len() {
+            return Err(format!("the head scores {} models, the manifest names {}", scorer.models(), manifest.models.len()));
+        }
+        let pair = scorer.fold_pair(strong, weak);
+        Ok(Self { encoder, scorer, pair })
+    }
+
+    fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::Inference("this graph has no encoder".into()))?;
+        embedding.resize(encoder.dim(), 0.0);
+        encoder.encode(ids, embedding);
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! The one error type of the core: variants are what a caller can act on.
+
+use std::path::{Path, PathBuf};
+
+/// Result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a router could not be opened or a prompt could not be routed.
+///
+/// Not `#[non_exhaustive]` on purpose: the binding matches every variant, and a new one must break its build.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A prompt, an embedding or a threshold that cannot be routed with.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// An option of [`RouterConfig`](crate::RouterConfig) that does not fit this artifact or machine.
+    #[error("{0}")]
+    Config(String),
+    /// A model folder that is missing, damaged, hostile or of another version.
+    #[error("{}: {field}: {message}", path.display())]
+    Artifact {
+        /// The file at fault.
+        path: PathBuf,
+        /// The field, tensor or part of the file at fault.
+        field: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The device asked for cannot be had. There is no fallback to another one.
+    #[error("{0}")]
+    Device(String),
+    /// An engine library (ONNX Runtime) is missing, too old or refused to load.
+    #[error("{0}")]
+    Engine(String),
+    /// The engine failed while running a model.
+    #[error("{0}")]
+    Inference(String),
+}
+
+impl Error {
+    /// Shorthand for [`Error::InvalidInput`].
+    pub fn invalid_input(message: impl Into<String>) -> Self {
+        Self::InvalidInput(message.into())
+    }
+
+    /// Shorthand for [`Error::Artifact`].
+    pub fn artifact(path: &Path, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Artifact { path: path.to_path_buf(), field: field.into(), message: message.into() }
+    }
+}

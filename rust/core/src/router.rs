@@ -1,0 +1,326 @@
+//! Composes tokenizer, engine, scorer, calibration and policy into one decision.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use crate::{
+    artifact::Artifact,
+    calibration::Calibration,
+    config::RouterConfig,
+    engine::Engine,
+    error::{Error, Result},
+    explanation::{Explanation, Stage},
+    policy::{Decision, Policy},
+    scratch,
+    tokenize::PromptTokenizer,
+};
+
+/// Prompts a thread takes at a time from a batch: large enough that taking is cheap, small enough that threads end together.
+const BATCH_SHARE: usize = 64;
+/// Starting a thread costs about as much as this many decisions.
+const MIN_BATCH_PER_THREAD: usize = 128;
+
+/// Routes prompts between two models. Immutable after construction and safe to share between threads.
+///
+/// ```no_run
+/// use turnout_core::{Router, RouterConfig};
+///
+/// let router = Router::open("path/to/artifact".as_ref(), &RouterConfig::default())?;
+/// let decision = router.route("What is 2 + 2?", None)?;
+/// println!("{} at {:.3}", router.model(decision), decision.win_rate);
+/// # Ok::<(), turnout_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Router {
+    artifact: Artifact,
+    tokenizer: Option<PromptTokenizer>,
+    engine: Engine,
+    calibration: Calibration,
+    policy: Policy,
+    strong: String,
+    weak: String,
+    threads: usize,
+}
+
+impl Router {
+    /// Opens an artifact folder and prepares everything that deciding needs.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`], [`Error::Config`], [`Error::Device`] or [`Error::Engine`].
+    pub fn open(path: &std::path::Path, config: &RouterConfig) -> Result<Self> {
+        let artifact = Artifact::open(path)?;
+        let manifest = artifact.manifest();
+        let policy = Policy::new(config.threshold.unwrap_or(manifest.thresholds.default))?;
+        let strong = config.strong.clone().unwrap_or_else(|| manifest.pair.strong.clone());
+        let weak = config.weak.clone().unwrap_or_else(|| manifest.pair.weak.clone());
+        let pair = trained_pair(&artifact, &strong, &weak)?;
+        let engine = Engine::open(&artifact, pair, config)?;
+        let tokenizer = manifest
+            .tokenizer
+            .as_ref()
+            .map(|spec| {
+                let file = path.join(&spec.file);
+                PromptTokenizer::new(&file, &artifact.file(&spec.file)?, spec.max_tokens, engine.vocabulary())
+            })
+            .transpose()?;
+        let threads = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let calibration = manifest.calibration.clone();
+        Ok(Self { calibration, tokenizer, engine, policy, strong, weak, threads, artifact })
+    }
+
+    /// The artifact behind the router.
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// Name of the engine that runs the graph: `native` or `onnxruntime`.
+    pub fn engine(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    /// Device on which the graph runs.
+    pub fn device(&self) -> String {
+        self.engine.device().to_string()
+    }
+
+    /// Why the core does not run the graph natively, if it does not.
+    pub fn not_native_because(&self) -> Option<&str> {
+        self.engine.not_native_because()
+    }
+
+    /// Whether one decision takes microseconds and never waits: natively run graphs. Others may take milliseconds.
+    pub fn is_microseconds(&self) -> bool {
+        self.engine.is_native()
+    }
+
+    /// Name of the strong model.
+    pub fn strong(&self) -> &str {
+        &self.strong
+    }
+
+    /// Name of the weak model.
+    pub fn weak(&self) -> &str {
+        &self.weak
+    }
+
+    /// Threshold used where a call names none.
+    pub fn threshold(&self) -> f64 {
+        self.policy.threshold()
+    }
+
+    /// Name of the chosen model.
+    pub fn model(&self, decision: Decision) -> &str {
+        if decision.strong { &self.strong } else { &self.weak }
+    }
+
+    /// Decides one prompt. `threshold` replaces the router's own for this call.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a threshold outside `0..=1` or a router that takes embeddings only.
+    pub fn route(&self, prompt: &str, threshold: Option<f64>) -> Result<Decision> {
+        let policy = self.policy(threshold)?;
+        Ok(policy.decide(self.win_rate(prompt)?))
+    }
+
+    /// Decides many prompts, on all threads, in their order.
+    pub fn route_batch(&self, prompts: &[&str], threshold: Option<f64>) -> Result<Vec<Decision>> {
+        let policy = self.policy(threshold)?;
+        Ok(self.win_rates(prompts)?.into_iter().map(|win_rate| policy.decide(win_rate)).collect())
+    }
+
+    /// Decides one embedding.
+    pub fn route_embedding(&self, embedding: &[f32], threshold: Option<f64>) -> Result<Decision> {
+        let policy = self.policy(threshold)?;
+        Ok(policy.decide(self.win_rate_of_embedding(embedding)?))
+    }
+
+    /// Checked policy for a call.
+    pub fn policy(&self, threshold: Option<f64>) -> Result<Policy> {
+        threshold.map_or(Ok(self.policy), Policy::new)
+    }
+
+    /// Chance in `[0, 1]` that the strong model's answer to this prompt is preferred.
+    pub fn win_rate(&self, prompt: &str) -> Result<f32> {
+        let tokenizer = self.tokenizer()?;
+        scratch::with(|scratch| {
+            tokenizer.encode(prompt, &mut scratch.ids)?;
+            let logit = self.engine.logit(&scratch.ids, &mut scratch.embedding)?;
+            self.calibrated(logit)
+        })
+    }
+
+    /// Win rates of many prompts, on all threads, in their order. Equal to [`win_rate`](Self::win_rate) of each.
+    pub fn win_rates(&self, prompts: &[&str]) -> Result<Vec<f32>> {
+        self.tokenizer()?;
+        if !self.engine.is_native() {
+            return self.win_rates_in_session(prompts);
+        }
+        let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
+        if threads == 1 {
+            return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
+        }
+        // Threads live for this call only: a pool would not survive a fork of the host process.
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, Vec<f32>)>> {
+            let mut done = Vec::new();
+            loop {
+                let start = next.fetch_add(BATCH_SHARE, Ordering::Relaxed);
+                if start >= prompts.len() {
+                    return Ok(done);
+                }
+                let share = &prompts[start..prompts.len().min(start + BATCH_SHARE)];
+                done.push((start, share.iter().map(|prompt| self.win_rate(prompt)).collect::<Result<_>>()?));
+            }
+        };
+        let shares = std::thread::scope(|scope| {
+            let spawn = || std::thread::Builder::new().name("turnout-batch".into()).spawn_scoped(scope, work);
+            // A thread that cannot be had costs time, not answers: the shares go to the others.
+            let helpers: Vec<_> = (1..threads).map_while(|_| spawn().ok()).collect();
+            let mut shares = work()?;
+            for helper in helpers {
+                shares.extend(helper.join().map_err(|_| Error::Inference("a batch thread panicked".into()))??);
+            }
+            Ok::<_, Error>(shares)
+        })?;
+        let mut win_rates = vec![0.0; prompts.len()];
+        for (start, share) in shares {
+            win_rates[start..start + share.len()].copy_from_slice(&share);
+        }
+        Ok(win_rates)
+    }
+
+    /// Win rate of an embedding of length [`embedding_dim`](Self::embedding_dim) that the caller supplies.
+    pub fn win_rate_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
+        self.check_embedding(embedding, None)?;
+        self.calibrated(self.engine.logit_of_embedding(embedding)?)
+    }
+
+    /// Win rates of embeddings in rows of a matrix.
+    pub fn win_rates_of_embeddings(&self, matrix: &[f32]) -> Result<Vec<f32>> {
+        let dim = self.embedding_dim();
+        if !matrix.len().is_multiple_of(dim) {
+            return Err(Error::InvalidInput(format!("{} numbers are no rows of {dim}", matrix.len())));
+        }
+        let rows = matrix.chunks_exact(dim).enumerate();
+        rows.map(|(row, embedding)| {
+            self.check_embedding(embedding, Some(row))?;
+            self.calibrated(self.engine.logit_of_embedding(embedding)?)
+        })
+        .collect()
+    }
+
+    /// Length of an embedding.
+    pub fn embedding_dim(&self) -> usize {
+        self.artifact.manifest().encoder.dim()
+    }
+
+    /// The embedding of a prompt, as [`win_rate_of_embedding`](Self::win_rate_of_embedding) takes it.
+    pub fn embed(&self, prompt: &str) -> Result<Vec<f32>> {
+        let mut ids = Vec::new();
+        self.tokenizer()?.encode(prompt, &mut ids)?;
+        self.engine.embed(&ids)
+    }
+
+    /// The score of every model of the artifact for one prompt, in the artifact's order.
+    pub fn model_scores(&self, prompt: &str) -> Result<Vec<f32>> {
+        let mut ids = Vec::new();
+        self.tokenizer()?.encode(prompt, &mut ids)?;
+        self.engine.model_scores(&ids)
+    }
+
+    /// Decides one prompt slowly and tells everything on the way. For people and for tests, not for the hot path.
+    pub fn explain(&self, prompt: &str, threshold: Option<f64>) -> Result<Explanation> {
+        let policy = self.policy(threshold)?;
+        let tokenizer = self.tokenizer()?;
+        let (mut ids, mut embedding) = (Vec::new(), Vec::new());
+        // Once for the caches, so that the stages are timed as a busy service would see them.
+        self.win_rate(prompt)?;
+        let start = Instant::now();
+        tokenizer.encode(prompt, &mut ids)?;
+        let tokenized = Instant::now();
+        let logit = self.engine.logit(&ids, &mut embedding)?;
+        let scored = Instant::now();
+        let win_rate = self.calibrated(logit)?;
+        let decision = policy.decide(win_rate);
+        let decided = Instant::now();
+        let model_scores = self.engine.model_scores(&ids)?;
+        let stage = |name, from: Instant, to: Instant| Stage { name, nanoseconds: (to - from).as_nanos() as u64 };
+        Ok(Explanation {
+            decision,
+            tokens: ids.iter().map(|&id| tokenizer.token(id)).collect(),
+            ids,
+            logit,
+            raw_win_rate: crate::calibration::sigmoid(logit),
+            model_scores,
+            stages: vec![
+                stage("tokenize", start, tokenized),
+                stage("score", tokenized, scored),
+                stage("decide", scored, decided),
+            ],
+        })
+    }
+
+    fn tokenizer(&self) -> Result<&PromptTokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Error::InvalidInput(format!(
+                "this artifact has no encoder of its own: pass embeddings of length {}, not prompts",
+                self.embedding_dim()
+            ))
+        })
+    }
+
+    fn check_embedding(&self, embedding: &[f32], row: Option<usize>) -> Result<()> {
+        let place = || row.map_or_else(|| "embedding".to_string(), |row| format!("row {row} of the embeddings"));
+        if embedding.len() != self.embedding_dim() {
+            let message = format!("{} has {} numbers, expected {}", place(), embedding.len(), self.embedding_dim());
+            return Err(Error::InvalidInput(message));
+        }
+        match embedding.iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::InvalidInput(format!(
+                "{} holds {} at position {at}, expected finite numbers",
+                place(),
+                embedding[at]
+            ))),
+        }
+    }
+
+    /// A logit that is not a number must not become a decision.
+    fn calibrated(&self, logit: f32) -> Result<f32> {
+        if logit.is_nan() {
+            return Err(Error::Inference("the model gave no number: its weights or the embedding overflow".into()));
+        }
+        Ok(self.calibration.apply(logit))
+    }
+
+    fn win_rates_in_session(&self, prompts: &[&str]) -> Result<Vec<f32>> {
+        let tokenizer = self.tokenizer()?;
+        let mut encodings = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let mut ids = Vec::new();
+            tokenizer.encode(prompt, &mut ids)?;
+            encodings.push(ids);
+        }
+        self.engine.logits(&encodings)?.into_iter().map(|logit| self.calibrated(logit)).collect()
+    }
+}
+
+/// Rows of the graph's models for the pair that was asked for. Where the artifact never saw one of the names, the trained pair
+/// scores and the names are labels only: routers transfer between pairs of unequal models (arXiv 2406.18665, section 5.2).
+fn trained_pair(artifact: &Artifact, strong: &str, weak: &str) -> Result<(usize, usize)> {
+    if strong.is_empty() || weak.is_empty() {
+        return Err(Error::Config("a model name is empty".into()));
+    }
+    let manifest = artifact.manifest();
+    let row = |name: &str| manifest.models.iter().position(|model| model == name);
+    let pair = match (row(strong), row(weak)) {
+        (Some(strong), Some(weak)) => Some((strong, weak)),
+        _ => row(&manifest.pair.strong).zip(row(&manifest.pair.weak)),
+    };
+    pair.ok_or_else(|| artifact.manifest_error("pair", "is not among the models"))
+}

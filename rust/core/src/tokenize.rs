@@ -1,0 +1,110 @@
+//! From text to token ids.
+//!
+//! The `tokenizers` crate is the truth for every text. [`FastWordPiece`] makes the same ids for BERT-style tokenizers some fifty
+//! times faster, and stands aside for any text that it is not sure of.
+
+mod characters;
+mod fast;
+mod pieces;
+
+use std::{path::Path, sync::Arc};
+
+use tokenizers::{Tokenizer, TruncationParams};
+
+use self::fast::{FastWordPiece, Outcome};
+use crate::error::{Error, Result};
+
+/// Largest number of bytes a `tokenizer.json` may have.
+const MAX_TOKENIZER_BYTES: usize = 64 << 20;
+/// First guess of the text length that holds one token; prefixes grow from there.
+const BYTES_PER_TOKEN: usize = 8;
+
+/// Turns a prompt into token ids, at most `max_tokens` of them, special tokens included.
+#[derive(Debug)]
+pub struct PromptTokenizer {
+    truth: Tokenizer,
+    fast: Option<FastWordPiece>,
+    max_tokens: usize,
+    /// Whether a text may be cut at a space before it is tokenized, with the same ids as truncating afterwards.
+    may_cut: bool,
+}
+
+impl PromptTokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] if the crate refuses the file, or if some of its ids are not below `vocabulary`.
+    pub fn new(path: &Path, json: &Arc<[u8]>, max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
+        if json.len() > MAX_TOKENIZER_BYTES {
+            let message = format!("{} bytes, expected at most {MAX_TOKENIZER_BYTES}", json.len());
+            return Err(Error::artifact(path, "size", message));
+        }
+        let mut truth =
+            Tokenizer::from_bytes(json).map_err(|error| Error::artifact(path, "json", error.to_string()))?;
+        let largest = truth.get_vocab(true).into_values().max();
+        match (largest, vocabulary) {
+            (None, _) => return Err(Error::artifact(path, "vocab", "is empty")),
+            (Some(id), Some(rows)) if id as usize >= rows => {
+                return Err(Error::artifact(path, "vocab", format!("holds the id {id}, but the graph's table has {rows} rows")));
+            }
+            _ => {}
+        }
+        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        truth
+            .with_padding(None)
+            .with_truncation(Some(truncation))
+            .map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
+        let fast = FastWordPiece::recognize(&truth, max_tokens);
+        let spaced = truth.get_added_vocabulary().get_added_tokens_decoder().values().any(|t| t.content.contains(' '));
+        let may_cut = fast.is_some() && !spaced;
+        Ok(Self { truth, fast, max_tokens, may_cut })
+    }
+
+    /// Whether the fast path serves this tokenizer at all.
+    pub fn has_fast_path(&self) -> bool {
+        self.fast.is_some()
+    }
+
+    /// Writes the ids of `prompt` into `ids`, which is cleared first.
+    pub fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+        if let Some(fast) = &self.fast
+            && fast.encode(prompt, ids) == Outcome::Done
+        {
+            return Ok(());
+        }
+        self.encode_slowly(prompt, ids)
+    }
+
+    /// The crate's own ids. Long texts of tokenizers that split at spaces are cut to a prefix that holds enough tokens: the crate's
+    /// truncation comes after all its work, and a text of 14,000 characters cut to 128 tokens takes 7 ms instead of 0.5 ms.
+    pub fn encode_slowly(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let mut length = self.max_tokens * BYTES_PER_TOKEN;
+        loop {
+            let prefix = if self.may_cut { cut_at_space(prompt, length) } else { prompt };
+            let encoding = self
+                .truth
+                .encode_fast(prefix, true)
+                .map_err(|error| Error::Inference(format!("the tokenizer refused the prompt: {error}")))?;
+            if prefix.len() == prompt.len() || encoding.len() == self.max_tokens {
+                ids.clear();
+                ids.extend_from_slice(encoding.get_ids());
+                return Ok(());
+            }
+            length = prefix.len() * 2;
+        }
+    }
+
+    /// The text of a token.
+    pub fn token(&self, id: u32) -> String {
+        self.truth.id_to_token(id).unwrap_or_default()
+    }
+}
+
+/// The shortest prefix of at least `length` bytes that is followed by a space or a line feed; the whole text if there is none.
+fn cut_at_space(text: &str, length: usize) -> &str {
+    let Some(rest) = text.as_bytes().get(length..) else { return text };
+    match rest.iter().position(|&byte| byte == b' ' || byte == b'\n') {
+        Some(at) => &text[..length + at],
+        None => text,
+    }
+}

@@ -1,0 +1,76 @@
+//! Frozen value classes.
+
+use pyo3::{prelude::*, types::PyString};
+
+/// What was decided for one prompt.
+#[pyclass(frozen, module = "turnout")]
+pub(crate) struct Decision {
+    /// Shared with the router: a decision holds a reference, not a copy.
+    pub(crate) model: Py<PyString>,
+    #[pyo3(get)]
+    pub(crate) win_rate: f32,
+    #[pyo3(get)]
+    pub(crate) threshold: f64,
+    /// Whether the strong model was chosen.
+    #[pyo3(get, name = "is_strong")]
+    pub(crate) strong: bool,
+}
+
+#[pymethods]
+impl Decision {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str, &'static str) {
+        ("model", "win_rate", "threshold")
+    }
+
+    /// Name of the chosen model.
+    #[getter]
+    fn model<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.model.bind(py).clone()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let model = self.model.bind(py).repr()?;
+        Ok(format!("Decision(model={model}, win_rate={:.4}, threshold={})", self.win_rate, self.threshold))
+    }
+
+    fn __eq__(&self, other: &Self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.win_rate == other.win_rate
+            && self.threshold == other.threshold
+            && self.strong == other.strong
+            && self.model.bind(py).as_any().eq(other.model.bind(py))?)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        (self.model.bind(py), self.win_rate, self.threshold).into_pyobject(py)?.hash()
+    }
+}
+
+/// One decision, taken apart.
+#[pyclass(frozen, get_all, module = "turnout")]
+pub(crate) struct Explanation {
+    pub(crate) decision: Py<Decision>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) logit: f32,
+    pub(crate) raw_win_rate: f32,
+    pub(crate) model_scores: Vec<(String, f32)>,
+    pub(crate) stages: Vec<(&'static str, u64)>,
+    pub(crate) engine: &'static str,
+    pub(crate) device: String,
+    pub(crate) artifact_hash: String,
+}
+
+#[pymethods]
+impl Explanation {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let decision = self.decision.bind(py).repr()?;
+        Ok(format!(
+            "Explanation({decision}, {} tokens, engine={:?}, device={:?}, artifact={})",
+            self.ids.len(),
+            self.engine,
+            self.device,
+            &self.artifact_hash[..12]
+        ))
+    }
+}

@@ -1,0 +1,274 @@
+//! The router class: convert, detach where it pays, call, convert.
+
+use std::path::PathBuf;
+
+use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::{prelude::*, types::PyString};
+use turnout_core::{Error, RouterConfig};
+
+use crate::{
+    arguments::{floats, string, text},
+    decision::{Decision, Explanation},
+    errors::{invalid_type, to_python},
+};
+
+/// Prompts up to this many bytes are decided without releasing the interpreter lock: see `benches/README.md`, "The lock".
+const DETACH_FROM_BYTES: usize = 8192;
+/// Embeddings beyond this many numbers are scored with the lock released.
+const DETACH_FROM_NUMBERS: usize = 65_536;
+
+/// Routes prompts between two models.
+#[pyclass(frozen, subclass, module = "turnout._core")]
+pub(crate) struct Router {
+    core: turnout_core::Router,
+    strong: Py<PyString>,
+    weak: Py<PyString>,
+}
+
+impl Router {
+    fn decision(&self, py: Python<'_>, decision: turnout_core::Decision) -> Decision {
+        let model = if decision.strong { &self.strong } else { &self.weak };
+        Decision {
+            model: model.clone_ref(py),
+            win_rate: decision.win_rate,
+            threshold: decision.threshold,
+            strong: decision.strong,
+        }
+    }
+
+    /// Runs `work` with the interpreter lock held if it takes microseconds, released if it may take longer.
+    fn run<T: Send>(&self, py: Python<'_>, short: bool, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
+        let result = if short && self.core.is_microseconds() { work() } else { py.detach(work) };
+        result.map_err(|error| to_python(py, error))
+    }
+}
+
+/// The texts of a sequence of prompts.
+fn strings<'py>(prompts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyString>>> {
+    let py = prompts.py();
+    if prompts.is_instance_of::<PyString>() {
+        return Err(invalid_type(py, "prompts must be a sequence of str, not one str".into()));
+    }
+    let iterator = prompts
+        .try_iter()
+        .map_err(|_| invalid_type(py, format!("prompts must be a sequence of str, not {}", prompts.get_type())))?;
+    iterator
+        .enumerate()
+        .map(|(row, prompt)| string(&prompt?, || format!("prompts[{row}]")).cloned())
+        .collect()
+}
+
+fn texts<'a>(prompts: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
+    prompts.iter().enumerate().map(|(row, prompt)| text(prompt, || format!("prompts[{row}]"))).collect()
+}
+
+/// Either prompts or embeddings, never both or none.
+fn either<'a, T>(py: Python<'_>, prompt: Option<T>, embedding: Option<T>, names: &str) -> PyResult<Source<T>>
+where
+    T: 'a,
+{
+    match (prompt, embedding) {
+        (Some(prompt), None) => Ok(Source::Prompt(prompt)),
+        (None, Some(embedding)) => Ok(Source::Embedding(embedding)),
+        _ => Err(invalid_type(py, format!("give either {names}"))),
+    }
+}
+
+enum Source<T> {
+    Prompt(T),
+    Embedding(T),
+}
+
+#[pymethods]
+impl Router {
+    #[new]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, engine="auto", device="cpu", threads=0, onnxruntime_library=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor, gathered into RouterConfig")]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        strong: Option<String>,
+        weak: Option<String>,
+        threshold: Option<f64>,
+        engine: &str,
+        device: &str,
+        threads: usize,
+        onnxruntime_library: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
+        let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
+        let config = RouterConfig { strong, weak, threshold, engine, device, threads, onnxruntime_library };
+        let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;
+        let (strong, weak) = (PyString::new(py, core.strong()).unbind(), PyString::new(py, core.weak()).unbind());
+        Ok(Self { core, strong, weak })
+    }
+
+    #[pyo3(signature = (prompt=None, *, threshold=None, embedding=None))]
+    fn route(
+        &self,
+        py: Python<'_>,
+        prompt: Option<&Bound<'_, PyAny>>,
+        threshold: Option<f64>,
+        embedding: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Decision> {
+        let decision = match either(py, prompt, embedding, "a prompt or embedding=")? {
+            Source::Prompt(prompt) => {
+                let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+                self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route(prompt, threshold))?
+            }
+            Source::Embedding(embedding) => {
+                let embedding = floats(embedding, 1, "embedding")?;
+                let embedding = slice(&embedding);
+                self.run(py, true, || self.core.route_embedding(embedding, threshold))?
+            }
+        };
+        Ok(self.decision(py, decision))
+    }
+
+    #[pyo3(signature = (prompts, *, threshold=None))]
+    fn route_batch(&self, py: Python<'_>, prompts: &Bound<'_, PyAny>, threshold: Option<f64>) -> PyResult<Vec<Decision>> {
+        let prompts = strings(prompts)?;
+        let texts = texts(&prompts)?;
+        let decisions = self.run(py, false, || self.core.route_batch(&texts, threshold))?;
+        Ok(decisions.into_iter().map(|decision| self.decision(py, decision)).collect())
+    }
+
+    #[pyo3(signature = (prompt=None, *, embedding=None))]
+    fn win_rate(
+        &self,
+        py: Python<'_>,
+        prompt: Option<&Bound<'_, PyAny>>,
+        embedding: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<f32> {
+        match either(py, prompt, embedding, "a prompt or embedding=")? {
+            Source::Prompt(prompt) => {
+                let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+                self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.win_rate(prompt))
+            }
+            Source::Embedding(embedding) => {
+                let embedding = floats(embedding, 1, "embedding")?;
+                let embedding = slice(&embedding);
+                self.run(py, true, || self.core.win_rate_of_embedding(embedding))
+            }
+        }
+    }
+
+    #[pyo3(signature = (prompts=None, *, embeddings=None))]
+    fn win_rates<'py>(
+        &self,
+        py: Python<'py>,
+        prompts: Option<&Bound<'py, PyAny>>,
+        embeddings: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let win_rates = match either(py, prompts, embeddings, "prompts or embeddings=")? {
+            Source::Prompt(prompts) => {
+                let prompts = strings(prompts)?;
+                let texts = texts(&prompts)?;
+                self.run(py, false, || self.core.win_rates(&texts))?
+            }
+            Source::Embedding(embeddings) => {
+                let embeddings = floats(embeddings, 2, "embeddings")?;
+                let (width, dim) = (embeddings.shape()[1], self.core.embedding_dim());
+                if width != dim {
+                    let message = format!("embeddings have {width} columns, expected {dim}");
+                    return Err(to_python(py, Error::InvalidInput(message)));
+                }
+                let matrix = slice(&embeddings);
+                let short = matrix.len() < DETACH_FROM_NUMBERS;
+                self.run(py, short, || self.core.win_rates_of_embeddings(matrix))?
+            }
+        };
+        Ok(PyArray1::from_vec(py, win_rates))
+    }
+
+    fn embed<'py>(&self, py: Python<'py>, prompt: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+        let embedding = self.run(py, false, || self.core.embed(prompt))?;
+        Ok(PyArray1::from_vec(py, embedding))
+    }
+
+    fn model_scores(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
+        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+        let scores = self.run(py, false, || self.core.model_scores(prompt))?;
+        Ok(self.core.artifact().manifest().models.iter().cloned().zip(scores).collect())
+    }
+
+    #[pyo3(signature = (prompt, *, threshold=None))]
+    fn explain(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, threshold: Option<f64>) -> PyResult<Explanation> {
+        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+        let explanation = self.run(py, false, || self.core.explain(prompt, threshold))?;
+        let models = self.core.artifact().manifest().models.iter().cloned();
+        Ok(Explanation {
+            decision: Py::new(py, self.decision(py, explanation.decision))?,
+            tokens: explanation.tokens,
+            ids: explanation.ids,
+            logit: explanation.logit,
+            raw_win_rate: explanation.raw_win_rate,
+            model_scores: models.zip(explanation.model_scores).collect(),
+            stages: explanation.stages.iter().map(|stage| (stage.name, stage.nanoseconds)).collect(),
+            engine: self.core.engine(),
+            device: self.core.device(),
+            artifact_hash: self.core.artifact().hash().to_owned(),
+        })
+    }
+
+    #[getter]
+    fn strong(&self, py: Python<'_>) -> Py<PyString> {
+        self.strong.clone_ref(py)
+    }
+
+    #[getter]
+    fn weak(&self, py: Python<'_>) -> Py<PyString> {
+        self.weak.clone_ref(py)
+    }
+
+    #[getter]
+    fn threshold(&self) -> f64 {
+        self.core.threshold()
+    }
+
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.core.engine()
+    }
+
+    #[getter]
+    fn device(&self) -> String {
+        self.core.device()
+    }
+
+    #[getter]
+    fn not_native_because(&self) -> Option<String> {
+        self.core.not_native_because().map(str::to_owned)
+    }
+
+    #[getter]
+    fn is_microseconds(&self) -> bool {
+        self.core.is_microseconds()
+    }
+
+    #[getter]
+    fn models(&self) -> Vec<String> {
+        self.core.artifact().manifest().models.clone()
+    }
+
+    #[getter]
+    fn embedding_dim(&self) -> usize {
+        self.core.embedding_dim()
+    }
+
+    #[getter]
+    fn artifact_hash(&self) -> String {
+        self.core.artifact().hash().to_owned()
+    }
+
+    #[getter]
+    fn manifest_json(&self) -> String {
+        self.core.artifact().manifest_text().to_owned()
+    }
+}
+
+/// The elements of an array whose contiguity [`floats`] has checked.
+fn slice<'a>(array: &'a PyReadonlyArrayDyn<'_, f32>) -> &'a [f32] {
+    array.as_slice().unwrap_or_default()
+}
