@@ -72,9 +72,10 @@ impl Artifact {
 
     /// The checked bytes of a listed file.
     pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
-        self.contents.get(name).cloned().ok_or_else(|| {
-            Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed"))
-        })
+        self.contents
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed")))
     }
 
     /// An error about a field of the manifest.

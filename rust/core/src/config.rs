@@ -24,9 +24,7 @@ impl FromStr for EngineChoice {
             "auto" => Ok(Self::Auto),
             "native" => Ok(Self::Native),
             "onnxruntime" => Ok(Self::OnnxRuntime),
-            _ => Err(Error::Config(format!(
-                "engine is {text:?}, expected \"auto\", \"native\" or \"onnxruntime\""
-            ))),
+            _ => Err(Error::Config(format!("engine is {text:?}, expected \"auto\", \"native\" or \"onnxruntime\""))),
         }
     }
 }
@@ -51,9 +49,7 @@ impl FromStr for Device {
             Some(("cuda", number)) if number.parse::<u32>().is_ok() => {
                 Ok(Self::Cuda(number.parse().unwrap_or_default()))
             }
-            _ => Err(Error::Device(format!(
-                "device is {text:?}, expected \"cpu\", \"cuda\" or \"cuda:N\""
-            ))),
+            _ => Err(Error::Device(format!("device is {text:?}, expected \"cpu\", \"cuda\" or \"cuda:N\""))),
         }
     }
 }
@@ -76,6 +72,8 @@ pub struct RouterConfig {
     pub weak: Option<String>,
     /// Win rate in `[0, 1]` from which the strong model is chosen; `None` is the artifact's own.
     pub threshold: Option<f64>,
+    /// Share of calls for the strong model, in place of a threshold: looked up in the artifact's quantiles.
+    pub strong_share: Option<f64>,
     /// Engine for the graph.
     pub engine: EngineChoice,
     /// Device for the graph.

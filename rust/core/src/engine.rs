@@ -73,7 +73,9 @@ impl Engine {
 
     #[cfg(not(feature = "onnx"))]
     fn open_session(_: &Artifact, _: &[u8], _: (usize, usize), _: &RouterConfig, reason: String) -> Result<Self> {
-        Err(Error::Engine(format!("this build has no ONNX Runtime, and the core does not run the graph natively: {reason}")))
+        Err(Error::Engine(format!(
+            "this build has no ONNX Runtime, and the core does not run the graph natively: {reason}"
+        )))
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -187,7 +189,11 @@ impl Native {
             return Err(format!("the head takes {} numbers, the manifest's encoder.dim is {dim}", scorer.dim()));
         }
         if scorer.models() != manifest.models.len() {
-            return Err(format!("the head scores {} models, the manifest names {}", scorer.models(), manifest.models.len()));
+            return Err(format!(
+                "the head scores {} models, the manifest names {}",
+                scorer.models(),
+                manifest.models.len()
+            ));
         }
         let pair = scorer.fold_pair(strong, weak);
         Ok(Self { encoder, scorer, pair })

@@ -52,7 +52,9 @@ impl Router {
     pub fn open(path: &std::path::Path, config: &RouterConfig) -> Result<Self> {
         let artifact = Artifact::open(path)?;
         let manifest = artifact.manifest();
-        let policy = Policy::new(config.threshold.unwrap_or(manifest.thresholds.default))?;
+        let thresholds = &manifest.thresholds;
+        let chosen = thresholds.choose(config.threshold, config.strong_share)?;
+        let policy = Policy::new(chosen.unwrap_or(thresholds.default))?;
         let strong = config.strong.clone().unwrap_or_else(|| manifest.pair.strong.clone());
         let weak = config.weak.clone().unwrap_or_else(|| manifest.pair.weak.clone());
         let pair = trained_pair(&artifact, &strong, &weak)?;

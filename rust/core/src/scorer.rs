@@ -31,18 +31,24 @@ impl MatrixFactorizationScorer {
         let win_rate = pattern.expect("Sigmoid", &[logit], &[])?;
         pattern.end()?;
         if (scores, win_rate) != ("model_scores", "win_rate") {
-            return Err(format!("the head makes {scores:?} and {win_rate:?}, expected \"model_scores\" and \"win_rate\""));
+            return Err(format!(
+                "the head makes {scores:?} and {win_rate:?}, expected \"model_scores\" and \"win_rate\""
+            ));
         }
         let (projection, heads) = (graph.tensor("projection")?, graph.tensor("model_heads")?);
         match (&projection.dims[..], &heads.dims[..]) {
-            (&[dim @ 1..=16_384, rank @ 1..=16_384], &[same_rank, models @ 2..=4096]) if rank == same_rank => Ok(Self {
-                dim: dim as usize,
-                rank: rank as usize,
-                models: models as usize,
-                projection: projection.floats()?,
-                model_heads: heads.floats()?,
-            }),
-            (projection, heads) => Err(format!("projection {projection:?} and model_heads {heads:?} do not fit together")),
+            (&[dim @ 1..=16_384, rank @ 1..=16_384], &[same_rank, models @ 2..=4096]) if rank == same_rank => {
+                Ok(Self {
+                    dim: dim as usize,
+                    rank: rank as usize,
+                    models: models as usize,
+                    projection: projection.floats()?,
+                    model_heads: heads.floats()?,
+                })
+            }
+            (projection, heads) => {
+                Err(format!("projection {projection:?} and model_heads {heads:?} do not fit together"))
+            }
         }
     }
 

@@ -10,10 +10,13 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
 }
 
 /// A prompt that must be `str`; `place` names it in messages.
-pub(crate) fn string<'a, 'py>(value: &'a Bound<'py, PyAny>, place: impl Fn() -> String) -> PyResult<&'a Bound<'py, PyString>> {
-    value.cast::<PyString>().map_err(|_| {
-        invalid_type(value.py(), format!("{} must be str, not {}", place(), type_name(value)))
-    })
+pub(crate) fn string<'a, 'py>(
+    value: &'a Bound<'py, PyAny>,
+    place: impl Fn() -> String,
+) -> PyResult<&'a Bound<'py, PyString>> {
+    value
+        .cast::<PyString>()
+        .map_err(|_| invalid_type(value.py(), format!("{} must be str, not {}", place(), type_name(value))))
 }
 
 /// The UTF-8 of a prompt, without a copy for ASCII.
@@ -21,13 +24,20 @@ pub(crate) fn text<'a>(prompt: &'a Bound<'_, PyString>, place: impl Fn() -> Stri
     prompt.to_str().map_err(|error| {
         invalid_input(
             prompt.py(),
-            format!("{} has no UTF-8 form ({error}); clean it with text.encode(\"utf-8\", \"replace\").decode()", place()),
+            format!(
+                "{} has no UTF-8 form ({error}); clean it with text.encode(\"utf-8\", \"replace\").decode()",
+                place()
+            ),
         )
     })
 }
 
 /// A C-contiguous float32 array of the given rank, borrowed without a copy.
-pub(crate) fn floats<'py>(value: &Bound<'py, PyAny>, rank: usize, name: &str) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+pub(crate) fn floats<'py>(
+    value: &Bound<'py, PyAny>,
+    rank: usize,
+    name: &str,
+) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
     let py = value.py();
     let shape = if rank == 1 { "[d]" } else { "[n, d]" };
     let expected = format!("{name} must be a C-contiguous float32 NumPy array of shape {shape}");
@@ -35,7 +45,10 @@ pub(crate) fn floats<'py>(value: &Bound<'py, PyAny>, rank: usize, name: &str) ->
         return Err(invalid_type(py, format!("{expected}, not {}", type_name(value))));
     };
     let Ok(array) = value.cast::<PyArrayDyn<f32>>() else {
-        return Err(invalid_type(py, format!("{expected}, not {}; convert it with .astype(\"float32\")", untyped.dtype())));
+        return Err(invalid_type(
+            py,
+            format!("{expected}, not {}; convert it with .astype(\"float32\")", untyped.dtype()),
+        ));
     };
     if array.ndim() != rank {
         return Err(invalid_input(py, format!("{expected}, found shape {:?}", array.shape())));

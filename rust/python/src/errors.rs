@@ -46,7 +46,10 @@ impl Classes {
             )?,
             invalid_type: beside("InvalidTypeError", "An argument of the wrong type.", &kind)?,
             config: beside("ConfigError", "An option that does not fit this artifact or machine.", &value)?,
-            artifact: alone("ArtifactError", "A model folder that is missing, damaged, hostile or of another version.")?,
+            artifact: alone(
+                "ArtifactError",
+                "A model folder that is missing, damaged, hostile or of another version.",
+            )?,
             device: alone("DeviceError", "The device asked for cannot be had.")?,
             engine: alone("EngineError", "An engine library is missing, too old or refused to load.")?,
             inference: alone("InferenceError", "The engine failed while running a model.")?,

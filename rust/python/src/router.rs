@@ -36,6 +36,16 @@ impl Router {
         }
     }
 
+    fn threshold_for(
+        &self,
+        py: Python<'_>,
+        threshold: Option<f64>,
+        strong_share: Option<f64>,
+    ) -> PyResult<Option<f64>> {
+        let thresholds = &self.core.artifact().manifest().thresholds;
+        thresholds.choose(threshold, strong_share).map_err(|error| to_python(py, error))
+    }
+
     /// Runs `work` with the interpreter lock held if it takes microseconds, released if it may take longer.
     fn run<T: Send>(&self, py: Python<'_>, short: bool, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
         let result = if short && self.core.is_microseconds() { work() } else { py.detach(work) };
@@ -52,10 +62,7 @@ fn strings<'py>(prompts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyString
     let iterator = prompts
         .try_iter()
         .map_err(|_| invalid_type(py, format!("prompts must be a sequence of str, not {}", prompts.get_type())))?;
-    iterator
-        .enumerate()
-        .map(|(row, prompt)| string(&prompt?, || format!("prompts[{row}]")).cloned())
-        .collect()
+    iterator.enumerate().map(|(row, prompt)| string(&prompt?, || format!("prompts[{row}]")).cloned()).collect()
 }
 
 fn texts<'a>(prompts: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
@@ -82,14 +89,18 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, engine="auto", device="cpu", threads=0, onnxruntime_library=None))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor, gathered into RouterConfig")]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, onnxruntime_library=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
+    )]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         strong: Option<String>,
         weak: Option<String>,
         threshold: Option<f64>,
+        strong_share: Option<f64>,
         engine: &str,
         device: &str,
         threads: usize,
@@ -97,20 +108,23 @@ impl Router {
     ) -> PyResult<Self> {
         let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
         let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
-        let config = RouterConfig { strong, weak, threshold, engine, device, threads, onnxruntime_library };
+        let config =
+            RouterConfig { strong, weak, threshold, strong_share, engine, device, threads, onnxruntime_library };
         let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;
         let (strong, weak) = (PyString::new(py, core.strong()).unbind(), PyString::new(py, core.weak()).unbind());
         Ok(Self { core, strong, weak })
     }
 
-    #[pyo3(signature = (prompt=None, *, threshold=None, embedding=None))]
+    #[pyo3(signature = (prompt=None, *, threshold=None, strong_share=None, embedding=None))]
     fn route(
         &self,
         py: Python<'_>,
         prompt: Option<&Bound<'_, PyAny>>,
         threshold: Option<f64>,
+        strong_share: Option<f64>,
         embedding: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Decision> {
+        let threshold = self.threshold_for(py, threshold, strong_share)?;
         let decision = match either(py, prompt, embedding, "a prompt or embedding=")? {
             Source::Prompt(prompt) => {
                 let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
@@ -125,8 +139,15 @@ impl Router {
         Ok(self.decision(py, decision))
     }
 
-    #[pyo3(signature = (prompts, *, threshold=None))]
-    fn route_batch(&self, py: Python<'_>, prompts: &Bound<'_, PyAny>, threshold: Option<f64>) -> PyResult<Vec<Decision>> {
+    #[pyo3(signature = (prompts, *, threshold=None, strong_share=None))]
+    fn route_batch(
+        &self,
+        py: Python<'_>,
+        prompts: &Bound<'_, PyAny>,
+        threshold: Option<f64>,
+        strong_share: Option<f64>,
+    ) -> PyResult<Vec<Decision>> {
+        let threshold = self.threshold_for(py, threshold, strong_share)?;
         let prompts = strings(prompts)?;
         let texts = texts(&prompts)?;
         let decisions = self.run(py, false, || self.core.route_batch(&texts, threshold))?;

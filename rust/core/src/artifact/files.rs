@@ -58,7 +58,11 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
 pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<[u8]>> {
     let path = folder.join(name);
     if entry.bytes > MAX_FILE_BYTES {
-        return Err(Error::artifact(&path, "size", format!("{} bytes, expected at most {MAX_FILE_BYTES}", entry.bytes)));
+        return Err(Error::artifact(
+            &path,
+            "size",
+            format!("{} bytes, expected at most {MAX_FILE_BYTES}", entry.bytes),
+        ));
     }
     let bytes = read_inside(folder, name, entry.bytes)?;
     if bytes.len() as u64 != entry.bytes {

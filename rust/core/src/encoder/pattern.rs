@@ -32,7 +32,9 @@ impl<'g, 'a> Pattern<'g, 'a> {
             }
         }
         let known = |name: &str| integers.iter().any(|(expected, _)| *expected == name);
-        if let Some((name, _)) = node.attributes.iter().find(|(name, value)| !known(name) && !is_default(op, name, *value)) {
+        if let Some((name, _)) =
+            node.attributes.iter().find(|(name, value)| !known(name) && !is_default(op, name, *value))
+        {
             return Err(format!("node {at} ({op}) has the attribute {name}, which changes what it computes"));
         }
         self.next += 1;

@@ -136,21 +136,17 @@ impl TableEncoder {
     /// Writes the embedding of one prompt into `embedding` (length [`dim`](Self::dim)). Ids beyond the vocabulary count as absent;
     /// opening the artifact has made sure that the tokenizer makes none.
     pub fn encode(&self, ids: &[u32], embedding: &mut [f32]) {
-        let mut count_sums = [0.0f32; MAX_COUNTS];
-        let count_sums = &mut count_sums[..self.counts];
+        let mut sums = [0.0f32; MAX_COUNTS];
+        let sums = &mut sums[..self.counts];
         embedding.fill(0.0);
-        accumulate(&self.token_table, &self.row_scale, ids, embedding);
-        for &id in ids {
-            let start = id as usize * self.counts;
-            if let Some(row) = self.count_table.get(start..start + self.counts) {
-                count_sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-            }
-        }
+        gather(self, ids, embedding, sums);
         let scale = 1.0 / ids.len().max(1) as f32;
         embedding.iter_mut().zip(&self.bias).for_each(|(value, bias)| *value = *value * scale + bias);
-        for (sum, weights) in count_sums.iter().zip(self.feature_weight.chunks_exact(self.dim)) {
-            let feature = sum.max(0.0).ln_1p();
-            embedding.iter_mut().zip(weights).for_each(|(value, weight)| *value += feature * weight);
+        for (sum, weights) in sums.iter().zip(self.feature_weight.chunks_exact(self.dim)) {
+            // Most kinds of token are absent from most prompts.
+            if *sum > 0.0 {
+                add_scaled(embedding, weights, sum.ln_1p());
+            }
         }
         match self.activation {
             Activation::Identity => {}
@@ -172,17 +168,25 @@ fn matrix(name: &str, dims: &[i64]) -> Result<(usize, usize), String> {
     }
 }
 
-/// Adds `table[id] * scale[id]` for every id to `sum`.
+/// Adds up the rows of both tables over the tokens.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn accumulate(table: &[i8], scale: &[f32], ids: &[u32], sum: &mut [f32]) {
-    let dim = sum.len();
-    for &id in ids {
-        let start = id as usize * dim;
-        let (Some(row), Some(&scale)) = (table.get(start..start + dim), scale.get(id as usize)) else {
+fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut [f32]) {
+    let (dim, width) = (embedding.len(), counts.len());
+    for id in ids.iter().map(|&id| id as usize) {
+        let (Some(row), Some(count_row), Some(&scale)) = (
+            table.token_table.get(id * dim..(id + 1) * dim),
+            table.count_table.get(id * width..(id + 1) * width),
+            table.row_scale.get(id),
+        ) else {
             continue;
         };
-        for (total, &value) in sum.iter_mut().zip(row) {
-            *total += f32::from(value) * scale;
-        }
+        embedding.iter_mut().zip(row).for_each(|(total, &value)| *total += f32::from(value) * scale);
+        counts.iter_mut().zip(count_row).for_each(|(total, &value)| *total += value);
     }
+}
+
+/// `sum += factor * values`, element by element.
+#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
+fn add_scaled(sum: &mut [f32], values: &[f32], factor: f32) {
+    sum.iter_mut().zip(values).for_each(|(total, &value)| *total += factor * value);
 }

@@ -104,7 +104,9 @@ impl OnnxSession {
             return Err(Error::artifact(
                 &path,
                 "graph",
-                format!("takes {inputs:?}, expected {expected:?} (with strong and weak, or without), making model_scores"),
+                format!(
+                    "takes {inputs:?}, expected {expected:?} (with strong and weak, or without), making model_scores"
+                ),
             ));
         }
         Ok(Self {

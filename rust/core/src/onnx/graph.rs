@@ -65,7 +65,9 @@ impl Tensor<'_> {
         let values: Vec<f32> = self.raw.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
-            Some(at) => Err(format!("tensor {:?} holds {} at element {at}, expected finite numbers", self.name, values[at])),
+            Some(at) => {
+                Err(format!("tensor {:?} holds {} at element {at}, expected finite numbers", self.name, values[at]))
+            }
         }
     }
 

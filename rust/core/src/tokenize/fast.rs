@@ -4,7 +4,9 @@
 //! 128 bytes; other characters through [`Characters`], which remembers what the crate says of each. A whole word is one probe of
 //! a hash table in most cases.
 
-use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+use std::collections::HashMap;
+
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use super::{
     characters::{Character, Characters, Class},
@@ -43,8 +45,8 @@ pub(super) struct FastWordPiece {
     initial: PieceTable,
     continuing: PieceTable,
     unknown: u32,
-    /// Texts that the crate takes for one token wherever they stand.
-    special: Vec<String>,
+    /// Texts that the crate takes for one token wherever they stand, longest first, with their ids.
+    special: Vec<(String, u32)>,
     begins_special: [bool; 256],
     before: Vec<u32>,
     after: Vec<u32>,
@@ -52,28 +54,32 @@ pub(super) struct FastWordPiece {
 }
 
 impl FastWordPiece {
-    /// The fast path for `truth`, or nothing if any part of it is not what this file knows.
-    pub(super) fn recognize(truth: &Tokenizer, max_tokens: usize) -> Option<Self> {
+    /// The fast path for `truth`, whose model has the given vocabulary, or nothing if any part of it is not what this file knows.
+    pub(super) fn recognize(truth: &Tokenizer, vocab: &HashMap<String, u32>, max_tokens: usize) -> Option<Self> {
         let (Some(NormalizerWrapper::BertNormalizer(normalizer)), Some(PreTokenizerWrapper::BertPreTokenizer(_))) =
             (truth.get_normalizer(), truth.get_pre_tokenizer())
         else {
             return None;
         };
         let ModelWrapper::WordPiece(model) = truth.get_model() else { return None };
-        let vocab = truth.get_vocab(false);
         let unknown = *vocab.get(&model.unk_token)?;
         if model.continuing_subword_prefix != CONTINUATION || model.max_input_chars_per_word != MAX_WORD_CHARS {
             return None;
         }
         let added = truth.get_added_vocabulary().get_added_tokens_decoder();
-        if added.values().any(|token| token.normalized || token.content.is_empty()) {
+        let plain = |token: &AddedToken| !(token.normalized || token.lstrip || token.rstrip || token.single_word);
+        // Runs of letters and of spaces are skipped without a look for special tokens.
+        let begins_well =
+            |text: &str| text.bytes().next().is_some_and(|b| !b.is_ascii_alphanumeric() && !b.is_ascii_whitespace());
+        if added.values().any(|token| !plain(token) || !begins_well(&token.content)) {
             return None;
         }
-        let special: Vec<String> = added.values().map(|token| token.content.clone()).collect();
-        let (before, after) = special_ids(truth, &vocab)?;
+        let mut special: Vec<(String, u32)> = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
+        special.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        let (before, after) = special_ids(truth, vocab)?;
         let max_words = max_tokens.checked_sub(before.len() + after.len())?;
         let mut begins_special = [false; 256];
-        special.iter().for_each(|text| begins_special[usize::from(text.as_bytes()[0])] = true);
+        special.iter().for_each(|(text, _)| begins_special[usize::from(text.as_bytes()[0])] = true);
         let characters = Characters::new(*normalizer);
         let ascii = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
         let pieces = vocab.iter().map(|(piece, id)| (piece.as_str(), *id));
@@ -106,9 +112,11 @@ impl FastWordPiece {
         Outcome::Done
     }
 
-    fn special_at(&self, text: &str, at: usize) -> bool {
+    /// Length and id of the longest special token that stands at `at`.
+    fn special_at(&self, text: &str, at: usize) -> Option<(usize, u32)> {
         let rest = &text.as_bytes()[at..];
-        self.special.iter().any(|special| rest.starts_with(special.as_bytes()))
+        let (special, id) = self.special.iter().find(|(special, _)| rest.starts_with(special.as_bytes()))?;
+        Some((special.len(), *id))
     }
 }
 
@@ -126,7 +134,7 @@ fn ascii_class(characters: &Characters, byte: u8, begins_special: bool) -> (Asci
 }
 
 /// The ids that the post-processor puts before and after the words of any text, found by asking it.
-fn special_ids(truth: &Tokenizer, vocab: &std::collections::HashMap<String, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
+fn special_ids(truth: &Tokenizer, vocab: &HashMap<String, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
     let ids = |text: &str| truth.encode_fast(text, true).ok().map(|encoding| encoding.get_ids().to_vec());
     let words = |text: &str| truth.encode_fast(text, false).ok().map(|encoding| encoding.get_ids().to_vec());
     let letter = vocab.keys().find(|piece| piece.len() == 1 && piece.as_bytes()[0].is_ascii_lowercase())?;
@@ -134,6 +142,13 @@ fn special_ids(truth: &Tokenizer, vocab: &std::collections::HashMap<String, u32>
     let at = (0..=around.len().checked_sub(inside.len())?).find(|&at| around[at..].starts_with(&inside))?;
     let (before, after) = (around[..at].to_vec(), around[at + inside.len()..].to_vec());
     ([before.as_slice(), &after].concat() == alone).then_some((before, after))
+}
+
+/// Number of bytes at the start that satisfy `is`, thirty-two at a time. Callers go on byte by byte from there.
+fn run_length(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    let blocks =
+        bytes.as_chunks::<32>().0.iter().take_while(|block| block.iter().fold(true, |all, &byte| all & is(byte)));
+    blocks.count() * 32
 }
 
 /// One pass over one text.
@@ -151,47 +166,60 @@ impl Scan<'_> {
         let fast = self.fast;
         let bytes = text.as_bytes();
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && self.ids.len() < self.full {
             let byte = bytes[at];
-            if byte >= 0x80 {
-                let Some(c) = text[at..].chars().next() else { break };
-                if fast.begins_special[usize::from(byte)] && fast.special_at(text, at) {
-                    return Outcome::StandAside;
+            let (class, lower) = fast.ascii.get(usize::from(byte)).copied().unwrap_or((Ascii::Unsure, 0));
+            match class {
+                Ascii::Word => {
+                    at = self.letters(bytes, at);
+                    continue;
                 }
-                if !self.wide(fast.characters.get(c)) {
-                    return Outcome::StandAside;
+                Ascii::Space => {
+                    self.end_word();
+                    at += 1 + run_length(&bytes[at + 1..], |byte| byte == b' ');
+                    continue;
                 }
-                at += c.len_utf8();
-            } else {
-                let (class, lower) = fast.ascii[usize::from(byte)];
-                match class {
-                    Ascii::Word => self.letter(lower),
-                    Ascii::Space => self.end_word(),
-                    Ascii::Drop => {}
-                    Ascii::Alone => self.alone(&[lower]),
-                    Ascii::Unsure if fast.special_at(text, at) => return Outcome::StandAside,
-                    Ascii::Unsure => {
-                        if !self.wide(fast.characters.get(char::from(byte))) {
-                            return Outcome::StandAside;
-                        }
+                Ascii::Drop => {}
+                Ascii::Alone => self.alone(&[lower]),
+                Ascii::Unsure => {
+                    if fast.begins_special[usize::from(byte)]
+                        && let Some((length, id)) = fast.special_at(text, at)
+                    {
+                        self.end_word();
+                        self.ids.push(id);
+                        at += length;
+                        continue;
                     }
+                    let Some(c) = text[at..].chars().next() else { break };
+                    if !self.wide(fast.characters.get(c)) {
+                        return Outcome::StandAside;
+                    }
+                    at += c.len_utf8();
+                    continue;
                 }
-                at += 1;
             }
-            if self.ids.len() >= self.full {
-                return Outcome::Done;
-            }
+            at += 1;
         }
         self.end_word();
         Outcome::Done
     }
 
+    /// Takes the ASCII letters and digits from `at` on, and returns where they end.
     #[inline(always)]
-    fn letter(&mut self, byte: u8) {
-        if self.chars < MAX_WORD_CHARS {
-            self.word.push(byte);
+    fn letters(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while let Some(&byte) = bytes.get(at)
+            && let Some(&(Ascii::Word, lower)) = self.fast.ascii.get(usize::from(byte))
+        {
+            if self.chars >= MAX_WORD_CHARS {
+                // Nothing more of this word matters but where it ends.
+                self.chars += 1;
+                return at + 1 + run_length(&bytes[at + 1..], |byte| byte.is_ascii_alphanumeric());
+            }
+            self.word.push(lower);
+            self.chars += 1;
+            at += 1;
         }
-        self.chars += 1;
+        at
     }
 
     /// Takes a character with a normal form; false if it is unsure.

@@ -112,7 +112,10 @@ impl PieceTable {
             if slot.length == 0 {
                 return None;
             }
-            if slot.key == key && slot.length == length && (length <= 8 || self.text_of(slot) == &word.bytes[start..end]) {
+            if slot.key == key
+                && slot.length == length
+                && (length <= 8 || self.text_of(slot) == &word.bytes[start..end])
+            {
                 return Some(slot.id);
             }
             at = (at + 1) & self.mask;

@@ -1,0 +1,69 @@
+"""The same router in plain Python, as a careful engineer would write it: what turnout is measured against."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from tokenizers import Tokenizer
+
+ARTIFACT = Path(__file__).parent.parent / "python" / "turnout" / "artifacts" / "mf"
+PROMPTS: dict[str, str] = json.loads((Path(__file__).parent / "prompts.json").read_text(encoding="utf-8"))
+
+
+class _Plain:
+    def __init__(self) -> None:
+        self.manifest = json.loads((ARTIFACT / "router.json").read_text(encoding="utf-8"))
+        self.tokenizer = Tokenizer.from_file(str(ARTIFACT / "tokenizer.json"))
+        self.tokenizer.enable_truncation(self.manifest["tokenizer"]["max_tokens"])
+        models, pair = self.manifest["models"], self.manifest["pair"]
+        self.strong, self.weak = models.index(pair["strong"]), models.index(pair["weak"])
+        calibration = self.manifest["calibration"]
+        self.slope, self.intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
+
+    def calibrated(self, logit: float) -> float:
+        return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
+
+
+class PlainNumpy(_Plain):
+    """``tokenizers`` and NumPy, with the pair folded into one vector beforehand, as the core does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        graph = onnx.load(str(ARTIFACT / "model.onnx")).graph
+        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.table, self.scale, self.counts = weights["token_table"], weights["row_scale"], weights["count_table"]
+        self.feature_weight, self.bias = weights["feature_weight"], weights["bias"]
+        heads = weights["model_heads"]
+        self.pair = weights["projection"] @ (heads[:, self.strong] - heads[:, self.weak])
+        last = next(node.op_type for node in graph.node if "embedding" in node.output)
+        self.activation = {"Relu": lambda x: np.maximum(x, 0), "Tanh": np.tanh}.get(last, lambda x: x)
+
+    def win_rate(self, prompt: str) -> float:
+        ids = self.tokenizer.encode(prompt).ids
+        mean = (self.table[ids] * self.scale[ids]).sum(axis=0) / max(len(ids), 1)
+        features = np.log1p(np.maximum(self.counts[ids].sum(axis=0), 0))
+        embedding = self.activation(mean + features @ self.feature_weight + self.bias)
+        return float(self.calibrated(float(embedding @ self.pair)))
+
+
+class PlainOnnx(_Plain):
+    """``tokenizers`` and ``onnxruntime``, one thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        model = str(ARTIFACT / "model.onnx")
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.pair = {"strong": np.array(self.strong), "weak": np.array(self.weak)}
+
+    def win_rate(self, prompt: str) -> float:
+        ids = np.array([self.tokenizer.encode(prompt).ids], dtype=np.int64)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), **self.pair}
+        raw = float(self.session.run(["win_rate"], inputs)[0][0])
+        return float(self.calibrated(np.log(raw / (1.0 - raw))))
