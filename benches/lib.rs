@@ -18,7 +18,8 @@ pub fn prompts() -> BTreeMap<String, String> {
 ///
 /// Calls are timed in groups, so that reading the clock (some 40 ns) does not count; the percentiles are of groups.
 pub fn report<T>(name: &str, group: u64, mut work: impl FnMut() -> T) {
-    let mut histogram = Histogram::<u64>::new_with_max(60_000_000_000, 3).expect("a minute with three digits is allowed");
+    let mut histogram =
+        Histogram::<u64>::new_with_max(60_000_000_000, 3).expect("a minute with three digits is allowed");
     let begin = Instant::now();
     while begin.elapsed().as_millis() < 700 || histogram.len() < 30 {
         let start = Instant::now();
@@ -28,8 +29,5 @@ pub fn report<T>(name: &str, group: u64, mut work: impl FnMut() -> T) {
         histogram.saturating_record(start.elapsed().as_nanos() as u64 / group);
     }
     let at = |percentile| histogram.value_at_percentile(percentile);
-    println!(
-        "{}",
-        serde_json::json!({ "name": name, "p50_ns": at(50.0), "p95_ns": at(95.0), "p99_ns": at(99.0) })
-    );
+    println!("{}", serde_json::json!({ "name": name, "p50_ns": at(50.0), "p95_ns": at(95.0), "p99_ns": at(99.0) }));
 }

@@ -29,6 +29,10 @@ class _Plain:
         return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
 
 
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
+
+
 class PlainNumpy(_Plain):
     """``tokenizers`` and NumPy, with the pair folded into one vector beforehand, as the core does."""
 
@@ -41,7 +45,7 @@ class PlainNumpy(_Plain):
         heads = weights["model_heads"]
         self.pair = weights["projection"] @ (heads[:, self.strong] - heads[:, self.weak])
         last = next(node.op_type for node in graph.node if "embedding" in node.output)
-        self.activation = {"Relu": lambda x: np.maximum(x, 0), "Tanh": np.tanh}.get(last, lambda x: x)
+        self.activation = {"Relu": lambda x: np.maximum(x, 0), "Tanh": np.tanh, "Gelu": _gelu}.get(last, lambda x: x)
 
     def win_rate(self, prompt: str) -> float:
         ids = self.tokenizer.encode(prompt).ids

@@ -25,7 +25,7 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
     Args:
         ids: Token ids.
         weights: Initializers of the graph by name.
-        activation: ``"identity"``, ``"relu"`` or ``"tanh"``.
+        activation: ``"identity"``, ``"relu"``, ``"tanh"`` or ``"gelu"`` (tanh form, arXiv 1606.08415, section 2).
 
     Returns:
         float64 ``[dim]``.
@@ -35,7 +35,12 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
     counts = weights["count_table"][list(ids)].astype(np.float64).sum(axis=0)
     features = np.log1p(np.maximum(counts, 0.0))
     before = mean + features @ weights["feature_weight"] + weights["bias"]
-    functions = {"identity": lambda x: x, "relu": lambda x: np.maximum(x, 0.0), "tanh": np.tanh}
+    functions = {
+        "identity": lambda x: x,
+        "relu": lambda x: np.maximum(x, 0.0),
+        "tanh": np.tanh,
+        "gelu": lambda x: 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
+    }
     embedding: Floats = functions[activation](before)
     return embedding
 
@@ -97,7 +102,7 @@ class ReferenceRouter:
         graph = onnx.load(str(folder / self.manifest["graph"])).graph
         self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         operators = {node.op_type for node in graph.node if "embedding" in node.output}
-        self.activation = operators.pop().lower() if operators & {"Relu", "Tanh"} else "identity"
+        self.activation = operators.pop().lower() if operators & {"Relu", "Tanh", "Gelu"} else "identity"
         self.tokenizer = None
         if self.manifest["tokenizer"] is not None:
             from tokenizers import Tokenizer

@@ -14,10 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OPSET = 17
-IR_VERSION = 8
+OPSET = 20
+IR_VERSION = 9
 
-Activation = Literal["identity", "relu", "tanh"]
+Activation = Literal["identity", "relu", "tanh", "gelu"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
         node("Add", ["mean", "projected_features"], [before_activation]),
     ]
     if activated:
-        nodes.append(node(encoder.activation.capitalize(), [before_activation], ["embedding"]))
+        form = {"approximate": "tanh"} if encoder.activation == "gelu" else {}
+        nodes.append(node(encoder.activation.capitalize(), [before_activation], ["embedding"], **form))
     weights = {
         "token_table": encoder.token_table.astype(np.int8),
         "row_scale": encoder.row_scale.astype(np.float32).reshape(-1, 1),

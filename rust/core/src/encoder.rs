@@ -1,5 +1,6 @@
 //! From token ids to an embedding.
 
+mod activation;
 pub(crate) mod pattern;
 mod table;
 

@@ -177,6 +177,9 @@ impl Native {
         (strong, weak): (usize, usize),
     ) -> std::result::Result<Self, String> {
         let manifest = artifact.manifest();
+        if let Some(what) = graph.beyond {
+            return Err(format!("it holds more {what} than any graph that the core runs"));
+        }
         let mut pattern = Pattern::new(graph);
         let encoder = match manifest.encoder {
             EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &mut pattern)?),

@@ -2,7 +2,10 @@
 
 use multiversion::multiversion;
 
-use crate::{encoder::Pattern, onnx::Graph};
+use crate::{
+    encoder::Pattern,
+    onnx::{Attribute, Graph},
+};
 
 /// RouteLLM's bilinear head (arXiv 2406.18665, section 4.2, equation 4 and the text after it):
 /// `score_m = w2 . (v_m * (W1 e))`, and the win rate is `sigmoid(score_strong - score_weak)`.
@@ -25,8 +28,9 @@ impl MatrixFactorizationScorer {
     pub(crate) fn recognize(graph: &Graph<'_>, pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
         let projected = pattern.expect("MatMul", &["embedding", "projection"], &[])?;
         let scores = pattern.expect("MatMul", &[projected, "model_heads"], &[])?;
-        let strong = pattern.expect("Gather", &[scores, "strong"], &[("axis", 1)])?;
-        let weak = pattern.expect("Gather", &[scores, "weak"], &[("axis", 1)])?;
+        let axis = [("axis", Attribute::Int(1))];
+        let strong = pattern.expect("Gather", &[scores, "strong"], &axis)?;
+        let weak = pattern.expect("Gather", &[scores, "weak"], &axis)?;
         let logit = pattern.expect("Sub", &[strong, weak], &[])?;
         let win_rate = pattern.expect("Sigmoid", &[logit], &[])?;
         pattern.end()?;

@@ -6,12 +6,17 @@
 mod characters;
 mod fast;
 mod pieces;
+mod screen;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl,
-    TruncationParams, models::wordpiece::WordPiece,
+    DecoderWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+    TokenizerImpl, TruncationParams, models::wordpiece::WordPiece,
 };
 
 use self::fast::{FastWordPiece, Outcome};
@@ -21,6 +26,8 @@ use crate::error::{Error, Result};
 const MAX_TOKENIZER_BYTES: usize = 64 << 20;
 /// First guess of the text length that holds one token; prefixes grow from there.
 const BYTES_PER_TOKEN: usize = 8;
+/// Texts that a usable tokenizer takes: none, a letter, and characters that no vocabulary holds.
+const PROBES: [&str; 3] = ["", "a", "\u{e000}\u{10ffff}"];
 
 /// Turns a prompt into token ids, at most `max_tokens` of them, special tokens included.
 #[derive(Debug)]
@@ -42,7 +49,8 @@ impl PromptTokenizer {
             let message = format!("{} bytes, expected at most {MAX_TOKENIZER_BYTES}", json.len());
             return Err(Error::artifact(path, "size", message));
         }
-        let mut truth = read(json).map_err(|error| Error::artifact(path, "json", error.to_string()))?;
+        screen::screen(json).map_err(|(field, message)| Error::artifact(path, field, message))?;
+        let mut truth = guarded(|| read(json)).map_err(|message| Error::artifact(path, "json", message))?;
         let vocab = truth.get_vocab(false);
         let added = truth.get_added_vocabulary().get_added_tokens_decoder();
         let largest = vocab.values().chain(added.keys()).max();
@@ -57,13 +65,20 @@ impl PromptTokenizer {
             }
             _ => {}
         }
+        // Checked here: the crate would subtract below zero.
+        let special = truth.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if special > max_tokens {
+            let message = format!("adds {special} special tokens, but the manifest's tokenizer.max_tokens is {max_tokens}");
+            return Err(Error::artifact(path, "post_processor", message));
+        }
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         truth
             .with_padding(None)
             .with_truncation(Some(truncation))
             .map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
+        check_probes(&truth, vocabulary).map_err(|message| Error::artifact(path, "model", message))?;
         let fast = FastWordPiece::recognize(&truth, &vocab, max_tokens);
-        let spaced = truth.get_added_vocabulary().get_added_tokens_decoder().values().any(|t| t.content.contains(' '));
+        let spaced = truth.get_added_vocabulary().get_added_tokens_decoder().values().any(|t| t.content.contains([' ', '\n']));
         let may_cut = fast.is_some() && !spaced;
         Ok(Self { truth, fast, max_tokens, may_cut })
     }
@@ -89,10 +104,8 @@ impl PromptTokenizer {
         let mut length = self.max_tokens * BYTES_PER_TOKEN;
         loop {
             let prefix = if self.may_cut { cut_at_space(prompt, length) } else { prompt };
-            let encoding = self
-                .truth
-                .encode_fast(prefix, true)
-                .map_err(|error| Error::Inference(format!("the tokenizer refused the prompt: {error}")))?;
+            let encoding = guarded(|| self.truth.encode_fast(prefix, true))
+                .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
             if prefix.len() == prompt.len() || encoding.len() == self.max_tokens {
                 ids.clear();
                 ids.extend_from_slice(encoding.get_ids());
@@ -106,6 +119,27 @@ impl PromptTokenizer {
     pub fn token(&self, id: u32) -> String {
         self.truth.id_to_token(id).unwrap_or_default()
     }
+}
+
+/// Calls the `tokenizers` crate. It panics on some files, when it reads them or at the first prompt that meets the defect; that is
+/// no reason to take the host process along.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizers crate panicked".into()),
+    }
+}
+
+/// A file that the crate reads may still fail at the first prompt, or make ids of special tokens that no vocabulary holds.
+fn check_probes(truth: &Tokenizer, vocabulary: Option<usize>) -> std::result::Result<(), String> {
+    for probe in PROBES {
+        let encoding = guarded(|| truth.encode_fast(probe, true)).map_err(|error| format!("fails at {probe:?}: {error}"))?;
+        let beyond = encoding.get_ids().iter().find(|&&id| vocabulary.is_some_and(|rows| id as usize >= rows));
+        if let Some(id) = beyond {
+            return Err(format!("makes the id {id} of {probe:?}, which the graph's table does not have"));
+        }
+    }
+    Ok(())
 }
 
 /// A tokenizer of any kind. WordPiece is tried first by its own type: the crate's general reader tries every kind of model in

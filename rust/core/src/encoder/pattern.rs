@@ -19,19 +19,23 @@ impl<'g, 'a> Pattern<'g, 'a> {
         self.graph.nodes.get(self.next).map(|node| node.op)
     }
 
-    /// The next node must be `op` over exactly these inputs with exactly these integer attributes.
-    pub(crate) fn expect(&mut self, op: &str, inputs: &[&str], integers: &[(&str, i64)]) -> Result<&'a str, String> {
+    /// The next node must be `op` over exactly these inputs with exactly these attributes.
+    pub(crate) fn expect(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute<'_>)],
+    ) -> Result<&'a str, String> {
         let at = self.next;
         let node = self.graph.nodes.get(at).ok_or_else(|| format!("the graph ends before node {at}, expected {op}"))?;
         if node.op != op || !node.domain.is_empty() || node.inputs != inputs || node.outputs.len() != 1 {
             return Err(format!("node {at} is {}, expected {op}({})", describe(node), inputs.join(", ")));
         }
-        for &(name, value) in integers {
-            if !node.attributes.contains(&(name, Attribute::Int(value))) {
-                return Err(format!("node {at} ({op}) has not the attribute {name} = {value}"));
-            }
+        let has = |(name, value): &(&str, Attribute<'_>)| node.attributes.iter().any(|found| found == &(*name, *value));
+        if let Some((name, value)) = attributes.iter().find(|attribute| !has(attribute)) {
+            return Err(format!("node {at} ({op}) has not the attribute {name} = {value:?}"));
         }
-        let known = |name: &str| integers.iter().any(|(expected, _)| *expected == name);
+        let known = |name: &str| attributes.iter().any(|(expected, _)| *expected == name);
         if let Some((name, _)) =
             node.attributes.iter().find(|(name, value)| !known(name) && !is_default(op, name, *value))
         {
@@ -55,7 +59,7 @@ fn describe(node: &Node<'_>) -> String {
 }
 
 /// Attributes that exporters write out although they hold the operator's default.
-fn is_default(op: &str, name: &str, value: Attribute) -> bool {
+fn is_default(op: &str, name: &str, value: Attribute<'_>) -> bool {
     match (op, name) {
         ("Gather", "axis") | ("Gemm", "transA" | "transB") | ("ReduceSum", "noop_with_empty_axes") => {
             value == Attribute::Int(0)

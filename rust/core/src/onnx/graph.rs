@@ -7,6 +7,8 @@ const MAX_NODES: usize = 256;
 const MAX_TENSORS: usize = 256;
 const MAX_EDGES: usize = 16;
 const MAX_RANK: usize = 8;
+/// Graphs inside the attributes of a node (loops, conditions) inside of each other.
+const MAX_DEPTH: usize = 8;
 
 /// Element types that native graphs hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,19 @@ pub enum DataType {
     Other(i64),
 }
 
+impl DataType {
+    /// Bytes of an element in raw data, where they are whole.
+    fn bytes(self) -> Option<usize> {
+        match self {
+            Self::I8 | Self::Other(2 | 9) => Some(1),
+            Self::Other(4 | 5 | 10 | 16) => Some(2),
+            Self::F32 | Self::Other(6 | 12) => Some(4),
+            Self::I64 | Self::Other(11 | 13) => Some(8),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// A weight of the graph.
 #[derive(Debug, Clone)]
 pub struct Tensor<'a> {
@@ -32,6 +47,10 @@ pub struct Tensor<'a> {
     pub data_type: DataType,
     /// Little-endian elements; empty where the file stores them in another way.
     pub raw: &'a [u8],
+    /// Whether the elements are stored one by one, in a field of their type.
+    pub typed: bool,
+    /// Whether the elements lie in another file.
+    pub external: bool,
 }
 
 impl Tensor<'_> {
@@ -41,6 +60,31 @@ impl Tensor<'_> {
             .iter()
             .try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
             .ok_or_else(|| format!("tensor {:?} has the shape {:?}", self.name, self.dims))
+    }
+
+    /// Says what no engine could make sense of: elements outside of the file, an impossible shape, more or fewer bytes than the
+    /// shape has, weights that are not numbers. Infinite numbers pass where all others are zero: such tensors mask attention.
+    fn check_defects(&self) -> Result<(), String> {
+        if self.external {
+            return Err(format!("tensor {:?} keeps its elements in another file", self.name));
+        }
+        let elements = self.elements()?;
+        if let Some(element_bytes) = self.data_type.bytes()
+            && (!self.typed || !self.raw.is_empty())
+        {
+            self.check(self.data_type, element_bytes)?;
+        }
+        if self.data_type != DataType::F32 || elements == 0 {
+            return Ok(());
+        }
+        let mut values = self.raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        match values.clone().position(|value| !value.is_finite()) {
+            Some(at) if !values.clone().all(|value| value == 0.0 || value == f32::NEG_INFINITY) => {
+                let found = values.nth(at).unwrap_or(f32::NAN);
+                Err(format!("tensor {:?} holds {found} at element {at}, expected finite numbers", self.name))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check(&self, data_type: DataType, element_bytes: usize) -> Result<(), String> {
@@ -86,11 +130,13 @@ impl Tensor<'_> {
 
 /// Value of a node's attribute; other kinds are not used by native graphs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Attribute {
+pub enum Attribute<'a> {
     /// An integer.
     Int(i64),
     /// A float.
     Float(f32),
+    /// A string, as bytes.
+    Text(&'a [u8]),
     /// Something else.
     Other,
 }
@@ -107,7 +153,7 @@ pub struct Node<'a> {
     /// Names of the values it makes.
     pub outputs: Vec<&'a str>,
     /// Attributes in file order.
-    pub attributes: Vec<(&'a str, Attribute)>,
+    pub attributes: Vec<(&'a str, Attribute<'a>)>,
 }
 
 /// The parts of a graph that recognition needs.
@@ -121,46 +167,116 @@ pub struct Graph<'a> {
     pub inputs: Vec<&'a str>,
     /// Names of the graph's outputs.
     pub outputs: Vec<&'a str>,
+    /// What the file holds more of than any native graph. The surplus is checked and not kept.
+    pub beyond: Option<&'static str>,
 }
 
 impl<'a> Graph<'a> {
     /// Reads the graph of an ONNX file (a serialised `ModelProto`).
+    ///
+    /// # Errors
+    /// What is wrong with the file, in words: no engine should get to see it.
     pub fn parse(model: &'a [u8]) -> Result<Self, String> {
+        let mut parser = Parser::default();
         let mut graph = None;
         for field in Fields::new(model) {
-            if let (7, value) = field? {
-                graph = Some(Self::parse_graph(value.bytes()?)?);
+            match field? {
+                (7, _) if graph.is_some() => return Err("two graphs in the file".into()),
+                (7, value) => graph = Some(parser.graph(value.bytes()?, 0)?),
+                (25, value) => parser.function(value.bytes()?)?,
+                _ => {}
             }
         }
-        graph.ok_or_else(|| "no graph in the file".to_string())
+        let graph = graph.ok_or_else(|| "no graph in the file".to_string())?;
+        Ok(Self { beyond: parser.beyond, ..graph })
     }
 
     /// The weight of that name.
     pub fn tensor(&self, name: &str) -> Result<&Tensor<'a>, String> {
         self.tensors.iter().find(|tensor| tensor.name == name).ok_or_else(|| format!("no tensor {name:?}"))
     }
+}
 
-    fn parse_graph(message: &'a [u8]) -> Result<Self, String> {
-        let mut graph = Self::default();
+/// Reads messages and remembers what there is too much of.
+#[derive(Default)]
+struct Parser {
+    beyond: Option<&'static str>,
+}
+
+impl Parser {
+    fn push<T>(&mut self, list: &mut Vec<T>, item: T, limit: usize, what: &'static str) {
+        if list.len() < limit {
+            list.push(item);
+        } else {
+            self.beyond = Some(what);
+        }
+    }
+
+    fn graph<'a>(&mut self, message: &'a [u8], depth: usize) -> Result<Graph<'a>, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("graphs inside of graphs, more than {MAX_DEPTH} deep"));
+        }
+        let mut graph = Graph::default();
         for field in Fields::new(message) {
             match field? {
-                (1, value) => push(&mut graph.nodes, parse_node(value.bytes()?)?, MAX_NODES, "nodes")?,
-                (5, value) => push(&mut graph.tensors, parse_tensor(value.bytes()?)?, MAX_TENSORS, "tensors")?,
-                (11, value) => push(&mut graph.inputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph inputs")?,
-                (12, value) => push(&mut graph.outputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph outputs")?,
+                (1, value) => {
+                    let node = self.node(value.bytes()?, depth)?;
+                    self.push(&mut graph.nodes, node, MAX_NODES, "nodes");
+                }
+                (5, value) => self.push(&mut graph.tensors, parse_tensor(value.bytes()?)?, MAX_TENSORS, "tensors"),
+                (11, value) => self.push(&mut graph.inputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph inputs"),
+                (12, value) => self.push(&mut graph.outputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph outputs"),
+                (15, value) => parse_sparse_tensor(value.bytes()?)?,
                 _ => {}
             }
         }
         Ok(graph)
     }
-}
 
-fn push<T>(list: &mut Vec<T>, item: T, limit: usize, what: &str) -> Result<(), String> {
-    if list.len() == limit {
-        return Err(format!("more than {limit} {what}"));
+    /// A function of the model; native graphs call none, but its nodes may hold tensors.
+    fn function(&mut self, message: &[u8]) -> Result<(), String> {
+        for field in Fields::new(message) {
+            if let (7, value) = field? {
+                self.node(value.bytes()?, 0)?;
+            }
+        }
+        Ok(())
     }
-    list.push(item);
-    Ok(())
+
+    fn node<'a>(&mut self, message: &'a [u8], depth: usize) -> Result<Node<'a>, String> {
+        let mut node = Node { op: "", domain: "", inputs: vec![], outputs: vec![], attributes: vec![] };
+        for field in Fields::new(message) {
+            match field? {
+                (1, value) => self.push(&mut node.inputs, value.text()?, MAX_EDGES, "node inputs"),
+                (2, value) => self.push(&mut node.outputs, value.text()?, MAX_EDGES, "node outputs"),
+                (4, value) => node.op = value.text()?,
+                (5, value) => {
+                    let attribute = self.attribute(value.bytes()?, depth)?;
+                    self.push(&mut node.attributes, attribute, MAX_EDGES, "attributes");
+                }
+                (7, value) => node.domain = value.text()?,
+                _ => {}
+            }
+        }
+        Ok(node)
+    }
+
+    fn attribute<'a>(&mut self, message: &'a [u8], depth: usize) -> Result<(&'a str, Attribute<'a>), String> {
+        let (mut name, mut attribute) = ("", Attribute::Other);
+        for field in Fields::new(message) {
+            match field? {
+                (1, value) => name = value.text()?,
+                (2, Value::Fixed32(bytes)) => attribute = Attribute::Float(f32::from_le_bytes(bytes)),
+                (3, value) => attribute = Attribute::Int(value.integer()?),
+                (4, value) => attribute = Attribute::Text(value.bytes()?),
+                (5 | 10, value) => drop(parse_tensor(value.bytes()?)?),
+                (6 | 11, value) => drop(self.graph(value.bytes()?, depth + 1)?),
+                (22 | 23, value) => parse_sparse_tensor(value.bytes()?)?,
+                _ => {}
+            }
+        }
+        Ok((name, attribute))
+    }
 }
 
 /// The name of a `ValueInfoProto`.
@@ -173,36 +289,19 @@ fn parse_name(message: &[u8]) -> Result<&str, String> {
     Ok("")
 }
 
-fn parse_node(message: &[u8]) -> Result<Node<'_>, String> {
-    let mut node = Node { op: "", domain: "", inputs: vec![], outputs: vec![], attributes: vec![] };
+/// Values and indices of a `SparseTensorProto`.
+fn parse_sparse_tensor(message: &[u8]) -> Result<(), String> {
     for field in Fields::new(message) {
-        match field? {
-            (1, value) => push(&mut node.inputs, value.text()?, MAX_EDGES, "node inputs")?,
-            (2, value) => push(&mut node.outputs, value.text()?, MAX_EDGES, "node outputs")?,
-            (4, value) => node.op = value.text()?,
-            (5, value) => push(&mut node.attributes, parse_attribute(value.bytes()?)?, MAX_EDGES, "attributes")?,
-            (7, value) => node.domain = value.text()?,
-            _ => {}
+        if let (1 | 2, value) = field? {
+            parse_tensor(value.bytes()?)?;
         }
     }
-    Ok(node)
-}
-
-fn parse_attribute(message: &[u8]) -> Result<(&str, Attribute), String> {
-    let (mut name, mut attribute) = ("", Attribute::Other);
-    for field in Fields::new(message) {
-        match field? {
-            (1, value) => name = value.text()?,
-            (2, Value::Fixed32(bytes)) => attribute = Attribute::Float(f32::from_le_bytes(bytes)),
-            (3, value) => attribute = Attribute::Int(value.integer()?),
-            _ => {}
-        }
-    }
-    Ok((name, attribute))
+    Ok(())
 }
 
 fn parse_tensor(message: &[u8]) -> Result<Tensor<'_>, String> {
-    let mut tensor = Tensor { name: "", dims: vec![], data_type: DataType::Other(0), raw: &[] };
+    let mut tensor =
+        Tensor { name: "", dims: vec![], data_type: DataType::Other(0), raw: &[], typed: false, external: false };
     for field in Fields::new(message) {
         match field? {
             (1, value) => push_integers(value, &mut tensor.dims, MAX_RANK)?,
@@ -216,8 +315,12 @@ fn parse_tensor(message: &[u8]) -> Result<Tensor<'_>, String> {
             }
             (8, value) => tensor.name = value.text()?,
             (9, value) => tensor.raw = value.bytes()?,
+            (4..=7 | 10 | 11, _) => tensor.typed = true,
+            (13, _) => tensor.external = true,
+            (14, value) => tensor.external |= value.integer()? != 0,
             _ => {}
         }
     }
+    tensor.check_defects()?;
     Ok(tensor)
 }
