@@ -1,0 +1,133 @@
+# The verbs of this repository. Each one makes what it needs: `make demo` works on a machine with Rust and Python only.
+#
+#   PYTHON=python3.12 make demo      another interpreter (3.10 or later)
+#   TURNOUT_VENV=/somewhere make ..  another virtual environment than .venv
+#   TURNOUT_CACHE=/somewhere make .. another home for the training environment than ~/.cache/turnout
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+TURNOUT_VENV ?= .venv
+TURNOUT_CACHE ?= $(HOME)/.cache/turnout
+VENV := $(abspath $(TURNOUT_VENV))
+PY := $(VENV)/bin/python
+UV := $(PY) -m uv --quiet
+
+# Changes of pyproject.toml that name no dependency (a lint rule, say) install nothing anew.
+hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
+BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
+DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|dependencies|test|lint) = \[/)
+TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^(dependencies|train|data|test) = \[/)
+TRAIN := $(TRAIN_VENV)/.turnout-train
+TRAIN_PY := $(TRAIN_VENV)/bin/python
+
+# The extension lies in the tree (python/turnout), the environment points to one tree: both must be this one.
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o -name Cargo.toml)
+EXTENSION := $(VENV)/.turnout-extension
+ifneq ($(CURDIR),$(shell cat $(EXTENSION) 2>/dev/null))
+$(EXTENSION): .FORCE
+endif
+ifeq (,$(wildcard python/turnout/_core*.so))
+$(EXTENSION): .FORCE
+endif
+
+# Cargo and maturin must mean the same interpreter, or each would rebuild PyO3 after the other.
+export PYO3_PYTHON := $(PY)
+export VIRTUAL_ENV := $(VENV)
+export PATH := $(VENV)/bin:$(PATH)
+unexport PYTHONHOME CONDA_PREFIX
+
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+CARGO_TEST := $(if $(NEXTEST),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
+LIBRARY = $$($(PY) -c 'from turnout.engines import onnxruntime_library as library; print(library())')
+# Parts of the package whose imports need torch; their tests are `make test-train`.
+TRAIN_PARTS := $(wildcard python/turnout/train)
+TRAIN_TESTS := $(wildcard tests/train)
+
+.PHONY: help demo build fmt lint test test-rust test-python test-train parity bench bench-smoke all clean .FORCE
+.FORCE:
+
+help: ## list the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## build, install, then route some twenty prompts and tell the microseconds
+	@$(PY) -m turnout demo $(if $(ROUTER),--router $(ROUTER))
+
+build: $(EXTENSION) ## build the extension (release) and install the package into the virtual environment
+
+$(BASE): | $(VENV)/bin/python
+	@echo "== build tools into $(TURNOUT_VENV)"
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'uv>=0.8' 'maturin>=1.9,<2' 'numpy>=1.24'
+	@rm -f $(VENV)/.turnout-base-* && touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"turnout needs Python 3.10 or later, found {sys.version}: make PYTHON=python3.x")'
+	@cargo --version >/dev/null || { echo "turnout needs Rust: https://rustup.rs" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "no venv module? on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(EXTENSION): $(BASE) $(RUST_SOURCES) pyproject.toml
+	@echo "== extension, release build"
+	maturin develop --release --uv --quiet
+	@echo '$(CURDIR)' > $@
+
+$(DEV): $(BASE)
+	@echo "== test and lint dependencies into $(TURNOUT_VENV)"
+	$(UV) pip install --python $(PY) --group test --group lint
+	@rm -f $(VENV)/.turnout-dev-* && touch $@
+
+$(TRAIN): | $(BASE)
+	@echo "== training dependencies into $(TRAIN_VENV)"
+	test -x $(TRAIN_PY) || $(PY) -m venv $(TRAIN_VENV)
+	$(UV) pip install --python $(TRAIN_PY) --requirements pyproject.toml --extra train --group test
+	@touch $@
+
+fmt: $(DEV) ## format Rust and Python
+	cargo fmt --all
+	ruff format
+	ruff check --fix
+
+lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, and the stubs against the extension
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --quiet --package turnout-core -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --package turnout-core --all-features
+	ruff format --check
+	ruff check
+	mypy
+	$(PY) -m mypy.stubtest turnout._core
+
+test: test-rust test-python ## all tests but those that need torch: Rust, Python, doc examples
+
+test-rust: build $(DEV)
+	ORT_DYLIB_PATH="$(LIBRARY)" $(CARGO_TEST) --workspace --all-features
+	ORT_DYLIB_PATH="$(LIBRARY)" cargo test --quiet --doc --workspace --all-features
+
+test-python: build $(DEV)
+	$(PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS:%=--ignore=%) $(TRAIN_PARTS:%=--ignore=%) \
+		tests python/turnout README.md $(PYTEST)
+
+test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
+	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \
+		PYTHONPATH=python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
+	else echo "no tests/train"; fi
+
+parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
+	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
+
+bench: build $(DEV) ## all benchmarks and a report in benches/report
+	$(PY) benches/report.py
+
+bench-smoke: build $(DEV) ## every benchmark once: answers are asserted, times are not
+	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke; else echo "no benches/report.py"; fi
+
+all: fmt lint test parity ## fmt, lint, test, parity
+
+clean: ## remove what the verbs made inside the tree
+	cargo clean
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks benches/report dist
+	rm -f python/turnout/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

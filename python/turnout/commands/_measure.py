@@ -1,0 +1,76 @@
+"""What the measuring commands share: routers by name, embedding options, extras that must be there."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def needs(extra: str, *modules: str) -> None:
+    """Raises ``ConfigError`` with the remedy where a module of an extra is missing."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        from turnout import ConfigError
+
+        raise ConfigError(f"this needs {', '.join(missing)}: pip install 'turnout[{extra}]'")
+
+
+def add_embedding_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--embedding-url``, ``--embedding-model`` and ``--embedding-key``, for artifacts whose encoder is external."""
+    group = parser.add_argument_group(
+        "embeddings", "for routers that take embeddings from the caller (`turnout import mf`)"
+    )
+    group.add_argument(
+        "--embedding-url", metavar="URL", help="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
+    )
+    group.add_argument(
+        "--embedding-model", metavar="NAME", help="embedding model; default: the one that the artifact names"
+    )
+    group.add_argument(
+        "--embedding-key",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable with the key (default: %(default)s)",
+    )
+    group.add_argument("--embedding-cache", type=Path, metavar="FILE", help="SQLite file that keeps embeddings")
+
+
+def load_one(path: str | None, args: argparse.Namespace) -> Any:
+    """Loads a router, with embeddings attached where it needs them and an endpoint is named."""
+    import turnout
+
+    router = turnout.load(path)
+    if router.manifest["encoder"]["kind"] != "external":
+        return router
+    if not args.embedding_url:
+        raise turnout.ConfigError(f"{router.path.name} takes embeddings: name an endpoint with --embedding-url")
+    needs("import", "httpx")
+    from turnout.importers import EmbeddingClient, with_embeddings
+
+    model = args.embedding_model or router.manifest["provenance"].get("embedding_model")
+    if not model:
+        raise turnout.ConfigError(f"{router.path.name} names no embedding model: give --embedding-model")
+    client = EmbeddingClient(
+        args.embedding_url,
+        model,
+        key_variable=args.embedding_key,
+        dim=router.embedding_dim,
+        cache_file=args.embedding_cache,
+    )
+    return with_embeddings(router, client)
+
+
+def load_routers(args: argparse.Namespace) -> dict[str, Any]:
+    """Loads the routers of ``--router`` under names that tell them apart."""
+    found: dict[str, Any] = {}
+    for path in args.router:
+        router = load_one(path, args)
+        name = str(router.manifest["name"])
+        if name in found:
+            name = str(path or "default")
+        found[name] = router
+    return found

@@ -1,0 +1,83 @@
+"""``turnout contamination``: eval prompts that have a near-duplicate in training data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from turnout.commands._measure import needs
+
+EPILOG = """\
+examples:
+  turnout contamination --train train/*.parquet --eval dev/*.parquet
+  turnout contamination --train train.jsonl --eval eval.jsonl --out contaminated_prompts.jsonl
+  turnout eval --data eval.jsonl --contaminated contaminated_prompts.jsonl
+
+A prompt is listed if most of its word n-grams occur in one training prompt, or if its embedding is close to that of one. The file
+has RouteLLM's format: one object with `eval_prompt` a line.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "contamination",
+        help="list eval prompts with a near-duplicate in training data",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--train", nargs="+", required=True, metavar="T", help="tables with a column `prompt`, or text files"
+    )
+    parser.add_argument(
+        "--eval", nargs="+", required=True, metavar="E", help="tables with a column `prompt`, or text files"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("contaminated_prompts.jsonl"), metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument("--words", type=int, default=8, metavar="N", help="words of an n-gram (default: %(default)s)")
+    parser.add_argument(
+        "--overlap", type=float, default=0.6, metavar="P", help="part of the n-grams that counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--similarity",
+        type=float,
+        default=0.9,
+        metavar="C",
+        help="cosine that counts (default: %(default)s); above 1 leaves FAISS out",
+    )
+    parser.add_argument("--show", type=int, default=10, metavar="N", help="pairs to print (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does it."""
+    needs("contamination", "pyarrow", "rich", *(["faiss"] if args.similarity <= 1 else []))
+    from rich.console import Console
+
+    from turnout.commands._terminal import cut
+    from turnout.data import BadRows, iter_prompts
+    from turnout.evaluate.contamination import find_contamination, write_contaminated
+
+    bad = BadRows()
+    evaluated = [prompt for path in args.eval for chunk in iter_prompts(path, bad=bad) for prompt in chunk]
+    training = (chunk for path in args.train for chunk in iter_prompts(path, bad=bad))
+    found = find_contamination(
+        training,
+        evaluated,
+        words=args.words,
+        overlap=args.overlap,
+        similarity=args.similarity if args.similarity <= 1 else None,
+    )
+    write_contaminated(args.out, found)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"{len(found)} of {len(set(evaluated))} eval prompts have a near-duplicate in training data, listed in {args.out}"
+    )
+    for match in found[: args.show]:
+        console.print(f"n-grams {match.overlap:.2f}, cosine {match.similarity:.2f}", markup=False)
+        console.print(f"  eval   {cut(match.eval_prompt, 100)}", markup=False)
+        console.print(f"  train  {cut(match.train_prompt, 100)}", markup=False)
+    if bad:
+        Console(stderr=True, soft_wrap=True).print(f"[yellow]{bad}[/yellow]", highlight=False)
+    return 0

@@ -1,0 +1,161 @@
+"""``turnout inspect``: what an artifact is, what it was trained on and how it would run here."""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from turnout.commands._terminal import blocks, colour, cut, sparkline
+
+#: Models named before the list is cut.
+SHOWN_MODELS = 8
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "inspect", help="tell what a router was trained on, its files, engine and thresholds"
+    )
+    parser.add_argument("artifact", nargs="?", help="artifact folder; by default the one that ships with turnout")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
+    parser.add_argument("--models", action="store_true", help="name every model")
+    parser.add_argument(
+        "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="what runs the graph"
+    )
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda:N")
+    parser.set_defaults(run=run)
+
+
+def describe(artifact: str | None, engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
+    """What there is to tell about an artifact.
+
+    An artifact whose engine is not installed here is told of all the same, with the reason under ``"unavailable"``.
+
+    Args:
+        artifact: Folder; by default the router that ships with the package.
+        engine: As in :func:`turnout.load`.
+        device: As in :func:`turnout.load`.
+
+    Returns:
+        ``path``, ``artifact_hash``, ``engine``, ``device``, ``not_native_because``, ``unavailable``, ``bytes``,
+        ``documents`` and the ``manifest``.
+    """
+    import turnout
+    from turnout.router import DEFAULT_ARTIFACT
+
+    folder = DEFAULT_ARTIFACT if artifact is None else Path(artifact)
+    told: dict[str, Any] = {"path": str(folder)}
+    try:
+        router = turnout.load(folder, engine=engine, device=device)
+    except (turnout.EngineError, turnout.DeviceError) as error:
+        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        told |= {"artifact_hash": None, "engine": None, "device": None, "not_native_because": None}
+        told["unavailable"] = str(error)
+    else:
+        manifest = router.manifest
+        told |= {"artifact_hash": router.artifact_hash, "engine": router.engine, "device": router.device}
+        told |= {"not_native_because": router.not_native_because, "unavailable": None}
+    told["bytes"] = sum(entry["bytes"] for entry in manifest["files"].values())
+    told["documents"] = sorted(
+        path.name for path in folder.iterdir() if path.name != "router.json" and path.name not in manifest["files"]
+    )
+    told["manifest"] = manifest
+    return told
+
+
+def strong_share(quantiles: list[float], threshold: float) -> float:
+    """Share of calibration prompts whose win rate reaches the threshold.
+
+    Example:
+        >>> strong_share([0.0, 0.25, 0.5, 0.75, 1.0], 0.75)
+        0.25
+    """
+    return 1.0 - bisect.bisect_left(quantiles, threshold) / (len(quantiles) - 1)
+
+
+def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
+    """The report, line by line."""
+    manifest = told["manifest"]
+    yield colour(f"{manifest['name']}: {manifest['kind']} router, format {manifest['format_version']}", 1)
+    yield from _field("path", told["path"])
+    if told["artifact_hash"]:
+        yield from _field("hash", told["artifact_hash"])
+    yield from _field("pair", f"{manifest['pair']['strong']} (strong), {manifest['pair']['weak']} (weak)")
+    if told["unavailable"]:
+        yield from _field("engine", f"not to be had here: {told['unavailable']}")
+    else:
+        yield from _field("engine", f"{told['engine']} on {told['device']}")
+    if told["not_native_because"]:
+        yield from _field("", f"not native because {told['not_native_because']}")
+    encoder, tokenizer = manifest["encoder"], manifest["tokenizer"]
+    limit = (
+        f"; prompts of at most {tokenizer['max_tokens']} tokens" if tokenizer else "; embeddings come from the caller"
+    )
+    yield from _field("encoder", f"{encoder['kind']}, {encoder['dim']} numbers{limit}")
+    yield from _field("calibration", _calibration(manifest["calibration"]))
+    threshold, quantiles = manifest["thresholds"]["default"], manifest["thresholds"]["quantiles"]
+    share = (
+        f"; {strong_share(quantiles, threshold):.0%} of its calibration prompts go to the strong model"
+        if quantiles
+        else ""
+    )
+    yield from _field("threshold", f"{threshold:g}{share}")
+    if quantiles:
+        low, high = quantiles[0], quantiles[-1]
+        yield from _field("win rates", f"{low:.3f} {sparkline(quantiles, blocks=blocks())} {high:.3f} over calibration prompts, sorted")
+    models = manifest["models"]
+    shown = models if every_model else models[:SHOWN_MODELS]
+    more = f" and {len(models) - len(shown)} more (--models)" if len(shown) < len(models) else ""
+    yield from _field("models", f"{len(models)}: {', '.join(shown)}{more}")
+    yield from _field("files", f"{told['bytes']:,} bytes")
+    for name, entry in manifest["files"].items():
+        yield f"  {name:<20} {entry['bytes']:>12,}  sha256 {entry['sha256'][:16]}…"
+    for name in told["documents"]:
+        yield f"  {name:<20} {'':>12}  not used by the router"
+    yield colour("provenance", 1)
+    yield from _tree(manifest["provenance"], "  ")
+
+
+def _field(name: str, value: str) -> Iterator[str]:
+    wrapped = textwrap.wrap(value, 104, break_long_words=False, break_on_hyphens=False) or [""]
+    yield f"{name:<12} {wrapped[0]}".rstrip()
+    yield from (f"{'':<12} {line}" for line in wrapped[1:])
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    if calibration["kind"] == "platt":
+        return f"platt, sigmoid({calibration['slope']:g} * logit {calibration['intercept']:+g})"
+    if calibration["kind"] == "isotonic":
+        return f"isotonic, {len(calibration['x'])} points"
+    return str(calibration["kind"])
+
+
+def _tree(value: Any, indent: str) -> Iterator[str]:
+    """Any JSON as indented lines: small values beside their name, large ones below it."""
+    if not isinstance(value, dict | list):
+        yield from textwrap.wrap(
+            str(value), 118, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+        )
+        return
+    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+    for name, item in items:
+        text = json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else str(item)
+        if len(indent) + len(str(name)) + len(text) <= 114:
+            yield f"{indent}{name}: {text}" if name != "-" else f"{indent}- {text}"
+        elif isinstance(item, list) and all(isinstance(number, int | float) for number in item):
+            yield f"{indent}{name}: {len(item)} numbers, {cut(text, 60)}"
+        else:
+            yield f"{indent}{name}:"
+            yield from _tree(item, indent + "  ")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does it."""
+    told = describe(args.artifact, args.engine, args.device)
+    print(json.dumps(told, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(told, args.models)))
+    return 0

