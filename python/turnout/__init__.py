@@ -13,10 +13,13 @@ from turnout._core import (
     RouterError,
     __version__,
 )
+from turnout.budget import BudgetController
+from turnout.importers import with_embeddings
 from turnout.router import Router, load
 
 __all__ = [
     "ArtifactError",
+    "BudgetController",
     "ConfigError",
     "Decision",
     "DeviceError",
@@ -29,4 +32,5 @@ __all__ = [
     "RouterError",
     "__version__",
     "load",
+    "with_embeddings",
 ]

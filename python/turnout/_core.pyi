@@ -2,11 +2,26 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
+
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "Decision",
+    "DeviceError",
+    "EngineError",
+    "Explanation",
+    "InferenceError",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "Router",
+    "RouterError",
+    "__version__",
+]
 
 __version__: str
 
@@ -39,6 +54,8 @@ class Decision:
     """What was decided for one prompt. Frozen."""
 
     __match_args__: tuple[str, str, str]
+    def __new__(cls, model: str, win_rate: float, threshold: float) -> Self:
+        """For pickling and for tests of code that takes decisions; routers make their own."""
     @property
     def model(self) -> str:
         """Name of the chosen model."""
@@ -89,6 +106,7 @@ class Explanation:
     def artifact_hash(self) -> str:
         """SHA-256 of the artifact's manifest, which holds the hashes of its files."""
 
+@disjoint_base
 class Router:
     """Routes prompts between two models; see ``turnout.load``."""
 
@@ -99,6 +117,7 @@ class Router:
         strong: str | None = None,
         weak: str | None = None,
         threshold: float | None = None,
+        strong_share: float | None = None,
         engine: str = "auto",
         device: str = "cpu",
         threads: int = 0,
@@ -109,16 +128,22 @@ class Router:
         prompt: str | None = None,
         *,
         threshold: float | None = None,
+        strong_share: float | None = None,
         embedding: NDArray[np.float32] | None = None,
     ) -> Decision:
         """Decides one prompt, or one embedding (C-contiguous float32 ``[dim]``, not copied).
 
+        ``strong_share`` stands in place of ``threshold``: the threshold at which that share of the artifact's calibration
+        prompts goes to the strong model. Your prompts differ from those; ``turnout calibrate --save`` stores yours.
+
         Raises:
-            InvalidInputError: A threshold outside ``[0, 1]``, a prompt without a UTF-8 form (lone surrogates), an embedding of
-                the wrong length or with numbers that are not finite.
+            InvalidInputError: A threshold or share outside ``[0, 1]``, or both; a share without stored quantiles; a prompt without
+                a UTF-8 form (lone surrogates); an embedding of the wrong length or with numbers that are not finite.
             InvalidTypeError: A prompt that is no ``str``, an embedding that is no float32 array, both or neither.
         """
-    def route_batch(self, prompts: Iterable[str], *, threshold: float | None = None) -> list[Decision]:
+    def route_batch(
+        self, prompts: Iterable[str], *, threshold: float | None = None, strong_share: float | None = None
+    ) -> list[Decision]:
         """Decides many prompts in one crossing, on all threads, in their order.
 
         Raises:

@@ -38,7 +38,12 @@ class Router(_core.Router):
         return router
 
     async def aroute(
-        self, prompt: str | None = None, *, threshold: float | None = None, embedding: NDArray[np.float32] | None = None
+        self,
+        prompt: str | None = None,
+        *,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        embedding: NDArray[np.float32] | None = None,
     ) -> Decision:
         """:meth:`route` for asyncio; the loop is never held for longer than a decision of microseconds.
 
@@ -46,8 +51,10 @@ class Router(_core.Router):
         """
         short = prompt is None or len(prompt) <= _INLINE_CHARACTERS
         if short and self.is_microseconds:
-            return self.route(prompt, threshold=threshold, embedding=embedding)
-        return await asyncio.to_thread(self.route, prompt, threshold=threshold, embedding=embedding)
+            return self.route(prompt, threshold=threshold, strong_share=strong_share, embedding=embedding)
+        return await asyncio.to_thread(
+            self.route, prompt, threshold=threshold, strong_share=strong_share, embedding=embedding
+        )
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -80,6 +87,7 @@ def load(
     strong: str | None = None,
     weak: str | None = None,
     threshold: float | None = None,
+    strong_share: float | None = None,
     engine: str = "auto",
     device: str = "cpu",
     threads: int = 0,
@@ -93,6 +101,8 @@ def load(
             then no calibrated probability, and the threshold should be chosen on prompts of your own.
         weak: Name of the weak model, likewise.
         threshold: Win rate in ``[0, 1]`` from which the strong model is chosen; by default the artifact's.
+        strong_share: In place of a threshold, the share of prompts in ``[0, 1]`` that goes to the strong model, by the quantiles
+            that the artifact stores of its calibration prompts.
         engine: ``"auto"`` runs graphs that the core knows natively and others in ONNX Runtime; ``"native"`` and
             ``"onnxruntime"`` insist.
         device: ``"cpu"`` or ``"cuda:N"``. There is no fallback.
@@ -104,7 +114,7 @@ def load(
     Raises:
         ArtifactError: The folder is missing, damaged or of another version.
         ConfigError: An option makes no sense for this artifact.
-        InvalidInputError: The threshold is not in ``[0, 1]``.
+        InvalidInputError: The threshold or share is not in ``[0, 1]``, both are given, or the artifact stores no quantiles.
         DeviceError: The device cannot be had.
         EngineError: The graph needs ONNX Runtime, and it is not installed or refused to load.
 
@@ -117,5 +127,12 @@ def load(
     """
     folder = DEFAULT_ARTIFACT if path is None else path
     return Router(
-        folder, strong=strong, weak=weak, threshold=threshold, engine=engine, device=device, threads=threads
+        folder,
+        strong=strong,
+        weak=weak,
+        threshold=threshold,
+        strong_share=strong_share,
+        engine=engine,
+        device=device,
+        threads=threads,
     )

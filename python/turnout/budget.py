@@ -1,0 +1,199 @@
+"""Holds a share of strong calls while prompts stream by and drift."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from bisect import bisect_left, insort
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from turnout._core import InvalidInputError
+
+if TYPE_CHECKING:
+    from turnout._core import Decision
+
+
+class BudgetController:
+    """Adapts the threshold so that the realised share of strong calls holds, whatever the prompts do.
+
+    Two loops. The threshold aims at the quantile ``1 - level`` of the last ``window`` win rates, which follows the
+    prompts. The level
+    starts at ``strong_share`` and moves by ``(strong_share - 1)/window`` after a strong call and
+    ``strong_share/window`` after a weak
+    one, which corrects what is left, as in adaptive conformal inference (Gibbs and Candes 2021, arXiv 2106.00170). A
+    single prompt
+    moves the threshold by at most ``max_step``.
+
+    Why the share holds, for any stream, without a word about its distribution: the moves of the level add up to
+    ``level_T - level_0 = (T * strong_share - strong calls) / window``, so the share after T prompts is off by exactly
+    ``window * |level_T - level_0| / T``. The level cannot run away: above 1 the threshold walks to 0 within
+    ``1/max_step`` prompts and
+    every call is strong, which lowers the level again, and likewise below 0 (there the threshold is 1; win rates of
+    exactly 1 would
+    still be strong). So the level stays within ``1/(max_step * window) + 1/window`` of ``[0, 1]`` and the error is at most
+    ``(window + 1/max_step + 1) / T``. Calls in flight on other threads add one ``1/T`` each.
+
+    Safe to share between threads; the router decides outside the lock.
+
+    Args:
+        router: A :class:`turnout.Router`, or anything with ``route(prompt, threshold=...)`` and ``threshold``.
+        strong_share: Share of calls for the strong model, in ``(0, 1)``.
+        window: Prompts over which the share should hold; smaller follows drift faster, and wavers more.
+        max_step: Largest move of the threshold after one prompt.
+        threshold: To start with; by default the artifact's threshold for this share, or else the router's own.
+
+    Example:
+        >>> import turnout
+        >>> router = turnout.load()
+        >>> budget = turnout.BudgetController(router, strong_share=0.3, window=100)
+        >>> decision = budget.route("What is 2 + 2?")
+        >>> budget.prompts
+        1
+    """
+
+    def __init__(
+        self,
+        router: Any,
+        *,
+        strong_share: float,
+        window: int = 1000,
+        max_step: float = 0.05,
+        threshold: float | None = None,
+    ) -> None:
+        if not 0 < strong_share < 1:
+            raise InvalidInputError(f"strong_share is {strong_share}, expected a number between 0 and 1")
+        if window < 10:
+            raise InvalidInputError(f"window is {window}, expected at least 10")
+        if not 0 < max_step <= 1:
+            raise InvalidInputError(f"max_step is {max_step}, expected a number above 0 and at most 1")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InvalidInputError(f"threshold is {threshold}, expected a number in 0..=1")
+        self._router = router
+        self.strong_share = strong_share
+        self.window = window
+        self.max_step = max_step
+        self._lock = threading.Lock()
+        self._level = strong_share
+        self._threshold = _start(router, strong_share) if threshold is None else threshold
+        self._prompts = 0
+        self._strong = 0
+        self._recent: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._recent_strong: deque[bool] = deque()
+
+    def route(self, prompt: str | None = None, **options: Any) -> Decision:
+        """Decides one prompt at the current threshold, and learns from it.
+
+        Args:
+            prompt: The prompt.
+            **options: Handed to the router's ``route``, such as ``embedding``.
+        """
+        decision: Decision = self._router.route(prompt, threshold=self._threshold, **options)
+        self.observe(decision.win_rate, decision.is_strong)
+        return decision
+
+    def observe(self, win_rate: float, is_strong: bool) -> None:
+        """Learns from a decision that was made elsewhere at :attr:`threshold`."""
+        with self._lock:
+            self._prompts += 1
+            self._strong += is_strong
+            self._level += (self.strong_share - is_strong) / self.window
+            self._remember(win_rate, is_strong)
+            self._move()
+
+    @property
+    def threshold(self) -> float:
+        """The current threshold."""
+        return self._threshold
+
+    @property
+    def prompts(self) -> int:
+        """Prompts seen."""
+        return self._prompts
+
+    @property
+    def realised_share(self) -> float:
+        """Share of strong calls over all prompts seen; NaN before the first."""
+        with self._lock:
+            return self._strong / self._prompts if self._prompts else math.nan
+
+    @property
+    def recent_share(self) -> float:
+        """Share of strong calls over the last ``window`` prompts; NaN before the first."""
+        with self._lock:
+            return sum(self._recent_strong) / len(self._recent_strong) if self._recent_strong else math.nan
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it has learned, as JSON values; :meth:`restore` goes on from there."""
+        with self._lock:
+            return {
+                "strong_share": self.strong_share,
+                "window": self.window,
+                "max_step": self.max_step,
+                "threshold": self._threshold,
+                "level": self._level,
+                "prompts": self._prompts,
+                "strong": self._strong,
+                "recent": list(self._recent),
+                "recent_strong": [bool(one) for one in self._recent_strong],
+            }
+
+    @classmethod
+    def restore(cls, router: Any, state: dict[str, Any] | str) -> BudgetController:
+        """A controller that goes on where :meth:`state` was read.
+
+        Args:
+            router: The router.
+            state: Of :meth:`state`, or its JSON text.
+        """
+        found = json.loads(state) if isinstance(state, str) else state
+        try:
+            made = cls(
+                router,
+                strong_share=float(found["strong_share"]),
+                window=int(found["window"]),
+                max_step=float(found["max_step"]),
+                threshold=float(found["threshold"]),
+            )
+            made._level = float(found["level"])
+            made._prompts, made._strong = int(found["prompts"]), int(found["strong"])
+            for win_rate, is_strong in zip(found["recent"], found["recent_strong"], strict=True):
+                made._remember(float(win_rate), bool(is_strong))
+        except (KeyError, TypeError) as error:
+            raise InvalidInputError(f"no state of a BudgetController: {error!r}") from error
+        return made
+
+    def _remember(self, win_rate: float, is_strong: bool) -> None:
+        if len(self._recent) == self.window:
+            oldest = self._recent.popleft()
+            del self._sorted[bisect_left(self._sorted, oldest)]
+            self._recent_strong.popleft()
+        self._recent.append(win_rate)
+        insort(self._sorted, win_rate)
+        self._recent_strong.append(is_strong)
+
+    def _move(self) -> None:
+        if self._level <= 0:
+            aim = 1.0
+        elif self._level >= 1:
+            aim = 0.0
+        elif len(self._sorted) < min(50, self.window):
+            return  # Too few win rates to know a quantile: the starting threshold stands.
+        else:
+            place = (1 - self._level) * (len(self._sorted) - 1)
+            low = self._sorted[int(place)]
+            high = self._sorted[min(int(place) + 1, len(self._sorted) - 1)]
+            aim = low + (high - low) * (place - int(place))
+        step = max(-self.max_step, min(self.max_step, aim - self._threshold))
+        self._threshold = min(1.0, max(0.0, self._threshold + step))
+
+
+def _start(router: Any, strong_share: float) -> float:
+    quantiles = getattr(router, "manifest", {}).get("thresholds", {}).get("quantiles", [])
+    if quantiles:
+        place = (1 - strong_share) * (len(quantiles) - 1)
+        low, high = quantiles[int(place)], quantiles[min(int(place) + 1, len(quantiles) - 1)]
+        return float(low + (high - low) * (place - int(place)))
+    return float(router.threshold)

@@ -1,0 +1,168 @@
+"""Fits the calibration that the core applies: raw win rates to probabilities, in an order that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from turnout import InvalidInputError
+from turnout.calibrate.choice import Floats
+from turnout.reference import calibrate
+
+#: Share of the identity mixed into isotonic fits: it gives every flat piece this slope, so that different scores stay different.
+SLOPE = 0.01
+#: Raw win rates are float32, where the largest below 1 is 1 - 6e-8.
+_CLIP = 1e-7
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted calibration.
+
+    Attributes:
+        manifest: What goes into ``router.json``.
+        log_loss: Cross-validated log loss in nats by kind; ``identity`` is doing nothing.
+        prompts: Size of the sample.
+        warnings: What the reader must know.
+    """
+
+    manifest: dict[str, Any]
+    log_loss: dict[str, float]
+    prompts: int
+    warnings: list[str]
+
+    def apply(self, raw: ArrayLike) -> Floats:
+        """Calibrated win rates of raw ones."""
+        return calibrate(logit(raw), self.manifest)
+
+
+def logit(win_rates: ArrayLike, clip: float = _CLIP) -> Floats:
+    """Inverse of the logistic function; win rates that rounding made 0 or 1 are taken for almost so."""
+    p = np.clip(np.asarray(win_rates, dtype=np.float64), clip, 1 - clip)
+    result: Floats = np.log(p / (1 - p))
+    return result
+
+
+def fit_calibration(
+    raw: ArrayLike, outcome: ArrayLike, *, folds: int = 5, seed: int = 0, kind: str = "auto"
+) -> Calibration:
+    """Fits Platt scaling and an isotonic map and keeps the one with the lower cross-validated log loss.
+
+    Platt: ``sigmoid(slope * logit + intercept)`` with positive slope (Platt 1999). Isotonic: pool adjacent
+    violators, then centred
+    (Oron and Flournoy 2017: each flat piece becomes its weighted middle, with straight lines between) and mixed with
+    a hundredth of
+    the identity, so that it rises everywhere and makes no ties.
+
+    Args:
+        raw: Raw win rates, before any calibration; see :func:`turnout.calibrate.raw_win_rates`.
+        outcome: 1 where the strong model's answer was better, 0 where the weak one's was, 0.5 for a tie.
+        folds: Of the cross-validation.
+        seed: Of the folds.
+        kind: ``"platt"`` or ``"isotonic"`` insists.
+
+    Raises:
+        InvalidInputError: Too few prompts, only one outcome, or win rates that fall where outcomes rise: a map that
+        keeps the order
+            cannot mend a router that ranks backwards.
+    """
+    p, y = np.asarray(raw, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
+    if p.shape != y.shape or p.ndim != 1:
+        raise InvalidInputError(f"win rates and outcomes have shapes {p.shape} and {y.shape}, expected the same number")
+    if len(p) < 10 * folds:
+        raise InvalidInputError(f"{len(p)} prompts, expected at least {10 * folds} to fit and compare calibrations")
+    if not ((y >= 0) & (y <= 1)).all() or y.min() == y.max():
+        raise InvalidInputError("outcomes must lie in 0..=1 and not all be the same")
+    fits = {"platt": fit_platt, "isotonic": fit_isotonic}
+    if kind not in ("auto", *fits):
+        raise InvalidInputError(f"calibration is {kind!r}, expected 'auto', 'platt' or 'isotonic'")
+    fold = np.random.default_rng(seed).permutation(np.arange(len(p)) % folds)
+    losses = {"identity": _log_loss(p, y)}
+    fitted: dict[str, dict[str, Any]] = {}
+    refused: list[InvalidInputError] = []
+    for name in fits if kind == "auto" else [kind]:
+        try:
+            fitted[name] = fits[name](p, y)
+            losses[name] = _held_out_loss(fits[name], p, y, fold)
+        except InvalidInputError as error:
+            refused.append(error)
+    tried = [name for name in fitted if name in losses]
+    if not tried:
+        raise refused[0]
+    best = min(tried, key=lambda name: losses[name])
+    warnings = []
+    if losses["identity"] < losses[best]:
+        warnings.append(
+            f"doing nothing has a lower log loss ({losses['identity']:.4f}) than {best} ({losses[best]:.4f})"
+        )
+    return Calibration(fitted[best], losses, len(p), warnings)
+
+
+def _held_out_loss(
+    fit: Callable[[Floats, Floats], dict[str, Any]], raw: Floats, outcome: Floats, fold: NDArray[np.int64]
+) -> float:
+    total = 0.0
+    for one in np.unique(fold):
+        held = fold == one
+        total += _log_loss(calibrate(logit(raw[held]), fit(raw[~held], outcome[~held])), outcome[held]) * held.sum()
+    return float(total / len(raw))
+
+
+def fit_platt(raw: Floats, outcome: Floats) -> dict[str, Any]:
+    """Platt scaling of the logit, by logistic regression without penalty."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = logit(raw)
+    # A tie is half a win and half a loss: each row enters twice, weighted by its outcome and by the rest.
+    features = np.concatenate([x, x])[:, None]
+    labels = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
+    model = LogisticRegression(C=1e10, max_iter=1000).fit(
+        features, labels, sample_weight=np.concatenate([outcome, 1 - outcome])
+    )
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if not slope > 0:
+        raise InvalidInputError(
+            f"platt slope is {slope:.4g}: on these prompts win rates fall where the strong model does better; "
+            "a calibration keeps the order and cannot mend that"
+        )
+    return {"kind": "platt", "slope": slope, "intercept": intercept}
+
+
+def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
+    """Centred isotonic regression, strictly rising."""
+    from sklearn.isotonic import IsotonicRegression
+
+    order = np.argsort(raw, kind="stable")
+    x, y = raw[order], IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, outcome).predict(raw[order])
+    _, piece = np.unique(y, return_inverse=True)
+    size = np.bincount(piece)
+    centre, level = np.bincount(piece, x) / size, np.bincount(piece, y) / size
+    if len(level) == 1:
+        raise InvalidInputError("the isotonic fit is flat: on these prompts win rates do not rise with the outcome")
+    # float32, as the core reads it: neighbours that would fall together there are one point.
+    points = np.concatenate([[0.0], centre, [1.0]]).astype(np.float32).astype(np.float64)
+    levels = np.concatenate([[level[0]], level, [level[-1]]])
+    mixed = (1 - SLOPE) * levels + SLOPE * points
+    keep = np.concatenate([[True], np.diff(points) > 0])
+    return {"kind": "isotonic", "x": points[keep].tolist(), "y": np.clip(mixed[keep], 0.0, 1.0).tolist()}
+
+
+def invert(win_rates: ArrayLike, calibration: dict[str, Any]) -> Floats:
+    """Raw win rates of calibrated ones; on flat pieces of an old isotonic map, some raw win rate that maps there."""
+    p = np.asarray(win_rates, dtype=np.float64)
+    if calibration["kind"] == "platt":
+        result: Floats = 1 / (1 + np.exp(-(logit(p, 1e-15) - calibration["intercept"]) / calibration["slope"]))
+        return result
+    if calibration["kind"] == "isotonic":
+        interpolated: Floats = np.interp(p, calibration["y"], calibration["x"])
+        return interpolated
+    return p
+
+
+def _log_loss(p: Floats, outcome: Floats) -> float:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return float(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)).mean())

@@ -1,0 +1,91 @@
+"""Model names as different sources write them, matched to one name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from turnout import InvalidInputError
+
+#: Names that no rule relates, in canonical form. RouterBench and the arena write chat models in their own ways.
+KNOWN_ALIASES: dict[str, str] = {
+    "gpt-4-turbo-1106": "gpt-4-1106-preview",
+    "gpt-4-turbo-preview-1106": "gpt-4-1106-preview",
+    "mixtral-8x7b-chat": "mixtral-8x7b-instruct-v0.1",
+    "mixtral-8x7b-instruct": "mixtral-8x7b-instruct-v0.1",
+    "mistral-7b-chat": "mistral-7b-instruct-v0.1",
+    "claude-v1": "claude-1",
+    "claude-v2": "claude-2.0",
+    "claude-instant-v1": "claude-instant-1",
+}
+
+
+class ModelAliases:
+    """Matches the names of models.
+
+    The canonical form of a name is in lower case, without the organisation before the last ``/`` and without the host after an
+    ``@``; then the table of aliases applies. An exact match always wins over a canonical one.
+
+    Args:
+        extra: Further aliases, name to name; these win over the known ones.
+
+    Example:
+        >>> aliases = ModelAliases({"gpt4t": "gpt-4-1106-preview"})
+        >>> aliases.canonical("mistralai/Mixtral-8x7B-Instruct-v0.1")
+        'mixtral-8x7b-instruct-v0.1'
+        >>> aliases.find("GPT4T", ["prompt", "gpt-4-1106-preview"])
+        'gpt-4-1106-preview'
+    """
+
+    def __init__(self, extra: Mapping[str, str] | None = None) -> None:
+        self._table = dict(KNOWN_ALIASES)
+        for name, canonical in (extra or {}).items():
+            self._table[_plain(name)] = _plain(canonical)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> ModelAliases:
+        """Aliases from a JSON object of name to name."""
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            raise InvalidInputError(f"{path}: expected one JSON object that maps names to names")
+        return cls(table)
+
+    def canonical(self, name: str) -> str:
+        """Canonical form of a name."""
+        plain = _plain(name)
+        seen = {plain}
+        while (following := self._table.get(plain)) is not None and following not in seen:
+            plain = following
+            seen.add(plain)
+        return plain
+
+    def find(self, name: str, available: Iterable[str]) -> str:
+        """The available name that means the same model.
+
+        Args:
+            name: A model, however written.
+            available: Names to choose from, such as a table's columns.
+
+        Returns:
+            The one that matches.
+
+        Raises:
+            InvalidInputError: None matches, or more than one does; the message lists them.
+        """
+        names = list(available)
+        if name in names:
+            return name
+        wanted = self.canonical(name)
+        matches = [candidate for candidate in names if self.canonical(candidate) == wanted]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise InvalidInputError(
+                f"model {name!r} could be {', '.join(map(repr, matches))}: give one of these names in full"
+            )
+        raise InvalidInputError(f"model {name!r} is not among {', '.join(map(repr, names)) or 'no models'}")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().rsplit("/", 1)[-1].split("@", 1)[0]

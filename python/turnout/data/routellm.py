@@ -1,0 +1,116 @@
+"""RouteLLM's ``evals`` folder as it lies on disk (github lm-sys/RouteLLM, ``routellm/evals``)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from turnout import InvalidInputError
+from turnout.data import values
+from turnout.data.bad_rows import BadRows
+from turnout.data.chunks import read_chunks
+from turnout.data.outcomes import Outcomes, join, read_outcomes
+
+Benchmark = Literal["mmlu", "gsm8k", "mt-bench"]
+BENCHMARKS: tuple[Benchmark, ...] = ("mmlu", "gsm8k", "mt-bench")
+
+
+def read_routellm_benchmark(folder: str | Path, benchmark: Benchmark, *, bad: BadRows) -> Outcomes:
+    """Reads one benchmark, without the prompts that its ``contaminated_prompts.jsonl`` lists.
+
+    Args:
+        folder: The ``evals`` folder, with ``mmlu/responses/*.csv``, ``gsm8k/gsm8k_responses.csv``,
+        ``mt_bench/question.jsonl`` and
+            ``mt_bench/judgements.jsonl``.
+        benchmark: Which one.
+        bad: Takes the rows left out for other reasons.
+
+    Returns:
+        Outcomes. MMLU's category is the domain. An MT-Bench prompt is the first turn of a question, its score the mean of the
+        judgements of both turns, and the question is left out if either turn is contaminated, as in RouteLLM.
+
+    Raises:
+        FileNotFoundError: The folder has no such benchmark.
+    """
+    folder = Path(folder)
+    if benchmark == "mmlu":
+        files = sorted((folder / "mmlu" / "responses").glob("mmlu_*.csv"))
+        if not files:
+            raise FileNotFoundError(f"{folder / 'mmlu' / 'responses'}: no mmlu_*.csv")
+        parts = []
+        for file in files:
+            domain = read_outcomes(file, bad=bad)
+            name = file.stem.removeprefix("mmlu_")
+            parts.append(Outcomes(name, domain.prompts, domain.scores, [name] * len(domain)))
+        return without(join("mmlu", parts), contaminated(folder / "mmlu"))
+    if benchmark == "gsm8k":
+        table = read_outcomes(folder / "gsm8k" / "gsm8k_responses.csv", bad=bad)
+        table = Outcomes("gsm8k", table.prompts, table.scores, table.categories)
+        return without(table, contaminated(folder / "gsm8k"))
+    if benchmark == "mt-bench":
+        return _mt_bench(folder / "mt_bench", bad)
+    raise InvalidInputError(f"benchmark is {benchmark!r}, expected one of {', '.join(BENCHMARKS)}")
+
+
+def contaminated(path: str | Path) -> set[str]:
+    """Prompts of a ``contaminated_prompts.jsonl`` (one object with ``eval_prompt`` a line), or of the one in a folder, if any."""
+    path = Path(path)
+    file = path / "contaminated_prompts.jsonl" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        return set()
+    bad = BadRows()
+    prompts: set[str] = set()
+    for chunk in read_chunks(file, columns=["eval_prompt"], bad=bad):
+        found, problems = values.texts(chunk.columns.get("eval_prompt", [None] * len(chunk.rows)), "eval_prompt")
+        if problems:
+            place = min(problems)
+            raise InvalidInputError(f"{file}, row {chunk.rows[place]}: {problems[place]}")
+        prompts.update(found)
+    if bad:
+        raise InvalidInputError(str(bad.shown[0]))
+    return prompts
+
+
+def without(table: Outcomes, prompts: set[str]) -> Outcomes:
+    """The rows whose prompt is not among these."""
+    keep = np.array([prompt not in prompts for prompt in table.prompts], dtype=bool)
+    return table if keep.all() else table.rows(keep)
+
+
+def _mt_bench(folder: Path, bad: BadRows) -> Outcomes:
+    excluded = contaminated(folder)
+    scores: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for chunk in read_chunks(folder / "judgements.jsonl", columns=["question_id", "model", "score"], bad=bad):
+        numbers, problems = values.scores(chunk.columns["score"], "score")
+        models, wrong = values.texts(chunk.columns["model"], "model")
+        problems = {**wrong, **problems}
+        question: Any
+        for place, question in enumerate(chunk.columns["question_id"]):
+            if place in problems or np.isnan(numbers[place]):
+                bad.add(chunk.file, int(chunk.rows[place]), problems.get(place, "score is missing"))
+            else:
+                scores[models[place]][question].append(float(numbers[place]))
+    prompts, questions, categories = [], [], []
+    for chunk in read_chunks(folder / "question.jsonl", columns=["question_id", "category", "turns"], bad=bad):
+        rows: Any = zip(
+            chunk.rows,
+            chunk.columns["question_id"],
+            chunk.columns.get("category", [None] * len(chunk.rows)),
+            chunk.columns["turns"],
+            strict=True,
+        )
+        for row, question, category, turns in rows:
+            if not (isinstance(turns, list) and turns and isinstance(turns[0], str)):
+                bad.add(chunk.file, int(row), "turns is no list of texts")
+            elif not any(turn in excluded for turn in turns):
+                prompts.append(turns[0])
+                questions.append(question)
+                categories.append(category if isinstance(category, str) else "none")
+    table = {
+        model: np.array([np.mean(by_question[q]) if by_question.get(q) else np.nan for q in questions])
+        for model, by_question in scores.items()
+    }
+    return Outcomes("mt-bench", prompts, table, categories)

@@ -1,0 +1,10 @@
+"""Reads checkpoints of other projects (extra ``[import]``), and attaches embeddings to routers that do not compute their own.
+
+Importing this costs nothing: what is heavy is imported where it is used.
+"""
+
+from turnout.importers.embedding_client import EmbeddingClient
+from turnout.importers.embedding_router import EmbeddingRouter, with_embeddings
+from turnout.importers.mf import import_mf
+
+__all__ = ["EmbeddingClient", "EmbeddingRouter", "import_mf", "with_embeddings"]

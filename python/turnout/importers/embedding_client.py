@@ -1,0 +1,222 @@
+"""Embeddings from an OpenAI-compatible endpoint: batches, time limits, retries, a cache."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout._core import ConfigError, InferenceError, InvalidInputError
+
+_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+
+class EmbeddingClient:
+    """Calls ``POST {base_url}/embeddings``; an instance is the function that :func:`turnout.with_embeddings` takes.
+
+    Safe to share between threads. The key is read from the environment for each request and kept nowhere.
+
+    Args:
+        base_url: Such as ``https://api.openai.com/v1`` or ``http://localhost:8000/v1``.
+        model: Name of the embedding model.
+        key_variable: Environment variable that holds the key; where it is not set, no key is sent, which local servers accept.
+        dim: Length that embeddings must have; ``None`` takes any.
+        request_dim: Also ask the endpoint for this length (OpenAI's ``dimensions``).
+        batch: Prompts a request at most.
+        timeout_s: For a request, from connection to last byte.
+        retries: Further attempts after time-outs, refused connections and status 408, 409, 429 and 5xx, with doubling pauses or
+            as long as ``Retry-After`` asks.
+        cache_prompts: Embeddings kept in memory, the least recently used going first; 0 keeps none.
+        cache_file: SQLite file that keeps embeddings for good.
+        transport: An ``httpx`` transport, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        key_variable: str = "OPENAI_API_KEY",
+        dim: int | None = None,
+        request_dim: bool = False,
+        batch: int = 128,
+        timeout_s: float = 30.0,
+        retries: int = 4,
+        cache_prompts: int = 10_000,
+        cache_file: str | Path | None = None,
+        transport: Any = None,
+    ) -> None:
+        if batch < 1 or retries < 0 or timeout_s <= 0:
+            raise ConfigError(
+                f"batch {batch}, retries {retries}, timeout_s {timeout_s}: expected 1 or more, 0 or more, above 0"
+            )
+        if request_dim and dim is None:
+            raise ConfigError("request_dim needs dim")
+        try:
+            import httpx
+        except ImportError as error:
+            raise ConfigError("an embeddings endpoint needs httpx: pip install 'turnout[import]'") from error
+        self.url = base_url.rstrip("/") + "/embeddings"
+        self.model = model
+        self.key_variable = key_variable
+        self.dim = dim
+        self.request_dim = request_dim
+        self.batch = batch
+        self.retries = retries
+        self._http = httpx.Client(timeout=timeout_s, transport=transport)
+        self._cache = _Cache(cache_prompts, cache_file)
+
+    def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of prompts, float32 ``[prompts, dim]``.
+
+        Raises:
+            InferenceError: The endpoint refused, or went on failing; the message has its status and words.
+            InvalidInputError: An empty prompt, which such endpoints refuse.
+        """
+        for place, prompt in enumerate(prompts):
+            if not prompt:
+                raise InvalidInputError(f"prompts[{place}] is empty, and embedding endpoints refuse that")
+        keys = [self._key(prompt) for prompt in prompts]
+        found = self._cache.get(keys)
+        missing = list(dict.fromkeys(place for place, key in enumerate(keys) if key not in found))
+        wanted = list({keys[place]: prompts[place] for place in missing}.items())
+        for start in range(0, len(wanted), self.batch):
+            part = wanted[start : start + self.batch]
+            rows = self._request([prompt for _, prompt in part])
+            fresh = dict(zip((key for key, _ in part), rows, strict=True))
+            self._cache.put(fresh)
+            found.update(fresh)
+        return np.stack([found[key] for key in keys]) if keys else np.empty((0, self.dim or 0), dtype=np.float32)
+
+    def close(self) -> None:
+        """Closes connections and the cache."""
+        self._http.close()
+        self._cache.close()
+
+    def __enter__(self) -> EmbeddingClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"EmbeddingClient({self.url!r}, {self.model!r})"
+
+    def _key(self, prompt: str) -> bytes:
+        parts = (self.url, self.model, str(self.dim if self.request_dim else ""), prompt)
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+    def _request(self, prompts: list[str]) -> NDArray[np.float32]:
+        body: dict[str, Any] = {"model": self.model, "input": prompts}
+        if self.request_dim:
+            body["dimensions"] = self.dim
+        key = os.environ.get(self.key_variable)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return self._rows(self._post(body, headers), len(prompts))
+
+    def _post(self, body: dict[str, Any], headers: dict[str, str]) -> Any:
+        import httpx
+
+        for attempt in range(self.retries + 1):
+            pause = min(0.5 * 2**attempt, 20.0) * (0.5 + random.random() / 2)
+            try:
+                response = self._http.post(self.url, json=body, headers=headers)
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success:
+                    try:
+                        return response.json()
+                    except ValueError as error:
+                        raise InferenceError(f"{self.url} answered with no JSON: {response.text[:200]!r}") from error
+                problem = f"status {response.status_code}: {response.text[:500]}"
+                if response.status_code not in _RETRIED:
+                    raise InferenceError(f"{self.url} refused, {problem}")
+                asked = response.headers.get("retry-after", "")
+                if asked.replace(".", "", 1).isdigit():
+                    pause = min(float(asked), 60.0)
+            if attempt < self.retries:
+                time.sleep(pause)
+        raise InferenceError(f"{self.url} failed {self.retries + 1} times, at last with {problem}")
+
+    def _rows(self, answer: Any, count: int) -> NDArray[np.float32]:
+        try:
+            data = sorted(answer["data"], key=lambda item: item["index"])
+            rows = [_vector(item["embedding"]) for item in data]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InferenceError(f"{self.url} answered in another shape than OpenAI's: {error!r}") from error
+        lengths = {len(row) for row in rows}
+        expected = {self.dim} if self.dim else lengths
+        if len(rows) != count or len(lengths) != 1 or lengths != expected:
+            wanted = f"{count} of length {self.dim or 'any'}"
+            raise InferenceError(
+                f"{self.url} gave {len(rows)} embeddings of lengths {sorted(lengths)}, expected {wanted}"
+            )
+        matrix = np.stack(rows)
+        if not np.isfinite(matrix).all():
+            raise InferenceError(f"{self.url} gave embeddings with numbers that are not finite")
+        return matrix
+
+
+def _vector(value: Any) -> NDArray[np.float32]:
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
+    return np.array(value, dtype=np.float32)
+
+
+class _Cache:
+    """Embeddings by key, in memory and, if a file is given, on disk."""
+
+    def __init__(self, limit: int, file: str | Path | None) -> None:
+        self._limit = limit
+        self._memory: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._disk = None
+        if file is not None:
+            self._disk = sqlite3.connect(file, check_same_thread=False)
+            self._disk.execute(
+                "CREATE TABLE IF NOT EXISTS embeddings (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
+            )
+            self._disk.commit()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        found = {}
+        with self._lock:
+            for key in keys:
+                row = self._memory.get(key)
+                if row is not None:
+                    self._memory.move_to_end(key)
+                elif self._disk is not None:
+                    stored = self._disk.execute("SELECT row FROM embeddings WHERE key = ?", (key,)).fetchone()
+                    row = None if stored is None else np.frombuffer(stored[0], dtype="<f4").astype(np.float32)
+                if row is not None:
+                    found[key] = row
+        return found
+
+    def put(self, rows: dict[bytes, NDArray[np.float32]]) -> None:
+        with self._lock:
+            for key, row in rows.items():
+                self._memory[key] = row
+                while len(self._memory) > self._limit:
+                    self._memory.popitem(last=False)
+            if self._disk is not None:
+                stored = [(key, row.astype("<f4").tobytes()) for key, row in rows.items()]
+                self._disk.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", stored)
+                self._disk.commit()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._disk is not None:
+                self._disk.close()
+                self._disk = None
