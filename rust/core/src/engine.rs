@@ -180,6 +180,9 @@ impl Native {
         if let Some(what) = graph.beyond {
             return Err(format!("it holds more {what} than any graph that the core runs"));
         }
+        if !graph.outputs.contains(&"model_scores") {
+            return Err(format!("graph outputs are {:?}", graph.outputs));
+        }
         let mut pattern = Pattern::new(graph);
         let encoder = match manifest.encoder {
             EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &mut pattern)?),

@@ -22,6 +22,8 @@ const BATCH_SHARE: usize = 64;
 /// Starting a thread costs about as much as this many decisions.
 const MIN_BATCH_PER_THREAD: usize = 128;
 
+const MAX_THREADS: usize = 1024;
+
 /// Routes prompts between two models. Immutable after construction and safe to share between threads.
 ///
 /// ```no_run
@@ -50,6 +52,9 @@ impl Router {
     /// # Errors
     /// [`Error::Artifact`], [`Error::Config`], [`Error::Device`] or [`Error::Engine`].
     pub fn open(path: &std::path::Path, config: &RouterConfig) -> Result<Self> {
+        if config.threads > MAX_THREADS {
+            return Err(Error::Config(format!("threads is {}, expected at most {MAX_THREADS}", config.threads)));
+        }
         let artifact = Artifact::open(path)?;
         let manifest = artifact.manifest();
         let thresholds = &manifest.thresholds;

@@ -1,6 +1,6 @@
 //! From text to token ids.
 //!
-//! The `tokenizers` crate is the truth for every text. [`FastWordPiece`] makes the same ids for BERT-style tokenizers some fifty
+//! The `tokenizers` crate is the truth for every text. `FastWordPiece` makes the same ids for BERT-style tokenizers some fifty
 //! times faster, and stands aside for any text that it is not sure of.
 
 mod characters;

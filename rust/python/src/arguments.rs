@@ -53,6 +53,10 @@ pub(crate) fn floats<'py>(
     if array.ndim() != rank {
         return Err(invalid_input(py, format!("{expected}, found shape {:?}", array.shape())));
     }
+    // NumPy makes such arrays from the middle of a buffer; to Rust a misaligned slice is undefined behaviour.
+    if array.data().align_offset(align_of::<f32>()) != 0 {
+        return Err(invalid_input(py, format!("{expected}, found one that is not aligned; use a copy of it")));
+    }
     if !array.is_c_contiguous() {
         return Err(invalid_input(py, format!("{expected}, found other strides; use numpy.ascontiguousarray")));
     }

@@ -18,6 +18,16 @@ pub(crate) struct Decision {
 
 #[pymethods]
 impl Decision {
+    /// For pickling and for tests of code that takes decisions; routers make their own.
+    #[new]
+    fn new(model: Py<PyString>, win_rate: f32, threshold: f64) -> Self {
+        Self { model, win_rate, threshold, strong: f64::from(win_rate) >= threshold }
+    }
+
+    fn __getnewargs__(&self, py: Python<'_>) -> (Py<PyString>, f32, f64) {
+        (self.model.clone_ref(py), self.win_rate, self.threshold)
+    }
+
     #[classattr]
     fn __match_args__() -> (&'static str, &'static str, &'static str) {
         ("model", "win_rate", "threshold")

@@ -103,11 +103,13 @@ impl Router {
         strong_share: Option<f64>,
         engine: &str,
         device: &str,
-        threads: usize,
+        threads: i64,
         onnxruntime_library: Option<PathBuf>,
     ) -> PyResult<Self> {
         let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
         let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
+        let threads = usize::try_from(threads)
+            .map_err(|_| to_python(py, Error::Config(format!("threads is {threads}, expected 0 (all) or more"))))?;
         let config =
             RouterConfig { strong, weak, threshold, strong_share, engine, device, threads, onnxruntime_library };
         let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;

@@ -1,10 +1,10 @@
 //! `router.json`: what was trained, parsed and validated once.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
-use super::files::is_plain_name;
+use super::files::{MAX_FILE_BYTES, is_plain_name};
 use crate::{
     calibration::Calibration,
     error::{Error, Result},
@@ -36,7 +36,8 @@ pub struct Manifest {
     pub encoder: EncoderSpec,
     /// File name of the ONNX graph.
     pub graph: String,
-    /// Tokenizer of the prompt; absent where embeddings come from the caller.
+    /// Tokenizer of the prompt; null where embeddings come from the caller.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub tokenizer: Option<TokenizerSpec>,
     /// Map from raw to calibrated win rate.
     pub calibration: Calibration,
@@ -45,6 +46,7 @@ pub struct Manifest {
     /// Data, rows, licences, recipe and scores; for people, `turnout inspect` prints it.
     pub provenance: serde_json::Value,
     /// Size and hash of every file of the folder that is used.
+    #[serde(deserialize_with = "each_once")]
     pub files: BTreeMap<String, FileEntry>,
 }
 
@@ -149,6 +151,29 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
+/// Files by name. Of a name that stands twice, readers of JSON disagree on which entry counts.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<BTreeMap<String, FileEntry>, D::Error> {
+    struct Files;
+    impl<'de> de::Visitor<'de> for Files {
+        type Value = BTreeMap<String, FileEntry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("sizes and hashes of files by name")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut files = BTreeMap::new();
+            while let Some((name, entry)) = map.next_entry::<String, FileEntry>()? {
+                if files.insert(name.clone(), entry).is_some() {
+                    return Err(de::Error::custom(format!("duplicate file {name:?}")));
+                }
+            }
+            Ok(files)
+        }
+    }
+    deserializer.deserialize_map(Files)
+}
+
 impl Manifest {
     /// Parses and validates the text of `router.json`; `path` is for messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
@@ -235,6 +260,10 @@ impl Manifest {
     fn check_files(&self) -> std::result::Result<(), (&'static str, String)> {
         if self.files.len() > MAX_FILES {
             return Err(("files", format!("{} files, expected at most {MAX_FILES}", self.files.len())));
+        }
+        let total = self.files.values().fold(0u64, |total, entry| total.saturating_add(entry.bytes));
+        if total > MAX_FILE_BYTES {
+            return Err(("files", format!("{total} bytes together, expected at most {MAX_FILE_BYTES}")));
         }
         for (name, entry) in &self.files {
             if !is_plain_name(name) {

@@ -53,7 +53,7 @@ fn tanh(values: &mut [f32]) {
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn gelu(values: &mut [f32]) {
     // x * (1 + tanh(z)) / 2 = x / (1 + exp(-2 z)) with z = sqrt(2 / pi) * (x + 0.044715 x^3).
-    const TWICE_ROOT: f32 = 1.595_769_1;
+    const TWICE_ROOT: f32 = 1.595_769;
     values.iter_mut().for_each(|value| {
         let x = *value;
         *value = x / (1.0 + exp(-TWICE_ROOT * (x + 0.044_715 * x * x * x)));

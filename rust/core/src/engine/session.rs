@@ -12,8 +12,9 @@ use std::{
 use ort::{
     environment::Environment,
     ep,
+    logging::LogLevel,
     session::{Session, SessionInputValue, SessionOutputs},
-    value::Tensor,
+    value::{Tensor, TensorElementType, ValueType},
 };
 
 use crate::{
@@ -38,13 +39,15 @@ pub(crate) struct OnnxSession {
     pair: (usize, usize),
     device: Device,
     not_native_because: String,
+    /// The threads of a session belong to this process and do not live on in one that it forks.
+    process: u32,
 }
 
 /// The process-wide environment and the library it was opened from; ONNX Runtime has one of each in a process.
 static ENVIRONMENT: OnceLock<(PathBuf, Environment)> = OnceLock::new();
 static OPENING: Mutex<()> = Mutex::new(());
 
-fn environment(library: Option<&Path>) -> Result<&'static Environment> {
+fn environment(library: Option<&Path>, needed_because: &str) -> Result<&'static Environment> {
     let _guard = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((loaded, environment)) = ENVIRONMENT.get() {
         return match library {
@@ -57,7 +60,10 @@ fn environment(library: Option<&Path>) -> Result<&'static Environment> {
         };
     }
     let library = library.ok_or_else(|| {
-        Error::Engine("ONNX Runtime is not installed: `pip install turnout[onnx]`, or `turnout[gpu]` for a GPU".into())
+        Error::Engine(format!(
+            "ONNX Runtime is not installed: `pip install turnout[onnx]`, or `turnout[gpu]` for a GPU (needed because the core does \
+             not run this graph natively: {needed_because})"
+        ))
     })?;
     let refused = |error: String| Error::Engine(format!("ONNX Runtime at {}: {error}", library.display()));
     let environment = ort::init_from(library)
@@ -66,7 +72,15 @@ fn environment(library: Option<&Path>) -> Result<&'static Environment> {
         .with_telemetry(false)
         .build()
         .map_err(|error| refused(error.to_string()))?;
+    // Whatever goes wrong is told by an error value, not on the standard error stream as well.
+    environment.set_log_level(LogLevel::Fatal);
     Ok(&ENVIRONMENT.get_or_init(|| (library.to_path_buf(), environment)).1)
+}
+
+/// Whether a value is a float32 matrix of that width, as far as the graph says: sizes may be open, and so may the whole shape.
+fn is_matrix_of(value: &ValueType, width: usize) -> bool {
+    let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = value else { return false };
+    shape.is_empty() || (shape.len() == 2 && (shape[1] < 0 || shape[1] == width as i64))
 }
 
 impl OnnxSession {
@@ -78,14 +92,15 @@ impl OnnxSession {
         not_native_because: String,
     ) -> Result<Self> {
         let path = artifact.path().join(&artifact.manifest().graph);
-        let environment = environment(config.onnxruntime_library.as_deref())?;
+        let environment = environment(config.onnxruntime_library.as_deref(), &not_native_because)?;
         let refused = |error: String| Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}"));
         let mut builder = Session::builder(environment).map_err(|error| Error::Engine(error.to_string()))?;
         if config.threads > 0 {
             builder = builder.with_intra_threads(config.threads).map_err(|error| Error::Engine(error.to_string()))?;
         }
         if let Device::Cuda(number) = config.device {
-            let cuda = ep::CUDA::default().with_device_id(number as i32).build().error_on_failure();
+            let number = i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {}", config.device)))?;
+            let cuda = ep::CUDA::default().with_device_id(number).build().error_on_failure();
             builder = builder.with_execution_providers([cuda]).map_err(|error| {
                 Error::Device(format!(
                     "device {} cannot be had: {error}; install `turnout[gpu]` and check the driver",
@@ -109,15 +124,23 @@ impl OnnxSession {
                 ),
             ));
         }
+        let models = artifact.manifest().models.len();
+        for scores in session.outputs().iter().filter(|outlet| outlet.name() == "model_scores") {
+            if !is_matrix_of(scores.dtype(), models) {
+                let message = format!("model_scores is {}, expected float32 [prompts, {models}]", scores.dtype());
+                return Err(Error::artifact(&path, "graph", message));
+            }
+        }
         Ok(Self {
             takes_embeddings,
             makes_embeddings: makes("embedding"),
             takes_pair,
-            models: artifact.manifest().models.len(),
+            models,
             dim: artifact.manifest().encoder.dim(),
             pair,
             device: config.device,
             not_native_because,
+            process: std::process::id(),
             session: Mutex::new(session),
         })
     }
@@ -138,6 +161,14 @@ impl OnnxSession {
         rows: usize,
         width: usize,
     ) -> Result<Vec<f32>> {
+        if std::process::id() != self.process {
+            return Err(Error::Inference(format!(
+                "this router runs in ONNX Runtime and was opened in process {} before a fork, which its threads do not survive; \
+                 open it again in this process ({})",
+                self.process,
+                std::process::id()
+            )));
+        }
         let failed = |error: ort::Error| Error::Inference(format!("ONNX Runtime: {error}"));
         if self.takes_pair {
             for (name, row) in [("strong", self.pair.0), ("weak", self.pair.1)] {

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("torch")
+
+from turnout import InvalidInputError
+from turnout.data import Battles, Outcomes
+from turnout.train import Slice
+from turnout.train.tables import gains, mean_score, pair_examples, read_tables, rows_of
+
+NAN = float("nan")
+
+
+def _table() -> Outcomes:
+    scores = {
+        "large-1": np.array([1.0, NAN, 1.0]),
+        "large-2": np.array([0.0, NAN, 1.0]),
+        "small": np.array([0.0, 1.0, 0.5]),
+    }
+    return Outcomes("t", ["x", "y", "z"], scores, ["law", "maths", "law"])
+
+
+def test_mean_score_skips_missing_scores():
+    np.testing.assert_array_equal(mean_score(_table(), ("large-*",)), [0.5, NAN, 1.0])
+
+
+def test_gain_is_missing_where_a_side_is():
+    np.testing.assert_array_equal(gains(_table(), ("large-*",), ("small",)), [0.5, NAN, 0.5])
+    assert np.isnan(gains(_table(), ("absent",), ("small",))).all()
+
+
+def test_rows_of_a_slice_match_its_categories():
+    assert rows_of([_table()], Slice("t", ("l*",))).prompts == ["x", "z"]
+    with pytest.raises(InvalidInputError, match="tables: t"):
+        rows_of([_table()], Slice("other"))
+
+
+def test_read_tables_drops_repeated_and_excluded_prompts(tmp_path: Path):
+    rows = [{"prompt": p, "org/Mixtral-8x7B-Chat": 1, "gpt": 0} for p in ("x", "y", "x", "z")]
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    (table,) = read_tables([path], exclude={"y"})
+    assert table.prompts == ["x", "z"]
+    assert set(table.scores) == {"mixtral-8x7b-instruct-v0.1", "gpt"}
+
+
+def test_pair_examples_put_ties_at_one_half_and_leave_rare_models_out():
+    table = Outcomes("t", ["x"], {"a": np.array([1.0]), "b": np.array([1.0])})
+    battles = Battles(["p"] * 5, ["c"] * 5, ["d", "d", "d", "d", "e"], np.ones(5))
+    examples = pair_examples([table], battles, per_table=8, min_battles=4, seed=0)
+    assert examples.models == ["a", "b", "c", "d"]
+    assert set(examples.outcome[np.array(examples.prompts) == "x"]) == {0.5}
+    fought = np.array(examples.prompts) == "p"
+    assert fought.sum() == 4
+    assert (examples.outcome[fought] == 1.0).all()
