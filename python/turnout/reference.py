@@ -6,7 +6,7 @@ Token ids come from the ``tokenizers`` package; everything after them is here, i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
     counts = weights["count_table"][list(ids)].astype(np.float64).sum(axis=0)
     features = np.log1p(np.maximum(counts, 0.0))
     before = mean + features @ weights["feature_weight"] + weights["bias"]
-    functions = {
+    functions: dict[str, Callable[[Floats], Floats]] = {
         "identity": lambda x: x,
         "relu": lambda x: np.maximum(x, 0.0),
         "tanh": np.tanh,

@@ -6,6 +6,7 @@ is a change there. Any ONNX runtime can run them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,7 +107,7 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
     if activated:
         form = {"approximate": "tanh"} if encoder.activation == "gelu" else {}
         nodes.append(node(encoder.activation.capitalize(), [before_activation], ["embedding"], **form))
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "token_table": encoder.token_table.astype(np.int8),
         "row_scale": encoder.row_scale.astype(np.float32).reshape(-1, 1),
         "count_table": encoder.count_table.astype(np.float32),
@@ -140,9 +141,9 @@ def external_graph(head: MatrixFactorizationHead) -> bytes:
 
 def _model(
     nodes: list[Any],
-    weights: dict[str, NDArray[Any]],
-    inputs: list[tuple[str, int, list[Any]]],
-    outputs: list[tuple[str, int, list[Any]]],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Sequence[tuple[str, int, Sequence[Any]]],
+    outputs: Sequence[tuple[str, int, Sequence[Any]]],
     head: MatrixFactorizationHead,
 ) -> bytes:
     from onnx import TensorProto, checker, helper, numpy_helper

@@ -37,6 +37,9 @@ impl Engine {
         let native = Graph::parse(&bytes)
             .map_err(|message| Error::artifact(&path, "graph", message))
             .map(|graph| Native::recognize(artifact, &graph, pair))?;
+        if let Ok(native) = &native {
+            native.check_against(artifact)?;
+        }
         let wanted = match (config.engine, config.device) {
             (EngineChoice::Native, Device::Cuda(_)) => {
                 return Err(Error::Device(format!(
@@ -190,19 +193,27 @@ impl Native {
             EncoderSpec::External { .. } => return Err(format!("graph inputs are {:?}", graph.inputs)),
         };
         let scorer = MatrixFactorizationScorer::recognize(graph, &mut pattern)?;
-        let dim = manifest.encoder.dim();
-        if scorer.dim() != dim || encoder.as_ref().is_some_and(|encoder| encoder.dim() != dim) {
-            return Err(format!("the head takes {} numbers, the manifest's encoder.dim is {dim}", scorer.dim()));
+        if encoder.as_ref().is_some_and(|encoder| encoder.dim() != scorer.dim()) {
+            return Err(format!("the head takes {} numbers, the encoder makes others", scorer.dim()));
         }
-        if scorer.models() != manifest.models.len() {
-            return Err(format!(
-                "the head scores {} models, the manifest names {}",
-                scorer.models(),
-                manifest.models.len()
-            ));
-        }
-        let pair = scorer.fold_pair(strong, weak);
+        // A manifest that does not fit is told later; until then no pair may be out of range.
+        let pair = if strong.max(weak) < scorer.models() { scorer.fold_pair(strong, weak) } else { vec![] };
         Ok(Self { encoder, scorer, pair })
+    }
+
+    /// Whether the manifest speaks of this graph.
+    fn check_against(&self, artifact: &Artifact) -> Result<()> {
+        let manifest = artifact.manifest();
+        let (dim, models) = (manifest.encoder.dim(), manifest.models.len());
+        if dim != self.scorer.dim() {
+            let message = format!("{dim}, but embeddings of the graph have {} numbers", self.scorer.dim());
+            return Err(artifact.manifest_error("encoder.dim", message));
+        }
+        if models != self.scorer.models() {
+            let message = format!("{models} names, but the graph scores {} models", self.scorer.models());
+            return Err(artifact.manifest_error("models", message));
+        }
+        Ok(())
     }
 
     fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
