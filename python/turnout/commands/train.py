@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         licence=args.licence,
         recipe=recipe(),
-        data=[describe(path) for path in [*args.correctness, *args.battles, *args.dev]],
+        data=[describe(path) for path in [*args.correctness, *args.battles]],
+        dev_data=[describe(path) for path in args.dev],
         notes="" if args.notes is None else args.notes.read_text(encoding="utf-8"),
     )
     tokenizer = (teacher / "tokenizer.json").read_text(encoding="utf-8")

@@ -7,16 +7,18 @@ from typing import Any
 
 
 def seen_in_training(router: Any, table: str) -> bool:
-    """Whether the artifact's provenance names the table, in any field.
+    """Whether the artifact's provenance names the table.
 
-    Evaluation data are named there too if the scores were stored; keys that speak of evaluation or development are skipped.
+    ``turnout train`` lists the training files under ``data``. In provenance of another form every field is searched but those
+    that speak of evaluation or development.
 
     Args:
         router: A router with a ``manifest``, or anything else, of which nothing is known.
         table: Name of the table, such as ``mmlu_gold``.
     """
     provenance = getattr(router, "manifest", {}).get("provenance", {})
-    return table.lower() in json.dumps(_training(provenance)).lower()
+    told = provenance["data"] if isinstance(provenance.get("data"), list) else _training(provenance)
+    return table.lower() in json.dumps(told).lower()
 
 
 def _training(value: Any) -> Any:

@@ -47,9 +47,13 @@ def model_card(spec: ArtifactSpec, dev: Sequence[DevResult]) -> str:
         "",
         "## Data",
         "",
-        "| file | rows | sha256 |",
-        "|---|---|---|",
-        *(f"| {entry['file']} | {entry['rows']} | `{entry['sha256'][:16]}` |" for entry in origin["data"]),
+        "| file | used for | rows | sha256 |",
+        "|---|---|---|---|",
+        *(
+            f"| {entry['file']} | {use} | {entry['rows']} | `{entry['sha256'][:16]}` |"
+            for key, use in (("data", "training"), ("dev_data", "dev"))
+            for entry in origin[key]
+        ),
         "",
         str(origin["notes"]).strip(),
         "",

@@ -31,7 +31,8 @@ class Origin:
         name: Name of the router.
         licence: Licence of the weights, an SPDX expression.
         recipe: Command that made it.
-        data: One entry a file: ``file``, ``rows``, ``sha256``.
+        data: One entry a training file: ``file``, ``rows``, ``sha256``.
+        dev_data: The same for the dev tables, which were not trained on.
         notes: Markdown on the origin and the licences of the data and of the teacher.
     """
 
@@ -39,6 +40,7 @@ class Origin:
     licence: str
     recipe: str
     data: Sequence[Mapping[str, Any]]
+    dev_data: Sequence[Mapping[str, Any]]
     notes: str
 
 
@@ -92,6 +94,7 @@ def write_mf(
             "licence": origin.licence,
             "recipe": origin.recipe,
             "data": [dict(entry) for entry in origin.data],
+            "dev_data": [dict(entry) for entry in origin.dev_data],
             "notes": origin.notes,
             "training": dict(trained.report),
         },
