@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class TrainedMf:
     report: Mapping[str, object]
     dev: Sequence[DevResult] = ()
 
-    activation: Literal["gelu"] = "gelu"
+    activation: ClassVar[Literal["gelu"]] = "gelu"
 
     def win_rates(self, tokenizer: Tokenizer, prompts: Sequence[str]) -> NDArray[np.float64]:
         """Win rate of the strong model, float64 ``[prompts]``."""
@@ -155,7 +155,7 @@ def train_encoder(
         count_table,
         np.concatenate([part[0] for part in parts], axis=1),
         np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts]) / np.float32(config.members),
+        (np.concatenate([part[2] for part in parts]) / config.members).astype(np.float32),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
@@ -146,7 +147,7 @@ def fit_mf(
     )
     show("static table", 1, 1)
     topic_tokens = static @ (topic.coef_ @ axes)
-    columns = [expert.token_weights[:, None] / expert.scale for expert in experts]
+    columns: list[NDArray[np.floating]] = [expert.token_weights[:, None] / expert.scale for expert in experts]
     columns += [_unit(topic_tokens[:, None], means), _unit(static, means)]
     token_rows = np.hstack(columns).astype(np.float32)
 
