@@ -87,8 +87,8 @@ $(TRAIN): | $(BASE)
 
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
+	ruff check --quiet --fix --exit-zero
 	ruff format
-	ruff check --fix
 
 lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, and the stubs against the extension
 	cargo fmt --all --check

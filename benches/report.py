@@ -101,7 +101,9 @@ def measure(seconds: float) -> dict[str, Any]:
             "plain NumPy": lambda: numpy_router.win_rate(prompt),
         }.items()
     }
-    load = {f"{rate}": open_loop(lambda: router.route(prompt), rate, seconds=seconds) for rate in (1_000, 20_000, 100_000)}
+    load = {
+        f"{rate}": open_loop(lambda: router.route(prompt), rate, seconds=seconds) for rate in (1_000, 20_000, 100_000)
+    }
     return {
         "turnout": turnout.__version__,
         "artifact": router.artifact_hash,

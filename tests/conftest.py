@@ -84,7 +84,12 @@ def run_python() -> Callable[..., str]:
     def run(script: str, *arguments: str, timeout: float = 60.0, environment: dict[str, str] | None = None) -> str:
         command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script), *arguments]
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, env={**os.environ, **(environment or {})}, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **(environment or {})},
+            check=False,
         )
         assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout

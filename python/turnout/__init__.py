@@ -14,7 +14,7 @@ from turnout._core import (
     __version__,
 )
 from turnout.budget import BudgetController
-from turnout.importers import with_embeddings
+from turnout.embedding_router import with_embeddings
 from turnout.router import Router, load
 
 __all__ = [

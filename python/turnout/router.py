@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class Router(_core.Router):
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
         router = super().__new__(cls, path, **options, onnxruntime_library=onnxruntime_library())
-        router._options = {"path": str(path), **options}
+        router._options = {"path": os.path.abspath(path), **options}
         return router
 
     async def aroute(
@@ -49,9 +49,12 @@ class Router(_core.Router):
 
         Long prompts, and engines that take longer than microseconds, run on a worker thread.
         """
-        short = prompt is None or len(prompt) <= _INLINE_CHARACTERS
+        short = not isinstance(prompt, str) or len(prompt) <= _INLINE_CHARACTERS
         if short and self.is_microseconds:
             return self.route(prompt, threshold=threshold, strong_share=strong_share, embedding=embedding)
+        # Imported here: it takes longer than everything else in this package together.
+        import asyncio
+
         return await asyncio.to_thread(
             self.route, prompt, threshold=threshold, strong_share=strong_share, embedding=embedding
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,17 @@ def test_the_engines_agree(router: turnout.Router, artifact: Path, prompts: list
         assert one.ids == two.ids
         assert two.engine == "onnxruntime"
         assert two.decision.win_rate == pytest.approx(one.decision.win_rate, abs=ENGINES)
-        assert [score for _, score in two.model_scores] == pytest.approx([score for _, score in one.model_scores], abs=1e-4)
+        assert [score for _, score in two.model_scores] == pytest.approx(
+            [score for _, score in one.model_scores], abs=1e-4
+        )
         np.testing.assert_allclose(other.embed(prompt), router.embed(prompt), rtol=0, atol=ENGINES)
         assert other.win_rate(prompt) == pytest.approx(router.win_rate(prompt), abs=ENGINES)
     assert other.win_rates([]).shape == (0,)
 
 
-def test_python_onnxruntime_gives_the_same_raw_win_rates(router: turnout.Router, artifact: Path, prompts: list[str]) -> None:
+def test_python_onnxruntime_gives_the_same_raw_win_rates(
+    router: turnout.Router, artifact: Path, prompts: list[str]
+) -> None:
     """In one padded batch: the graph's mask makes padding count for nothing."""
     import onnxruntime
 
@@ -85,8 +90,7 @@ def _reordered(model: Any) -> None:
 
 def _with_many_nodes(model: Any) -> None:
     names = ["logit", *(f"logit_{row}" for row in range(300))]
-    pairs = zip(names, names[1:], strict=False)
-    model.graph.node.extend(onnx.helper.make_node("Identity", [one], [other]) for one, other in pairs)
+    model.graph.node.extend(onnx.helper.make_node("Identity", [one], [other]) for one, other in pairwise(names))
 
 
 def _with_many_tensors(model: Any) -> None:
@@ -121,7 +125,11 @@ def _without_the_pair(model: Any) -> None:
     ],
 )
 def test_a_graph_the_core_does_not_know_runs_in_onnx_runtime(
-    router: turnout.Router, with_graph: Callable[..., Path], prompts: list[str], change: Callable[[Any], None], reason: str
+    router: turnout.Router,
+    with_graph: Callable[..., Path],
+    prompts: list[str],
+    change: Callable[[Any], None],
+    reason: str,
 ) -> None:
     folder = with_graph(change)
     other = turnout.load(folder)
@@ -196,7 +204,10 @@ _VECTOR = onnx.helper.make_tensor_value_info("model_scores", onnx.TensorProto.FL
         (lambda model: setattr(model.graph.node[0], "op_type", "Unheard"), "ONNX Runtime refused it"),
         (lambda model: model.graph.node[0].input.__setitem__(0, "nowhere"), "ONNX Runtime refused it"),
         (lambda model: model.graph.node[2].input.__setitem__(0, "win_rate"), "ONNX Runtime refused it"),
-        (lambda model: model.graph.node.extend([onnx.helper.make_node("Relu", ["mean"], ["x"], domain="a.b")]), "refused it"),
+        (
+            lambda model: model.graph.node.extend([onnx.helper.make_node("Relu", ["mean"], ["x"], domain="a.b")]),
+            "refused it",
+        ),
         (_removing("input", "weak"), "ONNX Runtime refused it"),
         (_removing("output", "model_scores"), "making model_scores"),
         (_as_other_scores("Cast", _INT64, to=7), "expected float32"),
@@ -290,7 +301,9 @@ def test_a_device_that_cannot_be_had_is_a_device_error(artifact: Path, device: s
             turnout.load(artifact, device=device, engine=engine)
 
 
-@pytest.mark.parametrize("device", ["", "gpu", "CPU", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "\x00"])
+@pytest.mark.parametrize(
+    "device", ["", "gpu", "CPU", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "\x00"]
+)
 def test_a_device_that_is_none_is_told_what_there_is(artifact: Path, device: str) -> None:
     with pytest.raises(turnout.DeviceError, match='expected "cpu", "cuda" or "cuda:N"'):
         turnout.load(artifact, device=device)

@@ -109,7 +109,12 @@ def test_the_reversed_pair_has_the_other_chance(make_tiny: Any, tmp_path: Path, 
 def test_unknown_names_are_labels_on_the_trained_pair(
     router: turnout.Router, artifact: Path, prompts: list[str]
 ) -> None:
-    for names in [{"strong": "x", "weak": "y"}, {"strong": "x"}, {"weak": "y"}, {"strong": router.models[2], "weak": "y"}]:
+    for names in [
+        {"strong": "x", "weak": "y"},
+        {"strong": "x"},
+        {"weak": "y"},
+        {"strong": router.models[2], "weak": "y"},
+    ]:
         renamed = turnout.load(artifact, **names)
         assert np.array_equal(renamed.win_rates(prompts), router.win_rates(prompts))
         chosen = {renamed.route(prompt, threshold=threshold).model for prompt in prompts for threshold in (0.0, 1.0)}

@@ -137,7 +137,10 @@ def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
     from sklearn.isotonic import IsotonicRegression
 
     order = np.argsort(raw, kind="stable")
-    x, y = raw[order], IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, outcome).predict(raw[order])
+    x, y = (
+        raw[order],
+        IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, outcome).predict(raw[order]),
+    )
     _, piece = np.unique(y, return_inverse=True)
     size = np.bincount(piece)
     centre, level = np.bincount(piece, x) / size, np.bincount(piece, y) / size

@@ -107,7 +107,10 @@ def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     yield from _field("threshold", f"{threshold:g}{share}")
     if quantiles:
         low, high = quantiles[0], quantiles[-1]
-        yield from _field("win rates", f"{low:.3f} {sparkline(quantiles, blocks=blocks())} {high:.3f} over calibration prompts, sorted")
+        yield from _field(
+            "win rates",
+            f"{low:.3f} {sparkline(quantiles, blocks=blocks())} {high:.3f} over calibration prompts, sorted",
+        )
     models = manifest["models"]
     shown = models if every_model else models[:SHOWN_MODELS]
     more = f" and {len(models) - len(shown)} more (--models)" if len(shown) < len(models) else ""

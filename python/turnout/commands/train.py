@@ -76,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     import turnout
 
-    missing = [name for name in ("torch", "transformers", "polars", "rich", "sklearn") if not importlib.util.find_spec(name)]
+    missing = [
+        name for name in ("torch", "transformers", "polars", "rich", "sklearn") if not importlib.util.find_spec(name)
+    ]
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
     teacher = teacher_folder(args.teacher)

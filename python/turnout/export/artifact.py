@@ -46,7 +46,12 @@ class ArtifactSpec:
 
 
 def write_artifact(
-    folder: Path, spec: ArtifactSpec, *, graph: bytes, tokenizer: bytes | None = None, documents: Mapping[str, str] | None = None
+    folder: Path,
+    spec: ArtifactSpec,
+    *,
+    graph: bytes,
+    tokenizer: bytes | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes an artifact folder; the manifest comes last and in one step, so a reader never sees half an artifact.
 

@@ -3,8 +3,8 @@
 Importing this costs nothing: what is heavy is imported where it is used.
 """
 
+from turnout.embedding_router import EmbeddingRouter, with_embeddings
 from turnout.importers.embedding_client import EmbeddingClient
-from turnout.importers.embedding_router import EmbeddingRouter, with_embeddings
 from turnout.importers.mf import import_mf
 
 __all__ = ["EmbeddingClient", "EmbeddingRouter", "import_mf", "with_embeddings"]

@@ -68,7 +68,8 @@ impl PromptTokenizer {
         // Checked here: the crate would subtract below zero.
         let special = truth.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if special > max_tokens {
-            let message = format!("adds {special} special tokens, but the manifest's tokenizer.max_tokens is {max_tokens}");
+            let message =
+                format!("adds {special} special tokens, but the manifest's tokenizer.max_tokens is {max_tokens}");
             return Err(Error::artifact(path, "post_processor", message));
         }
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
@@ -78,7 +79,8 @@ impl PromptTokenizer {
             .map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
         check_probes(&truth, vocabulary).map_err(|message| Error::artifact(path, "model", message))?;
         let fast = FastWordPiece::recognize(&truth, &vocab, max_tokens);
-        let spaced = truth.get_added_vocabulary().get_added_tokens_decoder().values().any(|t| t.content.contains([' ', '\n']));
+        let spaced =
+            truth.get_added_vocabulary().get_added_tokens_decoder().values().any(|t| t.content.contains([' ', '\n']));
         let may_cut = fast.is_some() && !spaced;
         Ok(Self { truth, fast, max_tokens, may_cut })
     }
@@ -133,7 +135,8 @@ fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Resu
 /// A file that the crate reads may still fail at the first prompt, or make ids of special tokens that no vocabulary holds.
 fn check_probes(truth: &Tokenizer, vocabulary: Option<usize>) -> std::result::Result<(), String> {
     for probe in PROBES {
-        let encoding = guarded(|| truth.encode_fast(probe, true)).map_err(|error| format!("fails at {probe:?}: {error}"))?;
+        let encoding =
+            guarded(|| truth.encode_fast(probe, true)).map_err(|error| format!("fails at {probe:?}: {error}"))?;
         let beyond = encoding.get_ids().iter().find(|&&id| vocabulary.is_some_and(|rows| id as usize >= rows));
         if let Some(id) = beyond {
             return Err(format!("makes the id {id} of {probe:?}, which the graph's table does not have"));

@@ -38,7 +38,9 @@ fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
     }
     match value {
         Value::Object(object) => object.iter().for_each(|(key, value)| pointers(value, &format!("{at}/{key}"), into)),
-        Value::Array(list) => list.iter().enumerate().for_each(|(row, value)| pointers(value, &format!("{at}/{row}"), into)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(row, value)| pointers(value, &format!("{at}/{row}"), into))
+        }
         _ => {}
     }
 }
@@ -66,7 +68,17 @@ fn every_field_of_the_manifest_is_required() {
 
 #[test]
 fn every_field_of_the_manifest_has_one_type() {
-    let wrong = [json!(null), json!(true), json!(-1), json!(1.5), json!(1e300), json!("\u{0}"), json!([]), json!({}), json!([[]])];
+    let wrong = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!("\u{0}"),
+        json!([]),
+        json!({}),
+        json!([[]]),
+    ];
     let mut all = Vec::new();
     pointers(&Folder::new().manifest(), "", &mut all);
     for pointer in all {
@@ -189,7 +201,8 @@ fn unknown_and_repeated_fields_are_refused() {
 #[test]
 fn a_manifest_that_is_no_json_object_in_utf_8_is_refused() {
     let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
-    let deep_provenance = Folder::new().manifest().to_string().replace("\"provenance\":{", &format!("\"provenance\":{{\"x\":{deep},"));
+    let deep_provenance =
+        Folder::new().manifest().to_string().replace("\"provenance\":{", &format!("\"provenance\":{{\"x\":{deep},"));
     let cases: [(&[u8], &str); 14] = [
         (b"", "json"),
         (b"{", "json"),
@@ -223,7 +236,20 @@ fn a_manifest_that_is_no_json_object_in_utf_8_is_refused() {
 
 #[test]
 fn file_names_that_lead_elsewhere_are_refused() {
-    let names = ["..", ".", "", "../model.onnx", "/etc/passwd", "a/b", "a\\b", "C:model", ".hidden", "model.onnx\0", "mödel", "a b"];
+    let names = [
+        "..",
+        ".",
+        "",
+        "../model.onnx",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:model",
+        ".hidden",
+        "model.onnx\0",
+        "mödel",
+        "a b",
+    ];
     for name in names.map(String::from).into_iter().chain(["x".repeat(129)]) {
         let copy = Folder::new();
         copy.edit(|manifest| {
@@ -277,7 +303,14 @@ fn links_are_followed_inside_the_folder_only() {
         fs::rename(copy.path().join(name), copy.path().join("renamed")).unwrap();
         symlink("renamed", copy.path().join(name)).unwrap();
         copy.open().unwrap();
-        for target in [outside.path().join(name), "/dev/zero".into(), "/etc/passwd".into(), "nowhere".into(), name.into(), "..".into()] {
+        for target in [
+            outside.path().join(name),
+            "/dev/zero".into(),
+            "/etc/passwd".into(),
+            "nowhere".into(),
+            name.into(),
+            "..".into(),
+        ] {
             fs::remove_file(copy.path().join(name)).unwrap();
             symlink(&target, copy.path().join(name)).unwrap();
             let (file, field, message) = copy.refused();
@@ -400,7 +433,8 @@ fn weights_in_other_files_are_refused() {
         );
     }
     // Deep inside: a graph in an attribute of a node.
-    let (mut tensor, mut inner, mut attribute, mut node, mut outer, mut model) = (vec![], vec![], vec![], vec![], vec![], vec![]);
+    let (mut tensor, mut inner, mut attribute, mut node, mut outer, mut model) =
+        (vec![], vec![], vec![], vec![], vec![], vec![]);
     field(&mut tensor, 8, b"hidden");
     integer(&mut tensor, 14, 1);
     field(&mut inner, 5, &tensor);
@@ -481,8 +515,14 @@ fn tokenizers_whose_ids_the_table_does_not_have_are_refused() {
         (|t| t["model"]["vocab"]["huge"] = json!(4_294_967_295u32), "vocab"),
         (|t| t["model"]["vocab"]["one more"] = json!(t["model"]["vocab"].as_object().unwrap().len()), "vocab"),
         (|t| t["added_tokens"].as_array_mut().unwrap().push(added("<new>")), "vocab"),
-        (|t| t["post_processor"] = json!({"type": "BertProcessing", "sep": ["[SEP]", 99_999], "cls": ["[CLS]", 2]}), "model"),
-        (|t| t["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 4_000_000_000u32], "trim_offsets": true, "add_prefix_space": true}), "model"),
+        (
+            |t| t["post_processor"] = json!({"type": "BertProcessing", "sep": ["[SEP]", 99_999], "cls": ["[CLS]", 2]}),
+            "model",
+        ),
+        (
+            |t| t["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 4_000_000_000u32], "trim_offsets": true, "add_prefix_space": true}),
+            "model",
+        ),
         (|t| t["post_processor"] = template(json!([text("A"), special()]), &[99_999]), "model"),
     ];
     for (change, expected) in cases {
@@ -525,15 +565,30 @@ fn hostile_tokenizers_are_refused() {
     (0..60).for_each(|_| nested = sequence(vec![nested.clone()]));
     let cases = [
         ("model", json!({"type": "WordPiece", "vocab": {}, "unk_token": "[UNK]"})),
-        ("model", json!({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100})),
-        ("model", json!({"type": "WordPiece", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 1u64 << 60})),
-        ("model", json!({"type": "WordPiece", "vocab": {"a": -1, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100})),
-        ("model", json!({"type": "WordPiece", "vocab": {"a": 1u64 << 40, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100})),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
+        ),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 1u64 << 60}),
+        ),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": -1, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
+        ),
+        (
+            "model",
+            json!({"type": "WordPiece", "vocab": {"a": 1u64 << 40, "[UNK]": 1}, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}),
+        ),
         ("model", json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "[UNK]"})),
         ("model", bpe(json!({"a": 0, "b": 1}), json!(["a b"]))),
         ("model", bpe(json!({"aaaa": 0, "bbbb": 1}), json!(["aaaa bbbb"]))),
         ("model", bpe(json!({"a": 0}), json!(["a"]))),
-        ("model", json!({"type": "BPE", "vocab": {"a": 0, "é": 1}, "merges": ["a é"], "continuing_subword_prefix": "#"})),
+        (
+            "model",
+            json!({"type": "BPE", "vocab": {"a": 0, "é": 1}, "merges": ["a é"], "continuing_subword_prefix": "#"}),
+        ),
         ("model", unigram(json!([]))),
         ("model", json!({"type": "Unigram", "unk_id": null, "vocab": [["a", 0.5]]})),
         ("model", json!({"type": "Unigram", "unk_id": 7, "vocab": [["a", 0.5]]})),
@@ -552,7 +607,10 @@ fn hostile_tokenizers_are_refused() {
         ("normalizer", json!({"type": "Unheard"})),
         ("normalizer", json!(7)),
         ("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
-        ("pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": "(?<"}, "behavior": "Isolated", "invert": false})),
+        (
+            "pre_tokenizer",
+            json!({"type": "Split", "pattern": {"Regex": "(?<"}, "behavior": "Isolated", "invert": false}),
+        ),
         ("pre_tokenizer", json!({"type": "Sequence", "pretokenizers": vec![json!({"type": "ByteLevel"}); 20]})),
         ("post_processor", template(json!([text("B")]), &[2])),
         ("post_processor", template(json!(vec![text("A"); 1000]), &[2])),
@@ -562,7 +620,10 @@ fn hostile_tokenizers_are_refused() {
         ("post_processor", template(json!([text("A"), special()]), &[2; 65])),
         ("decoder", json!(7)),
         ("added_tokens", json!([added(&"a".repeat(5000))])),
-        ("added_tokens", json!([{"id": 0, "content": "\u{301}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false}])),
+        (
+            "added_tokens",
+            json!([{"id": 0, "content": "\u{301}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false}]),
+        ),
         ("added_tokens", json!({})),
         ("version", json!("2.0")),
     ];
@@ -594,7 +655,12 @@ fn a_tokenizer_that_is_no_json_is_refused() {
         assert_eq!((file.as_str(), field.as_str()), ("tokenizer.json", "json"));
     }
     let copy = Folder::new();
-    copy.edit_tokenizer(|tokenizer| tokenizer["normalizer"]["x"] = serde_json::from_str(&"[".repeat(100).to_string().chars().chain("]".repeat(100).chars()).collect::<String>()).unwrap());
+    copy.edit_tokenizer(|tokenizer| {
+        tokenizer["normalizer"]["x"] = serde_json::from_str(
+            &"[".repeat(100).to_string().chars().chain("]".repeat(100).chars()).collect::<String>(),
+        )
+        .unwrap()
+    });
     copy.open().unwrap();
 }
 

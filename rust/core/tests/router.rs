@@ -20,7 +20,19 @@ fn open(config: RouterConfig) -> Router {
 
 /// Prompts of many lengths; neighbours differ.
 fn prompts(count: usize) -> Vec<String> {
-    let words = ["what", "is", "the sum", "of two", "numbers?", "Prove!", "中文", "café", "[SEP]", "\u{301}", "code in python 7"];
+    let words = [
+        "what",
+        "is",
+        "the sum",
+        "of two",
+        "numbers?",
+        "Prove!",
+        "中文",
+        "café",
+        "[SEP]",
+        "\u{301}",
+        "code in python 7",
+    ];
     let word = |row: usize, at: usize| words[(row * 31 + at).wrapping_mul(2_654_435_761) / 65_536 % words.len()];
     (0..count).map(|row| (0..row % 23).map(|at| word(row, at)).collect::<Vec<_>>().join(" ")).collect()
 }
@@ -69,7 +81,8 @@ fn a_batch_equals_its_prompts_one_by_one_bit_for_bit() {
         let router = open(RouterConfig { threads, ..RouterConfig::default() });
         // Lengths around the share of a thread and the smallest batch that starts one.
         for count in [0, 1, 2, 63, 64, 65, 127, 128, 255, 256, 257, 383, 384, 1000, 3000] {
-            let found: Vec<u32> = router.win_rates(&texts[..count]).unwrap().iter().map(|rate| rate.to_bits()).collect();
+            let found: Vec<u32> =
+                router.win_rates(&texts[..count]).unwrap().iter().map(|rate| rate.to_bits()).collect();
             assert_eq!(found, expected[..count], "{count} prompts on {threads} threads");
         }
         let decisions = router.route_batch(&texts, Some(0.4)).unwrap();
@@ -146,7 +159,10 @@ fn an_explanation_holds_the_decision_and_what_led_to_it() {
         assert_eq!(explanation.model_scores, router.model_scores(&prompt).unwrap());
         let difference = explanation.model_scores[0] - explanation.model_scores[1];
         assert!((explanation.logit - difference).abs() < 1e-5, "{} and {difference}", explanation.logit);
-        assert_eq!(explanation.stages.iter().map(|stage| stage.name).collect::<Vec<_>>(), ["tokenize", "score", "decide"]);
+        assert_eq!(
+            explanation.stages.iter().map(|stage| stage.name).collect::<Vec<_>>(),
+            ["tokenize", "score", "decide"]
+        );
     }
 }
 
@@ -195,11 +211,8 @@ fn options_that_do_not_fit_are_refused_when_opening() {
     }
     let threads = RouterConfig { threads: usize::MAX, ..RouterConfig::default() };
     assert!(matches!(refused(threads), Error::Config(_)));
-    let cuda = RouterConfig {
-        device: "cuda".parse().unwrap(),
-        engine: "native".parse().unwrap(),
-        ..RouterConfig::default()
-    };
+    let cuda =
+        RouterConfig { device: "cuda".parse().unwrap(), engine: "native".parse().unwrap(), ..RouterConfig::default() };
     assert!(matches!(refused(cuda), Error::Device(_)));
     // Neither silently the CPU nor silently native.
     for config in [

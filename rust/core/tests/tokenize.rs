@@ -30,8 +30,7 @@ struct Beside {
 impl Beside {
     fn new(tokenizer: &Value, max_tokens: usize) -> Self {
         let json: Arc<[u8]> = tokenizer.to_string().into_bytes().into();
-        let mut truth =
-            Tokenizer::from_bytes(&json).unwrap();
+        let mut truth = Tokenizer::from_bytes(&json).unwrap();
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         truth.with_padding(None).with_truncation(Some(truncation)).unwrap();
         Self { ours: PromptTokenizer::new(Path::new("tokenizer.json"), &json, max_tokens, None).unwrap(), truth }

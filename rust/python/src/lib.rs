@@ -5,7 +5,23 @@ mod decision;
 mod errors;
 mod router;
 
-use pyo3::prelude::*;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use pyo3::{exceptions::PyImportError, ffi, prelude::*};
+
+/// Classes live in statics of the process, and an object of one interpreter must not show up in another. Python refuses by itself
+/// from 3.12 on.
+fn refuse_another_interpreter() -> PyResult<()> {
+    static FIRST: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: the module is being initialised, so the thread is attached to an interpreter.
+    let this = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match FIRST.compare_exchange(-1, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != this => Err(PyImportError::new_err(
+            "turnout._core does not support subinterpreters: another interpreter of this process has loaded it",
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// The extension module. It needs no interpreter lock of its own: routers are immutable.
 #[pymodule(gil_used = false)]
@@ -19,6 +35,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::refuse_another_interpreter()?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         super::errors::add_to(module)
     }

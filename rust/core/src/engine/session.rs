@@ -99,7 +99,8 @@ impl OnnxSession {
             builder = builder.with_intra_threads(config.threads).map_err(|error| Error::Engine(error.to_string()))?;
         }
         if let Device::Cuda(number) = config.device {
-            let number = i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {}", config.device)))?;
+            let number =
+                i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {}", config.device)))?;
             let cuda = ep::CUDA::default().with_device_id(number).build().error_on_failure();
             builder = builder.with_execution_providers([cuda]).map_err(|error| {
                 Error::Device(format!(

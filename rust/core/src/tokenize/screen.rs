@@ -186,7 +186,8 @@ impl<'de> DeserializeSeed<'de> for Counted<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left = self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?;
+        let left =
+            self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?;
         self.0.set(left);
         deserializer.deserialize_any(self)
     }
@@ -257,7 +258,10 @@ impl<'de> Deserialize<'de> for Token {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Token, E> {
                 if text.len() > MAX_TOKEN_BYTES {
-                    return Err(E::custom(format!("a token of {} bytes, expected at most {MAX_TOKEN_BYTES}", text.len())));
+                    return Err(E::custom(format!(
+                        "a token of {} bytes, expected at most {MAX_TOKEN_BYTES}",
+                        text.len()
+                    )));
                 }
                 Ok(Token)
             }
@@ -343,12 +347,15 @@ mod tests {
         let replace = |pattern, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
         let llama = json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace(json!({"String": " "}), "▁")]});
         let albert = json!({"type": "Sequence", "normalizers": [replace(json!({"String": "``"}), "\""), {"type": "NFKD"}, {"type": "Lowercase"}]});
-        let xlm = json!({"type": "Sequence", "normalizers": [{"type": "Strip"}, replace(json!({"Regex": " {2,}"}), "▁")]});
+        let xlm =
+            json!({"type": "Sequence", "normalizers": [{"type": "Strip"}, replace(json!({"Regex": " {2,}"}), "▁")]});
         let qwen = json!({"type": "Sequence", "pretokenizers": [
             {"type": "Split", "pattern": {"Regex": "\\p{L}+"}, "behavior": "Isolated", "invert": false},
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
         ]});
-        for (part, value) in [("normalizer", llama), ("normalizer", albert), ("normalizer", xlm), ("pre_tokenizer", qwen)] {
+        for (part, value) in
+            [("normalizer", llama), ("normalizer", albert), ("normalizer", xlm), ("pre_tokenizer", qwen)]
+        {
             assert_eq!(fault(part, value), None);
         }
         assert_eq!(fault("normalizer", Value::Null), None);
@@ -359,7 +366,9 @@ mod tests {
         let double = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
         let nothing = json!({"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a".repeat(64)});
         let byte_level = json!({"type": "ByteLevel"});
-        for steps in [vec![double.clone(); 7], vec![nothing], vec![byte_level; 7], vec![json!({"prepend": "a".repeat(64)})]] {
+        for steps in
+            [vec![double.clone(); 7], vec![nothing], vec![byte_level; 7], vec![json!({"prepend": "a".repeat(64)})]]
+        {
             let refused = fault("normalizer", json!({"type": "Sequence", "normalizers": steps})).unwrap();
             assert!(refused.contains("times as long"), "{refused}");
         }
@@ -376,7 +385,8 @@ mod tests {
             let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
             let mut bits = bytes.iter().flat_map(|b| (0..8).rev().map(move |at| b >> at & 1)).collect::<Vec<u8>>();
             bits.resize(bits.len().div_ceil(6) * 6, 0);
-            let digit = |six: &[u8]| char::from(digits[six.iter().fold(0, |value, bit| value << 1 | usize::from(*bit))]);
+            let digit =
+                |six: &[u8]| char::from(digits[six.iter().fold(0, |value, bit| value << 1 | usize::from(*bit))]);
             json!({"type": "Precompiled", "precompiled_charsmap": bits.chunks(6).map(digit).collect::<String>()})
         };
         assert_eq!(fault("normalizer", map(b"\x04\0\0\0\0\0\0\0abc\0de\0")), None);
@@ -390,7 +400,8 @@ mod tests {
     #[test]
     fn templates_hold_the_text_once() {
         let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-        let template = |single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}});
+        let template =
+            |single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}});
         assert_eq!(fault("post_processor", template(json!([text("A")]))), None);
         for bad in [json!([]), json!([text("A"), text("A")]), json!([text("B")]), json!("$A")] {
             assert!(fault("post_processor", template(bad)).unwrap().contains("template"));

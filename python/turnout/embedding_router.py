@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,9 @@ class EmbeddingRouter:
         self, prompt: str, *, threshold: float | None = None, strong_share: float | None = None
     ) -> Decision:
         """:meth:`route` on a worker thread, so that the loop does not wait for the embedding."""
+        # Imported here: it takes longer than everything else in this package together.
+        import asyncio
+
         return await asyncio.to_thread(self.route, prompt, threshold=threshold, strong_share=strong_share)
 
     def route_batch(
