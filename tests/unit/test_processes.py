@@ -49,6 +49,33 @@ def test_a_native_router_works_after_a_fork(artifact: Path, run_python: Callable
     run_python(script, str(artifact))
 
 
+def test_a_fork_while_threads_meet_new_characters_does_not_hang(artifact: Path, run_python: Callable[..., str]) -> None:
+    """What the core remembers of characters must not be half written for ever in the child."""
+    script = """
+        import os, signal, sys, threading
+        import turnout
+        router = turnout.load(sys.argv[1])
+        letters = [chr(code) for code in range(0x100, 0xd800)]
+        texts = ["".join(letters[at:at + 48]) for at in range(0, len(letters), 48)]
+        busy = [threading.Thread(target=lambda: [router.route_batch([text]) for text in texts]) for _ in range(2)]
+        for thread in busy:
+            thread.start()
+        children = []
+        while len(children) < 6 and any(thread.is_alive() for thread in busy):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(40)
+                for text in texts:
+                    router.route(text)
+                os._exit(0)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+        for thread in busy:
+            thread.join()
+    """
+    run_python(script, str(artifact), timeout=120)
+
+
 def test_onnx_runtime_after_a_fork_says_what_to_do(artifact: Path, run_python: Callable[..., str]) -> None:
     """Its threads stay behind; a call would wait for them for ever. A router opened in the child works."""
     script = """

@@ -39,8 +39,9 @@ fn no_hostile_folder_makes_a_large_allocation() {
     let fixed = json!({"strategy": {"Fixed": 1u64 << 40}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
                        "pad_type_id": 0, "pad_token": "[PAD]"});
     let tokenizers = [
-        ("normalizer", sequence(vec![double; 31])),
-        ("normalizer", sequence(vec![byte_level; 31])),
+        // Each makes of one letter four million.
+        ("normalizer", sequence(vec![double; 22])),
+        ("normalizer", sequence(vec![byte_level; 22])),
         // The length field of a character map asks for 8 GB.
         ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="}).to_string()),
         ("normalizer", format!(r#"{{"type": "Lowercase", "x": {}}}"#, many("[]", 2_000_000))),
@@ -88,7 +89,7 @@ fn no_hostile_folder_makes_a_large_allocation() {
     for copy in tokenizers.iter().chain(&huge_shapes).chain(&manifests).chain([&sparse, &many_files]) {
         let peak = peak_kib();
         if let Ok(router) = copy.open() {
-            router.route(&"a".repeat(1000), None).unwrap();
+            router.route("aé", None).unwrap();
         }
         let grown = peak_kib() - peak;
         assert!(grown < 48 * 1024, "{grown} KiB for {}", copy.path().display());

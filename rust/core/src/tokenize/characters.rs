@@ -4,7 +4,10 @@
 //! Unicode. What the crate does to a text is what it does to its characters one by one, with one exception: canonical reordering
 //! of combining marks. Marks that survive normalisation are therefore [`Class::Unsure`].
 
-use std::sync::OnceLock;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
@@ -30,7 +33,7 @@ pub(super) enum Class {
 const MAX_BYTES: usize = 11;
 
 /// Class and normal form of one character.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Character {
     pub(super) class: Class,
     /// Characters in the normal form.
@@ -48,27 +51,70 @@ impl Character {
     fn of(class: Class) -> Self {
         Self { class, count: 0, length: 0, bytes: [0; MAX_BYTES] }
     }
+
+    /// As two numbers, the second of which is not zero.
+    fn pack(self) -> [u64; 2] {
+        let mut bytes = [0; 16];
+        bytes[..MAX_BYTES].copy_from_slice(&self.bytes);
+        bytes[11..].copy_from_slice(&[self.length, self.count, self.class as u8, 0, 1]);
+        let (low, high) = bytes.split_at(8);
+        [low, high].map(|half| half.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    fn unpack([low, high]: [u64; 2]) -> Self {
+        let (low, high) = (low.to_le_bytes(), high.to_le_bytes());
+        let mut bytes = [0; MAX_BYTES];
+        bytes[..8].copy_from_slice(&low);
+        bytes[8..].copy_from_slice(&high[..3]);
+        let class = match high[5] {
+            0 => Class::Word,
+            1 => Class::Space,
+            2 => Class::Drop,
+            3 => Class::Alone,
+            _ => Class::Unsure,
+        };
+        Self { class, count: high[4], length: high[3], bytes }
+    }
 }
 
-type Page = [OnceLock<Character>; 256];
-
-/// Remembers the answers, a page of 256 code points at a time.
-#[derive(Debug)]
+/// Remembers the answers.
+///
+/// A cell is two plain atomics and no `OnceLock`: a process that forks while another thread fills a `OnceLock` waits in the child
+/// for that thread for ever. Threads that ask at once all write the same answer. The table is 18 MB of zeros that the system
+/// provides page by page, as they are touched.
 pub(super) struct Characters {
     normalizer: BertNormalizer,
-    pages: Vec<OnceLock<Box<Page>>>,
+    cells: Vec<[AtomicU64; 2]>,
+}
+
+impl fmt::Debug for Characters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Characters").field("normalizer", &self.normalizer).finish_non_exhaustive()
+    }
 }
 
 impl Characters {
     pub(super) fn new(normalizer: BertNormalizer) -> Self {
-        let pages = (0..=u32::from(char::MAX) >> 8).map(|_| OnceLock::new()).collect();
-        Self { normalizer, pages }
+        Self { normalizer, cells: bytemuck::zeroed_vec(u32::from(char::MAX) as usize + 1) }
     }
 
-    pub(super) fn get(&self, c: char) -> &Character {
-        let code = u32::from(c) as usize;
-        let page = self.pages[code >> 8].get_or_init(|| Box::new([const { OnceLock::new() }; 256]));
-        page[code & 0xff].get_or_init(|| self.ask(c))
+    #[inline]
+    pub(super) fn get(&self, c: char) -> Character {
+        let [low, high] = &self.cells[u32::from(c) as usize];
+        // The second half is written last and is zero until then.
+        match high.load(Ordering::Acquire) {
+            0 => self.fill(c),
+            known => Character::unpack([low.load(Ordering::Relaxed), known]),
+        }
+    }
+
+    #[cold]
+    fn fill(&self, c: char) -> Character {
+        let character = self.ask(c);
+        let ([low, high], packed) = (&self.cells[u32::from(c) as usize], character.pack());
+        low.store(packed[0], Ordering::Relaxed);
+        high.store(packed[1], Ordering::Release);
+        character
     }
 
     fn ask(&self, c: char) -> Character {
@@ -110,5 +156,23 @@ fn classify(word: &str, spaced: bool) -> Class {
         // A character that the splitter takes for white space although the normaliser left it alone.
         Some(split) if split == ["a", "a"] => Class::Space,
         _ => Class::Unsure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_character_survives_packing(class in 0u8..5, count in 0u8..12, bytes in prop::collection::vec(any::<u8>(), 0..=11)) {
+            let class = [Class::Word, Class::Space, Class::Drop, Class::Alone, Class::Unsure][usize::from(class)];
+            let mut character = Character { count, length: bytes.len() as u8, ..Character::of(class) };
+            character.bytes[..bytes.len()].copy_from_slice(&bytes);
+            prop_assert_ne!(character.pack()[1], 0);
+            prop_assert_eq!(Character::unpack(character.pack()), character);
+        }
     }
 }

@@ -191,7 +191,7 @@ impl Scan<'_> {
                         continue;
                     }
                     let Some(c) = text[at..].chars().next() else { break };
-                    if !self.wide(fast.characters.get(c)) {
+                    if !self.wide(&fast.characters.get(c)) {
                         return Outcome::StandAside;
                     }
                     at += c.len_utf8();
