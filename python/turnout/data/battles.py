@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +31,23 @@ class Battles:
         model_a: One model a battle.
         model_b: The other.
         outcome: 1 where model a won, 0 where model b did, 0.5 for a tie.
+        ids: What the table's column ``id`` holds; ``None`` where it has no such column.
+        rows: Numbers of the rows in the file, the first being 1.
     """
 
     prompts: list[str]
     model_a: list[str]
     model_b: list[str]
     outcome: NDArray[np.float64]
+    ids: list[Any] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
 
 def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int = CHUNK_ROWS) -> Iterator[Battles]:
-    """Reads battles in chunks.
+    """Reads battles in chunks. Responses and other columns are not read.
 
     Two layouts are known by their columns. Ours: ``prompt, model_a, model_b, winner`` with ``winner`` one of ``model_a``,
     ``model_b``, ``tie``. LMSYS arena 55k: ``prompt`` is a JSON list of turns, and ``winner_model_a``, ``winner_model_b``,
@@ -59,7 +64,7 @@ def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int = CHUNK_ROWS
     Raises:
         InvalidInputError: The columns are of neither layout.
     """
-    columns = ["prompt", "model_a", "model_b", "winner", *_ARENA]
+    columns = ["id", "prompt", "model_a", "model_b", "winner", *_ARENA]
     for chunk in read_chunks(path, columns=columns, bad=bad, chunk_rows=chunk_rows):
         arena = set(_ARENA[:2]) <= set(chunk.columns)
         needed = {"prompt", "model_a", "model_b", *(_ARENA[:2] if arena else ("winner",))}
@@ -126,7 +131,17 @@ def _battles(chunk: Chunk, arena: bool, bad: BadRows) -> Battles:
         [sides[0][place] for place in keep],
         [sides[1][place] for place in keep],
         outcome[keep],
+        _ids(chunk, keep),
+        chunk.rows[keep],
     )
+
+
+def _ids(chunk: Chunk, keep: Sequence[int]) -> list[Any] | None:
+    if "id" not in chunk.columns:
+        return None
+    column = chunk.columns["id"]
+    ids = column if isinstance(column, list) else column.to_pylist()
+    return [ids[place] for place in keep]
 
 
 def _winner_outcome(chunk: Chunk) -> tuple[NDArray[np.float64], values.Problems]:
