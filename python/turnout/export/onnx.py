@@ -78,6 +78,39 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
     Returns:
         A serialised ``onnx.ModelProto``.
     """
+    nodes, weights, inputs, outputs = _encoder(encoder)
+    return _model(nodes, weights, inputs, outputs, head)
+
+
+def encoder_graph(encoder: StaticEncoder) -> bytes:
+    """Graph from token ids to embeddings: :func:`static_graph` without the head.
+
+    Args:
+        encoder: The encoder.
+    """
+    return _serialised("turnout_encoder", *_encoder(encoder))
+
+
+def external_graph(head: MatrixFactorizationHead) -> bytes:
+    """Graph from a caller's embedding to win rates: ``embedding`` float32 ``[prompts, dim]`` in place of token ids.
+
+    Args:
+        head: The head.
+
+    Returns:
+        A serialised ``onnx.ModelProto``.
+    """
+    from onnx import TensorProto
+
+    inputs = [("embedding", TensorProto.FLOAT, ["prompts", head.w1.shape[1]])]
+    return _model([], {}, inputs, [], head)
+
+
+_Values = list[tuple[str, int, Sequence[Any]]]
+
+
+def _encoder(encoder: StaticEncoder) -> tuple[list[Any], dict[str, NDArray[Any]], _Values, _Values]:
+    """Nodes, weights, inputs and outputs of the encoder."""
     from onnx import TensorProto, helper
 
     node = helper.make_node
@@ -118,25 +151,9 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
         "token_axis": np.array([1], np.int64),
     }
     matrix = ["prompts", "tokens"]
-    inputs = [("input_ids", TensorProto.INT64, matrix), ("attention_mask", TensorProto.INT64, matrix)]
-    dim = encoder.token_table.shape[1]
-    outputs = [("embedding", TensorProto.FLOAT, ["prompts", dim])]
-    return _model(nodes, weights, inputs, outputs, head)
-
-
-def external_graph(head: MatrixFactorizationHead) -> bytes:
-    """Graph from a caller's embedding to win rates: ``embedding`` float32 ``[prompts, dim]`` in place of token ids.
-
-    Args:
-        head: The head.
-
-    Returns:
-        A serialised ``onnx.ModelProto``.
-    """
-    from onnx import TensorProto
-
-    inputs = [("embedding", TensorProto.FLOAT, ["prompts", head.w1.shape[1]])]
-    return _model([], {}, inputs, [], head)
+    inputs: _Values = [("input_ids", TensorProto.INT64, matrix), ("attention_mask", TensorProto.INT64, matrix)]
+    outputs: _Values = [("embedding", TensorProto.FLOAT, ["prompts", encoder.token_table.shape[1]])]
+    return nodes, weights, inputs, outputs
 
 
 def _model(
@@ -146,7 +163,7 @@ def _model(
     outputs: Sequence[tuple[str, int, Sequence[Any]]],
     head: MatrixFactorizationHead,
 ) -> bytes:
-    from onnx import TensorProto, checker, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     node = helper.make_node
     nodes = [
@@ -165,9 +182,21 @@ def _model(
         ("model_scores", TensorProto.FLOAT, ["prompts", head.models.shape[0]]),
         ("win_rate", TensorProto.FLOAT, ["prompts"]),
     ]
+    return _serialised("turnout_mf", nodes, weights, inputs, outputs)
+
+
+def _serialised(
+    name: str,
+    nodes: Sequence[Any],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Sequence[tuple[str, int, Sequence[Any]]],
+    outputs: Sequence[tuple[str, int, Sequence[Any]]],
+) -> bytes:
+    from onnx import checker, helper, numpy_helper
+
     graph = helper.make_graph(
         nodes,
-        "turnout_mf",
+        name,
         [helper.make_tensor_value_info(*value) for value in inputs],
         [helper.make_tensor_value_info(*value) for value in outputs],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in weights.items()],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.dev import dev_result
 from turnout.train.distill import Progress, Teacher, fragments, static_table, topic_teacher
@@ -22,7 +23,6 @@ from turnout.train.lessons import Lesson, expert_lesson, topic_lesson
 from turnout.train.matrix_factorization import TrainedMf, fit_models, train_encoder
 from turnout.train.multiple_choice import bare, instructed, questions
 from turnout.train.tables import Doubles, gains, pair_examples, read_all_battles, read_tables
-from turnout.train.terminal import Show, silent
 
 #: Options of a bare question, as in MMLU.
 _OPTIONS = 4

@@ -1,4 +1,4 @@
-"""Progress of a training run in the terminal."""
+"""Progress of long work in the terminal."""
 
 from __future__ import annotations
 
