@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turnout._core import Decision
+    from turnout.battles import Added
 
 #: Folder of the router that ships with the package.
 DEFAULT_ARTIFACT = Path(__file__).parent / "artifacts" / "mf"
@@ -58,6 +59,32 @@ class Router(_core.Router):
         return await asyncio.to_thread(
             self.route, prompt, threshold=threshold, strong_share=strong_share, embedding=embedding
         )
+
+    def add_battles(self, table: Any) -> Added:
+        """Adds feedback to a router of kind ``sw_ranking``; it counts from the next decision on, in every thread.
+
+        The battles are appended to a log in the artifact folder before this returns, so they survive a crash and are there when
+        the artifact is loaded again. Ratings and tiers stay until ``turnout battles compact`` folds the log in.
+
+        Args:
+            table: Path of a Parquet, CSV or JSON-lines file, a list of dicts, or an Arrow table, with the columns ``prompt,
+                model_a, model_b, winner`` (``"model_a"``, ``"model_b"`` or ``"tie"``) or those of arena-55k. A column ``id`` tells
+                battles apart; without one, equal battles of one call are told apart by their order, and the same call
+                again adds nothing.
+
+        Returns:
+            How many were added, known before, or too short to learn from.
+
+        Raises:
+            InvalidInputError: A row is no battle, or names a model that the router does not know: then nothing is added, and the
+                message has the rows' numbers.
+            InvalidTypeError: The table is no table.
+            ConfigError: The router is of another kind.
+        """
+        # Imported here: routing needs none of it.
+        from turnout.battles import add_battles
+
+        return add_battles(self, table, models=self.models)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import turnout
+from turnout.battles import battle_id
 from turnout.data import BadRows
 from turnout.ranking import rate, read_battle_table
 from turnout.ranking.rating import groups_of, largest_group
-from turnout.ranking.table import battle_id
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
 ROW = {"prompt": "a prompt that is long enough", "model_a": "x", "model_b": "y", "winner": "model_a"}
@@ -84,4 +84,5 @@ def test_names_are_joined_by_aliases_and_groups_that_never_met_are_told_apart(tm
 def test_ids_of_any_kind_become_64_bits() -> None:
     assert battle_id(7) == 7
     assert battle_id(-1) == 2**64 - 1
-    assert battle_id("7") == battle_id("7") != battle_id(7)
+    assert battle_id("7") == battle_id(b"7") == 7
+    assert battle_id("seven") != battle_id("eight")

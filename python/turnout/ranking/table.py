@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout import InvalidInputError
+from turnout.battles import Occurrences, battle_id
 from turnout.data import BadRows, iter_battles
 from turnout.reference_elo import A_WINS, B_WINS, MIN_CHARACTERS, TIE, long_enough
 
@@ -79,34 +78,6 @@ class BattleTable:
             self.ids[keep],
             {**self.left_out, reason: int((~keep).sum())},
         )
-
-
-def battle_id(given: Any) -> int:
-    """An id as 64 bits: a whole number as it is (negative ones modulo 2^64), anything else by its hash.
-
-    Example:
-        >>> battle_id(7), battle_id("7") == battle_id("seven")
-        (7, False)
-    """
-    if isinstance(given, int | np.integer) and not isinstance(given, bool) and -(2**63) <= int(given) < 2**64:
-        return int(given) % 2**64
-    digest = hashlib.blake2b(repr(given).encode("utf-8", "backslashreplace"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-class Occurrences:
-    """Ids for battles whose table has none: a hash of prompt, models, outcome, and how often the same came before."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[tuple[str, str, str, int]] = Counter()
-
-    def id(self, prompt: str, a: str, b: str, outcome: int) -> int:
-        """The id of the next battle like this one."""
-        # By the hash: a table of a million battles should not keep a million keys of long prompts.
-        key = (hashlib.blake2b(prompt.encode("utf-8"), digest_size=16).hexdigest(), a, b, outcome)
-        number = self._seen[key]
-        self._seen[key] += 1
-        return battle_id((*key, number))
 
 
 def read_battle_table(

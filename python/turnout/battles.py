@@ -1,0 +1,253 @@
+"""Feedback for a loaded router of kind ``sw_ranking``: battles that count from the next decision on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from turnout import _core
+from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.reference_elo import A_WINS, B_WINS, TIE, long_enough
+
+#: Malformed rows that a message names.
+_SHOWN = 5
+_WHOLE = re.compile("-?[0-9]{1,20}")
+_OURS = {"model_a": A_WINS, "model_b": B_WINS, "tie": TIE, "tie (bothbad)": TIE}
+_ARENA = ("winner_model_a", "winner_model_b", "winner_tie")
+_COLUMNS = ("id", "prompt", "model_a", "model_b", "winner", *_ARENA)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of the rows of one call.
+
+    Attributes:
+        added: Battles that count now.
+        duplicates: Battles whose id was known before; ignored.
+        short: Battles whose prompt has fewer than 16 characters, which are not learned from; ignored.
+    """
+
+    added: int
+    duplicates: int
+    short: int
+
+
+@dataclass
+class Columns:
+    """Battles as the core takes them.
+
+    Attributes:
+        ids: 64-bit numbers.
+        prompts: One a battle.
+        models_a: Names.
+        models_b: Names.
+        outcomes: 0 where model a won, 1 where model b did, 2 for a tie.
+        short: Rows left out because their prompt is short.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    models_a: list[str] = field(default_factory=list)
+    models_b: list[str] = field(default_factory=list)
+    outcomes: list[int] = field(default_factory=list)
+    short: int = 0
+
+
+def add_battles(router: _core.Router, table: Any, *, models: Sequence[str]) -> Added:
+    """See :meth:`turnout.Router.add_battles`."""
+    columns = checked(table, models)
+    added = _append(router, columns)
+    return Added(added, len(columns.ids) - added, columns.short)
+
+
+def _append(router: _core.Router, columns: Columns) -> int:
+    """Hands battles to the core, which logs them before they count; the number that was new."""
+    append = getattr(_core.Router, "add_battles", None)
+    if append is None:
+        raise ConfigError("this build of turnout cannot add battles")
+    added: int = append(
+        router,
+        np.array(columns.ids, dtype=np.uint64),
+        columns.prompts,
+        columns.models_a,
+        columns.models_b,
+        np.array(columns.outcomes, dtype=np.uint8),
+    )
+    return added
+
+
+def checked(table: Any, models: Sequence[str]) -> Columns:
+    """The battles of a table, every row of which must be one.
+
+    Args:
+        table: As for :meth:`turnout.Router.add_battles`.
+        models: Models that may fight.
+
+    Raises:
+        InvalidInputError: A row is malformed; the message has the numbers of such rows, the first being 1, and why.
+        InvalidTypeError: The table is no table.
+    """
+    columns, made, known = Columns(), Occurrences(), frozenset(models)
+    problems: list[tuple[int, str]] = []
+    for number, row in _rows(table, problems):
+        try:
+            prompt, a, b, outcome = _battle(row, known)
+        except ValueError as error:
+            problems.append((number, str(error)))
+            continue
+        if not long_enough(prompt):
+            columns.short += 1
+            continue
+        given = row.get("id")
+        columns.ids.append(made.id(prompt, a, b, outcome) if given is None else battle_id(given))
+        columns.prompts.append(prompt)
+        columns.models_a.append(a)
+        columns.models_b.append(b)
+        columns.outcomes.append(outcome)
+    if problems:
+        problems.sort()
+        told = "; ".join(f"row {number}: {reason}" for number, reason in problems[:_SHOWN])
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise InvalidInputError(f"no battle was added, for some rows are none: {told}{more}")
+    return columns
+
+
+def battle_id(given: Any) -> int:
+    """An id as 64 bits: a whole number, or its digits, as it is (negative ones modulo 2^64), anything else by its hash.
+
+    Example:
+        >>> battle_id(7), battle_id("7"), battle_id(b"7"), battle_id("seven") == battle_id("eight")
+        (7, 7, 7, False)
+    """
+    if isinstance(given, bytes):
+        given = given.decode("utf-8", "backslashreplace")
+    if isinstance(given, str) and _WHOLE.fullmatch(given):
+        given = int(given)
+    if isinstance(given, int | np.integer) and not isinstance(given, bool) and -(2**63) <= int(given) < 2**64:
+        return int(given) % 2**64
+    digest = hashlib.blake2b(repr(given).encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+class Occurrences:
+    """Ids for battles whose table has none: a hash of prompt, models, outcome, and how often the same came before."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str, str, int]] = Counter()
+
+    def id(self, prompt: str, a: str, b: str, outcome: int) -> int:
+        """The id of the next battle like this one."""
+        # By the hash: a table of a million battles should not keep a million keys of long prompts.
+        key = (hashlib.blake2b(prompt.encode("utf-8"), digest_size=16).hexdigest(), a, b, outcome)
+        number = self._seen[key]
+        self._seen[key] += 1
+        return battle_id((*key, number))
+
+
+def _rows(table: Any, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Numbered rows of a path, an Arrow table or an iterable of mappings."""
+    if isinstance(table, str | Path):
+        yield from _file_rows(Path(table), problems)
+        return
+    if hasattr(table, "to_batches") and hasattr(table, "column_names"):
+        table = table.select([name for name in table.column_names if name in _COLUMNS])
+        table = (row for batch in table.to_batches() for row in batch.to_pylist())
+    if isinstance(table, Mapping) or not isinstance(table, Iterable):
+        raise InvalidTypeError(
+            f"battles are {type(table).__name__}, expected a path, a list of dicts or an Arrow table"
+        )
+    for number, row in enumerate(table, start=1):
+        if isinstance(row, Mapping):
+            yield number, row
+        else:
+            problems.append((number, f"{type(row).__name__}, expected a dict"))
+
+
+def _file_rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    # Imported here: reading files needs pyarrow, feedback in memory does not.
+    try:
+        from turnout.data import BadRows, read_chunks
+    except ImportError as error:
+        raise ConfigError("a file of battles needs pyarrow: pip install 'turnout[data]'") from error
+    bad = BadRows(keep=1 << 30)
+    for chunk in read_chunks(path, columns=_COLUMNS, bad=bad):
+        columns = {
+            name: column if isinstance(column, list) else column.to_pylist() for name, column in chunk.columns.items()
+        }
+        for place, number in enumerate(chunk.rows):
+            yield int(number), {name: column[place] for name, column in columns.items()}
+    problems += [(row.row, row.reason) for row in bad.shown]
+
+
+def _battle(row: Mapping[str, Any], models: frozenset[str]) -> tuple[str, str, str, int]:
+    """Prompt, models and outcome of a row; ``ValueError`` with the reason if it is no battle."""
+    arena = set(_ARENA[:2]) <= set(row)
+    prompt, a, b = (_text(row, name) for name in ("prompt", "model_a", "model_b"))
+    if arena:
+        prompt = _first_turn(prompt)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise ValueError("prompt has no UTF-8 form") from None
+    for side, name in (("model_a", a), ("model_b", b)):
+        if name not in models:
+            raise ValueError(
+                f"{side} {name!r} is not among the router's {len(models)} models: only a new build can rate it"
+            )
+    if a == b:
+        raise ValueError(f"model_a and model_b are both {a!r}")
+    return prompt, a, b, _arena_outcome(row) if arena else _outcome(row)
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is not UTF-8") from None
+    if value is None or value == "":
+        raise ValueError(f"{name} is missing")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {type(value).__name__}, expected text")
+    return value
+
+
+def _outcome(row: Mapping[str, Any]) -> int:
+    winner = _text(row, "winner")
+    if winner not in _OURS:
+        raise ValueError(f"winner is {winner[:40]!r}, expected one of {', '.join(map(repr, _OURS))}")
+    return _OURS[winner]
+
+
+def _arena_outcome(row: Mapping[str, Any]) -> int:
+    flags = []
+    for name in _ARENA:
+        value = row.get(name, 0)
+        try:
+            flags.append(float(value.decode() if isinstance(value, bytes) else value or 0))
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {str(value)[:40]!r}, expected 0 or 1") from None
+    named = "winner_tie" in row
+    if set(flags) - {0.0, 1.0} or sum(flags) > 1 or (named and sum(flags) != 1):
+        raise ValueError(f"winner columns are {', '.join(f'{flag:g}' for flag in flags)}, expected a single 1")
+    return A_WINS if flags[0] else B_WINS if flags[1] else TIE
+
+
+def _first_turn(prompt: str) -> str:
+    try:
+        turns = json.loads(prompt)
+    except (ValueError, RecursionError):
+        raise ValueError("prompt is no JSON list of turns") from None
+    if not (isinstance(turns, list) and turns and isinstance(turns[0], str) and turns[0]):
+        raise ValueError("prompt has no first turn")
+    first: str = turns[0]
+    return first
