@@ -105,6 +105,10 @@ def bradley_terry(wins: Floats) -> Floats:
         curvature = met * chance * (1.0 - chance)
         hessian = np.diag(curvature.sum(axis=1) + ridge) - curvature
         step = np.linalg.solve(hessian, gradient)
+        # The cost would fall by half of this: below rounding, it can no longer guide.
+        if gradient @ step <= 1e-15 * total:
+            x = x + step
+            break
         # Newton's step is too long where the curvature is still that of even chances: shorten it until the cost falls.
         length = 1.0
         while (after := cost(x + length * step)) > now and length > 1e-12:

@@ -76,9 +76,9 @@ def write_artifact(
     if tokenizer is not None:
         contents["tokenizer.json"] = tokenizer
     for name, content in contents.items():
-        _replace(folder / name, content)
+        replace_file(folder / name, content)
     for name, text in (documents or {}).items():
-        _replace(folder / name, text.encode())
+        replace_file(folder / name, text.encode())
     manifest = {
         "format_version": FORMAT_VERSION,
         "name": spec.name,
@@ -112,11 +112,17 @@ def rewrite_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
         The folder.
     """
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(folder / "router.json", (text + "\n").encode())
+    replace_file(folder / "router.json", (text + "\n").encode())
     return folder
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file in one step: a reader, or a crash, finds the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        content: All of it; on the disk when this returns.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -128,3 +134,14 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new names in a folder survive a crash; nothing to do where folders cannot be opened."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

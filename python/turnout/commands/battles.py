@@ -1,0 +1,52 @@
+"""``turnout battles add | compact``: feedback for a router of kind ``sw_ranking``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from turnout.commands._measure import needs
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser("battles", help="add feedback to a router of kind sw_ranking, and fold it in")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="add the battles of a file; they count from the next decision on")
+    add.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder")
+    add.add_argument(
+        "file", type=Path, metavar="FILE", help="table of prompt, model_a, model_b, winner, or of arena-55k"
+    )
+    add.set_defaults(run=run_add)
+    fold = actions.add_parser("compact", help="rate and tier the models anew and fold the log into the artifact")
+    fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder")
+    fold.set_defaults(run=run_compact)
+
+
+def run_add(args: argparse.Namespace) -> int:
+    """Adds the battles of a file."""
+    import turnout
+
+    added = turnout.load(args.artifact).add_battles(args.file)
+    print(
+        f"{args.artifact}: {added.added:,} battles added, {added.duplicates:,} known before, {added.short:,} too short"
+    )
+    return 0
+
+
+def run_compact(args: argparse.Namespace) -> int:
+    """Folds the log into the artifact."""
+    needs("ranking", "pyarrow", "safetensors", "rich")
+    from rich.console import Console
+
+    import turnout
+    from turnout.progress import progress_bars
+    from turnout.ranking.compaction import battles_of, compact
+
+    snapshot = battles_of(turnout.load(args.artifact))
+    with progress_bars(Console(stderr=True)) as show:
+        done = compact(args.artifact, snapshot, show)
+    print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them from the log")
+    for model, (before, after) in done.moved.items():
+        print(f"{model}: tier {before} is now {after}")
+    return 0
