@@ -11,6 +11,7 @@ from turnout.commands._measure import needs
 EPILOG = """\
 examples:
   turnout import mf path/to/mf_gpt4_augmented --out my-router
+  turnout import sw_ranking arena-55k.parquet --embeddings embeddings.npy --out my-router
   turnout calibrate --router my-router --prompts prompts.txt --strong-share 0.5 --embedding-url https://api.openai.com/v1
 
 The artifact takes embeddings of the model that the checkpoint was trained with: yours from the caller, or those of an
@@ -26,8 +27,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=["mf"], help="kind of router")
-    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the checkpoint: safetensors and config.json")
+    parser.add_argument("kind", choices=["mf", "sw_ranking"], help="kind of router")
+    parser.add_argument(
+        "path",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="mf: folder of the checkpoint, with safetensors and config.json; sw_ranking: tables of battles",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="artifact folder to write; default: PATH with -turnout")
     parser.add_argument("--name", help="name of the router; default: that of the folder")
     parser.add_argument(
@@ -51,11 +58,70 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--threshold", type=float, default=0.5, metavar="T", help="default threshold (default: %(default)s)"
     )
+    ranking = parser.add_argument_group("sw_ranking")
+    ranking.add_argument(
+        "--embeddings", type=Path, nargs="+", metavar="FILE", help=".npy or .json, a row for every battle that is kept"
+    )
+    ranking.add_argument("--tiers", type=int, default=10, metavar="N", help="number of tiers (default: %(default)s)")
+    ranking.add_argument(
+        "--storage", default="f16", choices=["f32", "f16", "int8"], help="of the vectors (default: %(default)s)"
+    )
+    ranking.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8; default: exact")
+    ranking.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
+    import turnout
+
+    first = args.path[0].resolve()
+    out = args.out or first.with_name(first.stem + "-turnout" if args.kind == "sw_ranking" else first.name + "-turnout")
+    if args.kind == "sw_ranking":
+        return _sw_ranking(args, out)
+    if len(args.path) > 1:
+        raise turnout.ConfigError(f"{len(args.path)} folders were given, expected one checkpoint")
+    return _mf(args, out)
+
+
+def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
+    needs("ranking", "pyarrow", "safetensors", "onnx", "rich")
+    from rich.console import Console
+
+    import turnout
+    from turnout.data import BadRows
+    from turnout.importers import import_sw_ranking
+    from turnout.progress import progress_bars
+    from turnout.ranking import Options
+
+    if not args.embeddings:
+        raise turnout.ConfigError("sw_ranking needs the battles' embeddings: give --embeddings")
+    options = Options(
+        strong=args.strong,
+        weak=args.weak,
+        name=args.name or args.path[0].stem,
+        tiers=args.tiers,
+        storage=args.storage,
+        index=args.index,
+        keep_prompts=args.keep_prompts,
+    )
+    bad = BadRows()
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with progress_bars(console) as show:
+        import_sw_ranking(
+            args.path, args.embeddings, out, options, bad=bad, embedding_model=args.embedding_model, show=show
+        )
+    manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
+    print(
+        f"{out}: {len(manifest['models'])} models in {manifest['ranking']['tier_count']} tiers, {args.strong} over {args.weak}"
+    )
+    print(f"it takes embeddings of length {manifest['encoder']['dim']} ({args.embedding_model})")
+    if bad:
+        console.print(f"[yellow]{bad}[/yellow]")
+    return 0
+
+
+def _mf(args: argparse.Namespace, out: Path) -> int:
     needs("import", "safetensors", "onnx")
     import turnout
     from turnout.importers import import_mf
@@ -66,18 +132,17 @@ def run(args: argparse.Namespace) -> int:
         models = (
             [name for name, _ in sorted(found.items(), key=lambda item: item[1])] if isinstance(found, dict) else found
         )
-    out = args.out or args.path.resolve().with_name(args.path.resolve().name + "-turnout")
     if (out / "config.json").exists():
         raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
     import_mf(
-        args.path,
+        args.path[0],
         out,
         strong=args.strong,
         weak=args.weak,
         models=models,
         embedding_model=args.embedding_model,
         threshold=args.threshold,
-        name=args.name or args.path.resolve().name,
+        name=args.name or args.path[0].resolve().name,
     )
     router = turnout.load(out)
     print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")

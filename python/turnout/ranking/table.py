@@ -34,6 +34,8 @@ class BattleTable:
         outcome: 0 where ``a`` won, 1 where ``b`` did, 2 for a tie; uint8.
         ids: uint64; no id twice.
         left_out: Battles that were read but not kept, by reason.
+        source: Place of every battle among those of the files whose prompt is long enough, int64: RouteLLM keeps embeddings in
+            that order. Empty where the battles come from elsewhere.
     """
 
     prompts: list[str]
@@ -44,6 +46,7 @@ class BattleTable:
     outcome: NDArray[np.uint8]
     ids: NDArray[np.uint64]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    source: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -77,6 +80,7 @@ class BattleTable:
             self.outcome[keep],
             self.ids[keep],
             {**self.left_out, reason: int((~keep).sum())},
+            self.source[keep] if len(self.source) else self.source,
         )
 
 
@@ -103,11 +107,11 @@ def read_battle_table(
     aliases = aliases or {}
     prompts: dict[str, int] = {}
     models: dict[str, int] = {}
-    columns: list[list[int]] = [[], [], [], [], []]
+    columns: list[list[int]] = [[], [], [], [], [], []]
     known: set[int] = set()
     made = Occurrences()
     left_out: Counter[str] = Counter()
-    done = 0
+    done, long = 0, 0
     for path in paths:
         for part in iter_battles(path, bad=bad):
             for place, prompt in enumerate(part.prompts):
@@ -115,6 +119,7 @@ def read_battle_table(
                 if not long_enough(prompt):
                     left_out[f"prompts of fewer than {MIN_CHARACTERS} characters"] += 1
                     continue
+                long += 1
                 row = -1 if part.rows is None else int(part.rows[place])
                 if a == b:
                     bad.add(str(path), row, f"model_a and model_b are both {a!r}")
@@ -133,7 +138,7 @@ def read_battle_table(
                     prompts.setdefault(prompt, len(prompts)),
                     *(models.setdefault(m, len(models)) for m in (a, b)),
                 )
-                for column, value in zip(columns, (*numbers, outcome, number), strict=True):
+                for column, value in zip(columns, (*numbers, outcome, number, long - 1), strict=True):
                     column.append(value)
             done += len(part)
             if progress is not None:
@@ -153,6 +158,7 @@ def read_battle_table(
         np.array(columns[3], dtype=np.uint8)[order],
         np.array(columns[4], dtype=np.uint64)[order],
         dict(left_out),
+        np.array(columns[5], dtype=np.int64)[order],
     )
 
 
