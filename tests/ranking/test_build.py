@@ -65,7 +65,7 @@ def test_the_index_holds_its_search_parameters_and_its_error_is_told(built: Path
     assert manifest["ranking"]["index"]["search"] == "nprobe=1"
     error = manifest["ranking"]["index"]["error"]
     assert 0 <= error["p50"] <= error["p99"] <= error["max"] < 0.05
-    assert "each prompt judged without its own battles" in (built / "README.md").read_text(encoding="utf-8")
+    assert "judged without battles of their own" in (built / "README.md").read_text(encoding="utf-8")
 
 
 def test_cells_are_means_and_spreads_of_their_members(built: Path) -> None:

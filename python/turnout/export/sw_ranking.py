@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from turnout.ranking.near import Near
     from turnout.ranking.rating import Rating
     from turnout.ranking.table import BattleTable
+    from turnout.reference_elo import Cells
 
 #: Characters of a prompt that are kept for explanations.
 PROMPT_CHARACTERS = 200
@@ -141,11 +142,19 @@ def ranking_files(
         files[PROMPTS] = json.dumps(texts, ensure_ascii=False).encode()
     if near is not None:
         files[INDEX] = near.serialised()
-        files[CELLS] = save(
-            {
-                "cell": near.cells.cell.astype(np.uint32),
-                "means": near.cells.means.astype(np.float32),
-                "spreads": near.cells.spreads.astype(np.float32),
-            }
-        )
+        files[CELLS] = cells_content(near.cells)
     return files
+
+
+def cells_content(cells: Cells) -> bytes:
+    """The cells of far battles as ``cells.safetensors``."""
+    from safetensors.numpy import save
+
+    content: bytes = save(
+        {
+            "cell": cells.cell.astype(np.uint32),
+            "means": cells.means.astype(np.float32),
+            "spreads": cells.spreads.astype(np.float32),
+        }
+    )
+    return content

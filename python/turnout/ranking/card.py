@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from turnout.export.artifact import replace_file
 from turnout.ranking.dev import DevScore
 
 if TYPE_CHECKING:
     from turnout.export.sw_ranking import SwRanking
+    from turnout.ranking.near import Near
+    from turnout.ranking.rating import Rating
 
+#: Headings of the sections that change with the battles and with the index.
+BATTLES, SEARCH = "Battles and tiers", "Exact or approximate"
 #: Models of a tier that are named.
 _NAMED = 6
 
@@ -23,33 +29,24 @@ def card(router: SwRanking, scores: Sequence[DevScore]) -> str:
         router: What the artifact holds.
         scores: On dev tables.
     """
-    rating, origin = router.rating, router.provenance
-    table = rating.table
-    across = int(rating.across.sum())
+    origin = router.provenance
     source = f"`{router.encoder.taken_from}`'s static embedding" if router.encoder.graph else "the caller's embedding"
     lines = [
         f"# {router.name}",
         "",
-        f"Routes prompts between `{router.strong}` (strong, tier {_tier(router, router.strong)}) and `{router.weak}` (weak, tier "
-        f"{_tier(router, router.weak)}) by Elo over battles, those on similar prompts weighing more (RouteLLM's similarity-weighted "
-        f"ranking, arXiv 2406.18665, section 4.2). Similarity is the cosine of {source}, {router.encoder.dim} numbers long.",
+        f"Routes prompts between `{router.strong}` (strong) and `{router.weak}` (weak) by Elo over battles, those on similar prompts "
+        "weighing more (RouteLLM's similarity-weighted ranking, arXiv 2406.18665, section 4.2). Similarity is the cosine of "
+        f"{source}, {router.encoder.dim} numbers long.",
         "",
         f"Licence: {origin.get('licence', 'unstated')}.",
         "",
-        "## Battles and tiers",
+        f"## {BATTLES}",
         "",
-        f"{len(table):,} battles of {len(table.models)} models on {len(table.prompts):,} prompts; the {across:,} between tiers count.",
-        *(f"Left out: {count:,}, {reason}." for reason, count in table.left_out.items()),
+        *battles_section(router.rating, router.strong, router.weak, router.unknown_tiers),
         "",
-        "| tier | ratings | models |",
-        "|---|---|---|",
-        *(_row(router, tier) for tier in range(int(rating.tiers.max()) + 1)),
+        f"## {SEARCH}",
         "",
-        *_groups(router),
-        *_unknown(router),
-        "## Exact or approximate",
-        "",
-        *_near(router),
+        *search_section(router.near),
         "",
         *_scores(scores),
         *_data(router),
@@ -63,12 +60,58 @@ def card(router: SwRanking, scores: Sequence[DevScore]) -> str:
     return "\n".join(lines)
 
 
-def _tier(router: SwRanking, model: str) -> int:
-    return int(router.rating.tiers[router.rating.table.models.index(model)])
+def refresh(folder: Path, sections: Mapping[str, Sequence[str]]) -> None:
+    """Replaces the texts of sections of an artifact's card; one without a card, or without such a section, stays as it is.
+
+    Args:
+        folder: An artifact.
+        sections: Lines by heading.
+    """
+    path = folder / "README.md"
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    for heading, lines in sections.items():
+        before, mark, rest = text.partition(f"\n## {heading}\n")
+        if mark:
+            _, following, after = rest.partition("\n## ")
+            text = before + mark + "\n" + "\n".join(lines) + "\n" + following + after
+    replace_file(path, text.encode())
 
 
-def _row(router: SwRanking, tier: int) -> str:
-    rating = router.rating
+def battles_section(rating: Rating, strong: str, weak: str, unknown_tiers: Mapping[str, int]) -> list[str]:
+    """What the battles say of the models.
+
+    Args:
+        rating: Battles, ratings, tiers.
+        strong: Strong model of the pair.
+        weak: Weak model.
+        unknown_tiers: Tiers of models that did not fight.
+    """
+    table = rating.table
+    pair = [int(rating.tiers[table.models.index(model)]) for model in (strong, weak)]
+    lines = [
+        f"{len(table):,} battles of {len(table.models)} models on {len(table.prompts):,} prompts; the {int(rating.across.sum()):,} "
+        f"between tiers count. `{strong}` is in tier {pair[0]}, `{weak}` in tier {pair[1]}.",
+        *(f"Left out: {count:,}, {reason}." for reason, count in table.left_out.items()),
+        "",
+        "| tier | ratings | models |",
+        "|---|---|---|",
+        *(_row(rating, tier) for tier in range(int(rating.tiers.max()) + 1)),
+    ]
+    groups = int(rating.groups.max()) + 1
+    if groups > 1:
+        lines += [
+            "",
+            f"The models fall into {groups} groups that never met, so their ratings stand at their own centres and do not compare.",
+        ]
+    if unknown_tiers:
+        named = ", ".join(f"`{model}` to tier {tier}" for model, tier in unknown_tiers.items())
+        lines += ["", f"Models that fought no battle stand where they were put by hand: {named}."]
+    return lines
+
+
+def _row(rating: Rating, tier: int) -> str:
     places = np.flatnonzero(rating.tiers == tier)
     names = [rating.table.models[place] for place in places]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -76,32 +119,15 @@ def _row(router: SwRanking, tier: int) -> str:
     return f"| {tier} | {high:.0f} to {low:.0f} | {', '.join(names[:_NAMED])}{more} |"
 
 
-def _groups(router: SwRanking) -> list[str]:
-    count = int(router.rating.groups.max()) + 1
-    if count == 1:
-        return []
-    return [
-        f"The models fall into {count} groups that never met, so their ratings stand at their own centres and do not compare.",
-        "",
-    ]
-
-
-def _unknown(router: SwRanking) -> list[str]:
-    if not router.unknown_tiers:
-        return []
-    named = ", ".join(f"`{model}` to tier {tier}" for model, tier in router.unknown_tiers.items())
-    return [f"Models that fought no battle stand where they were put by hand: {named}.", ""]
-
-
-def _near(router: SwRanking) -> list[str]:
-    if router.near is None:
+def search_section(near: Near | None) -> list[str]:
+    """Whether decisions are exact, and how far they are from it if not."""
+    if near is None:
         return ["Every battle is weighed for every prompt: decisions are exact."]
-    near = router.near
     search = f" with {near.search}" if near.search else ""
     return [
         f"FAISS index `{near.factory}`{search}: the battles of the {near.neighbors} nearest prompts are weighed exactly, all others "
-        f"through {len(near.cells.means)} cells. Difference from the exact win rate, each prompt judged without its own battles: "
-        f"{near.error}."
+        f"through {len(near.cells.means)} cells. Difference from the exact win rate, on prompts judged without battles of their "
+        f"own: {near.error}."
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from turnout._core import ArtifactError, ConfigError
 from turnout.export.artifact import replace_file, rewrite_manifest, sync_folder
 from turnout.export.sw_ranking import ranking_files, ranking_section
 from turnout.progress import Show, silent
+from turnout.ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section
 from turnout.ranking.near import JUDGED, Judge, Near, make_cells, make_near
 from turnout.ranking.rating import rate
 from turnout.ranking.table import BattleTable
@@ -71,33 +73,54 @@ def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Comp
     contents = ranking_files(rating.table, tensors, near, keep_prompts=section["prompts"] is not None)
     files = {own_name(name, content): content for name, content in contents.items()}
     names = dict(zip(contents, files, strict=True))
-    for name, content in files.items():
-        replace_file(folder / name, content)
-    sync_folder(folder)
-    kept = {
-        name: manifest["files"][name] for name in (manifest["graph"], (manifest["tokenizer"] or {}).get("file")) if name
-    }
-    replaced = [name for name in manifest["files"] if name not in kept and name not in files]
     before = dict(zip(manifest["models"], section["tiers"], strict=True))
     manifest = {
         **manifest,
         "models": rating.table.models,
         "ranking": ranking_section(rating, near, names, section.get("unknown_tiers", {})),
-        "files": {
-            **kept,
-            **{
-                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in files.items()
-            },
-        },
     }
-    rewrite_manifest(folder, manifest)
-    sync_folder(folder)
-    for name in [*replaced, LOG]:
-        (folder / name).unlink(missing_ok=True)
+    commit(folder, manifest, files, replaced=[name for name in ranking_file_names(section) if name not in files])
+    (folder / LOG).unlink(missing_ok=True)
+    pair, unknown = manifest["pair"], section.get("unknown_tiers", {})
+    refresh(
+        folder,
+        {BATTLES: battles_section(rating, pair["strong"], pair["weak"], unknown), SEARCH: search_section(near)},
+    )
     after = dict(zip(rating.table.models, (int(tier) for tier in rating.tiers), strict=True))
     moved = {name: (before[name], tier) for name, tier in after.items() if before[name] != tier}
     return Compacted(len(table), len(table) - len(old["battle_prompt"]), moved)
+
+
+def commit(folder: Path, manifest: dict[str, Any], files: dict[str, bytes], replaced: Sequence[str]) -> None:
+    """Gives an artifact new files in place of old ones: new names first, then the manifest in one step, then the old ones go.
+
+    Args:
+        folder: The artifact.
+        manifest: The new manifest; its ``files`` are those of the old one.
+        files: New files by names that no other content has; see :func:`own_name`.
+        replaced: Files that the new manifest does without.
+    """
+    for name, content in files.items():
+        replace_file(folder / name, content)
+    sync_folder(folder)
+    entries = {name: entry for name, entry in manifest["files"].items() if name not in replaced}
+    entries |= {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
+    }
+    rewrite_manifest(folder, {**manifest, "files": entries})
+    sync_folder(folder)
+    for name in replaced:
+        (folder / name).unlink(missing_ok=True)
+
+
+def ranking_file_names(section: dict[str, Any]) -> list[str]:
+    """Files that a manifest's ``ranking`` names."""
+    parts = [
+        section["battles"],
+        section["prompts"],
+        *((section[name] or {}).get("file") for name in ("index", "cells")),
+    ]
+    return [name for name in parts if name]
 
 
 def battles_of(router: _core.Router) -> dict[str, Any]:

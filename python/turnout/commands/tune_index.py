@@ -1,0 +1,72 @@
+"""``turnout tune-index``: time against error for indexes over a router's own battles, and the best of them written."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from turnout.commands._measure import needs
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "tune-index",
+        help="measure FAISS indexes over a router's battles, draw time against error, write the best",
+        description="Needs `pip install turnout[ranking,faiss,eval]`.",
+    )
+    parser.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking")
+    parser.add_argument(
+        "--prompts", type=Path, required=True, metavar="FILE", help="prompts like yours, or .npy embeddings of them"
+    )
+    parser.add_argument("--index", nargs="+", default=[], metavar="FACTORY", help="FAISS factory strings to try")
+    parser.add_argument(
+        "--search", nargs="+", default=[], metavar="P", help="search parameters to try, such as nprobe=8"
+    )
+    parser.add_argument(
+        "--neighbors", nargs="+", type=int, default=[], metavar="N", help="numbers of near prompts to try"
+    )
+    parser.add_argument(
+        "--error",
+        type=float,
+        default=0.01,
+        metavar="E",
+        help="allowed 99th percentile of the difference (default: 0.01)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, default=Path("tune-index.png"), metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="prompts to read (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does it."""
+    needs("ranking,faiss,eval", "pyarrow", "safetensors", "rich", "faiss", "matplotlib")
+    from itertools import islice
+
+    import numpy as np
+    from rich.console import Console
+
+    import turnout
+    from turnout.data import BadRows, iter_prompts
+    from turnout.importers.sw_ranking import read_embeddings
+    from turnout.progress import progress_bars
+    from turnout.ranking.tune import NEIGHBORS, Tuner, choose, draw, frontier, tune
+
+    if not args.error >= 0 or args.limit < 1 or any(number < 1 for number in args.neighbors):
+        raise turnout.ConfigError("--error must be 0 or more, --limit and --neighbors 1 or more")
+    if args.prompts.suffix.lower() == ".npy":
+        tuner = Tuner(args.artifact, embeddings=np.ascontiguousarray(read_embeddings(args.prompts)[: args.limit]))
+    else:
+        prompts = (prompt for chunk in iter_prompts(args.prompts, bad=BadRows()) for prompt in chunk)
+        tuner = Tuner(args.artifact, prompts=list(islice(prompts, args.limit)))
+    with progress_bars(Console(stderr=True)) as show:
+        settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, show)
+    chosen = choose(settings, args.error)
+    draw(settings, chosen, args.plot)
+    for setting in frontier(settings):
+        print(setting)
+    tuner.write(chosen)
+    print(f"{args.artifact}: {chosen}\nall settings are drawn in {args.plot}")
+    return 0
