@@ -111,6 +111,8 @@ def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
             "win rates",
             f"{low:.3f} {sparkline(quantiles, blocks=blocks())} {high:.3f} over calibration prompts, sorted",
         )
+    if ranking := manifest.get("ranking"):
+        yield from _field("tiers", f"{ranking['tier_count']}; {_search(ranking['index'])}")
     models = manifest["models"]
     shown = models if every_model else models[:SHOWN_MODELS]
     more = f" and {len(models) - len(shown)} more (--models)" if len(shown) < len(models) else ""
@@ -128,6 +130,16 @@ def _field(name: str, value: str) -> Iterator[str]:
     wrapped = textwrap.wrap(value, 104, break_long_words=False, break_on_hyphens=False) or [""]
     yield f"{name:<12} {wrapped[0]}".rstrip()
     yield from (f"{'':<12} {line}" for line in wrapped[1:])
+
+
+def _search(index: dict[str, Any] | None) -> str:
+    if index is None:
+        return "every battle is weighed"
+    search = f" with {index['search']}" if index["search"] else ""
+    return (
+        f"FAISS {index['factory']}{search}, {index['neighbors']} near prompts exactly, "
+        f"99 % within {index['error']['p99']:.4f} of the exact win rate"
+    )
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
