@@ -5,6 +5,7 @@
 
 mod files;
 mod manifest;
+mod ranking;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use ranking::{CellsSpec, ErrorSpec, IndexSpec, RankingSpec};
 
 use crate::error::{Error, Result};
 
@@ -28,7 +30,7 @@ pub struct Artifact {
     manifest: Manifest,
     manifest_text: String,
     hash: String,
-    contents: HashMap<String, Arc<[u8]>>,
+    contents: HashMap<String, Arc<Vec<u8>>>,
 }
 
 impl Artifact {
@@ -70,12 +72,26 @@ impl Artifact {
         &self.hash
     }
 
+    /// Whether the manifest in the folder is still the one that was read.
+    pub(crate) fn is_current(&self) -> Result<bool> {
+        let bytes = files::read_inside(&self.path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
+        Ok(bytes == self.manifest_text.as_bytes())
+    }
+
     /// The checked bytes of a listed file.
-    pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
+    pub fn file(&self, name: &str) -> Result<Arc<Vec<u8>>> {
         self.contents
             .get(name)
             .cloned()
             .ok_or_else(|| Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed")))
+    }
+
+    /// Name of the graph's file.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] where there is none.
+    pub fn graph(&self) -> Result<&str> {
+        self.manifest.graph.as_deref().ok_or_else(|| self.manifest_error("graph", "null, expected a file name"))
     }
 
     /// An error about a field of the manifest.

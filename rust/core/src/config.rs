@@ -1,6 +1,6 @@
 //! How a router runs, as opposed to what was trained (which the artifact says).
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use crate::error::{Error, Result};
 
@@ -63,6 +63,21 @@ impl fmt::Display for Device {
     }
 }
 
+/// Where the nearest battles are looked for, in routers that rank by battles.
+#[derive(Debug, Clone, Default)]
+pub enum IndexChoice {
+    /// In the artifact's own index if it has one, else exactly.
+    #[default]
+    Artifact,
+    /// Everywhere: every decision looks at every battle.
+    Exact,
+    /// In the FAISS index of another file.
+    File(PathBuf),
+    /// In a FAISS index that lives in this process.
+    #[cfg(feature = "faiss")]
+    Live(crate::faiss::LiveIndex),
+}
+
 /// How a [`Router`](crate::Router) runs. Everything has a default.
 #[derive(Debug, Clone, Default)]
 pub struct RouterConfig {
@@ -80,6 +95,12 @@ pub struct RouterConfig {
     pub device: Device,
     /// Threads for a batch; 0 means as many as the machine has.
     pub threads: usize,
+    /// Tiers of models, 0 the strongest, for routers that rank by battles: needed for models that fought none.
+    pub tiers: BTreeMap<String, u16>,
+    /// Where the nearest battles are looked for.
+    pub index: IndexChoice,
+    /// The FAISS library; needed only where an index is used.
+    pub faiss_library: Option<PathBuf>,
     /// The ONNX Runtime library; needed only where the engine is ONNX Runtime.
     pub onnxruntime_library: Option<PathBuf>,
 }

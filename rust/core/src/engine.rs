@@ -1,14 +1,16 @@
 //! What runs the artifact's graph: the core itself where it knows the graph, else ONNX Runtime.
 
+mod ranked;
 #[cfg(feature = "onnx")]
 mod session;
 
 use crate::{
-    artifact::{Artifact, EncoderSpec},
+    artifact::{Artifact, EncoderSpec, RankingSpec},
     config::{Device, EngineChoice, RouterConfig},
     encoder::{Pattern, TableEncoder},
     error::{Error, Result},
     onnx::Graph,
+    ranking::Ranking,
     scorer::{MatrixFactorizationScorer, dot},
 };
 
@@ -16,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Engine {
     Native(Native),
+    Ranked(Box<ranked::Ranked>),
     #[cfg(feature = "onnx")]
     Session(session::OnnxSession),
 }
@@ -31,9 +34,9 @@ pub(crate) struct Native {
 
 impl Engine {
     pub(crate) fn open(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig) -> Result<Self> {
-        let manifest = artifact.manifest();
-        let bytes = artifact.file(&manifest.graph)?;
-        let path = artifact.path().join(&manifest.graph);
+        let graph = artifact.graph()?;
+        let bytes = artifact.file(graph)?;
+        let path = artifact.path().join(graph);
         let native = Graph::parse(&bytes)
             .map_err(|message| Error::artifact(&path, "graph", message))
             .map(|graph| Native::recognize(artifact, &graph, pair))?;
@@ -63,6 +66,16 @@ impl Engine {
         }
     }
 
+    /// An engine for battles; `pair` are the tiers of the strong and the weak model.
+    pub(crate) fn open_ranked(
+        artifact: &Artifact,
+        spec: &RankingSpec,
+        pair: (usize, usize),
+        config: &RouterConfig,
+    ) -> Result<Self> {
+        ranked::Ranked::open(artifact, spec, pair, config).map(|ranked| Self::Ranked(Box::new(ranked)))
+    }
+
     #[cfg(feature = "onnx")]
     fn open_session(
         artifact: &Artifact,
@@ -86,12 +99,27 @@ impl Engine {
     }
 
     pub(crate) fn is_native(&self) -> bool {
-        matches!(self, Self::Native(_))
+        matches!(self, Self::Native(_) | Self::Ranked(_))
+    }
+
+    pub(crate) fn is_microseconds(&self) -> bool {
+        match self {
+            Self::Ranked(ranked) => ranked.ranking.is_microseconds(),
+            _ => self.is_native(),
+        }
+    }
+
+    /// The battles that decide, where battles decide.
+    pub(crate) fn ranking(&self) -> Option<&Ranking> {
+        match self {
+            Self::Ranked(ranked) => Some(&ranked.ranking),
+            _ => None,
+        }
     }
 
     pub(crate) fn device(&self) -> Device {
         match self {
-            Self::Native(_) => Device::Cpu,
+            Self::Native(_) | Self::Ranked(_) => Device::Cpu,
             #[cfg(feature = "onnx")]
             Self::Session(session) => session.device(),
         }
@@ -99,7 +127,7 @@ impl Engine {
 
     pub(crate) fn not_native_because(&self) -> Option<&str> {
         match self {
-            Self::Native(_) => None,
+            Self::Native(_) | Self::Ranked(_) => None,
             #[cfg(feature = "onnx")]
             Self::Session(session) => Some(session.not_native_because()),
         }
@@ -109,6 +137,7 @@ impl Engine {
     pub(crate) fn vocabulary(&self) -> Option<usize> {
         match self {
             Self::Native(native) => native.encoder.as_ref().map(TableEncoder::vocabulary),
+            Self::Ranked(ranked) => ranked.encoder.as_ref().map(TableEncoder::vocabulary),
             #[cfg(feature = "onnx")]
             Self::Session(_) => None,
         }
@@ -120,6 +149,10 @@ impl Engine {
             Self::Native(native) => {
                 native.embed_into(ids, embedding)?;
                 Ok(dot(&native.pair, embedding))
+            }
+            Self::Ranked(ranked) => {
+                ranked.embed_into(ids, embedding)?;
+                ranked.ranking.logit(embedding)
             }
             #[cfg(feature = "onnx")]
             Self::Session(session) => session.logits(&[ids]).map(|logits| logits[0]),
@@ -133,8 +166,24 @@ impl Engine {
                 let mut embedding = Vec::new();
                 encodings.iter().map(|ids| self.logit(ids, &mut embedding)).collect()
             }
+            Self::Ranked(ranked) => {
+                let (mut embedding, mut matrix) = (Vec::new(), Vec::new());
+                for ids in encodings {
+                    ranked.embed_into(ids, &mut embedding)?;
+                    matrix.extend_from_slice(&embedding);
+                }
+                ranked.ranking.logits(&matrix)
+            }
             #[cfg(feature = "onnx")]
             Self::Session(session) => session.logits_in_batches(encodings),
+        }
+    }
+
+    /// Logits of the pair for rows of the right length.
+    pub(crate) fn logits_of_embeddings(&self, matrix: &[f32], dim: usize) -> Result<Vec<f32>> {
+        match self {
+            Self::Ranked(ranked) => ranked.ranking.logits(matrix),
+            _ => matrix.chunks_exact(dim).map(|embedding| self.logit_of_embedding(embedding)).collect(),
         }
     }
 
@@ -142,6 +191,7 @@ impl Engine {
     pub(crate) fn logit_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
         match self {
             Self::Native(native) => Ok(dot(&native.pair, embedding)),
+            Self::Ranked(ranked) => ranked.ranking.logit(embedding),
             #[cfg(feature = "onnx")]
             Self::Session(session) => session.logit_of_embedding(embedding),
         }
@@ -152,6 +202,11 @@ impl Engine {
             Self::Native(native) => {
                 let mut embedding = Vec::new();
                 native.embed_into(ids, &mut embedding)?;
+                Ok(embedding)
+            }
+            Self::Ranked(ranked) => {
+                let mut embedding = Vec::new();
+                ranked.embed_into(ids, &mut embedding)?;
                 Ok(embedding)
             }
             #[cfg(feature = "onnx")]
@@ -165,6 +220,11 @@ impl Engine {
                 let mut embedding = Vec::new();
                 native.embed_into(ids, &mut embedding)?;
                 Ok(native.scorer.model_scores(&embedding))
+            }
+            Self::Ranked(ranked) => {
+                let mut embedding = Vec::new();
+                ranked.embed_into(ids, &mut embedding)?;
+                ranked.ranking.model_scores(&embedding)
             }
             #[cfg(feature = "onnx")]
             Self::Session(session) => session.model_scores(ids),
@@ -188,7 +248,10 @@ impl Native {
         }
         let mut pattern = Pattern::new(graph);
         let encoder = match manifest.encoder {
-            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &mut pattern)?),
+            EncoderSpec::Graph { .. } => {
+                let inputs = ["input_ids", "attention_mask", "strong", "weak"];
+                Some(TableEncoder::recognize(graph, &inputs, &mut pattern)?)
+            }
             EncoderSpec::External { .. } if graph.inputs == ["embedding", "strong", "weak"] => None,
             EncoderSpec::External { .. } => return Err(format!("graph inputs are {:?}", graph.inputs)),
         };

@@ -1,6 +1,6 @@
 //! Everything that happened on the way to one decision.
 
-use crate::policy::Decision;
+use crate::{policy::Decision, ranking::RankingExplanation};
 
 /// A timed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Explanation {
     pub raw_win_rate: f32,
     /// Score of every model, in the artifact's order.
     pub model_scores: Vec<f32>,
+    /// What the battles say, in routers that rank by battles.
+    pub ranking: Option<RankingExplanation>,
     /// Where the time went.
     pub stages: Vec<Stage>,
 }

@@ -8,23 +8,35 @@
 #![deny(missing_docs)]
 
 mod artifact;
+mod batch;
 mod calibration;
 mod config;
 pub mod encoder;
 mod engine;
 mod error;
 mod explanation;
+mod exponential;
+#[cfg(feature = "faiss")]
+mod faiss;
 pub mod onnx;
 mod policy;
+mod ranking;
 mod router;
 pub mod scorer;
 mod scratch;
 pub mod tokenize;
+mod view;
 
-pub use artifact::{Artifact, EncoderSpec, FORMAT_VERSION, FileEntry, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use artifact::{
+    Artifact, CellsSpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, IndexSpec, Kind, Manifest, Pair,
+    RankingSpec, Thresholds, TokenizerSpec,
+};
 pub use calibration::{Calibration, sigmoid};
-pub use config::{Device, EngineChoice, RouterConfig};
+pub use config::{Device, EngineChoice, IndexChoice, RouterConfig};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, Stage};
+#[cfg(feature = "faiss")]
+pub use faiss::LiveIndex;
 pub use policy::{Decision, Policy};
+pub use ranking::{BattleSnapshot, Neighbor, NewBattles, RankingExplanation, bradley_terry};
 pub use router::Router;

@@ -1,18 +1,17 @@
 //! Composes tokenizer, engine, scorer, calibration and policy into one decision.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 
 use crate::{
-    artifact::Artifact,
+    artifact::{Artifact, RankingSpec},
+    batch::in_shares,
     calibration::Calibration,
     config::RouterConfig,
     engine::Engine,
     error::{Error, Result},
     explanation::{Explanation, Stage},
     policy::{Decision, Policy},
+    ranking::{BattleSnapshot, NewBattles, Ranking},
     scratch,
     tokenize::PromptTokenizer,
 };
@@ -62,8 +61,13 @@ impl Router {
         let policy = Policy::new(chosen.unwrap_or(thresholds.default))?;
         let strong = config.strong.clone().unwrap_or_else(|| manifest.pair.strong.clone());
         let weak = config.weak.clone().unwrap_or_else(|| manifest.pair.weak.clone());
-        let pair = trained_pair(&artifact, &strong, &weak)?;
-        let engine = Engine::open(&artifact, pair, config)?;
+        let engine = match &manifest.ranking {
+            Some(spec) => {
+                let tier = |model: &str| tier(&artifact, spec, config, model);
+                Engine::open_ranked(&artifact, spec, (tier(&strong)?, tier(&weak)?), config)?
+            }
+            None => Engine::open(&artifact, trained_pair(&artifact, &strong, &weak)?, config)?,
+        };
         let tokenizer = manifest
             .tokenizer
             .as_ref()
@@ -102,7 +106,7 @@ impl Router {
 
     /// Whether one decision takes microseconds and never waits: natively run graphs. Others may take milliseconds.
     pub fn is_microseconds(&self) -> bool {
-        self.engine.is_native()
+        self.engine.is_microseconds()
     }
 
     /// Name of the strong model.
@@ -167,38 +171,20 @@ impl Router {
         if !self.engine.is_native() {
             return self.win_rates_in_session(prompts);
         }
-        let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
-        if threads == 1 {
-            return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
-        }
-        // Threads live for this call only: a pool would not survive a fork of the host process.
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, Vec<f32>)>> {
-            let mut done = Vec::new();
-            loop {
-                let start = next.fetch_add(BATCH_SHARE, Ordering::Relaxed);
-                if start >= prompts.len() {
-                    return Ok(done);
-                }
-                let share = &prompts[start..prompts.len().min(start + BATCH_SHARE)];
-                done.push((start, share.iter().map(|prompt| self.win_rate(prompt)).collect::<Result<_>>()?));
+        in_shares(prompts.len(), BATCH_SHARE, self.threads_for(prompts.len()), |range| {
+            let prompts = &prompts[range];
+            if self.engine.ranking().is_none() {
+                return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
             }
-        };
-        let shares = std::thread::scope(|scope| {
-            let spawn = || std::thread::Builder::new().name("turnout-batch".into()).spawn_scoped(scope, work);
-            // A thread that cannot be had costs time, not answers: the shares go to the others.
-            let helpers: Vec<_> = (1..threads).map_while(|_| spawn().ok()).collect();
-            let mut shares = work()?;
-            for helper in helpers {
-                shares.extend(helper.join().map_err(|_| Error::Inference("a batch thread panicked".into()))??);
-            }
-            Ok::<_, Error>(shares)
-        })?;
-        let mut win_rates = vec![0.0; prompts.len()];
-        for (start, share) in shares {
-            win_rates[start..start + share.len()].copy_from_slice(&share);
-        }
-        Ok(win_rates)
+            let logits = self.engine.logits(&self.encodings(prompts)?)?;
+            logits.into_iter().map(|logit| self.calibrated(logit)).collect()
+        })
+    }
+
+    fn threads_for(&self, prompts: usize) -> usize {
+        // A decision over many battles takes longer than starting a thread.
+        let least = if self.engine.is_microseconds() { MIN_BATCH_PER_THREAD } else { BATCH_SHARE };
+        self.threads.min(prompts / least).max(1)
     }
 
     /// Win rate of an embedding of length [`embedding_dim`](Self::embedding_dim) that the caller supplies.
@@ -213,12 +199,15 @@ impl Router {
         if !matrix.len().is_multiple_of(dim) {
             return Err(Error::InvalidInput(format!("{} numbers are no rows of {dim}", matrix.len())));
         }
-        let rows = matrix.chunks_exact(dim).enumerate();
-        rows.map(|(row, embedding)| {
+        for (row, embedding) in matrix.chunks_exact(dim).enumerate() {
             self.check_embedding(embedding, Some(row))?;
-            self.calibrated(self.engine.logit_of_embedding(embedding)?)
+        }
+        let rows = matrix.len() / dim;
+        let threads = if self.engine.ranking().is_some() { self.threads_for(rows) } else { 1 };
+        in_shares(rows, BATCH_SHARE, threads, |range| {
+            let logits = self.engine.logits_of_embeddings(&matrix[range.start * dim..range.end * dim], dim)?;
+            logits.into_iter().map(|logit| self.calibrated(logit)).collect()
         })
-        .collect()
     }
 
     /// Length of an embedding.
@@ -256,6 +245,7 @@ impl Router {
         let decision = policy.decide(win_rate);
         let decided = Instant::now();
         let model_scores = self.engine.model_scores(&ids)?;
+        let ranking = self.engine.ranking().map(|ranking| ranking.explain(&embedding)).transpose()?;
         let stage = |name, from: Instant, to: Instant| Stage { name, nanoseconds: (to - from).as_nanos() as u64 };
         Ok(Explanation {
             decision,
@@ -264,12 +254,45 @@ impl Router {
             logit,
             raw_win_rate: crate::calibration::sigmoid(logit),
             model_scores,
+            ranking,
             stages: vec![
                 stage("tokenize", start, tokenized),
                 stage("score", tokenized, scored),
                 stage("decide", scored, decided),
             ],
         })
+    }
+
+    /// Adds battles to a router that ranks by battles: logged beside the artifact, and counted from the next decision on. The number
+    /// that was new. `embeddings` stand in for those of the router's own encoder; a router without one needs them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] where a row is wrong (nothing is added then) or the router is of another kind, [`Error::Artifact`]
+    /// where the log cannot be written or the artifact was compacted since it was loaded.
+    pub fn add_battles(&self, battles: &NewBattles<'_>) -> Result<usize> {
+        let ranking = self.ranking()?;
+        if !battles.embeddings.is_empty() || battles.prompts.is_empty() {
+            return ranking.add(&self.artifact, battles);
+        }
+        let mut embeddings = Vec::with_capacity(battles.prompts.len() * self.embedding_dim());
+        for prompt in battles.prompts {
+            embeddings.extend(self.embed(prompt)?);
+        }
+        ranking.add(&self.artifact, &NewBattles { embeddings: &embeddings, ..*battles })
+    }
+
+    /// Every battle of a router that ranks by battles, those that were added included.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] where the router is of another kind.
+    pub fn battles(&self) -> Result<BattleSnapshot> {
+        Ok(self.ranking()?.snapshot())
+    }
+
+    fn ranking(&self) -> Result<&Ranking> {
+        self.engine
+            .ranking()
+            .ok_or_else(|| Error::InvalidInput("this router holds no battles: its kind is not sw_ranking".into()))
     }
 
     fn tokenizer(&self) -> Result<&PromptTokenizer> {
@@ -305,15 +328,35 @@ impl Router {
         Ok(self.calibration.apply(logit))
     }
 
-    fn win_rates_in_session(&self, prompts: &[&str]) -> Result<Vec<f32>> {
+    fn encodings(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>> {
         let tokenizer = self.tokenizer()?;
-        let mut encodings = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
+        let encode = |prompt: &&str| {
             let mut ids = Vec::new();
             tokenizer.encode(prompt, &mut ids)?;
-            encodings.push(ids);
-        }
-        self.engine.logits(&encodings)?.into_iter().map(|logit| self.calibrated(logit)).collect()
+            Ok(ids)
+        };
+        prompts.iter().map(encode).collect()
+    }
+
+    fn win_rates_in_session(&self, prompts: &[&str]) -> Result<Vec<f32>> {
+        self.engine.logits(&self.encodings(prompts)?)?.into_iter().map(|logit| self.calibrated(logit)).collect()
+    }
+}
+
+/// Tier of a model: its own, or the one that the caller or the artifact names for a model without battles.
+fn tier(artifact: &Artifact, spec: &RankingSpec, config: &RouterConfig, model: &str) -> Result<usize> {
+    let fought = artifact.manifest().models.iter().position(|name| name == model).map(|row| spec.tiers[row]);
+    let named = config.tiers.get(model).or(fought.as_ref()).or_else(|| spec.unknown_tiers.get(model));
+    match named {
+        Some(&tier) if usize::from(tier) < spec.tier_count => Ok(tier.into()),
+        Some(tier) => Err(Error::Config(format!(
+            "tiers puts {model:?} in tier {tier}, expected 0 (the strongest) to {}",
+            spec.tier_count - 1
+        ))),
+        None => Err(Error::Config(format!(
+            "{model:?} fought no battle of this artifact: name its tier, 0 (the strongest) to {}, as tiers={{{model:?}: 0}}",
+            spec.tier_count - 1
+        ))),
     }
 }
 

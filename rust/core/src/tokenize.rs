@@ -11,7 +11,6 @@ mod screen;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
 };
 
 use tokenizers::{
@@ -44,7 +43,7 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// [`Error::Artifact`] if the crate refuses the file, or if some of its ids are not below `vocabulary`.
-    pub fn new(path: &Path, json: &Arc<[u8]>, max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
+    pub fn new(path: &Path, json: &[u8], max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
         if json.len() > MAX_TOKENIZER_BYTES {
             let message = format!("{} bytes, expected at most {MAX_TOKENIZER_BYTES}", json.len());
             return Err(Error::artifact(path, "size", message));

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock,
+        LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -29,7 +29,7 @@ struct Beside {
 
 impl Beside {
     fn new(tokenizer: &Value, max_tokens: usize) -> Self {
-        let json: Arc<[u8]> = tokenizer.to_string().into_bytes().into();
+        let json = tokenizer.to_string().into_bytes();
         let mut truth = Tokenizer::from_bytes(&json).unwrap();
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         truth.with_padding(None).with_truncation(Some(truncation)).unwrap();
@@ -501,7 +501,7 @@ fn tiny_token_limits_have_the_ids_of_the_crate() {
 
 #[test]
 fn a_limit_below_the_special_tokens_is_refused() {
-    let json: Arc<[u8]> = with(&tokenizer('!'..='~'), "post_processor", template()).to_string().into_bytes().into();
+    let json = with(&tokenizer('!'..='~'), "post_processor", template()).to_string().into_bytes();
     let error = PromptTokenizer::new(Path::new("tokenizer.json"), &json, 1, None).unwrap_err().to_string();
     assert!(error.contains("max_tokens") && error.contains('2'), "{error}");
 }

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
 };
 
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +30,7 @@ static TOKENIZERS: LazyLock<Vec<(PromptTokenizer, Tokenizer)>> = LazyLock::new(|
     cased["normalizer"]["lowercase"] = json!(false);
     cased["normalizer"]["strip_accents"] = json!(false);
     let both = [uncased, cased].map(|tokenizer| {
-        let json: Arc<[u8]> = tokenizer.to_string().into_bytes().into();
+        let json = tokenizer.to_string().into_bytes();
         let mut truth = Tokenizer::from_bytes(&json).unwrap();
         let truncation = TruncationParams { max_length: MAX_TOKENS, ..TruncationParams::default() };
         truth.with_truncation(Some(truncation)).unwrap();

@@ -56,6 +56,26 @@ impl Decision {
     }
 }
 
+/// A battle over a prompt like the one that was explained.
+#[pyclass(frozen, get_all, module = "turnout")]
+pub(crate) struct Neighbor {
+    pub(crate) similarity: f32,
+    pub(crate) prompt: Option<String>,
+    pub(crate) model_a: String,
+    pub(crate) model_b: String,
+    pub(crate) outcome: &'static str,
+}
+
+#[pymethods]
+impl Neighbor {
+    fn __repr__(&self) -> String {
+        format!(
+            "Neighbor(similarity={:.3}, model_a={:?}, model_b={:?}, outcome={:?})",
+            self.similarity, self.model_a, self.model_b, self.outcome
+        )
+    }
+}
+
 /// One decision, taken apart.
 #[pyclass(frozen, get_all, module = "turnout")]
 pub(crate) struct Explanation {
@@ -65,6 +85,10 @@ pub(crate) struct Explanation {
     pub(crate) logit: f32,
     pub(crate) raw_win_rate: f32,
     pub(crate) model_scores: Vec<(String, f32)>,
+    pub(crate) neighbors: Option<Vec<Py<Neighbor>>>,
+    pub(crate) tier_ratings: Option<Vec<f64>>,
+    pub(crate) is_exact: Option<bool>,
+    pub(crate) error: Option<f64>,
     pub(crate) stages: Vec<(&'static str, u64)>,
     pub(crate) engine: &'static str,
     pub(crate) device: String,

@@ -28,7 +28,7 @@ fn refuse_another_interpreter() -> PyResult<()> {
 mod _core {
     #[pymodule_export]
     use super::{
-        decision::{Decision, Explanation},
+        decision::{Decision, Explanation, Neighbor},
         router::Router,
     };
     use pyo3::prelude::*;

@@ -1,14 +1,17 @@
 //! The router class: convert, detach where it pays, call, convert.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::{prelude::*, types::PyString};
-use turnout_core::{Error, RouterConfig};
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyString},
+};
+use turnout_core::{Error, IndexChoice, LiveIndex, NewBattles, RouterConfig};
 
 use crate::{
     arguments::{floats, string, text},
-    decision::{Decision, Explanation},
+    decision::{Decision, Explanation, Neighbor},
     errors::{invalid_type, to_python},
 };
 
@@ -53,6 +56,20 @@ impl Router {
     }
 }
 
+/// `None`, `"exact"`, a path, or a live index as `(address, object, one_at_a_time)`, which `turnout.faiss_index` makes.
+fn index_choice(index: Option<&Bound<'_, PyAny>>) -> PyResult<IndexChoice> {
+    let Some(index) = index else { return Ok(IndexChoice::Artifact) };
+    if index.extract::<&str>().is_ok_and(|name| name == "exact") {
+        return Ok(IndexChoice::Exact);
+    }
+    if let Ok((address, object, one_at_a_time)) = index.extract::<(usize, Py<PyAny>, bool)>() {
+        // SAFETY: `turnout.router` takes the address from an object of `faiss.Index` itself, and the object is kept alive.
+        let live = unsafe { LiveIndex::new(address, Arc::new(object), one_at_a_time) };
+        return Ok(IndexChoice::Live(live));
+    }
+    Ok(IndexChoice::File(index.extract()?))
+}
+
 /// The texts of a sequence of prompts.
 fn strings<'py>(prompts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyString>>> {
     let py = prompts.py();
@@ -89,7 +106,7 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, onnxruntime_library=None))]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
@@ -104,14 +121,29 @@ impl Router {
         engine: &str,
         device: &str,
         threads: i64,
+        tiers: BTreeMap<String, u16>,
+        index: Option<&Bound<'_, PyAny>>,
+        faiss_library: Option<PathBuf>,
         onnxruntime_library: Option<PathBuf>,
     ) -> PyResult<Self> {
         let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
         let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
         let threads = usize::try_from(threads)
             .map_err(|_| to_python(py, Error::Config(format!("threads is {threads}, expected 0 (all) or more"))))?;
-        let config =
-            RouterConfig { strong, weak, threshold, strong_share, engine, device, threads, onnxruntime_library };
+        let index = index_choice(index)?;
+        let config = RouterConfig {
+            strong,
+            weak,
+            threshold,
+            strong_share,
+            engine,
+            device,
+            threads,
+            tiers,
+            index,
+            faiss_library,
+            onnxruntime_library,
+        };
         let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;
         let (strong, weak) = (PyString::new(py, core.strong()).unbind(), PyString::new(py, core.weak()).unbind());
         Ok(Self { core, strong, weak })
@@ -220,8 +252,29 @@ impl Router {
     fn explain(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, threshold: Option<f64>) -> PyResult<Explanation> {
         let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
         let explanation = self.run(py, false, || self.core.explain(prompt, threshold))?;
-        let models = self.core.artifact().manifest().models.iter().cloned();
+        let names = &self.core.artifact().manifest().models;
+        let models = names.iter().cloned();
+        let ranking = explanation.ranking;
+        let neighbors = ranking.as_ref().map(|ranking| {
+            let neighbor = |one: &turnout_core::Neighbor| {
+                Py::new(
+                    py,
+                    Neighbor {
+                        similarity: one.similarity,
+                        prompt: one.prompt.clone(),
+                        model_a: names[one.model_a].clone(),
+                        model_b: names[one.model_b].clone(),
+                        outcome: ["model_a", "model_b", "tie"][usize::from(one.outcome)],
+                    },
+                )
+            };
+            ranking.neighbors.iter().map(neighbor).collect::<PyResult<Vec<_>>>()
+        });
         Ok(Explanation {
+            neighbors: neighbors.transpose()?,
+            tier_ratings: ranking.as_ref().map(|ranking| ranking.tier_ratings.clone()),
+            is_exact: ranking.as_ref().map(|ranking| ranking.exact),
+            error: ranking.and_then(|ranking| ranking.error),
             decision: Py::new(py, self.decision(py, explanation.decision))?,
             tokens: explanation.tokens,
             ids: explanation.ids,
@@ -233,6 +286,47 @@ impl Router {
             device: self.core.device(),
             artifact_hash: self.core.artifact().hash().to_owned(),
         })
+    }
+
+    #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
+    #[expect(clippy::too_many_arguments, reason = "columns of a table")]
+    fn add_battles(
+        &self,
+        py: Python<'_>,
+        ids: PyReadonlyArray1<'_, u64>,
+        prompts: &Bound<'_, PyAny>,
+        models_a: &Bound<'_, PyAny>,
+        models_b: &Bound<'_, PyAny>,
+        outcomes: PyReadonlyArray1<'_, u8>,
+        embeddings: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let (prompts, models_a, models_b) = (strings(prompts)?, strings(models_a)?, strings(models_b)?);
+        let (prompts, models_a, models_b) = (texts(&prompts)?, texts(&models_a)?, texts(&models_b)?);
+        let embeddings = embeddings.map(|embeddings| floats(embeddings, 2, "embeddings")).transpose()?;
+        let (ids, outcomes) = (ids.as_array().to_vec(), outcomes.as_array().to_vec());
+        let battles = NewBattles {
+            ids: &ids,
+            prompts: &prompts,
+            embeddings: embeddings.as_ref().map(slice).unwrap_or_default(),
+            models_a: &models_a,
+            models_b: &models_b,
+            outcomes: &outcomes,
+        };
+        py.detach(|| self.core.add_battles(&battles)).map_err(|error| to_python(py, error))
+    }
+
+    fn battles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = py.detach(|| self.core.battles()).map_err(|error| to_python(py, error))?;
+        let rows = all.vectors.len() / self.core.embedding_dim();
+        let columns = PyDict::new(py);
+        columns.set_item("vectors", PyArray1::from_vec(py, all.vectors).reshape([rows, self.core.embedding_dim()])?)?;
+        columns.set_item("battle_prompt", PyArray1::from_vec(py, all.prompt))?;
+        columns.set_item("battle_model_a", PyArray1::from_vec(py, all.model_a))?;
+        columns.set_item("battle_model_b", PyArray1::from_vec(py, all.model_b))?;
+        columns.set_item("battle_outcome", PyArray1::from_vec(py, all.outcome))?;
+        columns.set_item("battle_id", PyArray1::from_vec(py, all.id))?;
+        columns.set_item("prompts", all.prompts)?;
+        Ok(columns)
     }
 
     #[getter]

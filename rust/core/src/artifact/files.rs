@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// All listed files together: they are read into memory.
 pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
+/// The same where there are battles: millions of them take gigabytes.
+pub(super) const MAX_BATTLE_BYTES: u64 = 1 << 36;
 
 /// Whether a name is a plain file name: no separators, no leading dot, nothing a shell or another system reads differently.
 pub(super) fn is_plain_name(name: &str) -> bool {
@@ -46,7 +48,10 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
     if size > limit {
         return Err(Error::artifact(&path, "size", format!("{size} bytes, expected at most {limit}")));
     }
-    let mut bytes = Vec::with_capacity(size as usize);
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(size as usize)
+        .map_err(|_| Error::artifact(&path, "size", format!("{size} bytes, more than this machine has memory for")))?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(io_error)?;
     if bytes.len() as u64 > limit {
         return Err(Error::artifact(&path, "size", format!("grew while it was read, expected at most {limit} bytes")));
@@ -55,7 +60,7 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
 }
 
 /// Reads a listed file and checks its size before and its hash after.
-pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<[u8]>> {
+pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<Vec<u8>>> {
     let path = folder.join(name);
     let bytes = read_inside(folder, name, entry.bytes)?;
     if bytes.len() as u64 != entry.bytes {
@@ -73,7 +78,7 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
             format!("{found}, the manifest says {}: the file was altered", entry.sha256),
         ));
     }
-    Ok(bytes.into())
+    Ok(Arc::new(bytes))
 }
 
 #[cfg(test)]

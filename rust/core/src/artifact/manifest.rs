@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::files::{MAX_FILE_BYTES, is_plain_name};
+use super::{
+    files::{MAX_BATTLE_BYTES, MAX_FILE_BYTES, is_plain_name},
+    ranking::RankingSpec,
+};
 use crate::{
     calibration::Calibration,
     error::{Error, Result},
@@ -26,16 +29,17 @@ pub struct Manifest {
     pub format_version: u64,
     /// Name of the router, for people.
     pub name: String,
-    /// Kind of router: `mf`.
-    pub kind: String,
+    /// Kind of router.
+    pub kind: Kind,
     /// Models in the order of the graph's `model_scores`.
     pub models: Vec<String>,
     /// The trained pair.
     pub pair: Pair,
     /// Where embeddings come from.
     pub encoder: EncoderSpec,
-    /// File name of the ONNX graph.
-    pub graph: String,
+    /// File name of the ONNX graph; null where battles alone decide over the caller's embeddings.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub graph: Option<String>,
     /// Tokenizer of the prompt; null where embeddings come from the caller.
     #[serde(deserialize_with = "Option::deserialize")]
     pub tokenizer: Option<TokenizerSpec>,
@@ -43,12 +47,27 @@ pub struct Manifest {
     pub calibration: Calibration,
     /// Thresholds on the calibrated win rate.
     pub thresholds: Thresholds,
+    /// Battles and tiers; for `sw_ranking` only.
+    #[serde(default)]
+    pub ranking: Option<RankingSpec>,
     /// Data, rows, licences, recipe and scores; for people, `turnout inspect` prints it.
     pub provenance: serde_json::Value,
     /// Size and hash of every file of the folder that is used.
     #[serde(deserialize_with = "each_once")]
     pub files: BTreeMap<String, FileEntry>,
 }
+
+/// Kind of router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Matrix factorisation.
+    Mf,
+    /// Similarity-weighted Elo over stored battles.
+    SwRanking,
+}
+
+const KINDS: [&str; 2] = ["mf", "sw_ranking"];
 
 /// The two models between which the router was trained to decide.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -179,11 +198,12 @@ impl Manifest {
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         // The version first: a later format may look entirely different, and the reader should be told that and nothing else.
         #[derive(Deserialize)]
-        struct Version {
+        struct Head {
             format_version: u64,
+            kind: Option<String>,
         }
         let json_error = |error: serde_json::Error| Error::artifact(path, "json", error.to_string());
-        let version = serde_json::from_str::<Version>(text).map_err(json_error)?.format_version;
+        let Head { format_version: version, kind } = serde_json::from_str(text).map_err(json_error)?;
         if version != FORMAT_VERSION {
             return Err(Error::artifact(
                 path,
@@ -191,16 +211,18 @@ impl Manifest {
                 format!("{version}, this build of turnout reads {FORMAT_VERSION}"),
             ));
         }
+        if let Some(kind) = kind.filter(|kind| !KINDS.contains(&kind.as_str())) {
+            let message = format!("{kind:?}, this build of turnout runs {}", KINDS.join(", "));
+            return Err(Error::artifact(path, "kind", message));
+        }
         let manifest: Self = serde_json::from_str(text).map_err(json_error)?;
         manifest.check().map_err(|(field, message)| Error::artifact(path, field, message))?;
         Ok(manifest)
     }
 
     fn check(&self) -> std::result::Result<(), (&'static str, String)> {
-        if self.kind != "mf" {
-            return Err(("kind", format!("{:?}, this build of turnout runs \"mf\"", self.kind)));
-        }
         self.check_models()?;
+        self.check_kind()?;
         let dim = self.encoder.dim();
         if dim == 0 || dim > MAX_DIM {
             return Err(("encoder.dim", format!("{dim}, expected 1..={MAX_DIM}")));
@@ -220,6 +242,25 @@ impl Manifest {
         self.calibration.check().map_err(|message| ("calibration", message))?;
         self.check_thresholds()?;
         self.check_files()
+    }
+
+    fn check_kind(&self) -> std::result::Result<(), (&'static str, String)> {
+        let external = matches!(self.encoder, EncoderSpec::External { .. });
+        match (self.kind, &self.ranking, &self.graph) {
+            (Kind::Mf, Some(_), _) => Err(("ranking", "present, expected none because the kind is \"mf\"".into())),
+            (Kind::SwRanking, None, _) => {
+                Err(("ranking", "missing, expected because the kind is \"sw_ranking\"".into()))
+            }
+            (Kind::SwRanking, _, Some(_)) if external => {
+                Err(("graph", "present, expected null because the encoder is external".into()))
+            }
+            (Kind::Mf, _, None) => Err(("graph", "null, expected a file name".into())),
+            (Kind::SwRanking, _, None) if !external => {
+                Err(("graph", "null, expected a file name because the encoder is a graph".into()))
+            }
+            (Kind::SwRanking, Some(ranking), _) => ranking.check(&self.models),
+            (Kind::Mf, None, Some(_)) => Ok(()),
+        }
     }
 
     fn check_models(&self) -> std::result::Result<(), (&'static str, String)> {
@@ -262,8 +303,12 @@ impl Manifest {
             return Err(("files", format!("{} files, expected at most {MAX_FILES}", self.files.len())));
         }
         let total = self.files.values().fold(0u64, |total, entry| total.saturating_add(entry.bytes));
-        if total > MAX_FILE_BYTES {
-            return Err(("files", format!("{total} bytes together, expected at most {MAX_FILE_BYTES}")));
+        let most = match self.kind {
+            Kind::Mf => MAX_FILE_BYTES,
+            Kind::SwRanking => MAX_BATTLE_BYTES,
+        };
+        if total > most {
+            return Err(("files", format!("{total} bytes together, expected at most {most}")));
         }
         for (name, entry) in &self.files {
             if !is_plain_name(name) {
@@ -277,8 +322,8 @@ impl Manifest {
                 ));
             }
         }
-        let used = [("graph", Some(&self.graph)), ("tokenizer.file", self.tokenizer.as_ref().map(|t| &t.file))];
-        for (field, name) in used {
+        let used = [("graph", self.graph.as_ref()), ("tokenizer.file", self.tokenizer.as_ref().map(|t| &t.file))];
+        for (field, name) in used.into_iter().chain(self.ranking.iter().flat_map(RankingSpec::files)) {
             if let Some(name) = name.filter(|name| !self.files.contains_key(*name)) {
                 return Err((field, format!("{name:?} is not listed in `files`")));
             }

@@ -1,10 +1,11 @@
 //! Activation functions over a whole embedding.
 //!
 //! Performance notes: the C library's `tanhf` takes about 10 ns a number and cannot be vectorised, which for an embedding of 64
-//! costs more than tokenizing a short prompt. The exponential here is a polynomial that compilers vectorise; it is within
-//! 2e-7 of the exact value, relatively.
+//! costs more than tokenizing a short prompt. The exponential here is one that compilers vectorise.
 
 use multiversion::multiversion;
+
+use crate::exponential::exp;
 
 /// Function applied to every element of the embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +26,6 @@ impl Activation {
             Self::Gelu => gelu(values),
         }
     }
-}
-
-/// `exp(x)`: split into a power of two and a remainder of at most `ln 2 / 2`, whose exponential is a polynomial of degree six.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.0, 88.0);
-    let whole = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let rest = x - whole * LN2_HIGH - whole * LN2_LOW;
-    let mut polynomial = 1.0 / 720.0;
-    for coefficient in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        polynomial = polynomial * rest + coefficient;
-    }
-    let power = f32::from_bits(((whole as i32 + 127) as u32) << 23);
-    polynomial * power
 }
 
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]

@@ -32,12 +32,12 @@ pub struct TableEncoder {
 }
 
 impl TableEncoder {
-    /// Recognises the encoder at the start of a graph and leaves `pattern` behind it.
+    /// Recognises the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it.
     ///
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
-    pub(crate) fn recognize(graph: &Graph<'_>, pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
-        if graph.inputs != ["input_ids", "attention_mask", "strong", "weak"] {
+    pub(crate) fn recognize(graph: &Graph<'_>, inputs: &[&str], pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
+        if graph.inputs != inputs {
             return Err(format!("graph inputs are {:?}", graph.inputs));
         }
         let float = [("to", Attribute::Int(1))];

@@ -91,7 +91,7 @@ impl OnnxSession {
         config: &RouterConfig,
         not_native_because: String,
     ) -> Result<Self> {
-        let path = artifact.path().join(&artifact.manifest().graph);
+        let path = artifact.path().join(artifact.graph()?);
         let environment = environment(config.onnxruntime_library.as_deref(), &not_native_because)?;
         let refused = |error: String| Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}"));
         let mut builder = Session::builder(environment).map_err(|error| Error::Engine(error.to_string()))?;

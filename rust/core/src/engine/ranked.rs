@@ -1,0 +1,63 @@
+//! Routers that rank by battles: an encoder of the core's own, or the caller's embeddings, and the battles near them.
+
+use crate::{
+    artifact::{Artifact, EncoderSpec, RankingSpec},
+    config::{Device, EngineChoice, RouterConfig},
+    encoder::{Pattern, TableEncoder},
+    error::{Error, Result},
+    onnx::Graph,
+    ranking::Ranking,
+};
+
+/// An encoder and the battles that decide.
+#[derive(Debug)]
+pub(crate) struct Ranked {
+    /// Absent where embeddings come from the caller.
+    pub(super) encoder: Option<TableEncoder>,
+    pub(super) ranking: Ranking,
+}
+
+impl Ranked {
+    pub(crate) fn open(
+        artifact: &Artifact,
+        spec: &RankingSpec,
+        pair: (usize, usize),
+        config: &RouterConfig,
+    ) -> Result<Self> {
+        if config.engine == EngineChoice::OnnxRuntime || config.device != Device::Cpu {
+            return Err(Error::Engine(format!(
+                "routers of the kind sw_ranking run natively on the CPU; engine {:?} on device {} was asked for (a FAISS index may lie on a GPU)",
+                config.engine, config.device
+            )));
+        }
+        let encoder = match (&artifact.manifest().graph, &artifact.manifest().encoder) {
+            (Some(graph), EncoderSpec::Graph { dim }) => Some(Self::encoder(artifact, graph, *dim)?),
+            _ => None,
+        };
+        Ok(Self { encoder, ranking: Ranking::open(artifact, spec, pair, config)? })
+    }
+
+    fn encoder(artifact: &Artifact, file: &str, dim: usize) -> Result<TableEncoder> {
+        let path = artifact.path().join(file);
+        let bytes = artifact.file(file)?;
+        let graph = Graph::parse(&bytes).map_err(|message| Error::artifact(&path, "graph", message))?;
+        let mut pattern = Pattern::new(&graph);
+        let recognised = TableEncoder::recognize(&graph, &["input_ids", "attention_mask"], &mut pattern)
+            .and_then(|encoder| pattern.end().map(|()| encoder));
+        let encoder = recognised.map_err(|reason| {
+            Error::Engine(format!("{}: the core does not run this encoder natively: {reason}; pass embeddings instead (an external encoder)", path.display()))
+        })?;
+        if encoder.dim() != dim {
+            let message = format!("{dim}, but embeddings of the graph have {} numbers", encoder.dim());
+            return Err(artifact.manifest_error("encoder.dim", message));
+        }
+        Ok(encoder)
+    }
+
+    pub(super) fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::Inference("this router has no encoder".into()))?;
+        embedding.resize(encoder.dim(), 0.0);
+        encoder.encode(ids, embedding);
+        Ok(())
+    }
+}
