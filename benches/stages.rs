@@ -9,7 +9,7 @@ fn main() {
     let json = artifact.file(&spec.file).expect("it is listed");
     let path = artifact.path().join(&spec.file);
     let tokenizer = PromptTokenizer::new(&path, &json, spec.max_tokens, None).expect("it parses");
-    let graph = artifact.file(&artifact.manifest().graph).expect("it is listed");
+    let graph = artifact.file(artifact.graph().expect("it has a graph")).expect("it is listed");
     let (mut ids, mut truth) = (Vec::new(), Vec::new());
     for (name, prompt) in prompts() {
         tokenizer.encode(&prompt, &mut ids).expect("it tokenizes");

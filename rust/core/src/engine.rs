@@ -16,6 +16,7 @@ use crate::{
 
 /// A graph ready to run for one pair of models.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a router has one engine, and a box would cost every decision a hop")]
 pub(crate) enum Engine {
     Native(Native),
     Ranked(Box<ranked::Ranked>),

@@ -31,6 +31,8 @@ use std::{
 use arc_swap::ArcSwap;
 use multiversion::multiversion;
 
+#[cfg(not(feature = "faiss"))]
+use crate::config::IndexChoice;
 #[cfg(feature = "faiss")]
 use approximate::Approximate;
 use battles::Battles;

@@ -98,11 +98,13 @@ impl Outcomes {
     }
 
     /// Entries of one prompt.
+    #[cfg(feature = "faiss")]
     pub(super) fn of(&self, prompt: usize) -> &[Entry] {
         &self.entries[self.starts[prompt] as usize..self.starts[prompt + 1] as usize]
     }
 
     /// Whether a prompt says anything about tiers.
+    #[cfg(feature = "faiss")]
     pub(super) fn speaks(&self, prompt: usize) -> bool {
         self.starts[prompt] < self.starts[prompt + 1]
     }

@@ -54,6 +54,7 @@ impl Vectors {
     }
 
     /// int8 rows of float rows, without residuals.
+    #[cfg(any(feature = "faiss", test))]
     pub(super) fn quantised(dim: usize, values: &[f32]) -> Self {
         let (mut rows, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
         for vector in values.chunks_exact(dim) {
