@@ -24,8 +24,9 @@ from turnout.ranking.vectors import Storage, restored, stored
 
 #: Quantiles of the win rate that an artifact stores: one for every hundredth, and both ends.
 QUANTILES = 101
-#: Prompts of the battles that are judged for the quantiles, each without its own battles.
-CALIBRATION_PROMPTS = 1000
+#: Prompts of the battles that are judged for the quantiles, each without its own battles; fewer where battles are so many that
+#: this many weighings would take minutes.
+CALIBRATION_PROMPTS, WEIGHINGS = 1000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def _quantiles(router: Built, options: Options, show: Show) -> list[float]:
     """Win rates at 0, 1, ..., 100 per cent of the calibration prompts, every source with the same weight."""
     parts = [router.win_rates(prompts) for prompts in options.calibration if prompts]
     if not parts:
-        parts = [router.own_win_rates(CALIBRATION_PROMPTS, show)]
+        affordable = max(100, WEIGHINGS // len(router.rating.table))
+        parts = [router.own_win_rates(min(CALIBRATION_PROMPTS, affordable), show)]
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in parts])
     order = np.argsort(values, kind="stable")
