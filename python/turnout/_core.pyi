@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "InferenceError",
     "InvalidInputError",
     "InvalidTypeError",
+    "Neighbor",
     "Router",
     "RouterError",
     "__version__",
@@ -72,6 +73,26 @@ class Decision:
     def __hash__(self) -> int: ...
 
 @final
+class Neighbor:
+    """A battle over a prompt like the one that was explained. Frozen."""
+
+    @property
+    def similarity(self) -> float:
+        """Cosine of the two prompts' embeddings."""
+    @property
+    def prompt(self) -> str | None:
+        """The battle's prompt, at most 200 characters, where the artifact keeps texts."""
+    @property
+    def model_a(self) -> str:
+        """Name of the model on one side."""
+    @property
+    def model_b(self) -> str:
+        """Name of the model on the other side."""
+    @property
+    def outcome(self) -> str:
+        """``"model_a"``, ``"model_b"`` or ``"tie"``: who won."""
+
+@final
 class Explanation:
     """One decision, taken apart. Frozen."""
 
@@ -93,6 +114,18 @@ class Explanation:
     @property
     def model_scores(self) -> list[tuple[str, float]]:
         """Every model of the artifact with its score."""
+    @property
+    def neighbors(self) -> list[Neighbor] | None:
+        """The battles nearest to the prompt, nearest first, in routers of kind ``sw_ranking``; at most twenty."""
+    @property
+    def tier_ratings(self) -> list[float] | None:
+        """Elo ratings of the tiers for this prompt, centred at 1000, in routers of kind ``sw_ranking``."""
+    @property
+    def is_exact(self) -> bool | None:
+        """Whether every battle was looked at, in routers of kind ``sw_ranking``."""
+    @property
+    def error(self) -> float | None:
+        """99th percentile of the distance from exact win rates, as measured when the index was built; ``None`` if exact or unknown."""
     @property
     def stages(self) -> list[tuple[str, int]]:
         """Steps with the nanoseconds they took, caches warm."""
@@ -121,6 +154,9 @@ class Router:
         engine: str = "auto",
         device: str = "cpu",
         threads: int = 0,
+        tiers: dict[str, int] = ...,
+        index: str | PathLike[str] | tuple[int, object, bool] | None = None,
+        faiss_library: str | PathLike[str] | None = None,
         onnxruntime_library: str | PathLike[str] | None = None,
     ) -> Self: ...
     def route(
@@ -160,6 +196,40 @@ class Router:
         """The artifact's embedding of a prompt, float32 ``[dim]``, as ``route(embedding=...)`` takes it."""
     def model_scores(self, prompt: str) -> list[tuple[str, float]]:
         """Every model of the artifact with its matrix factorisation score (arXiv 2406.18665, section 4.2)."""
+    def append_battles(
+        self,
+        ids: NDArray[np.uint64],
+        prompts: Iterable[str],
+        models_a: Iterable[str],
+        models_b: Iterable[str],
+        outcomes: NDArray[np.uint8],
+        *,
+        embeddings: NDArray[np.float32] | None = None,
+    ) -> int:
+        """Logs battles beside the artifact and makes them count; ``turnout.Router.add_battles`` takes tables.
+
+        Args:
+            ids: uint64 ``[n]``; ids that are known are ignored.
+            prompts: One a battle.
+            models_a: Names of the models on one side.
+            models_b: Names of the models on the other side.
+            outcomes: uint8 ``[n]``: 0 where model a won, 1 where model b did, 2 for a tie.
+            embeddings: float32 ``[n, dim]`` in place of the router's own; a router without an encoder needs them.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            InvalidInputError: A row is wrong (nothing is added then), or the router is of another kind.
+            ArtifactError: The log cannot be written, or the artifact was compacted since it was loaded.
+        """
+    def battles(self) -> dict[str, Any]:
+        """Every battle of a router of kind ``sw_ranking``, added ones included: the tensors of ``battles.safetensors`` with
+        ``vectors`` as float32 ``[prompts, dim]``, and ``prompts``, a list of texts or ``None``.
+
+        Raises:
+            InvalidInputError: The router is of another kind.
+        """
     def explain(self, prompt: str, *, threshold: float | None = None) -> Explanation:
         """Decides one prompt and tells everything on the way: tokens, scores, stages with nanoseconds."""
     @property

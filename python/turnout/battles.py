@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from turnout import _core
 from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.reference_elo import A_WINS, B_WINS, TIE, long_enough
+
+if TYPE_CHECKING:
+    from turnout.router import Router
 
 #: Malformed rows that a message names.
 _SHOWN = 5
@@ -51,6 +54,8 @@ class Columns:
         models_b: Names.
         outcomes: 0 where model a won, 1 where model b did, 2 for a tie.
         short: Rows left out because their prompt is short.
+        rows: All rows of the table.
+        places: Rows that the battles come from, the first being 0.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -59,29 +64,27 @@ class Columns:
     models_b: list[str] = field(default_factory=list)
     outcomes: list[int] = field(default_factory=list)
     short: int = 0
+    rows: int = 0
+    places: list[int] = field(default_factory=list)
 
 
-def add_battles(router: _core.Router, table: Any, *, models: Sequence[str]) -> Added:
+def add_battles(router: Router, table: Any, embeddings: NDArray[np.float32] | None = None) -> Added:
     """See :meth:`turnout.Router.add_battles`."""
-    columns = checked(table, models)
-    added = _append(router, columns)
-    return Added(added, len(columns.ids) - added, columns.short)
-
-
-def _append(router: _core.Router, columns: Columns) -> int:
-    """Hands battles to the core, which logs them before they count; the number that was new."""
-    append = getattr(_core.Router, "add_battles", None)
-    if append is None:
-        raise ConfigError("this build of turnout cannot add battles")
-    added: int = append(
-        router,
+    kind = router.manifest["kind"]
+    if kind != "sw_ranking":
+        raise ConfigError(f"battles belong to routers of kind sw_ranking, {router.path.name} is of kind {kind}")
+    columns = checked(table, router.models)
+    if embeddings is not None and len(embeddings) != columns.rows:
+        raise InvalidInputError(f"{len(embeddings)} embeddings for {columns.rows} battles, expected one for each")
+    added = router.append_battles(
         np.array(columns.ids, dtype=np.uint64),
         columns.prompts,
         columns.models_a,
         columns.models_b,
         np.array(columns.outcomes, dtype=np.uint8),
+        embeddings=None if embeddings is None else np.ascontiguousarray(embeddings[columns.places], dtype=np.float32),
     )
-    return added
+    return Added(added, len(columns.ids) - added, columns.short)
 
 
 def checked(table: Any, models: Sequence[str]) -> Columns:
@@ -97,7 +100,8 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
     """
     columns, made, known = Columns(), Occurrences(), frozenset(models)
     problems: list[tuple[int, str]] = []
-    for number, row in _rows(table, problems):
+    for place, (number, row) in enumerate(_rows(table, problems)):
+        columns.rows = place + 1
         try:
             prompt, a, b, outcome = _battle(row, known)
         except ValueError as error:
@@ -112,6 +116,7 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
         columns.models_a.append(a)
         columns.models_b.append(b)
         columns.outcomes.append(outcome)
+        columns.places.append(place)
     if problems:
         problems.sort()
         told = "; ".join(f"row {number}: {reason}" for number, reason in problems[:_SHOWN])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout import _core
-from turnout.engines import onnxruntime_library
+from turnout.engines import faiss_library, onnxruntime_library
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,7 +37,10 @@ class Router(_core.Router):
 
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
-        router = super().__new__(cls, path, **options, onnxruntime_library=onnxruntime_library())
+        arguments = {**options, "index": _core_index(options.get("index"))}
+        router = super().__new__(
+            cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
+        )
         router._options = {"path": os.path.abspath(path), **options}
         return router
 
@@ -60,7 +66,7 @@ class Router(_core.Router):
             self.route, prompt, threshold=threshold, strong_share=strong_share, embedding=embedding
         )
 
-    def add_battles(self, table: Any) -> Added:
+    def add_battles(self, table: Any, *, embeddings: NDArray[np.float32] | None = None) -> Added:
         """Adds feedback to a router of kind ``sw_ranking``; it counts from the next decision on, in every thread.
 
         The battles are appended to a log in the artifact folder before this returns, so they survive a crash and are there when
@@ -71,20 +77,21 @@ class Router(_core.Router):
                 model_a, model_b, winner`` (``"model_a"``, ``"model_b"`` or ``"tie"``) or those of arena-55k. A column ``id`` tells
                 battles apart; without one, equal battles of one call are told apart by their order, and the same call
                 again adds nothing.
+            embeddings: One a row, float32 ``[rows, dim]``, for a router that takes embeddings from the caller.
 
         Returns:
             How many were added, known before, or too short to learn from.
 
         Raises:
             InvalidInputError: A row is no battle, or names a model that the router does not know: then nothing is added, and the
-                message has the rows' numbers.
+                message has the rows' numbers. Or the router is of another kind.
             InvalidTypeError: The table is no table.
-            ConfigError: The router is of another kind.
+            ArtifactError: The log cannot be written, or the artifact was compacted since it was loaded.
         """
         # Imported here: routing needs none of it.
         from turnout.battles import add_battles
 
-        return add_battles(self, table, models=self.models)
+        return add_battles(self, table, embeddings)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -121,6 +128,8 @@ def load(
     engine: str = "auto",
     device: str = "cpu",
     threads: int = 0,
+    tiers: Mapping[str, int] | None = None,
+    index: str | Path | Any = None,
 ) -> Router:
     """Loads a router.
 
@@ -137,6 +146,11 @@ def load(
             ``"onnxruntime"`` insist.
         device: ``"cpu"`` or ``"cuda:N"``. There is no fallback.
         threads: Threads for a batch; 0 means as many as the machine has.
+        tiers: For routers of kind ``sw_ranking``: tiers of models, 0 the strongest. Models that fought no battle need one; two
+            names with tiers route between any two tiers.
+        index: For routers of kind ``sw_ranking``: where the battles nearest to a prompt are looked for. By default in the artifact's
+            own index if it has one; ``"exact"`` looks at every battle; otherwise a FAISS index over the artifact's prompts in
+            their order, as a path or as a live ``faiss.Index``, on the CPU or a GPU, that nobody changes meanwhile.
 
     Returns:
         A router.
@@ -146,7 +160,7 @@ def load(
         ConfigError: An option makes no sense for this artifact.
         InvalidInputError: The threshold or share is not in ``[0, 1]``, both are given, or the artifact stores no quantiles.
         DeviceError: The device cannot be had.
-        EngineError: The graph needs ONNX Runtime, and it is not installed or refused to load.
+        EngineError: The graph needs ONNX Runtime, or the index FAISS, and it is not installed or refused to load.
 
     Example:
         >>> import turnout
@@ -165,4 +179,17 @@ def load(
         engine=engine,
         device=device,
         threads=threads,
+        tiers=dict(tiers or {}),
+        index=index,
     )
+
+
+def _core_index(index: Any) -> Any:
+    """An index as the core takes it: ``None``, ``"exact"``, a path, or a live one as ``(address, object, one at a time)``."""
+    if index is None or isinstance(index, (str, os.PathLike)):
+        return index
+    faiss = sys.modules.get("faiss")
+    if faiss is None or not isinstance(index, faiss.Index):
+        raise _core.InvalidTypeError(f'index must be "exact", a path or a faiss.Index, not {type(index).__name__}')
+    # FAISS promises overlapping searches on the CPU only.
+    return int(index.this), index, "Gpu" in type(index).__name__

@@ -29,7 +29,7 @@ def test_every_form_of_a_table_gives_the_same_battles(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "b.parquet")
     pyarrow.csv.write_csv(table, tmp_path / "b.csv")
     (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    expected = Columns([0, 1, 2], [ROW["prompt"]] * 3, ["x"] * 3, ["y"] * 3, [1] * 3)
+    expected = Columns([0, 1, 2], [ROW["prompt"]] * 3, ["x"] * 3, ["y"] * 3, [1] * 3, 0, 3, [0, 1, 2])
     for form in (rows, iter(rows), table, tmp_path / "b.parquet", str(tmp_path / "b.csv"), tmp_path / "b.jsonl"):
         assert checked(form, MODELS) == expected
 
@@ -37,7 +37,7 @@ def test_every_form_of_a_table_gives_the_same_battles(tmp_path: Path) -> None:
 def test_arena_rows_are_first_turns(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([ARENA]), tmp_path / "b.parquet")
     for form in ([ARENA], tmp_path / "b.parquet"):
-        assert checked(form, MODELS) == Columns([5], [ROW["prompt"]], ["x"], ["y"], [2])
+        assert checked(form, MODELS) == Columns([5], [ROW["prompt"]], ["x"], ["y"], [2], 0, 1, [0])
 
 
 def test_malformed_rows_are_refused_whole_with_their_numbers() -> None:
@@ -76,7 +76,7 @@ def test_short_prompts_are_counted_and_ids_are_stable() -> None:
 
 
 def test_other_kinds_of_router_take_no_battles(router: turnout.Router) -> None:
-    with pytest.raises(turnout.ConfigError):
+    with pytest.raises(turnout.InvalidInputError):
         router.add_battles([{**ROW, "model_a": router.models[0], "model_b": router.models[1]}])
 
 

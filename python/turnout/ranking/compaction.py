@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import _core
 from turnout._core import ArtifactError, ConfigError
 from turnout.export.artifact import replace_file, rewrite_manifest, sync_folder
 from turnout.export.sw_ranking import ranking_files, ranking_section
@@ -50,7 +49,7 @@ def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Comp
 
     Args:
         folder: The artifact.
-        snapshot: What :func:`battles_of` gives, the log included.
+        snapshot: What ``Router.battles`` gives, the log included.
         show: Shows progress.
 
     Returns:
@@ -121,19 +120,6 @@ def ranking_file_names(section: dict[str, Any]) -> list[str]:
         *((section[name] or {}).get("file") for name in ("index", "cells")),
     ]
     return [name for name in parts if name]
-
-
-def battles_of(router: _core.Router) -> dict[str, Any]:
-    """All battles of a router, the added ones included: the tensors of ``battles.safetensors`` and ``prompts``.
-
-    Raises:
-        ConfigError: The router is of another kind.
-    """
-    read = getattr(_core.Router, "battles", None)
-    if read is None:
-        raise ConfigError("this build of turnout cannot read battles back")
-    snapshot: dict[str, Any] = read(router)
-    return snapshot
 
 
 def table_of(snapshot: dict[str, Any], models: list[str]) -> BattleTable:

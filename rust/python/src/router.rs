@@ -290,7 +290,7 @@ impl Router {
 
     #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
     #[expect(clippy::too_many_arguments, reason = "columns of a table")]
-    fn add_battles(
+    fn append_battles(
         &self,
         py: Python<'_>,
         ids: PyReadonlyArray1<'_, u64>,
