@@ -76,7 +76,7 @@ def test_short_prompts_are_counted_and_ids_are_stable() -> None:
 
 
 def test_other_kinds_of_router_take_no_battles(router: turnout.Router) -> None:
-    with pytest.raises(turnout.InvalidInputError):
+    with pytest.raises(turnout.ConfigError, match="kind sw_ranking"):
         router.add_battles([{**ROW, "model_a": router.models[0], "model_b": router.models[1]}])
 
 

@@ -41,9 +41,10 @@ def run_compact(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.progress import progress_bars
-    from turnout.ranking.compaction import battles_of, compact
+    from turnout.ranking.compaction import compact, read_manifest
 
-    snapshot = battles_of(turnout.load(args.artifact))
+    read_manifest(args.artifact)
+    snapshot = turnout.load(args.artifact).battles()
     with progress_bars(Console(stderr=True)) as show:
         done = compact(args.artifact, snapshot, show)
     print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them from the log")
