@@ -57,7 +57,8 @@ def test_the_log_is_folded_in_and_ratings_follow(folder: Path) -> None:
     assert (done.folded, done.battles) == (500, len(load_file(folder / after["ranking"]["battles"])["battle_id"]))
     assert after["models"][0] == "delta"
     assert done.moved["delta"] == (before["ranking"]["tiers"][before["models"].index("delta")], 0)
-    assert {path.name for path in folder.iterdir()} == {*after["files"], "router.json", "README.md"}
+    assert {path.name for path in folder.iterdir()} == {*after["files"], "router.json", "README.md", LOG}
+    assert (folder / LOG).stat().st_size == 0
     stored = load_file(folder / after["ranking"]["battles"])
     assert (np.diff(stored["battle_prompt"].astype(int)) >= 0).all()
     assert stored["vectors"].dtype == np.int8

@@ -41,11 +41,11 @@ def run_compact(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.progress import progress_bars
-    from turnout.ranking.compaction import compact, read_manifest
+    from turnout.ranking.compaction import compact, held_log, read_manifest
 
     read_manifest(args.artifact)
-    snapshot = turnout.load(args.artifact).battles()
-    with progress_bars(Console(stderr=True)) as show:
+    with held_log(args.artifact), progress_bars(Console(stderr=True)) as show:
+        snapshot = turnout.load(args.artifact, index="exact").battles()
         done = compact(args.artifact, snapshot, show)
     print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them from the log")
     for model, (before, after) in done.moved.items():

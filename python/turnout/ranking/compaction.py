@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +44,27 @@ class Compacted:
     moved: dict[str, tuple[int, int]]
 
 
+@contextlib.contextmanager
+def held_log(folder: Path) -> Iterator[None]:
+    """Keeps everybody from adding battles to an artifact until the log is folded in.
+
+    Raises:
+        ConfigError: Another process is adding battles or compacting right now.
+    """
+    with (folder / LOG).open("ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder / LOG}: another process is adding battles or compacting; try again") from error
+        yield
+
+
 def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Compacted:
     """Writes the battles of a snapshot as the artifact's own.
 
     New files get new names, the manifest is replaced last and in one step, and only then do the old files and the log go: a crash at
     any moment leaves an artifact that is whole, with the battles in the log or in the files. Where it leaves both, the ids tell.
+    The caller holds the log (:func:`held_log`) from before the snapshot on.
 
     Args:
         folder: The artifact.
@@ -79,7 +98,9 @@ def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Comp
         "ranking": ranking_section(rating, near, names, section.get("unknown_tiers", {})),
     }
     commit(folder, manifest, files, replaced=[name for name in ranking_file_names(section) if name not in files])
-    (folder / LOG).unlink(missing_ok=True)
+    # Emptied and not removed: a writer that waits for its turn must not write to a file without a name.
+    if (folder / LOG).exists():
+        os.truncate(folder / LOG, 0)
     pair, unknown = manifest["pair"], section.get("unknown_tiers", {})
     refresh(
         folder,

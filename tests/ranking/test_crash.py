@@ -1,0 +1,111 @@
+"""Feedback survives a process that is killed at any moment, and many threads that add and route at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import turnout
+from turnout.data import BadRows
+from turnout.ranking import Options, build, encoder_of, read_battle_table
+
+ADDER = """
+import sys, turnout
+router = turnout.load(sys.argv[1])
+for number in range(10_000):
+    row = {"id": 10**9 + number, "prompt": f"what is the sum of {number} and two", "model_a": "alpha", "model_b": "delta", "winner": "model_b"}
+    router.add_battles([row])
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture
+def folder(battles: Path, artifact: Path, tmp_path: Path) -> Path:
+    table = read_battle_table([battles], bad=BadRows())
+    build(table, encoder_of(artifact), Options("alpha", "delta", tiers=4), tmp_path / "router")
+    return tmp_path / "router"
+
+
+def test_a_killed_process_loses_nothing_that_it_was_told_is_safe(folder: Path) -> None:
+    generator = random.Random(0)
+    stored = len(turnout.load(folder).battles()["battle_id"])
+    acknowledged: set[int] = set()
+    for _ in range(6):
+        command = [sys.executable, "-c", ADDER, str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(generator.randint(1, 40)):
+                acknowledged.add(int(process.stdout.readline()))
+            process.send_signal(signal.SIGKILL)
+            acknowledged.update(
+                int(line) for line in process.stdout.read().splitlines(keepends=True) if line[-1] == "\n"
+            )
+        stored_ids = (int(number) - 10**9 for number in turnout.load(folder).battles()["battle_id"])
+        ids = {number for number in stored_ids if 0 <= number < 10_000}
+        assert acknowledged <= ids
+        assert len(ids) <= len(acknowledged) + 6
+    assert len(turnout.load(folder).battles()["battle_id"]) == stored + len(ids)
+
+
+def test_threads_add_and_route_at_once(folder: Path) -> None:
+    router = turnout.load(folder)
+    prompt = "what is the sum of 7 and two"
+    before = router.win_rate(prompt)
+    done = threading.Event()
+
+    def route() -> list[float]:
+        seen = [router.win_rate(prompt)]
+        while not done.is_set():
+            seen.append(router.win_rate(prompt))
+        return seen
+
+    def add(writer: int) -> int:
+        total = 0
+        for number in range(50):
+            row = {"id": 10**6 * (writer + 1) + number, "prompt": prompt, "model_a": "alpha", "model_b": "delta"}
+            total += router.add_battles([{**row, "winner": "model_b"}]).added
+        return total
+
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(route) for _ in range(4)]
+        added = sum(pool.map(add, range(4)))
+        done.set()
+        seen = [value for reader in readers for value in reader.result()]
+    assert added == 200
+    assert all(0 <= value <= 1 for value in seen)
+    assert router.win_rate(prompt) < before
+    assert router.win_rate(prompt) == pytest.approx(turnout.load(folder).win_rate(prompt), abs=1e-6)
+
+
+def test_two_routers_of_one_artifact_share_the_log(folder: Path) -> None:
+    first, second = turnout.load(folder), turnout.load(folder)
+    row = {"prompt": "what is the sum of 7 and two", "model_a": "alpha", "model_b": "delta", "winner": "model_b"}
+    assert first.add_battles([{**row, "id": 10**9}]).added == 1
+    assert second.add_battles([{**row, "id": 10**9}]).duplicates == 1
+    assert second.add_battles([{**row, "id": 10**9 + 1}]).added == 1
+    assert turnout.load(folder).win_rate(row["prompt"]) == pytest.approx(second.win_rate(row["prompt"]), abs=1e-6)
+
+
+def test_a_compacted_artifact_must_be_loaded_again_before_adding(folder: Path) -> None:
+    from turnout.cli import main
+
+    router = turnout.load(folder)
+    row = {
+        "id": 10**9,
+        "prompt": "what is the sum of 7 and two",
+        "model_a": "alpha",
+        "model_b": "delta",
+        "winner": "tie",
+    }
+    router.add_battles([row])
+    assert main(["battles", "compact", str(folder)]) == 0
+    with pytest.raises(turnout.ArtifactError, match="load it again"):
+        router.add_battles([{**row, "id": 10**9 + 1}])
+    assert turnout.load(folder).add_battles([{**row, "id": 10**9 + 1}]).added == 1
