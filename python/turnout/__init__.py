@@ -14,13 +14,16 @@ from turnout._core import (
     __version__,
 )
 from turnout.budget import BudgetController
+from turnout.controller import Controller
 from turnout.embedding_router import with_embeddings
 from turnout.router import Router, load
+from turnout.routing import RoutingError, register_router
 
 __all__ = [
     "ArtifactError",
     "BudgetController",
     "ConfigError",
+    "Controller",
     "Decision",
     "DeviceError",
     "EngineError",
@@ -30,7 +33,9 @@ __all__ = [
     "InvalidTypeError",
     "Router",
     "RouterError",
+    "RoutingError",
     "__version__",
     "load",
+    "register_router",
     "with_embeddings",
 ]

@@ -1,0 +1,108 @@
+"""Runs the server: two listeners in one event loop, signals, graceful shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from turnout._core import RouterError
+from turnout.serve.app import admin_app, client_app
+from turnout.serve.settings import Settings
+from turnout.serve.state import State
+
+logger = logging.getLogger("turnout.serve")
+
+
+def run(settings: Settings, read_again: Callable[[], Settings] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP reloads. A second SIGINT ends it at once.
+
+    Returns:
+        The exit code.
+    """
+    loop = _new_loop()
+    try:
+        return loop.run_until_complete(serve(State(settings, read_again)))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def serve(state: State) -> int:
+    """Serves a state until a signal ends it; exit code 1 where a listener could not be had."""
+    server = state.snapshot.settings.server
+    listeners = [_Listener(_config(client_app(state), server.host, server.port, server.shutdown_s))]
+    if server.admin_port:
+        listeners.append(_Listener(_config(admin_app(state), server.admin_host, server.admin_port, server.shutdown_s)))
+
+    def end() -> None:
+        state.is_ready = False
+        for listener in listeners:
+            listener.force_exit = listener.should_exit
+            listener.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGINT"):
+        loop.add_signal_handler(getattr(signal, name), end)
+    reloading: set[asyncio.Task[None]] = set()
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloading.add(loop.create_task(_reload(state))))
+    state.is_ready = True
+    try:
+        # A listener that ends, for a signal or because its port is taken, ends the others.
+        tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not listeners[0].should_exit:
+            end()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        await state.close()
+    for problem in ended:
+        if isinstance(problem, SystemExit):
+            return 1
+        if isinstance(problem, BaseException):
+            raise problem
+    return 0
+
+
+class _Listener(uvicorn.Server):
+    """One listener of several: signals are the business of :func:`serve`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _reload(state: State) -> None:
+    try:
+        await state.reload()
+    except (RouterError, OSError) as error:
+        logger.error("reload refused, everything stays as it was: %s", error)
+    else:
+        logger.info("reloaded")
+
+
+def _config(app: object, host: str, port: int, shutdown_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(shutdown_s),
+    )
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()  # uvloop has no build for Windows.
+    return uvloop.new_event_loop()
