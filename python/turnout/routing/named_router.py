@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from turnout._core import Decision
+from turnout._core import Decision, InferenceError, InvalidInputError, InvalidTypeError, RouterError
 from turnout.routing.errors import RoutingError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class NamedRouter:
         """Decides one prompt; ``model`` of the decision is ``"strong"`` or ``"weak"``.
 
         Raises:
-            RoutingError: A share, and the router stores no quantiles; a prompt that cannot be routed; a win rate of a user's
-                router outside ``[0, 1]``.
+            RoutingError: A share, and the router stores no quantiles; a prompt that cannot be routed.
+            InferenceError: A user's router raised, or gave no number in ``[0, 1]``.
         """
         threshold = self.threshold_of(wanted)
         win_rate = self.win_rate(prompt)
@@ -65,8 +65,13 @@ class NamedRouter:
         return await asyncio.to_thread(self.decide, prompt, wanted)
 
     def win_rate(self, prompt: str) -> float:
-        """Chance in ``[0, 1]`` that the strong model's answer is preferred."""
-        found = _own_words(self.name, self.router.win_rate, prompt)
+        """Chance in ``[0, 1]`` that the strong model's answer is preferred.
+
+        Raises:
+            RoutingError: A prompt that cannot be routed.
+            InferenceError: A user's router raised, or gave no number in ``[0, 1]``.
+        """
+        found = self._call(self.router.win_rate, prompt)
         return found if self.is_artifact else self._checked(found)
 
     def win_rates(self, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -74,7 +79,7 @@ class NamedRouter:
         import numpy as np
 
         if hasattr(self.router, "win_rates"):
-            return np.asarray(_own_words(self.name, self.router.win_rates, prompts), dtype=np.float32)
+            return np.asarray(self._call(self.router.win_rates, prompts), dtype=np.float32)
         return np.array([self.win_rate(prompt) for prompt in prompts], dtype=np.float32)
 
     def threshold_of(self, wanted: Wanted) -> float:
@@ -99,23 +104,24 @@ class NamedRouter:
         low = min(int(place), len(self.quantiles) - 2)
         return self.quantiles[low] + (self.quantiles[low + 1] - self.quantiles[low]) * (place - low)
 
+    def _call(self, method: Callable[[Any], Any], argument: Any) -> Any:
+        try:
+            return method(argument)
+        except (InvalidInputError, InvalidTypeError) as error:
+            raise RoutingError(f"router {self.name}: {error}") from error
+        except RouterError:
+            raise
+        except Exception as error:
+            raise InferenceError(f"router {self.name} raised {type(error).__name__}") from error
+
     def _checked(self, found: object) -> float:
         try:
             number = float(found)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             number = math.nan
         if not 0.0 <= number <= 1.0:
-            raise RoutingError(f"router {self.name} gave the win rate {found!r}, expected a number between 0 and 1")
+            raise InferenceError(f"router {self.name} gave the win rate {found!r}, expected a number between 0 and 1")
         return number
 
     def __repr__(self) -> str:
         return f"NamedRouter({self.name!r}, {self.router!r})"
-
-
-def _own_words(name: str, call: Callable[[Any], Any], argument: Any) -> Any:
-    from turnout._core import InvalidInputError, InvalidTypeError
-
-    try:
-        return call(argument)
-    except (InvalidInputError, InvalidTypeError) as error:
-        raise RoutingError(f"router {name}: {error}") from error

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from typing import Any
 
+from turnout.routing import needs_of
 from turnout.serve import headers as passing
 from turnout.serve.asgi import ClientGone, RawHeaders, Receive, Scope, Send, header, read_body, send_error, send_whole
 from turnout.serve.attempts import Served, ask
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import Plan, plan
+from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.state import State
 from turnout.serve.upstream import Answer, UpstreamError
 
@@ -41,33 +43,59 @@ class ChatCompletions:
             await send_error(send, error, [*told, (b"connection", b"close")])
             return
         try:
-            snapshot = self.state.snapshot
-            planned = await plan(await parse(body), snapshot)
+            with self.state.tracer.span("turnout.decide") as span:
+                planned = await self._plan(await parse(body), scope)
+                _describe(span, planned)
             receipt = self.state.decided(planned, request_id)
             told += _decision_headers(planned)
             async with _UntilDisconnect(receive):
-                await self._answer(planned, body, scope, send, told, receipt)
+                with self.state.tracer.span("turnout.answer") as span:
+                    await self._answer(planned, body, scope, send, told, receipt)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
             await send_error(send, error, told)
 
+    async def _plan(self, request: dict[str, Any], scope: Scope) -> Plan:
+        """The plan of a request, and of its session where sessions stay with their model."""
+        snapshot, affinity = self.state.snapshot, self.state.affinity
+        planned = await plan(request, snapshot)
+        routed = planned.routed
+        if affinity is None or routed is None:
+            return planned
+        sent = header(scope, snapshot.settings.affinity.header.lower().encode())
+        session = affinity.session_of(sent, request["messages"], request["model"])
+        if session is None:
+            return planned
+        known = affinity.recall(session)
+        if known is not None and known != routed.is_strong:
+            first = routed.pair.strong if known else routed.pair.weak
+            planned = candidates(routed, needs_of(request), snapshot, first)
+            self.state.metrics.affinity_hits.inc()
+        affinity.remember(session, planned.candidates[0] is routed.pair.strong)
+        return planned
+
     async def _answer(
         self, planned: Plan, body: bytes, scope: Scope, send: Send, told: RawHeaders, receipt: dict[str, Any] | None
     ) -> None:
+        began = time.perf_counter()
+        served: Served | None = None
         try:
             served = await ask(planned.candidates, body, passing.to_upstream(scope["headers"]), self.state.metrics)
+            told += _served_headers(served)
+            await self._relay(served.answer, send, told)
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
+            if served is not None:
+                raise
             await _send_failure(send, error, told)
-            return
-        told += _served_headers(served)
-        try:
-            await self._relay(served.answer, send, told)
         finally:
-            served.answer.close()
+            if served is not None:
+                served.answer.close()
+            name = served.model.name if served else None
+            self.state.answered(receipt, name, served.fallback_reason if served else "", time.perf_counter() - began)
 
     async def _relay(self, answer: Answer, send: Send, told: RawHeaders) -> None:
         if answer.status in (401, 403):
@@ -84,10 +112,10 @@ class ChatCompletions:
             try:
                 chunk = await answer.next()
             except UpstreamError as error:
-                logger.warning("%s after its answer had begun", error)
-                self.state.metrics.errors.labels(f"stream_{error.reason}").inc()
                 if not answer.is_stream:
                     raise  # The connection closes before the announced end, which tells the client.
+                logger.warning("%s after its answer had begun", error)
+                self.state.metrics.errors.labels(f"stream_{error.reason}").inc()
                 cut = ApiError(502, f"the stream was cut short: {error}", code="upstream_lost")
                 chunk = b"\n\ndata: " + cut.body() + b"\n\n"
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -138,6 +166,14 @@ async def _send_failure(send: Send, error: UpstreamError, told: RawHeaders) -> N
     code = f"upstream_{error.reason}"
     found = ApiError(status.get(error.reason, 502), str(error), code=code, retry_after_s=error.retry_after_s)
     await send_error(send, found, told)
+
+
+def _describe(span: Any, planned: Plan) -> None:
+    if span is not None and planned.routed is not None:
+        span.set_attribute("turnout.router", planned.routed.router.name)
+        span.set_attribute("turnout.win_rate", planned.routed.decision.win_rate)
+        span.set_attribute("turnout.threshold", planned.routed.decision.threshold)
+        span.set_attribute("turnout.model", planned.routed.chosen.name)
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from turnout._core import Decision
+from turnout._core import Decision, RouterError
 from turnout.routing import NamedRouter, RoutingError, Wanted, needs_of, parse_model_name, prompt_of
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
 from turnout.serve.snapshot import Model, Pair, Snapshot
+
+logger = logging.getLogger("turnout.serve")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
     """One decision, timed.
 
     Raises:
-        ApiError: 400 for messages that hold no prompt.
+        ApiError: 400 for messages that hold no prompt, 500 where the router failed.
     """
     router = snapshot.routers[wanted.router]
     began = time.perf_counter()
@@ -93,6 +96,9 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
         decision = await router.adecide(prompt, wanted)
     except RoutingError as error:
         raise ApiError(400, str(error), code="cannot_route", param="messages") from None
+    except RouterError as error:
+        logger.error("%s", error, exc_info=error.__cause__)
+        raise ApiError(500, str(error), code="router_failed") from None
     return Routed(router, decision, prompt, pair, time.perf_counter() - began)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -35,15 +36,15 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
 async def serve(state: State) -> int:
     """Serves a state until a signal ends it; exit code 1 where a listener could not be had."""
     server = state.snapshot.settings.server
-    listeners = [_Listener(_config(client_app(state), server.host, server.port, server.shutdown_s))]
+    listeners = [listener(client_app(state), server.host, server.port, server.shutdown_s)]
     if server.admin_port:
-        listeners.append(_Listener(_config(admin_app(state), server.admin_host, server.admin_port, server.shutdown_s)))
+        listeners.append(listener(admin_app(state), server.admin_host, server.admin_port, server.shutdown_s))
 
     def end() -> None:
         state.is_ready = False
-        for listener in listeners:
-            listener.force_exit = listener.should_exit
-            listener.should_exit = True
+        for one in listeners:
+            one.force_exit = one.should_exit
+            one.should_exit = True
 
     loop = asyncio.get_running_loop()
     for name in ("SIGTERM", "SIGINT"):
@@ -54,7 +55,7 @@ async def serve(state: State) -> int:
     state.is_ready = True
     try:
         # A listener that ends, for a signal or because its port is taken, ends the others.
-        tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
+        tasks = [asyncio.create_task(one.serve()) for one in listeners]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not listeners[0].should_exit:
             end()
@@ -69,7 +70,7 @@ async def serve(state: State) -> int:
     return 0
 
 
-class _Listener(uvicorn.Server):
+class Listener(uvicorn.Server):
     """One listener of several: signals are the business of :func:`serve`."""
 
     @contextlib.contextmanager
@@ -86,17 +87,20 @@ async def _reload(state: State) -> None:
         logger.info("reloaded")
 
 
-def _config(app: object, host: str, port: int, shutdown_s: float) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(shutdown_s),
+def listener(app: Any, host: str, port: int, shutdown_s: float) -> Listener:
+    """A listener for an application; port 0 takes any free one."""
+    return Listener(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, round(shutdown_s)),
+        )
     )
 
 

@@ -9,7 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Table ``[server]``. Only ``context``, ``passthrough``, ``fallback`` change on reload."""
+    """Table ``[server]``.
+
+    Addresses, CORS, the playground and ``shutdown_s`` stay as they are until a restart, and so do ``[affinity]``, ``[log]`` and
+    ``[telemetry]``; all else changes on reload.
+    """
 
     host: str = "127.0.0.1"
     #: RouteLLM's port, so that a base URL stays as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -9,13 +10,16 @@ from typing import Any
 
 from turnout._core import RouterError
 from turnout.routing import NamedRouter
+from turnout.serve.affinity import Affinity
 from turnout.serve.client_keys import ClientKeys
+from turnout.serve.decision_log import DecisionLog
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.recent import RecentDecisions
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Snapshot, take
+from turnout.serve.tracing import Tracer
 
 logger = logging.getLogger("turnout.serve")
 
@@ -47,6 +51,9 @@ class State:
         self.metrics = Metrics()
         self.recent = RecentDecisions()
         self.keys = ClientKeys.from_file(settings.server.client_keys_file)
+        self.affinity = Affinity(settings.affinity) if settings.affinity.by != "off" else None
+        self.tracer = Tracer(settings.telemetry.otel)
+        self.log = DecisionLog(settings.log, self.metrics.log_dropped.inc) if settings.log.path else None
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
@@ -81,9 +88,28 @@ class State:
             "is_strong": decision.is_strong,
             "model": routed.chosen.name,
             "decision_us": round(routed.seconds * 1e6, 1),
+            "served": None,
+            "fallback": "",
+            "latency_ms": None,
         }
+        if self.snapshot.settings.log.prompts:
+            receipt["prompt"] = routed.prompt
         self.recent.add(receipt)
         return receipt
+
+    def answered(self, receipt: dict[str, Any] | None, served: str | None, fallback: str, seconds: float) -> None:
+        """Completes the receipt of :meth:`decided` and logs it.
+
+        Args:
+            receipt: The receipt; ``None`` for a plain model name.
+            served: The model that answered; ``None`` where none did.
+            fallback: Why it was not the chosen one; empty where it was.
+            seconds: From the request to the end of the answer.
+        """
+        if receipt is not None:
+            receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
+            if self.log is not None:
+                self.log.add(receipt)
 
     async def reload(self) -> None:
         """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
@@ -92,8 +118,6 @@ class State:
             RouterError: Something is wrong with the new ones; everything stays as it was.
             OSError: A file cannot be read; likewise.
         """
-        import asyncio
-
         before = self.snapshot
         try:
             settings = await asyncio.to_thread(self._read_again)
@@ -102,6 +126,7 @@ class State:
         except (RouterError, OSError):
             self.metrics.reloads.labels("failed").inc()
             raise
+        self._tell_what_needs_a_restart(before.settings, settings)
         self.snapshot, self.keys = after, keys
         self.metrics.reloads.labels("done").inc()
         for name, upstream in before.upstreams.items():
@@ -113,3 +138,15 @@ class State:
         self.is_ready = False
         for upstream in self.snapshot.upstreams.values():
             await upstream.close()
+        if self.log is not None:
+            self.log.close()
+
+    @staticmethod
+    def _tell_what_needs_a_restart(before: Settings, after: Settings) -> None:
+        fixed = ("host", "port", "admin_host", "admin_port", "cors_origins", "playground", "shutdown_s")
+        changed = [f"[server] {key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
+        changed += [
+            f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)
+        ]
+        if changed:
+            logger.warning("reloaded, but %s stays as it was until a restart", ", ".join(changed))
