@@ -190,3 +190,9 @@ class ScriptedUpstream:
             await asyncio.sleep(0.005)
         self.gone += 1
         exchange.is_gone.set()
+
+
+if __name__ == "__main__":
+    with ScriptedUpstream() as running:
+        print(running.port, flush=True)
+        threading.Event().wait()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
 
     Returns:
         The exit code.
+
+    Raises:
+        OSError: An address that cannot be listened on.
     """
     loop = _new_loop()
     try:
@@ -34,10 +38,12 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
 
 
 async def serve(state: State) -> int:
-    """Serves a state until a signal ends it; exit code 1 where a listener could not be had."""
+    """Serves a state until a signal ends it; raises as :func:`run`."""
     server = state.snapshot.settings.server
+    sockets = [_listening(server.host, server.port)]
     listeners = [listener(client_app(state), server.host, server.port, server.shutdown_s)]
     if server.admin_port:
+        sockets.append(_listening(server.admin_host, server.admin_port))
         listeners.append(listener(admin_app(state), server.admin_host, server.admin_port, server.shutdown_s))
 
     def end() -> None:
@@ -54,20 +60,19 @@ async def serve(state: State) -> int:
         loop.add_signal_handler(signal.SIGHUP, lambda: reloading.add(loop.create_task(_reload(state))))
     state.is_ready = True
     try:
-        # A listener that ends, for a signal or because its port is taken, ends the others.
-        tasks = [asyncio.create_task(one.serve()) for one in listeners]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not listeners[0].should_exit:
-            end()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))
     finally:
         await state.close()
-    for problem in ended:
-        if isinstance(problem, SystemExit):
-            return 1
-        if isinstance(problem, BaseException):
-            raise problem
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 class Listener(uvicorn.Server):
