@@ -85,6 +85,13 @@ def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRou
     return NamedRouter(name, _artifact(name, given))
 
 
+def is_known(name: str) -> bool:
+    """Whether :func:`open_router` finds the name without options."""
+    if name in _REGISTERED or _entry_point(name) is not None:
+        return True
+    return _NAME.fullmatch(name) is not None and (_ARTIFACTS / name / "router.json").is_file()
+
+
 def imported(spec: object) -> Callable[..., Any]:
     """The class that ``"module:Class"`` names.
 
