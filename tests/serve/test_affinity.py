@@ -60,20 +60,3 @@ def test_sessions_are_bounded_in_number_and_time():
     assert [affinity.recall(session) for session in (b"1", b"2", b"3")] == [None, True, True]
     now[0] = 11.0
     assert affinity.recall(b"3") is None
-
-
-def test_spans_are_opened_where_opentelemetry_is_asked_for(start):
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    server = start(telemetry={"otel": True})
-    server.post({"model": "router-mf-1", "messages": [{"role": "user", "content": "Hello!"}]})
-    spans = {span.name: span for span in exporter.get_finished_spans()}
-    assert set(spans) == {"turnout.decide", "turnout.answer"}
-    assert spans["turnout.decide"].attributes["turnout.model"] == "small"

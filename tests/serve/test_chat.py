@@ -286,3 +286,31 @@ def test_routers_of_the_users_cannot_take_the_server_down(start):
     assert "inside" not in raising.text
     assert json.loads(raising.text)["error"]["code"] == "router_failed"
     assert server.post({"model": WEAK, "messages": HELLO}).status_code == 200
+
+
+def test_ten_thousand_prompts_are_decided_without_holding_up_others(server, router):
+    import threading
+
+    import httpx
+
+    prompts = ["Prove that there are infinitely many primes."] * 10_000
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(server.post({"router": "mf", "prompt": prompts}, "/v1/route").json())
+    )
+    thread.start()
+    while thread.is_alive():
+        assert httpx.get(server.url + "/health").status_code == 200
+    assert {one["win_rate"] for one in answers[0]["decisions"]} == {router.win_rate(prompts[0])}
+    assert len(answers[0]["decisions"]) == 10_000
+    assert server.post({"router": "mf", "prompt": [*prompts, "x"]}, "/v1/route").status_code == 400
+
+
+def test_a_body_that_does_not_arrive_gives_its_place_back(server, monkeypatch):
+    import socket
+
+    monkeypatch.setattr("turnout.serve.asgi._BODY_S", 0.2)
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), 10) as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+    assert server.state.in_flight == 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import inspect
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Endpoint(NamedTuple):
@@ -74,6 +75,9 @@ class ModelCalls:
         endpoint = self.endpoint(str(request["model"]))
         if endpoint is None:
             return await _litellm().acompletion(**self._for_litellm(request))
+        # Imported here: it takes longer than everything else in this package together.
+        import asyncio
+
         with self._lock:
             clients = self._async_clients.setdefault(asyncio.get_running_loop(), {})
             client = clients.get(endpoint._replace(name=""))
@@ -129,6 +133,8 @@ def _client(kind: str, endpoint: Endpoint) -> Any:
 
 def _arguments(client: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Arguments as the client's method takes them: those that it does not know go into the body as they are."""
+    import inspect
+
     known = inspect.signature(client.chat.completions.create).parameters
     extra = {key: value for key, value in request.items() if key not in known}
     if not extra:

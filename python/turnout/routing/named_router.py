@@ -78,9 +78,14 @@ class NamedRouter:
         """Win rates float32 ``[prompts]``."""
         import numpy as np
 
-        if hasattr(self.router, "win_rates"):
-            return np.asarray(self._call(self.router.win_rates, prompts), dtype=np.float32)
-        return np.array([self.win_rate(prompt) for prompt in prompts], dtype=np.float32)
+        if not hasattr(self.router, "win_rates"):
+            return np.array([self.win_rate(prompt) for prompt in prompts], dtype=np.float32)
+        found = np.asarray(self._call(self.router.win_rates, prompts), dtype=np.float32)
+        if found.shape != (len(prompts),) or not ((found >= 0.0) & (found <= 1.0)).all():
+            raise InferenceError(
+                f"router {self.name} gave win rates of shape {found.shape}, expected {len(prompts)} numbers between 0 and 1"
+            )
+        return found
 
     def threshold_of(self, wanted: Wanted) -> float:
         """The threshold that a request means.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 
 
@@ -21,6 +20,8 @@ class RandomRouter:
     quantiles = (0.0, 1.0)
 
     def __init__(self, seed: int | None = None) -> None:
+        import random
+
         self._random = random.Random(seed)
         self._lock = threading.Lock()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -111,6 +110,8 @@ def imported(spec: object) -> Callable[..., Any]:
 
 
 def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+    import inspect
+
     try:
         inspect.signature(make).bind(**options)
     except TypeError as error:

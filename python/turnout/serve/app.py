@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnout.serve")
 
 
+_TOLD = ("router", "win-rate", "threshold", "model", "decision-us", "fallback", "pinned")
+
+
 def client_app(state: State) -> Starlette:
     """What clients reach: the API, health, and the playground where it is on."""
     endpoints = Endpoints(state)
@@ -46,7 +49,7 @@ def client_app(state: State) -> Starlette:
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "x-turnout-*"],
+            expose_headers=["x-request-id", *(f"x-turnout-{name}" for name in _TOLD)],
         )
         middleware.insert(0, cors)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=_HANDLERS)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from turnout.serve.errors import ApiError
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout_at
+else:
+    from async_timeout import timeout_at
+
+#: A client that sends its body more slowly holds a place that others could have.
+_BODY_S = 60.0
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,7 +40,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The body of a request.
 
     Raises:
-        ApiError: 413 as soon as it is known to be larger than the limit.
+        ApiError: 413 as soon as it is known to be larger than the limit, 408 for one that takes too long.
         ClientGone: It never came to its end.
     """
     length = header(scope, b"content-length")
@@ -38,8 +48,13 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
+    until = asyncio.get_running_loop().time() + _BODY_S
     while True:
-        message = await receive()
+        try:
+            async with timeout_at(until):
+                message = await receive()
+        except (asyncio.TimeoutError, TimeoutError):
+            raise ApiError(408, f"the body did not arrive within {_BODY_S:g} s", code="body_timeout") from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")

@@ -13,7 +13,7 @@ from turnout.serve import headers as passing
 from turnout.serve.asgi import ClientGone, RawHeaders, Receive, Scope, Send, header, read_body, send_error, send_whole
 from turnout.serve.attempts import Served, ask
 from turnout.serve.errors import ApiError
-from turnout.serve.json_body import parse
+from turnout.serve.json_body import INLINE_BYTES, parse
 from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.state import State
 from turnout.serve.upstream import Answer, UpstreamError
@@ -44,7 +44,7 @@ class ChatCompletions:
             return
         try:
             with self.state.tracer.span("turnout.decide") as span:
-                planned = await self._plan(await parse(body), scope)
+                planned = await self._plan(await parse(body), len(body), scope)
                 _describe(span, planned)
             receipt = self.state.decided(planned, request_id)
             told += _decision_headers(planned)
@@ -57,7 +57,7 @@ class ChatCompletions:
             self.state.metrics.errors.labels(error.code).inc()
             await send_error(send, error, told)
 
-    async def _plan(self, request: dict[str, Any], scope: Scope) -> Plan:
+    async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
         """The plan of a request, and of its session where sessions stay with their model."""
         snapshot, affinity = self.state.snapshot, self.state.affinity
         planned = await plan(request, snapshot)
@@ -65,7 +65,12 @@ class ChatCompletions:
         if affinity is None or routed is None:
             return planned
         sent = header(scope, snapshot.settings.affinity.header.lower().encode())
-        session = affinity.session_of(sent, request["messages"], request["model"])
+        arguments = (sent, request["messages"], request["model"])
+        # A long beginning is hashed on a worker thread, as it was parsed on one.
+        if size > INLINE_BYTES:
+            session = await asyncio.to_thread(affinity.session_of, *arguments)
+        else:
+            session = affinity.session_of(*arguments)
         if session is None:
             return planned
         known = affinity.recall(session)

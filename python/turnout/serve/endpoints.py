@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,10 @@ from turnout.routing.names import unit_number
 from turnout.serve.asgi import read_body
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import candidates, decide, wanted_of
+from turnout.serve.planning import candidates, decide, decide_many, wanted_of
 
 if TYPE_CHECKING:
-    from turnout.serve.planning import Routed
+    from turnout._core import Decision
     from turnout.serve.snapshot import Pair, Snapshot
     from turnout.serve.state import State
 
@@ -45,17 +46,11 @@ class Endpoints:
         snapshot = self.state.snapshot
         found = await parse(await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes))
         wanted, pair = _wanted(found, snapshot)
-        many = _conversations(found)
-        decided = [await decide(messages, wanted, pair, snapshot) for messages in many]
-        needs = needs_of(found)
-        return JSONResponse(
-            {
-                "object": "list",
-                "router": wanted.router,
-                "artifact_hash": snapshot.routers[wanted.router].artifact_hash,
-                "decisions": [_told(one, candidates(one, needs, snapshot).candidates[0].name) for one in decided],
-            }
-        )
+        if "messages" in found:
+            routed = await decide(found["messages"], wanted, pair, snapshot)
+            model = candidates(routed, needs_of(found), snapshot).candidates[0].name
+            return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
+        return await asyncio.to_thread(_route_many, _prompts(found), wanted, pair, snapshot)
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: routers, aliases and models."""
@@ -132,14 +127,15 @@ def _numbered(found: dict[str, Any], router: str) -> Wanted:
     return Wanted(router, **values)
 
 
-def _conversations(found: dict[str, Any]) -> list[Any]:
-    if "messages" in found:
-        return [found["messages"]]
+def _prompts(found: dict[str, Any]) -> list[str]:
     prompts = found.get("prompt")
-    many = prompts if isinstance(prompts, list) else [prompts]
+    many: list[Any] = prompts if isinstance(prompts, list) else [prompts]
     if len(many) > _MAX_PROMPTS:
         raise ApiError(
-            400, f"prompt has {len(many)} texts, expected at most {_MAX_PROMPTS}", code="invalid_value", param="prompt"
+            400,
+            f"prompt has {len(many)} texts, expected at most {_MAX_PROMPTS}",
+            code="invalid_value",
+            param="prompt",
         )
     for place, prompt in enumerate(many):
         if not isinstance(prompt, str):
@@ -152,11 +148,23 @@ def _conversations(found: dict[str, Any]) -> list[Any]:
     return many
 
 
-def _told(one: Routed, model: str) -> dict[str, Any]:
+def _route_many(prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
+    decisions, seconds = decide_many(prompts, wanted, snapshot)
+    names = {True: pair.strong.name, False: pair.weak.name}
+    told = [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+    return JSONResponse(_answer(wanted, snapshot, told))
+
+
+def _answer(wanted: Wanted, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
+    artifact_hash = snapshot.routers[wanted.router].artifact_hash
+    return {"object": "list", "router": wanted.router, "artifact_hash": artifact_hash, "decisions": told}
+
+
+def _told(decision: Decision, model: str, seconds: float) -> dict[str, Any]:
     return {
         "model": model,
-        "is_strong": one.is_strong,
-        "win_rate": one.decision.win_rate,
-        "threshold": one.decision.threshold,
-        "decision_us": round(one.seconds * 1e6, 1),
+        "is_strong": decision.is_strong,
+        "win_rate": decision.win_rate,
+        "threshold": decision.threshold,
+        "decision_us": round(seconds * 1e6, 1),
     }

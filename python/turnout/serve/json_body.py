@@ -12,7 +12,7 @@ import orjson
 from turnout.serve.errors import ApiError
 
 #: Larger bodies are parsed and edited on a worker thread: on the event loop they would hold up other requests.
-_INLINE_BYTES = 32 * 1024
+INLINE_BYTES = 32 * 1024
 
 _SPACE = " \t\r\n"
 _PLAIN_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*")')
@@ -26,7 +26,7 @@ async def parse(body: bytes) -> dict[str, Any]:
     Raises:
         ApiError: 400 for anything else, with the place.
     """
-    return _parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(_parse, body)
+    return _parse(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(_parse, body)
 
 
 async def with_model(body: bytes, model: str) -> bytes:
@@ -39,7 +39,7 @@ async def with_model(body: bytes, model: str) -> bytes:
     Raises:
         ApiError: 400 where the key stands more than once, for readers differ on which one counts.
     """
-    if len(body) <= _INLINE_BYTES:
+    if len(body) <= INLINE_BYTES:
         return replace_model(body, model)
     return await asyncio.to_thread(replace_model, body, model)
 

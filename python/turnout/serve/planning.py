@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,13 @@ from turnout._core import Decision, RouterError
 from turnout.routing import NamedRouter, RoutingError, Wanted, needs_of, parse_model_name, prompt_of
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
+from turnout.serve.receipts import prompt_hash
 from turnout.serve.snapshot import Model, Pair, Snapshot
 
 logger = logging.getLogger("turnout.serve")
+
+#: Longer prompts are hashed on a worker thread, as they are decided.
+_INLINE_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Routed:
     router: NamedRouter
     decision: Decision
     prompt: str
+    prompt_sha256: str
     pair: Pair
     seconds: float
 
@@ -84,7 +90,7 @@ async def plan(request: Mapping[str, Any], snapshot: Snapshot) -> Plan:
 
 
 async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Routed:
-    """One decision, timed.
+    """One decision of one conversation, timed.
 
     Raises:
         ApiError: 400 for messages that hold no prompt, 500 where the router failed.
@@ -99,7 +105,29 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
     except RouterError as error:
         logger.error("%s", error, exc_info=error.__cause__)
         raise ApiError(500, str(error), code="router_failed") from None
-    return Routed(router, decision, prompt, pair, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    digest = prompt_hash(prompt) if len(prompt) <= _INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
+    return Routed(router, decision, prompt, digest, pair, seconds)
+
+
+def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> tuple[list[Decision], float]:
+    """Decisions for many prompts in one crossing, and the seconds of one; for a worker thread.
+
+    Raises:
+        ApiError: 400 for a prompt that cannot be routed, 500 where the router failed.
+    """
+    router = snapshot.routers[wanted.router]
+    began = time.perf_counter()
+    try:
+        threshold = router.threshold_of(wanted)
+        win_rates = router.win_rates(prompts).tolist()
+    except RoutingError as error:
+        raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
+    except RouterError as error:
+        logger.error("%s", error, exc_info=error.__cause__)
+        raise ApiError(500, str(error), code="router_failed") from None
+    seconds = (time.perf_counter() - began) / max(len(prompts), 1)
+    return [Decision("strong" if one >= threshold else "weak", one, threshold) for one in win_rates], seconds
 
 
 def candidates(routed: Routed, needs: frozenset[str], snapshot: Snapshot, first: Model | None = None) -> Plan:

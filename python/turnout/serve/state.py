@@ -15,7 +15,6 @@ from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
-from turnout.serve.receipts import prompt_hash
 from turnout.serve.recent import RecentDecisions
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Snapshot, take
@@ -82,7 +81,7 @@ class State:
             "request_id": request_id,
             "router": name,
             "artifact_hash": routed.router.artifact_hash,
-            "prompt_sha256": prompt_hash(routed.prompt),
+            "prompt_sha256": routed.prompt_sha256,
             "win_rate": decision.win_rate,
             "threshold": decision.threshold,
             "is_strong": decision.is_strong,
