@@ -1,5 +1,7 @@
 """turnout routes prompts to a strong or a weak language model in microseconds."""
 
+from typing import TYPE_CHECKING, Any
+
 from turnout._core import (
     ArtifactError,
     ConfigError,
@@ -14,10 +16,12 @@ from turnout._core import (
     __version__,
 )
 from turnout.budget import BudgetController
-from turnout.controller import Controller
 from turnout.embedding_router import with_embeddings
 from turnout.router import Router, load
-from turnout.routing import RoutingError, register_router
+
+if TYPE_CHECKING:
+    from turnout.controller import Controller
+    from turnout.routing import RoutingError, register_router
 
 __all__ = [
     "ArtifactError",
@@ -39,3 +43,19 @@ __all__ = [
     "register_router",
     "with_embeddings",
 ]
+
+_ON_FIRST_USE = {
+    "Controller": "turnout.controller",
+    "RoutingError": "turnout.routing",
+    "register_router": "turnout.routing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names that only those who call models need: importing them would double the time that ``import turnout`` takes."""
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = globals()[name] = getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
+    return found
