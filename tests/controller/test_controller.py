@@ -186,6 +186,20 @@ def test_models_may_have_endpoints_and_keys_of_their_own(upstream):
         Controller(["mf"], "big", "small", models={"small": {"url": "x"}})
 
 
+def test_requests_are_pinned_to_the_model_that_serves_them(upstream):
+    models = {"small": {"capabilities": ["tools"]}}
+    client = Controller(["mf"], "big", "small", api_base=upstream.base_url, api_key="x", models=models)
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+    client.completion(model="router-mf-1.0", messages=image)
+    client.completion(model="router-mf-1.0", messages=HELLO, tools=[{"type": "function"}])
+    assert upstream.models == ["big", "small"]
+    neither = Controller(["mf"], "small", "small", models=models)
+    with pytest.raises(RoutingError, match="neither small nor small serves that"):
+        neither.completion(model="router-mf-1.0", messages=image)
+    with pytest.raises(turnout.ConfigError, match="unknown capability 'smell'"):
+        Controller(["mf"], "big", "small", models={"small": {"capabilities": ["smell"]}})
+
+
 def test_names_of_providers_go_through_litellm(monkeypatch, upstream):
     calls = ModelCalls(upstream.base_url, None, {})
     assert calls.endpoint("openai/gpt-4").name == "gpt-4"

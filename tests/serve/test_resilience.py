@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 import time
 
@@ -266,6 +267,21 @@ def test_reload_takes_new_thresholds_and_keeps_old_ones_where_the_new_are_wrong(
     assert (answer.status_code, "between 0 and 1" in answer.text) == (409, True)
     assert server.post({"model": "auto", "messages": HELLO}).status_code == 200
     assert server.metric("turnout_reloads_total", outcome="failed") == 1
+
+
+def test_reload_takes_a_new_artifact_and_refuses_a_damaged_one(start, tables, artifact, tmp_path, edit_manifest):
+    folder = shutil.copytree(artifact, tmp_path / "router")
+    tables["routers"]["mf"] = {"path": str(folder)}
+    server = start()
+    before = server.state.routers["mf"].artifact_hash
+    edit_manifest(folder, lambda manifest: manifest.update(name="newer"))
+    told = httpx.post(server.admin_url + "/admin/reload").json()
+    after = told["routers"]["mf"]
+    assert before != after
+    (folder / "model.onnx").write_bytes(b"damaged")
+    assert httpx.post(server.admin_url + "/admin/reload").status_code == 409
+    assert server.post(WEAK).status_code == 200
+    assert server.state.routers["mf"].artifact_hash == after
 
 
 def test_reload_drops_no_request_in_flight_even_where_its_upstream_changed(server, upstream):

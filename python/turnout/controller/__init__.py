@@ -9,7 +9,16 @@ from typing import Any
 
 from turnout._core import ConfigError, Decision
 from turnout.controller.model_calls import ModelCalls
-from turnout.routing import Context, NamedRouter, RoutingError, Wanted, open_router, parse_model_name, prompt_of
+from turnout.routing import (
+    Context,
+    NamedRouter,
+    RoutingError,
+    Wanted,
+    needs_of,
+    open_router,
+    parse_model_name,
+    prompt_of,
+)
 from turnout.routing.names import unit_number
 
 
@@ -40,7 +49,8 @@ class Controller:
         api_key: Key for both models; by default from the environment.
         progress_bar: Tell on stderr which router is loaded and how many prompts are scored.
         models: Endpoints of single models, by name: ``{"small": {"base_url": ..., "api_key": ..., "name": ...}}``, each key
-            optional; ``name`` is what the endpoint calls it.
+            optional; ``name`` is what the endpoint calls it. ``capabilities``, some of ``images``, ``audio``, ``files`` and
+            ``tools``, says what the model serves beyond text: other requests go to the other model.
         context: What is routed on: ``"last_user"``, ``"conversation"`` or a function of the messages; see
             :func:`turnout.routing.prompt_of`.
 
@@ -65,7 +75,7 @@ class Controller:
         api_key: str | None = None,
         progress_bar: bool = False,
         *,
-        models: Mapping[str, Mapping[str, str]] | None = None,
+        models: Mapping[str, Mapping[str, Any]] | None = None,
         context: Context = "last_user",
     ) -> None:
         if isinstance(routers, str):
@@ -106,7 +116,7 @@ class Controller:
         wanted = self._wanted(router, threshold, request)
         prompt = prompt_of(request.get("messages"), self.context)
         decision = await self.routers[wanted.router].adecide(prompt, wanted)
-        return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision)})
+        return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
 
     def route(self, prompt: str, router: str, threshold: float) -> str:
         """The model for a prompt; nothing is called or counted.
@@ -144,15 +154,15 @@ class Controller:
     def _chosen(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> str:
         wanted = self._wanted(router, threshold, request)
         decision = self.routers[wanted.router].decide(prompt_of(request.get("messages"), self.context), wanted)
-        return self._counted(wanted.router, decision)
+        return self._counted(wanted.router, decision, request)
 
-    def _counted(self, router: str, decision: Decision) -> str:
-        model = self._name(decision)
+    def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
+        model = self._calls.serving(needs_of(request), self._name(decision), self._name(decision, other=True))
         self.model_counts[router][model] += 1
         return model
 
-    def _name(self, decision: Decision) -> str:
-        return self.model_pair.strong if decision.is_strong else self.model_pair.weak
+    def _name(self, decision: Decision, other: bool = False) -> str:
+        return self.model_pair.strong if decision.is_strong != other else self.model_pair.weak
 
     def _wanted(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> Wanted:
         if "model" in request:

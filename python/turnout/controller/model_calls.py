@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
+from turnout.routing.errors import RoutingError
+from turnout.routing.needs import CAPABILITIES
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +24,7 @@ class Endpoint(NamedTuple):
     api_key: str | None
 
 
-_MODEL_KEYS = {"base_url", "api_key", "name"}
+_MODEL_KEYS = {"base_url", "api_key", "name", "capabilities"}
 
 
 class ModelCalls:
@@ -43,14 +45,18 @@ class ModelCalls:
         models: Endpoints of single models.
 
     Raises:
-        ConfigError: An unknown key in ``models``.
+        ConfigError: An unknown key or capability in ``models``.
     """
 
-    def __init__(self, api_base: str | None, api_key: str | None, models: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, api_base: str | None, api_key: str | None, models: Mapping[str, Mapping[str, Any]]) -> None:
         for name, options in models.items():
             if unknown := sorted(options.keys() - _MODEL_KEYS):
                 raise ConfigError(
                     f"models[{name!r}]: unknown key {unknown[0]!r}, expected {', '.join(sorted(_MODEL_KEYS))}"
+                )
+            if unknown := sorted(set(options.get("capabilities", ())) - set(CAPABILITIES)):
+                raise ConfigError(
+                    f"models[{name!r}]: unknown capability {unknown[0]!r}, expected {', '.join(CAPABILITIES)}"
                 )
         self._default = Endpoint("", api_base, api_key)
         self._models = models
@@ -84,6 +90,19 @@ class ModelCalls:
             if client is None:
                 client = clients[endpoint._replace(name="")] = _client("AsyncOpenAI", endpoint)
         return await client.chat.completions.create(**_arguments(client, {**request, "model": endpoint.name}))
+
+    def serving(self, needs: frozenset[str], chosen: str, other: str) -> str:
+        """The chosen model where it serves what a request needs, else the other one.
+
+        Raises:
+            RoutingError: Neither does.
+        """
+        for model in (chosen, other):
+            if needs <= set(self._models.get(model, {}).get("capabilities", CAPABILITIES)):
+                return model
+        raise RoutingError(
+            f"the request needs {', '.join(sorted(needs))}, and neither {chosen} nor {other} serves that"
+        )
 
     def endpoint(self, model: str) -> Endpoint | None:
         """Where a model is called; ``None`` for LiteLLM.
