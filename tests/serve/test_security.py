@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import socket
 
 import httpx
@@ -189,6 +190,45 @@ def test_deep_and_large_json_is_refused_or_answered_but_never_hangs(server):
         assert server.post(body).status_code == 400
     escapes = b'{"x":"' + b"\\u006d" * 200_000 + b'","model":"router-mf-1","messages":[{"role":"user","content":"x"}]}'
     assert server.post(escapes).status_code == 200
+
+
+def test_any_json_gets_an_answer_in_the_shape_of_openai(start):
+    server = start(affinity={"by": "conversation"}, models={"small": {"upstream": "main", "capabilities": []}})
+    chance = random.Random(0)
+    text_part, bare = {"type": "text"}, {"role": "user"}
+    messages = [
+        [{}],
+        [bare],
+        [{**bare, "content": None}],
+        [{**bare, "content": [text_part]}],
+        [{**bare, "content": [3]}],
+    ]
+    messages += [
+        [{"role": ["user"], "content": "x"}],
+        [{**bare, "content": "x"}],
+        [[[]]],
+        [{**bare, "content": [{"type": []}]}],
+    ]
+    names = ["router-", "router-mf-", "router-mf-share-", "router-mf-share-9", "router-random-0.5", "router-mf-1"]
+    values = [None, True, 0, 1.5, "x", "", [], {}, {"a": [1]}, *messages, *names]
+    keys = "model messages stream tools prompt router threshold strong_share functions".split()
+    with httpx.Client(timeout=30) as client:
+        for _ in range(400):
+            body = {key: chance.choice(values) for key in chance.sample(keys, chance.randint(0, 6))}
+            if chance.random() < 0.5:
+                body["model"] = "router-mf-0.5"
+            for path in ("/v1/chat/completions", "/v1/route"):
+                answer = client.post(server.url + path, json=body)
+                assert answer.status_code in (200, 400, 404), (body, answer.text)
+                assert answer.status_code == 200 or set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_context_function_that_fails_is_the_servers_error(start, tmp_path, monkeypatch):
+    (tmp_path / "picking.py").write_text("def broken(messages):\n    raise KeyError('secret text')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    answer = start(server={"context": "picking:broken"}).post(WEAK)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "router_failed")
+    assert "secret text" not in answer.text
 
 
 JSON = st.recursive(

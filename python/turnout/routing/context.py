@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from turnout._core import InferenceError, RouterError
 from turnout.routing.errors import RoutingError
 
 #: From messages to the text that is routed on.
@@ -23,14 +24,15 @@ def prompt_of(messages: Any, context: Context = "last_user") -> str:
     are not the user's words and are never taken for them.
 
     Args:
-        messages: Messages of a chat completion, or one text.
+        messages: Messages of a chat completion.
         context: Which of them.
 
     Returns:
         The text; empty where the user's message holds no text, such as only an image.
 
     Raises:
-        RoutingError: No list of messages, no message of the user, content of another type, or a function that gave no text.
+        RoutingError: No list of messages, no message of the user, or content of another type.
+        InferenceError: The function raised, or gave no text.
 
     Example:
         >>> prompt_of([{"role": "user", "content": "Hi"}, {"role": "tool", "content": "42"}])
@@ -38,18 +40,13 @@ def prompt_of(messages: Any, context: Context = "last_user") -> str:
         >>> prompt_of([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]}])
         'What is this?'
     """
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    if not isinstance(messages, Sequence) or not messages:
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise RoutingError(f"messages is {_kind(messages)}, expected a list of one message or more")
     for place, message in enumerate(messages):
         if not isinstance(message, Mapping):
             raise RoutingError(f"messages[{place}] is {_kind(message)}, expected an object with role and content")
     if callable(context):
-        picked: object = context(messages)
-        if not isinstance(picked, str):
-            raise RoutingError(f"the context function gave {_kind(picked)}, expected a str")
-        return picked
+        return _picked(context, messages)
     if context == "conversation":
         texts = [_text(message, place) for place, message in enumerate(messages) if message.get("role") == "user"]
         if texts:
@@ -62,6 +59,18 @@ def prompt_of(messages: Any, context: Context = "last_user") -> str:
         raise RoutingError(f"context is {context!r}, expected {' or '.join(map(repr, CONTEXTS))} or a function")
     roles = sorted({str(message.get("role"))[:40] for message in messages})
     raise RoutingError(f"no message with role 'user' to route on; found the roles {', '.join(roles)}")
+
+
+def _picked(context: PickPrompt, messages: Sequence[Mapping[str, Any]]) -> str:
+    try:
+        picked: object = context(messages)
+    except RouterError:
+        raise
+    except Exception as error:
+        raise InferenceError(f"the context function raised {type(error).__name__}") from error
+    if not isinstance(picked, str):
+        raise InferenceError(f"the context function gave {_kind(picked)}, expected a str")
+    return picked
 
 
 def _text(message: Mapping[str, Any], place: int) -> str:

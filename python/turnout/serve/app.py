@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from turnout.serve.asgi import ClientGone
 from turnout.serve.chat import ChatCompletions
 from turnout.serve.endpoints import Endpoints
 from turnout.serve.errors import ApiError
@@ -88,4 +89,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return _answer(ApiError(500, "an error in the server; its log tells more", code="internal_error"))
 
 
-_HANDLERS: dict[Any, Any] = {ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected}
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # Nobody reads it.
+
+
+_HANDLERS: dict[Any, Any] = {
+    ApiError: _api_error,
+    ClientGone: _gone,
+    HTTPException: _http_error,
+    Exception: _unexpected,
+}

@@ -104,7 +104,7 @@ def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
                 param="model",
             )
         return wanted
-    if found["router"] not in snapshot.routers:
+    if not isinstance(found["router"], str) or found["router"] not in snapshot.routers:
         raise ApiError(
             400,
             f"no such router; the routers here are {', '.join(snapshot.routers)}",
