@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Controller:
         self.context = context
         #: How often each router chose each model: ``model_counts[router][model]``.
         self.model_counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._counting = threading.Lock()
         self.routers: dict[str, NamedRouter] = {}
         for name in _progress(routers, "loading", progress_bar):
             self.routers[name] = open_router(name, (config or {}).get(name))
@@ -158,7 +160,8 @@ class Controller:
 
     def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
         model = self._calls.serving(needs_of(request), self._name(decision), self._name(decision, other=True))
-        self.model_counts[router][model] += 1
+        with self._counting:
+            self.model_counts[router][model] += 1
         return model
 
     def _name(self, decision: Decision, other: bool = False) -> str:

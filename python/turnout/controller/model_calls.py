@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import threading
 from collections.abc import Mapping
@@ -152,14 +153,19 @@ def _client(kind: str, endpoint: Endpoint) -> Any:
 
 def _arguments(client: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Arguments as the client's method takes them: those that it does not know go into the body as they are."""
-    import inspect
-
-    known = inspect.signature(client.chat.completions.create).parameters
+    known = _parameters(type(client.chat.completions))  # type: ignore[arg-type]
     extra = {key: value for key, value in request.items() if key not in known}
     if not extra:
         return request
     named = {key: value for key, value in request.items() if key in known}
     return {**named, "extra_body": {**extra, **(request.get("extra_body") or {})}}
+
+
+@functools.cache
+def _parameters(completions: type) -> frozenset[str]:
+    import inspect
+
+    return frozenset(inspect.signature(completions.create).parameters)  # type: ignore[attr-defined]
 
 
 def _litellm() -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from turnout._core import RouterError
+from turnout._core import InvalidInputError
 
 
-class RoutingError(RouterError, ValueError):
+class RoutingError(InvalidInputError):
     """A model name, router, threshold or list of messages that cannot be routed with; says what was expected."""
