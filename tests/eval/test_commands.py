@@ -44,6 +44,29 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.mark.parametrize("written", ["registered", "module:Class"])
+def test_eval_takes_a_router_of_the_users(table, tmp_path, capsys, monkeypatch, written):
+    (tmp_path / "longer_router.py").write_text(
+        "class Longer:\n    def win_rate(self, prompt):\n        return min(len(prompt) / 100, 1.0)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "longer_router:Longer"
+    if written == "registered":
+        import longer_router
+
+        turnout.register_router("longer", longer_router.Longer)
+        name = "longer"
+    arguments = ["--router", name, "random", "--data", str(table), "--resamples", "0", "--json", "-"]
+    assert main(["eval", *arguments]) == 2
+    assert "--strong and --weak" in capsys.readouterr().err
+    assert (
+        main(["eval", *arguments, "--strong", "openai/GPT-4-1106-preview", "--weak", "mistralai/mixtral-8x7b-chat"])
+        == 0
+    )
+    (found,) = json.loads(capsys.readouterr().out)["tables"]
+    assert {name, "random"} <= set(found["routers"])
+
+
 def test_eval_prints_writes_and_tells_bad_rows(table, tmp_path, capsys):
     out, numbers = tmp_path / "report", tmp_path / "results.json"
     arguments = ["--router", TINY, "--data", str(table), "--out", str(out), "--json", str(numbers), "--resamples", "20"]

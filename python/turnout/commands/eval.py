@@ -36,7 +36,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--router", nargs="+", default=[None], metavar="ARTIFACT", help="default: the one that ships with turnout"
+        "--router",
+        nargs="+",
+        default=[None],
+        metavar="ROUTER",
+        help="artifact folders, names of routers, or module:Class; default: mf",
     )
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="TABLE", help="parquet, csv or jsonl; or RouteLLM's evals folder"

@@ -1,0 +1,117 @@
+"""``turnout serve``: the OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from turnout.commands._measure import needs
+
+if TYPE_CHECKING:
+    from turnout.serve.settings import Settings
+
+EPILOG = """\
+examples:
+  turnout serve --strong-model gpt-4-1106-preview --weak-model mixtral-8x7b-instruct --base-url http://localhost:8000/v1
+  turnout serve --config turnout.toml --check
+  turnout serve --config turnout.toml
+
+Clients call it like OpenAI's API, with the model router-mf-0.5 (a threshold) or router-mf-share-0.3 (30 % strong calls).
+SIGHUP, or POST /admin/reload on the admin address, reads configuration and artifacts again.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="serve an OpenAI-compatible API that routes every request",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="turnout.toml; the other options are for the case without one")
+    parser.add_argument("--strong-model", metavar="NAME", help="name of the strong model at the endpoint")
+    parser.add_argument("--weak-model", metavar="NAME", help="name of the weak model at the endpoint")
+    parser.add_argument("--base-url", metavar="URL", help="the endpoint, such as http://localhost:8000/v1")
+    parser.add_argument(
+        "--key-env",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable with the endpoint's key, if it is set (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--router", nargs="+", default=["mf"], metavar="NAME", help="names, or folders of artifacts (default: mf)"
+    )
+    parser.add_argument("--threshold", type=float, metavar="T", help="threshold where a request names none")
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: 6060)")
+    parser.add_argument("--admin-port", type=int, help="port of metrics and reload (default: 6061; 0 for none)")
+    parser.add_argument("--check", action="store_true", help="load everything, print what would run, and end")
+    parser.add_argument(
+        "--hash-key", action="store_true", help="read a client key on stdin, print its line for client_keys_file"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does it."""
+    if args.hash_key:
+        return _hash_key()
+    needs("serve", "aiohttp", "orjson", "prometheus_client", "starlette", "uvicorn")
+    settings = _settings(args)
+    if args.check:
+        from turnout.serve.describe import lines
+        from turnout.serve.snapshot import take
+
+        print("\n".join(lines(take(settings))))
+        return 0
+    import logging
+
+    from turnout.serve.run import run as serve
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return serve(settings, lambda: _settings(args))
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    from turnout import ConfigError
+    from turnout.serve.config_file import read_config, simple_settings
+
+    simple = {"--strong-model": args.strong_model, "--weak-model": args.weak_model, "--base-url": args.base_url}
+    server = {"host": args.host, "port": args.port, "admin_port": args.admin_port}
+    named = {key: value for key, value in server.items() if value is not None}
+    if args.config:
+        if given := [flag for flag, value in simple.items() if value is not None]:
+            raise ConfigError(f"{given[0]} stands beside --config: say it in the file")
+        if named or args.threshold is not None or args.router != ["mf"]:
+            raise ConfigError(
+                "--host, --port, --admin-port, --router and --threshold stand beside --config: say it in the file"
+            )
+        return read_config(args.config)
+    if missing := [flag for flag, value in simple.items() if value is None]:
+        raise ConfigError(
+            f"{', '.join(missing)} missing: give --strong-model, --weak-model and --base-url, or --config FILE"
+        )
+    return simple_settings(
+        args.strong_model,
+        args.weak_model,
+        args.base_url,
+        routers=args.router,
+        threshold=args.threshold,
+        key_env=args.key_env if os.environ.get(args.key_env) else "",
+        **named,
+    )
+
+
+def _hash_key() -> int:
+    from turnout.serve.client_keys import key_hash
+
+    key = sys.stdin.readline().strip()
+    if len(key) < 16:
+        from turnout import ConfigError
+
+        raise ConfigError(f"the key has {len(key)} characters, expected at least 16, at random")
+    print(f"client-name:{key_hash(key)}")
+    return 0

@@ -1,0 +1,206 @@
+"""The Controller of RouteLLM, by its signature and behaviour, over turnout's routers."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnout._core import ConfigError, Decision
+from turnout.controller.model_calls import ModelCalls
+from turnout.routing import (
+    Context,
+    NamedRouter,
+    RoutingError,
+    Wanted,
+    needs_of,
+    open_router,
+    parse_model_name,
+    prompt_of,
+)
+from turnout.routing.names import unit_number
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Names of the two models."""
+
+    strong: str
+    weak: str
+
+
+class Controller:
+    """Routes chat completions between two models, with the interface of RouteLLM's ``Controller`` and of OpenAI's client.
+
+    Model calls go through the ``openai`` package (extra ``[openai]``) to any OpenAI-compatible endpoint, and through LiteLLM (extra
+    ``[litellm]``) where a model's name begins with a provider that LiteLLM knows; see
+    :class:`turnout.controller.model_calls.ModelCalls`. Deciding alone (:meth:`route`) needs neither. Safe to share between
+    threads.
+
+    Args:
+        routers: Names: ``"mf"`` and the other artifacts that ship, ``"random"``, what
+            :func:`turnout.register_router` registered, or any name whose ``config`` has a ``path``.
+        strong_model: Name of the strong model.
+        weak_model: Name of the weak model.
+        config: Options by router, as :func:`turnout.routing.open_router` takes them: ``{"mf": {"path": "my-router"}}``,
+            ``{"random": {"seed": 1}}``.
+        api_base: Base URL for both models; by default OpenAI's, or what the environment says.
+        api_key: Key for both models; by default from the environment.
+        progress_bar: Tell on stderr which router is loaded and how many prompts are scored.
+        models: Endpoints of single models, by name: ``{"small": {"base_url": ..., "api_key": ..., "name": ...}}``, each key
+            optional; ``name`` is what the endpoint calls it. ``capabilities``, some of ``images``, ``audio``, ``files`` and
+            ``tools``, says what the model serves beyond text: other requests go to the other model.
+        context: What is routed on: ``"last_user"``, ``"conversation"`` or a function of the messages; see
+            :func:`turnout.routing.prompt_of`.
+
+    Raises:
+        ConfigError: A router that is not there, or an option that it does not take.
+        ArtifactError: An artifact that is missing or damaged.
+
+    Example:
+        >>> from turnout import Controller
+        >>> client = Controller(routers=["mf"], strong_model="large", weak_model="small")
+        >>> client.route("What is 2 + 2?", "mf", 0.9)
+        'small'
+    """
+
+    def __init__(
+        self,
+        routers: Sequence[str],
+        strong_model: str,
+        weak_model: str,
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        progress_bar: bool = False,
+        *,
+        models: Mapping[str, Mapping[str, Any]] | None = None,
+        context: Context = "last_user",
+    ) -> None:
+        if isinstance(routers, str):
+            raise ConfigError(f"routers is the text {routers!r}, expected a list of names")
+        self.model_pair = ModelPair(strong_model, weak_model)
+        self.api_base = api_base
+        self.progress_bar = progress_bar
+        self.context = context
+        #: How often each router chose each model: ``model_counts[router][model]``.
+        self.model_counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._counting = threading.Lock()
+        self.routers: dict[str, NamedRouter] = {}
+        for name in _progress(routers, "loading", progress_bar):
+            self.routers[name] = open_router(name, (config or {}).get(name))
+        self._calls = ModelCalls(api_base, api_key, models or {})
+        #: ``client.chat.completions.create(...)``, as in OpenAI's client, and ``acreate``.
+        self.chat = _Chat(_Completions(self.completion, self.acompletion))
+
+    def completion(self, *, router: str | None = None, threshold: float | None = None, **request: Any) -> Any:
+        """A chat completion by the model that the router chooses.
+
+        Args:
+            router: Name of a router; ``model`` goes before it.
+            threshold: In ``[0, 1]``.
+            **request: Arguments of a chat completion: ``messages``, ``stream``, ``tools`` and so on, handed on as they are.
+                ``model`` is ``router-[name]-[threshold]`` or ``router-[name]-share-[share]``.
+
+        Returns:
+            What the model's client returns: a completion, or an iterator of chunks with ``stream=True``.
+
+        Raises:
+            RoutingError: A model name, router, threshold or messages that cannot be routed with.
+            ConfigError: A package for the call is missing.
+        """
+        return self._calls.complete({**request, "model": self._chosen(router, threshold, request)})
+
+    async def acompletion(self, *, router: str | None = None, threshold: float | None = None, **request: Any) -> Any:
+        """:meth:`completion` for asyncio; with ``stream=True`` the result is an asynchronous iterator."""
+        wanted = self._wanted(router, threshold, request)
+        prompt = prompt_of(request.get("messages"), self.context)
+        decision = await self.routers[wanted.router].adecide(prompt, wanted)
+        return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
+
+    def route(self, prompt: str, router: str, threshold: float) -> str:
+        """The model for a prompt; nothing is called or counted.
+
+        Raises:
+            RoutingError: A router that is not there, or a threshold outside ``[0, 1]``.
+        """
+        wanted = self._wanted(router, threshold, {})
+        return self._name(self.routers[router].decide(prompt, wanted))
+
+    def batch_calculate_win_rate(self, prompts: Any, router: str) -> Any:
+        """Win rates of many prompts.
+
+        Args:
+            prompts: A pandas series, or any iterable of texts.
+            router: Name of a router.
+
+        Returns:
+            A series with the same index for a series, else a float32 array ``[prompts]``.
+
+        Raises:
+            RoutingError: A router that is not there, or a prompt that cannot be routed.
+        """
+        self._wanted(router, 0, {})
+        texts = list(prompts)
+        scored: list[float] = []
+        for start in _progress(range(0, len(texts), _BATCH), "scoring", self.progress_bar):
+            scored.extend(self.routers[router].win_rates(texts[start : start + _BATCH]).tolist())
+        if hasattr(prompts, "index") and hasattr(prompts, "to_list"):
+            return type(prompts)(scored, index=prompts.index)
+        import numpy as np
+
+        return np.array(scored, dtype=np.float32)
+
+    def _chosen(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> str:
+        wanted = self._wanted(router, threshold, request)
+        decision = self.routers[wanted.router].decide(prompt_of(request.get("messages"), self.context), wanted)
+        return self._counted(wanted.router, decision, request)
+
+    def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
+        model = self._calls.serving(needs_of(request), self._name(decision), self._name(decision, other=True))
+        with self._counting:
+            self.model_counts[router][model] += 1
+        return model
+
+    def _name(self, decision: Decision, other: bool = False) -> str:
+        return self.model_pair.strong if decision.is_strong != other else self.model_pair.weak
+
+    def _wanted(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> Wanted:
+        if "model" in request:
+            wanted = parse_model_name(str(request["model"]), self.routers)
+            if wanted.threshold is None and wanted.strong_share is None:
+                raise RoutingError(f"invalid model {request['model']!r}: expected router-[name]-[threshold]")
+            return wanted
+        if router is None or threshold is None:
+            raise RoutingError("router or threshold unspecified: name both, or a model such as router-mf-0.5")
+        if router not in self.routers:
+            raise RoutingError(f"invalid router {router!r}: the routers here are {', '.join(self.routers)}")
+        return Wanted(router, unit_number(threshold, "threshold"))
+
+
+@dataclass(frozen=True)
+class _Completions:
+    create: Callable[..., Any]
+    acreate: Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class _Chat:
+    completions: _Completions
+
+
+_BATCH = 2048
+
+
+def _progress(items: Any, label: str, shown: bool) -> Any:
+    if not shown:
+        return items
+    try:
+        from rich.progress import track
+    except ImportError as error:
+        raise ConfigError("progress_bar needs rich: pip install 'turnout[eval]'") from error
+    from rich.console import Console
+
+    return track(items, description=label, console=Console(stderr=True))

@@ -1,0 +1,134 @@
+"""LangChain: a ``Runnable`` in the place of a chat model that picks between two for each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, TypeVar
+
+import turnout
+from turnout.routing import Context, prompt_of
+
+try:
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+    from langchain_core.prompt_values import PromptValue
+    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.runnables.config import ensure_config, merge_configs
+except ImportError as error:
+    raise ImportError("turnout.integrations.langchain needs LangChain: pip install 'turnout[langchain]'") from error
+
+Output = TypeVar("Output")
+
+
+class RoutedModel(Runnable[LanguageModelInput, Output]):
+    """Sends each prompt to the strong or the weak model and behaves as that model does: invoke, stream, batch, and their async forms.
+
+    The decision is in the metadata of the run (``turnout_model``, ``turnout_win_rate``, ``turnout_threshold``), where callbacks and traces
+    see it.
+
+    Args:
+        router: Decides; its threshold is the one that is applied.
+        strong: Any runnable that takes what chat models take, usually a chat model.
+        weak: Likewise.
+        context: Which of the messages are routed on; see :func:`turnout.routing.prompt_of`.
+
+    Example:
+        >>> import turnout
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> strong, weak = FakeListChatModel(responses=["strong"]), FakeListChatModel(responses=["weak"])
+        >>> model = RoutedModel(turnout.load(threshold=0.0), strong=strong, weak=weak)
+        >>> model.invoke("What is 2 + 2?").content
+        'strong'
+    """
+
+    def __init__(
+        self,
+        router: turnout.Router,
+        *,
+        strong: Runnable[LanguageModelInput, Output],
+        weak: Runnable[LanguageModelInput, Output],
+        context: Context = "last_user",
+    ) -> None:
+        self.router = router
+        self.strong = strong
+        self.weak = weak
+        self.context = context
+
+    def route(self, input: LanguageModelInput) -> turnout.Decision:
+        """The decision alone.
+
+        Raises:
+            RoutingError: No message of the user.
+            InvalidInputError: The prompt has no UTF-8 form.
+        """
+        return self.router.route(self._prompt(input))
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> RoutedModel[Output]:
+        """Binds tools to both models."""
+        return self._with_both("bind_tools", tools, **kwargs)
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> RoutedModel[Any]:
+        """Asks both models for structured output."""
+        return self._with_both("with_structured_output", schema, **kwargs)
+
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Answers with the chosen model."""
+        decision = self.route(input)
+        return self._chosen(decision).invoke(input, _told(config, decision), **kwargs)
+
+    async def ainvoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Answers with the chosen model."""
+        decision = await self.router.aroute(self._prompt(input))
+        return await self._chosen(decision).ainvoke(input, _told(config, decision), **kwargs)
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
+        """Streams from the chosen model."""
+        decision = self.route(input)
+        yield from self._chosen(decision).stream(input, _told(config, decision), **kwargs)
+
+    async def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
+        """Streams from the chosen model."""
+        decision = await self.router.aroute(self._prompt(input))
+        async for chunk in self._chosen(decision).astream(input, _told(config, decision), **kwargs):
+            yield chunk
+
+    def _chosen(self, decision: turnout.Decision) -> Runnable[LanguageModelInput, Output]:
+        return self.strong if decision.is_strong else self.weak
+
+    def _with_both(self, method: str, *args: Any, **kwargs: Any) -> RoutedModel[Any]:
+        bound = []
+        for side in ("strong", "weak"):
+            model = getattr(self, side)
+            if not hasattr(model, method):
+                raise TypeError(
+                    f"the {side} model, a {type(model).__name__}, has no `{method}`: call it before routing"
+                )
+            bound.append(getattr(model, method)(*args, **kwargs))
+        return RoutedModel(self.router, strong=bound[0], weak=bound[1], context=self.context)
+
+    def _prompt(self, input: LanguageModelInput) -> str:
+        if isinstance(input, str):
+            return input
+        messages = input.to_messages() if isinstance(input, PromptValue) else convert_to_messages(input)
+        return prompt_of([_plain(message) for message in messages], self.context)
+
+
+def _plain(message: BaseMessage) -> dict[str, Any]:
+    """A message as :func:`prompt_of` takes it."""
+    content: Any = message.content
+    if isinstance(content, list):
+        content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    return {"role": "user" if isinstance(message, HumanMessage) else message.type, "content": content}
+
+
+def _told(config: RunnableConfig | None, decision: turnout.Decision) -> RunnableConfig:
+    metadata = {
+        "turnout_model": decision.model,
+        "turnout_win_rate": decision.win_rate,
+        "turnout_threshold": decision.threshold,
+    }
+    return merge_configs(ensure_config(config), {"metadata": metadata})

@@ -1,0 +1,115 @@
+"""Ray Data: scores prompt tables larger than one machine, with one router a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import turnout
+
+try:
+    import pyarrow as pa
+    import ray.data
+except ImportError as error:
+    raise ImportError("turnout.integrations.ray_data needs Ray Data: pip install 'turnout[ray]'") from error
+
+
+class RoutePrompts:
+    """What ``Dataset.map_batches`` runs on each worker (``batch_format="pyarrow"``): loads the router once, then adds columns.
+
+    Args:
+        artifact: Artifact folder, at the same place on every machine; by default the router that ships with the package.
+        column: Column that holds the prompts.
+        prefix: Put before the names of the added columns.
+        router: Options of :func:`turnout.load`.
+    """
+
+    def __init__(
+        self,
+        artifact: str | Path | None = None,
+        *,
+        column: str = "prompt",
+        prefix: str = "",
+        router: dict[str, Any] | None = None,
+    ) -> None:
+        self._router = turnout.load(artifact, **(router or {}))
+        self._column = column
+        self._prefix = prefix
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Adds ``model`` (string), ``win_rate`` and ``threshold`` (float64), and ``routing_error`` (string) to a table.
+
+        A row that cannot be routed (no text, or text without a UTF-8 form) has nulls and the reason in ``routing_error``; all others have
+        null there.
+
+        Raises:
+            InvalidInputError: The table lacks the column, or has one of the added ones already.
+        """
+        if self._column not in batch.column_names:
+            raise turnout.InvalidInputError(
+                f"no column {self._column!r}; the table has {', '.join(batch.column_names)}"
+            )
+        names = {name: self._prefix + name for name in ("model", "win_rate", "threshold", "routing_error")}
+        if taken := sorted(set(names.values()) & set(batch.column_names)):
+            raise turnout.InvalidInputError(
+                f"the table has a column {taken[0]!r} already; choose other names with a prefix"
+            )
+        prompts, errors = _texts(batch.column(self._column))
+        good = [place for place, error in enumerate(errors) if error is None]
+        decisions: list[turnout.Decision | None] = [None] * len(prompts)
+        for place, decision in zip(good, self._router.route_batch([prompts[place] for place in good]), strict=True):
+            decisions[place] = decision
+        for name, type_ in (("model", pa.string()), ("win_rate", pa.float64()), ("threshold", pa.float64())):
+            values = [None if decision is None else getattr(decision, name) for decision in decisions]
+            batch = batch.append_column(names[name], pa.array(values, type_))
+        return batch.append_column(names["routing_error"], pa.array(errors, pa.string()))
+
+
+def _texts(column: pa.ChunkedArray) -> tuple[list[str], list[str | None]]:
+    """Prompts, and for each what is wrong with it; Arrow does not promise that its strings are UTF-8."""
+    prompts: list[str] = []
+    errors: list[str | None] = []
+    for scalar in column:
+        try:
+            value = scalar.as_py()
+        except UnicodeDecodeError as error:
+            prompts.append("")
+            errors.append(f"no UTF-8: {error}")
+            continue
+        is_text = isinstance(value, str)
+        prompts.append(value if is_text else "")
+        errors.append(None if is_text else f"expected text, found {'null' if value is None else scalar.type}")
+    return prompts, errors
+
+
+def route_dataset(
+    dataset: ray.data.Dataset,
+    artifact: str | Path | None = None,
+    *,
+    column: str = "prompt",
+    prefix: str = "",
+    router: dict[str, Any] | None = None,
+    **options: Any,
+) -> ray.data.Dataset:
+    """A dataset with a decision beside every prompt, computed as it is consumed.
+
+    Args:
+        dataset: Rows with a column of prompts.
+        artifact: Artifact folder, at the same place on every machine; by default the router that ships with the package.
+        column: Column that holds the prompts.
+        prefix: Put before the names of the added columns.
+        router: Options of :func:`turnout.load`; ``threads`` is 1 unless it says otherwise, because Ray counts CPUs.
+        options: Of ``Dataset.map_batches``: ``concurrency`` (workers: a number or a range), ``batch_size``, ``num_cpus``, ...
+
+    Returns:
+        The dataset with the columns that :class:`RoutePrompts` adds.
+    """
+    constructor = {
+        "artifact": None if artifact is None else str(artifact),
+        "column": column,
+        "prefix": prefix,
+        "router": {"threads": 1, **(router or {})},
+    }
+    return dataset.map_batches(
+        RoutePrompts, fn_constructor_kwargs=constructor, batch_format="pyarrow", zero_copy_batch=True, **options
+    )

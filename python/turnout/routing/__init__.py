@@ -1,0 +1,27 @@
+"""From a model name and messages to a decision; the Controller and the server both stand on it.
+
+- :mod:`~turnout.routing.names`: ``router-mf-0.5`` and ``router-mf-share-0.3``;
+- :mod:`~turnout.routing.context`: which of the messages is the prompt;
+- :mod:`~turnout.routing.registry`: routers by name, your own included;
+- :mod:`~turnout.routing.named_router`: a router under its name, which decides;
+- :mod:`~turnout.routing.needs`: what a request needs of a model beyond text.
+"""
+
+from turnout.routing.context import Context, prompt_of
+from turnout.routing.errors import RoutingError
+from turnout.routing.named_router import NamedRouter
+from turnout.routing.names import Wanted, parse_model_name
+from turnout.routing.needs import needs_of
+from turnout.routing.registry import open_router, register_router
+
+__all__ = [
+    "Context",
+    "NamedRouter",
+    "RoutingError",
+    "Wanted",
+    "needs_of",
+    "open_router",
+    "parse_model_name",
+    "prompt_of",
+    "register_router",
+]

@@ -1,0 +1,74 @@
+"""Model names that ask for routing: ``router-<name>-<threshold>`` and ``router-<name>-share-<share>``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from turnout.routing.errors import RoutingError
+
+PREFIX = "router-"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A router by name, and either a threshold or a share of strong calls; without both, the router's own threshold."""
+
+    router: str
+    threshold: float | None = None
+    strong_share: float | None = None
+
+
+def parse_model_name(model: str, routers: Collection[str]) -> Wanted:
+    """What a model name asks for.
+
+    Args:
+        model: Such as ``router-mf-0.11593``, ``router-mf-share-0.3``, or ``router-mf`` for the router's own threshold.
+        routers: Names of the routers that there are; they may contain hyphens.
+
+    Returns:
+        What was wanted, its number in ``[0, 1]``.
+
+    Raises:
+        RoutingError: Another form, a router that is not there, or a number outside ``[0, 1]``.
+
+    Example:
+        >>> parse_model_name("router-mf-0.11593", ["mf"])
+        Wanted(router='mf', threshold=0.11593, strong_share=None)
+        >>> parse_model_name("router-mf-share-0.3", ["mf"])
+        Wanted(router='mf', threshold=None, strong_share=0.3)
+    """
+    if not model.startswith(PREFIX):
+        raise RoutingError(
+            f"invalid model {model!r}: expected router-[name]-[threshold] or router-[name]-share-[share]"
+        )
+    rest = model[len(PREFIX) :]
+    matching = [name for name in routers if rest == name or rest.startswith(name + "-")]
+    if not matching:
+        raise RoutingError(f"invalid router in {model!r}: the routers here are {', '.join(sorted(routers)) or 'none'}")
+    name = max(matching, key=len)
+    if rest == name:
+        return Wanted(name)
+    number = rest[len(name) + 1 :]
+    if number.startswith("share-"):
+        return Wanted(name, strong_share=unit_number(number[len("share-") :], "share"))
+    return Wanted(name, threshold=unit_number(number, "threshold"))
+
+
+def unit_number(value: object, what: str) -> float:
+    """A number in ``[0, 1]``.
+
+    Args:
+        value: A number or its text.
+        what: Its name in the message.
+
+    Raises:
+        RoutingError: Anything else.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise RoutingError(f"{what} {value!r} is no number; expected one between 0 and 1") from None
+    if isinstance(value, bool) or not 0.0 <= number <= 1.0:
+        raise RoutingError(f"invalid {what} {value}: expected a number between 0 and 1")
+    return number

@@ -1,0 +1,31 @@
+"""The router that throws dice: the baseline that every other has to beat."""
+
+from __future__ import annotations
+
+import threading
+
+
+class RandomRouter:
+    """Win rates drawn evenly from ``[0, 1)``, whatever the prompt; a share of ``s`` is the threshold ``1 - s``.
+
+    Args:
+        seed: The same seed gives the same win rates in the same order; without one they differ from run to run.
+
+    Example:
+        >>> RandomRouter(seed=7).win_rate("a") == RandomRouter(seed=7).win_rate("b")
+        True
+    """
+
+    is_microseconds = True
+    quantiles = (0.0, 1.0)
+
+    def __init__(self, seed: int | None = None) -> None:
+        import random
+
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+
+    def win_rate(self, prompt: str) -> float:
+        """The next draw."""
+        with self._lock:
+            return self._random.random()

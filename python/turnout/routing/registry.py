@@ -1,0 +1,170 @@
+"""Routers by name: artifacts that ship or lie in a folder, ``random``, and classes of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from turnout._core import ConfigError
+from turnout.routing.named_router import NamedRouter
+from turnout.routing.random_router import RandomRouter
+
+#: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
+ENTRY_POINTS = "turnout.routers"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ARTIFACTS = Path(__file__).parents[1] / "artifacts"
+_REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
+
+_LOAD_OPTIONS = ("path", "strong", "weak", "threshold", "engine", "device", "threads")
+_EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
+_HINTS = {
+    "mf": "a RouteLLM checkpoint becomes an artifact with `turnout import mf CHECKPOINT --out FOLDER`",
+    "causal_llm": "turnout has no causal LLM router",
+}
+
+
+def register_router(name: str, router: Callable[..., Any]) -> None:
+    """Makes a router of your own known by name, to the Controller, the server and ``turnout eval``.
+
+    Args:
+        name: Letters, digits, ``.``, ``_`` and ``-``. A name that is taken is taken over.
+        router: A class, or any function, whose result has ``win_rate(prompt) -> float`` in ``[0, 1]``. Its arguments are the
+            entries of the configuration under the name. Other attributes: :class:`turnout.routing.NamedRouter`.
+
+    Raises:
+        ConfigError: The name has other characters.
+
+    Example:
+        >>> import turnout
+        >>> class Longer:
+        ...     def win_rate(self, prompt: str) -> float:
+        ...         return min(len(prompt) / 1000, 1.0)
+        >>> turnout.register_router("longer", Longer)
+        >>> client = turnout.Controller(["longer"], strong_model="large", weak_model="small")
+        >>> client.route("short", "longer", 0.5)
+        'small'
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"router name {name!r}: expected letters, digits, '.', '_' and '-', at most 64 of them")
+    _REGISTERED[name] = router
+
+
+def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRouter:
+    """Opens a router.
+
+    Looked for in this order: ``options["class"]``, written ``"module:Class"``; what :func:`register_router` or an installed package's
+    entry point registered; the artifact in ``options["path"]``; the artifact of that name that ships with turnout.
+
+    Args:
+        name: The name.
+        options: For an artifact ``path``, ``strong``, ``weak``, ``threshold``, ``engine``, ``device``, ``threads`` as in :func:`turnout.load`, and where it takes
+            embeddings ``embedding_url``, ``embedding_model``, ``embedding_key_env``; for a class, its arguments.
+
+    Raises:
+        ConfigError: No such router, or an option that it does not take.
+        ArtifactError: The folder is missing or damaged.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"router name {name!r}: expected letters, digits, '.', '_' and '-', at most 64 of them")
+    given = dict(options or {})
+    if "class" in given:
+        return NamedRouter(name, _made(name, imported(given.pop("class")), given))
+    if name in _REGISTERED:
+        return NamedRouter(name, _made(name, _REGISTERED[name], given))
+    if "path" not in given and "checkpoint_path" not in given:
+        if (made := _entry_point(name)) is not None:
+            return NamedRouter(name, _made(name, made, given))
+        if not (_ARTIFACTS / name / "router.json").is_file():
+            raise ConfigError(_not_there(name))
+        given["path"] = _ARTIFACTS / name
+    return NamedRouter(name, _artifact(name, given))
+
+
+def is_known(name: str) -> bool:
+    """Whether :func:`open_router` finds the name without options."""
+    if name in _REGISTERED or _entry_point(name) is not None:
+        return True
+    return _NAME.fullmatch(name) is not None and (_ARTIFACTS / name / "router.json").is_file()
+
+
+def imported(spec: object) -> Callable[..., Any]:
+    """The class that ``"module:Class"`` names.
+
+    Raises:
+        ConfigError: Another form, a module that cannot be imported, or one without the class.
+    """
+    module, colon, attribute = str(spec).partition(":")
+    if not colon or not module or not attribute:
+        raise ConfigError(f"class {spec!r}: expected module:Class")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"class {spec!r}: {error}") from error
+    if not callable(found):
+        raise ConfigError(f"class {spec!r} is of type {type(found).__name__}, expected a class")
+    return found  # type: ignore[no-any-return]
+
+
+def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+    import inspect
+
+    try:
+        inspect.signature(make).bind(**options)
+    except TypeError as error:
+        raise ConfigError(f"router {name}: {error}") from error
+    except ValueError:
+        pass  # A class written in C tells no signature.
+    router = make(**options)
+    if not callable(getattr(router, "win_rate", None)):
+        raise ConfigError(f"router {name} is a {type(router).__name__} without win_rate(prompt) -> float")
+    return router
+
+
+def _artifact(name: str, options: dict[str, Any]) -> Any:
+    from turnout.embedding_router import with_embeddings
+    from turnout.router import load
+
+    if "checkpoint_path" in options:
+        hint = _HINTS.get(name, "name an artifact folder with `path`")
+        raise ConfigError(f"router {name}: checkpoint_path names a checkpoint of RouteLLM, expected `path`; {hint}")
+    if unknown := sorted(options.keys() - set(_LOAD_OPTIONS) - set(_EMBEDDING_OPTIONS)):
+        raise ConfigError(
+            f"router {name}: unknown option {unknown[0]!r}, expected {', '.join((*_LOAD_OPTIONS, *_EMBEDDING_OPTIONS))}"
+        )
+    router = load(**{key: value for key, value in options.items() if key in _LOAD_OPTIONS})
+    if router.manifest["encoder"]["kind"] != "external":
+        return router
+    model = options.get("embedding_model") or router.manifest["provenance"].get("embedding_model")
+    if "embedding_url" not in options or not model:
+        raise ConfigError(f"router {name} takes embeddings: give embedding_url and embedding_model")
+    from turnout.importers import EmbeddingClient
+
+    client = EmbeddingClient(
+        options["embedding_url"],
+        model,
+        key_variable=options.get("embedding_key_env", "OPENAI_API_KEY"),
+        dim=router.embedding_dim,
+    )
+    return with_embeddings(router, client)
+
+
+def _entry_point(name: str) -> Callable[..., Any] | None:
+    from importlib.metadata import entry_points
+
+    for found in entry_points(group=ENTRY_POINTS):
+        if found.name == name:
+            return found.load()  # type: ignore[no-any-return]
+    return None
+
+
+def _not_there(name: str) -> str:
+    shipped = sorted(folder.parent.name for folder in _ARTIFACTS.glob("*/router.json"))
+    known = ", ".join(sorted({*shipped, *_REGISTERED}))
+    hint = _HINTS.get(
+        name, "name an artifact folder with `path` under the router's configuration, or register your own"
+    )
+    return f"no router {name!r} here, there are {known}; {hint}"

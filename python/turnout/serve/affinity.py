@@ -1,0 +1,59 @@
+"""Session affinity: a conversation stays with its first model, whose provider has the beginning in its prompt cache."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from turnout.serve.settings import AffinitySettings
+
+
+class Affinity:
+    """Remembers for each session whether it went to the strong model; the least recently used go first.
+
+    Args:
+        settings: Of ``[affinity]``.
+        clock: Seconds that never run backwards, for tests.
+    """
+
+    def __init__(self, settings: AffinitySettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sessions: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+
+    def session_of(self, header: bytes | None, messages: Sequence[Mapping[str, Any]], asked: str) -> bytes | None:
+        """What a session goes by; ``None`` where there is none.
+
+        Args:
+            header: Value of the header that the settings name.
+            messages: The conversation: everything up to the first message of the user tells it from others.
+            asked: The request's model name; another router or threshold is another session.
+        """
+        if self._settings.by == "header":
+            return hashlib.sha256(asked.encode() + b"\0" + header).digest() if header else None
+        beginning = []
+        for message in messages:
+            beginning.append(message)
+            if message.get("role") == "user":
+                return hashlib.sha256(asked.encode() + b"\0" + orjson.dumps(beginning)).digest()
+        return None
+
+    def recall(self, session: bytes) -> bool | None:
+        """Whether the session's model is the strong one; ``None`` for a new session."""
+        found = self._sessions.get(session)
+        if found is None or found[1] < self._clock():
+            self._sessions.pop(session, None)
+            return None
+        return found[0]
+
+    def remember(self, session: bytes, is_strong: bool) -> None:
+        """Keeps the session on a model for another while."""
+        self._sessions[session] = (is_strong, self._clock() + self._settings.ttl_s)
+        self._sessions.move_to_end(session)
+        while len(self._sessions) > self._settings.sessions:
+            self._sessions.popitem(last=False)

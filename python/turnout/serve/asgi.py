@@ -1,0 +1,83 @@
+"""The few steps of the ASGI protocol that the hot path takes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from turnout.serve.errors import ApiError
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout_at
+else:
+    from async_timeout import timeout_at
+
+#: A client that sends its body more slowly holds a place that others could have.
+_BODY_S = 60.0
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):  # noqa: N818 - nothing went wrong
+    """The client closed its connection."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of a request under a lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value  # type: ignore[no-any-return]
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        ApiError: 413 as soon as it is known to be larger than the limit, 408 for one that takes too long.
+        ClientGone: It never came to its end.
+    """
+    length = header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    until = asyncio.get_running_loop().time() + _BODY_S
+    while True:
+        try:
+            async with timeout_at(until):
+                message = await receive()
+        except (asyncio.TimeoutError, TimeoutError):
+            raise ApiError(408, f"the body did not arrive within {_BODY_S:g} s", code="body_timeout") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """An answer in one piece."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: ApiError, headers: RawHeaders | None = None) -> None:
+    """An error in OpenAI's shape."""
+    raw = [(name.encode(), value.encode()) for name, value in error.headers().items()]
+    await send_whole(send, error.status, [(b"content-type", b"application/json"), *raw, *(headers or [])], error.body())
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is larger than the limit of {limit:,} bytes", code="body_too_large")

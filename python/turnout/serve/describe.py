@@ -1,0 +1,41 @@
+"""What ``turnout serve --check`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from turnout.serve.snapshot import Snapshot
+
+
+def lines(snapshot: Snapshot) -> Iterator[str]:
+    """What would run, line by line, without secrets."""
+    server = snapshot.settings.server
+    yield f"listen      http://{server.host}:{server.port}"
+    yield f"admin       http://{server.admin_host}:{server.admin_port}" if server.admin_port else "admin       none"
+    yield f"pair        {snapshot.pair.strong.name} (strong), {snapshot.pair.weak.name} (weak); fallback {'on' if server.fallback else 'off'}"
+    for name, router in snapshot.routers.items():
+        source = f"artifact {router.artifact_hash[:16]}…" if router.artifact_hash else type(router.router).__name__
+        yield f"router      {name}: {source}, threshold {router.threshold:g}"
+    for name, alias in snapshot.aliases.items():
+        pair = snapshot.alias_pairs[name]
+        number = (
+            f"share {alias.strong_share:g}"
+            if alias.strong_share is not None
+            else f"threshold {_threshold(snapshot, name):g}"
+        )
+        yield f"alias       {name}: router {alias.router}, {number}, {pair.strong.name} / {pair.weak.name}"
+    for name, model in snapshot.models.items():
+        serves = "everything" if model.capabilities is None else ", ".join(["text", *sorted(model.capabilities)])
+        yield f"model       {name}: {model.upstream_name} at {model.upstream.name}, serves {serves}"
+    for name, upstream in snapshot.upstreams.items():
+        yield f"upstream    {name}: {upstream.settings.base_url}, {'with a key' if upstream.key else 'no key'}"
+    yield f"context     {server.context}"
+    yield f"client keys {'asked for' if server.client_keys_file else 'none: whoever reaches the address may use it'}"
+    affinity, log = snapshot.settings.affinity, snapshot.settings.log
+    yield f"affinity    {affinity.by}"
+    yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
+
+
+def _threshold(snapshot: Snapshot, alias: str) -> float:
+    found = snapshot.aliases[alias].threshold
+    return snapshot.routers[snapshot.aliases[alias].router].threshold if found is None else found

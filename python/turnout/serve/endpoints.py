@@ -1,0 +1,170 @@
+"""The small endpoints: decisions alone, the list of models, health, readiness, metrics, reload."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from turnout._core import RouterError
+from turnout.routing import Wanted, needs_of
+from turnout.routing.names import unit_number
+from turnout.serve.asgi import read_body
+from turnout.serve.errors import ApiError
+from turnout.serve.json_body import parse
+from turnout.serve.planning import candidates, decide, decide_many, wanted_of
+
+if TYPE_CHECKING:
+    from turnout._core import Decision
+    from turnout.serve.snapshot import Pair, Snapshot
+    from turnout.serve.state import State
+
+logger = logging.getLogger("turnout.serve")
+
+#: Prompts of one request to ``/v1/route``.
+_MAX_PROMPTS = 10_000
+
+
+class Endpoints:
+    """Handlers over the server's state.
+
+    Args:
+        state: The server's state.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    async def route(self, request: Request) -> Response:
+        """``POST /v1/route``: ``{"model": "router-mf-0.5", "prompt": text or array of texts}`` or ``"messages"``.
+
+        In place of ``model``, ``router`` with ``threshold`` or ``strong_share``. The answer has a list ``decisions``.
+        """
+        snapshot = self.state.snapshot
+        found = await parse(await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes))
+        wanted, pair = _wanted(found, snapshot)
+        if "messages" in found:
+            routed = await decide(found["messages"], wanted, pair, snapshot)
+            model = candidates(routed, needs_of(found), snapshot).candidates[0].name
+            return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
+        return await asyncio.to_thread(_route_many, _prompts(found), wanted, pair, snapshot)
+
+    async def models(self, request: Request) -> Response:
+        """``GET /v1/models``: routers, aliases and models."""
+        snapshot = self.state.snapshot
+        names = [*(f"router-{name}" for name in snapshot.routers), *snapshot.aliases, *snapshot.models]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "turnout"} for name in names]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def health(self, request: Request) -> Response:
+        """``GET /health``: the process is alive."""
+        return JSONResponse({"status": "alive"})
+
+    async def ready(self, request: Request) -> Response:
+        """``GET /ready``: routers are loaded, and the server is not shutting down."""
+        ready = self.state.is_ready
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics`` of the admin listener."""
+        metrics = self.state.metrics
+        metrics.in_flight.set(self.state.in_flight)
+        for name in self.state.routers:
+            share = self.state.recent.strong_share(name)
+            if share is not None:
+                metrics.strong_share.labels(name).set(share)
+        for name, upstream in self.state.snapshot.upstreams.items():
+            metrics.breaker_open.labels(name).set(upstream.breaker.is_open)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def reload(self, request: Request) -> Response:
+        """``POST /admin/reload`` of the admin listener."""
+        try:
+            await self.state.reload()
+        except (RouterError, OSError) as error:
+            logger.error("reload refused, everything stays as it was: %s", error)
+            raise ApiError(409, f"everything stays as it was: {error}", code="reload_failed") from None
+        routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
+        return JSONResponse({"status": "reloaded", "routers": routers})
+
+
+def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
+    if "model" in found or "router" not in found:
+        if "model" not in found and len(snapshot.routers) == 1:
+            return _numbered(found, next(iter(snapshot.routers))), snapshot.pair
+        wanted = wanted_of(found.get("model"), snapshot)
+        if wanted is None:
+            raise ApiError(
+                400,
+                "model names no router; expected router-[name]-[threshold] or an alias",
+                code="invalid_model",
+                param="model",
+            )
+        return wanted
+    if not isinstance(found["router"], str) or found["router"] not in snapshot.routers:
+        raise ApiError(
+            400,
+            f"no such router; the routers here are {', '.join(snapshot.routers)}",
+            code="invalid_router",
+            param="router",
+        )
+    return _numbered(found, found["router"]), snapshot.pair
+
+
+def _numbered(found: dict[str, Any], router: str) -> Wanted:
+    values = {}
+    for key in ("threshold", "strong_share"):
+        if found.get(key) is not None:
+            try:
+                values[key] = unit_number(found[key], key)
+            except RouterError as error:
+                raise ApiError(400, str(error), code="invalid_value", param=key) from None
+    if len(values) == 2:
+        raise ApiError(400, "both threshold and strong_share are given, expected one", code="invalid_value")
+    return Wanted(router, **values)
+
+
+def _prompts(found: dict[str, Any]) -> list[str]:
+    prompts = found.get("prompt")
+    many: list[Any] = prompts if isinstance(prompts, list) else [prompts]
+    if len(many) > _MAX_PROMPTS:
+        raise ApiError(
+            400,
+            f"prompt has {len(many)} texts, expected at most {_MAX_PROMPTS}",
+            code="invalid_value",
+            param="prompt",
+        )
+    for place, prompt in enumerate(many):
+        if not isinstance(prompt, str):
+            raise ApiError(
+                400,
+                f"prompt {place} is of type {type(prompt).__name__}, expected a string",
+                code="invalid_type",
+                param="prompt",
+            )
+    return many
+
+
+def _route_many(prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
+    decisions, seconds = decide_many(prompts, wanted, snapshot)
+    names = {True: pair.strong.name, False: pair.weak.name}
+    told = [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+    return JSONResponse(_answer(wanted, snapshot, told))
+
+
+def _answer(wanted: Wanted, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
+    artifact_hash = snapshot.routers[wanted.router].artifact_hash
+    return {"object": "list", "router": wanted.router, "artifact_hash": artifact_hash, "decisions": told}
+
+
+def _told(decision: Decision, model: str, seconds: float) -> dict[str, Any]:
+    return {
+        "model": model,
+        "is_strong": decision.is_strong,
+        "win_rate": decision.win_rate,
+        "threshold": decision.threshold,
+        "decision_us": round(seconds * 1e6, 1),
+    }

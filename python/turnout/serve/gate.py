@@ -1,0 +1,66 @@
+"""What every request passes first: the limit of requests in flight, the client's key, and the count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from turnout.serve.asgi import Message, Receive, Scope, Send, header, send_error
+from turnout.serve.errors import ApiError
+
+if TYPE_CHECKING:
+    from turnout.serve.state import State
+
+_COUNTED = frozenset({"/v1/chat/completions", "/v1/route", "/v1/models", "/health", "/ready"})
+_NEEDS_KEY = ("/v1/", "/playground/api/")
+
+
+class Gate:
+    """ASGI middleware.
+
+    Args:
+        app: What comes after.
+        state: The server's state.
+    """
+
+    def __init__(self, app: Any, state: State) -> None:
+        self.app = app
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request on, or turns it away."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state, path = self.state, scope["path"]
+        status = 0
+
+        async def counting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        is_limited = path.startswith("/v1/")
+        state.in_flight += is_limited
+        try:
+            if error := self._refusal(scope, path, is_limited):
+                state.metrics.errors.labels(error.code).inc()
+                await send_error(counting, error)
+            else:
+                await self.app(scope, receive, counting)
+        finally:
+            state.in_flight -= is_limited
+            endpoint = path if path in _COUNTED else "other"
+            state.metrics.requests.labels(endpoint, str(status or "client_gone")).inc()
+
+    def _refusal(self, scope: Scope, path: str, is_limited: bool) -> ApiError | None:
+        state = self.state
+        if state.needs_key and path.startswith(_NEEDS_KEY) and scope["method"] != "OPTIONS":
+            sent = header(scope, b"authorization")
+            if state.keys.client_of(sent.decode("latin-1") if sent else None) is None:
+                return ApiError(
+                    401, "no valid key: send Authorization: Bearer and a key of this server", code="invalid_api_key"
+                )
+        if is_limited and state.in_flight > state.snapshot.settings.server.max_concurrency:
+            return ApiError(429, "too many requests in flight; try again", code="overloaded", retry_after_s=1.0)
+        return None

@@ -1,0 +1,65 @@
+"""What Prometheus scrapes. Labels come from the configuration, never from a request, so their number is bounded."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_MICROSECONDS = (1e-6, 2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25)
+_UPSTREAM = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter("turnout_requests", "Requests answered.", ["endpoint", "status"], registry=registry)
+        self.decisions = Counter(
+            "turnout_decisions", "Decisions by chosen model.", ["router", "model"], registry=registry
+        )
+        self.decision_seconds = Histogram(
+            "turnout_decision_seconds", "Time to decide.", ["router"], buckets=_MICROSECONDS, registry=registry
+        )
+        self.win_rate = Histogram(
+            "turnout_win_rate",
+            "Win rates of routed prompts.",
+            ["router"],
+            buckets=[step / 20 for step in range(1, 21)],
+            registry=registry,
+        )
+        self.strong_share = Gauge(
+            "turnout_strong_share", "Share of strong decisions among the last ones.", ["router"], registry=registry
+        )
+        self.upstream_seconds = Histogram(
+            "turnout_upstream_first_byte_seconds",
+            "Time from a request to an upstream to its first byte.",
+            ["model"],
+            buckets=_UPSTREAM,
+            registry=registry,
+        )
+        self.errors = Counter("turnout_errors", "Errors by code.", ["code"], registry=registry)
+        self.retries = Counter(
+            "turnout_retries", "Further attempts with the same model.", ["model", "reason"], registry=registry
+        )
+        self.fallbacks = Counter(
+            "turnout_fallbacks",
+            "Requests handed to the other model.",
+            ["chosen", "served", "reason"],
+            registry=registry,
+        )
+        self.pinned = Counter(
+            "turnout_pinned", "Requests kept from a model that cannot serve them.", ["needs"], registry=registry
+        )
+        self.affinity_hits = Counter(
+            "turnout_affinity_hits", "Requests kept on their conversation's model.", registry=registry
+        )
+        self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
+        self.breaker_open = Gauge(
+            "turnout_breaker_open", "1 while an upstream is left alone.", ["upstream"], registry=registry
+        )
+        self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
+        self.log_dropped = Counter("turnout_log_dropped", "Receipts that the log could not keep.", registry=registry)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,175 @@
+"""From a request to the models that may answer it, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnout._core import Decision, RouterError
+from turnout.routing import NamedRouter, RoutingError, Wanted, needs_of, parse_model_name, prompt_of
+from turnout.routing.names import PREFIX
+from turnout.serve.errors import ApiError
+from turnout.serve.receipts import prompt_hash
+from turnout.serve.snapshot import Model, Pair, Snapshot
+
+logger = logging.getLogger("turnout.serve")
+
+#: Longer prompts are hashed on a worker thread, as they are decided.
+_INLINE_CHARACTERS = 4096
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A decision with what it was made from."""
+
+    router: NamedRouter
+    decision: Decision
+    prompt: str
+    prompt_sha256: str
+    pair: Pair
+    seconds: float
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether the strong model was decided for."""
+        return self.decision.is_strong
+
+    @property
+    def chosen(self) -> Model:
+        """The model that was decided for."""
+        return self.pair.strong if self.decision.is_strong else self.pair.weak
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who answers: the first model, and after it whoever may stand in."""
+
+    candidates: tuple[Model, ...]
+    #: ``None`` for a plain model name.
+    routed: Routed | None = None
+    #: What the chosen model cannot serve, so that the other one was taken.
+    pinned_for: frozenset[str] = frozenset()
+
+
+def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
+    """What a request's model name asks for; ``None`` for the plain name of a model.
+
+    Raises:
+        ApiError: 400 for no string or an ill-formed ``router-...``.
+    """
+    if not isinstance(model, str) or not model:
+        raise ApiError(400, "model is missing or no string", code="invalid_type", param="model")
+    alias = snapshot.aliases.get(model)
+    if alias is not None:
+        wanted = Wanted(alias.router, alias.threshold, alias.strong_share)
+        return wanted, snapshot.alias_pairs[model]
+    if model in snapshot.models or not model.startswith(PREFIX):
+        return None
+    try:
+        return parse_model_name(model, snapshot.routers), snapshot.pair
+    except RoutingError as error:
+        raise ApiError(400, str(error), code="invalid_model", param="model") from None
+
+
+async def plan(request: Mapping[str, Any], snapshot: Snapshot) -> Plan:
+    """Decides a chat completion.
+
+    Raises:
+        ApiError: 400 for what cannot be routed, 404 for a model that is not here.
+    """
+    wanted = wanted_of(request.get("model"), snapshot)
+    needs = needs_of(request)
+    if wanted is None:
+        return Plan((plain(str(request["model"]), needs, snapshot),))
+    routed = await decide(request.get("messages"), *wanted, snapshot)
+    return candidates(routed, needs, snapshot)
+
+
+async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Routed:
+    """One decision of one conversation, timed.
+
+    Raises:
+        ApiError: 400 for messages that hold no prompt, 500 where the router failed.
+    """
+    router = snapshot.routers[wanted.router]
+    began = time.perf_counter()
+    try:
+        prompt = prompt_of(messages, snapshot.context)
+        decision = await router.adecide(prompt, wanted)
+    except RoutingError as error:
+        raise ApiError(400, str(error), code="cannot_route", param="messages") from None
+    except RouterError as error:
+        logger.error("%s", error, exc_info=error.__cause__)
+        raise ApiError(500, str(error), code="router_failed") from None
+    seconds = time.perf_counter() - began
+    digest = prompt_hash(prompt) if len(prompt) <= _INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
+    return Routed(router, decision, prompt, digest, pair, seconds)
+
+
+def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> tuple[list[Decision], float]:
+    """Decisions for many prompts in one crossing, and the seconds of one; for a worker thread.
+
+    Raises:
+        ApiError: 400 for a prompt that cannot be routed, 500 where the router failed.
+    """
+    router = snapshot.routers[wanted.router]
+    began = time.perf_counter()
+    try:
+        threshold = router.threshold_of(wanted)
+        win_rates = router.win_rates(prompts).tolist()
+    except RoutingError as error:
+        raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
+    except RouterError as error:
+        logger.error("%s", error, exc_info=error.__cause__)
+        raise ApiError(500, str(error), code="router_failed") from None
+    seconds = (time.perf_counter() - began) / max(len(prompts), 1)
+    return [Decision("strong" if one >= threshold else "weak", one, threshold) for one in win_rates], seconds
+
+
+def candidates(routed: Routed, needs: frozenset[str], snapshot: Snapshot, first: Model | None = None) -> Plan:
+    """The plan of a decision.
+
+    Args:
+        routed: The decision.
+        needs: What the request needs beyond text.
+        snapshot: Says whether the other model may stand in.
+        first: Taken in place of the decision's model, if it can serve.
+
+    Raises:
+        ApiError: 400 where neither model can serve the request.
+    """
+    chosen = first or routed.chosen
+    other = routed.pair.weak if chosen is routed.pair.strong else routed.pair.strong
+    lacking = chosen.lacks(needs)
+    if not lacking:
+        with_other = snapshot.settings.server.fallback and other is not chosen and not other.lacks(needs)
+        return Plan((chosen, other) if with_other else (chosen,), routed)
+    if other.lacks(needs):
+        raise ApiError(
+            400,
+            f"the request needs {', '.join(sorted(needs))}, and neither {chosen.name} nor {other.name} serves that",
+            code="unsupported_capability",
+        )
+    return Plan((other,), routed, lacking)
+
+
+def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
+    """The model of a plain name.
+
+    Raises:
+        ApiError: 404 where there is none, 400 where it cannot serve the request.
+    """
+    model = snapshot.models.get(name) or snapshot.passed_through(name)
+    if model is None:
+        raise ApiError(
+            404, f"no model {name[:200]!r} here; GET /v1/models lists them", code="model_not_found", param="model"
+        )
+    if lacking := model.lacks(needs):
+        raise ApiError(
+            400, f"model {model.name} does not serve {', '.join(sorted(lacking))}", code="unsupported_capability"
+        )
+    return model

@@ -1,0 +1,65 @@
+"""What is loaded, as the page needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from turnout import __version__
+from turnout.serve.playground.evaluation import evaluation_of
+
+if TYPE_CHECKING:
+    from turnout.routing import NamedRouter
+    from turnout.serve.snapshot import Model, Snapshot
+    from turnout.serve.state import State
+
+
+class Describe:
+    """``GET /playground/api/setup``.
+
+    Args:
+        state: The server's state.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    async def answer(self, request: Request) -> Response:
+        """``{"version", "pair", "routers": [...]}``; see :func:`described` and :func:`evaluation_of`."""
+        return JSONResponse(await asyncio.to_thread(described, self.state.snapshot))
+
+
+def described(snapshot: Snapshot) -> dict[str, Any]:
+    """The pair with its prices, and for each router its threshold, calibration scores and evaluation."""
+    return {
+        "version": __version__,
+        "pair": {
+            "strong": _model(snapshot.pair.strong, snapshot),
+            "weak": _model(snapshot.pair.weak, snapshot),
+        },
+        "routers": [_router(router) for router in snapshot.routers.values()],
+    }
+
+
+def _router(router: NamedRouter) -> dict[str, Any]:
+    return {
+        "name": router.name,
+        "threshold": router.threshold,
+        "quantiles": router.quantiles,
+        "is_microseconds": router.is_microseconds,
+        "explains": hasattr(router.router, "explain"),
+        "artifact_hash": router.artifact_hash,
+        **evaluation_of(router),
+    }
+
+
+def _model(model: Model, snapshot: Snapshot) -> dict[str, Any]:
+    settings = snapshot.settings.models[model.name]
+    return {
+        "name": model.name,
+        "input_cost_per_mtok": settings.input_cost_per_mtok,
+        "output_cost_per_mtok": settings.output_cost_per_mtok,
+    }

@@ -1,0 +1,61 @@
+"""Route receipts: what was decided for a request, so that it can be replayed bit for bit against the artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Any
+
+from turnout._core import InvalidInputError
+
+if TYPE_CHECKING:
+    from turnout.routing import NamedRouter
+
+
+def prompt_hash(prompt: str) -> str:
+    """SHA-256 of a prompt's UTF-8 form, 64 hexadecimal digits."""
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def float_bits(number: float) -> str:
+    """The 64 bits of a number as 16 hexadecimal digits, the sign first.
+
+    Example:
+        >>> float_bits(0.5)
+        '3fe0000000000000'
+    """
+    return struct.pack(">d", number).hex()
+
+
+def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[str]:
+    """Decides a receipt's prompt anew.
+
+    Args:
+        receipt: A line of the decision log.
+        prompt: The prompt that was routed on.
+        router: The router with the receipt's artifact.
+
+    Returns:
+        What differs, a sentence each; nothing where prompt, artifact, every bit of the win rate, and the choice agree.
+
+    Raises:
+        InvalidInputError: No receipt: a field is missing or of the wrong type.
+    """
+    from turnout.routing import Wanted
+
+    try:
+        threshold, told = float(receipt["threshold"]), float(receipt["win_rate"])
+        is_strong, told_hash, artifact = bool(receipt["is_strong"]), receipt["prompt_sha256"], receipt["artifact_hash"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"no route receipt: {error!r}; expected a line of the decision log") from error
+    if told_hash != prompt_hash(prompt):
+        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
+    if artifact != router.artifact_hash:
+        return [f"the artifact's hash is {router.artifact_hash}, the receipt has {artifact}"]
+    found = router.decide(prompt, Wanted(router.name, threshold=threshold))
+    differences = []
+    if float_bits(found.win_rate) != float_bits(told):
+        differences.append(f"the win rate is {found.win_rate!r}, the receipt has {told!r}")
+    if found.is_strong != is_strong:
+        differences.append(f"the choice is {found.model}, the receipt has {'strong' if is_strong else 'weak'}")
+    return differences

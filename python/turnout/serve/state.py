@@ -1,0 +1,151 @@
+"""What the whole server shares."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from turnout._core import RouterError
+from turnout.routing import NamedRouter
+from turnout.serve.affinity import Affinity
+from turnout.serve.client_keys import ClientKeys
+from turnout.serve.decision_log import DecisionLog
+from turnout.serve.metrics import Metrics
+from turnout.serve.planning import Plan
+from turnout.serve.recent import RecentDecisions
+from turnout.serve.settings import Settings
+from turnout.serve.snapshot import Snapshot, take
+from turnout.serve.tracing import Tracer
+
+logger = logging.getLogger("turnout.serve")
+
+
+class State:
+    """The server's state. Extensions such as the playground may read:
+
+    - :attr:`routers`: :class:`~turnout.routing.NamedRouter` by name, with ``win_rate(prompt)``, ``decide(prompt, wanted)``, ``adecide``,
+      ``threshold``, ``quantiles`` (calibration win rates, rising, maybe empty), ``threshold_for_share(share)``, ``is_artifact``,
+      ``is_microseconds``, ``artifact_hash``, and ``router``, the :class:`turnout.Router` itself with ``explain`` and ``manifest``;
+    - :attr:`snapshot`: ``pair.strong.name``, ``pair.weak.name``, ``models``, ``aliases``, ``settings`` (with prices of models);
+      it changes on reload, so read it anew for each request;
+    - :attr:`recent`: the last decisions as receipts (``recent.last(n)``, ``await recent.changed(since)``,
+      ``recent.strong_share(router)``, ``recent.count``);
+    - :attr:`metrics`: :class:`~turnout.serve.metrics.Metrics`;
+    - :attr:`is_ready`: False while starting and while shutting down.
+
+    A chat is started by ``POST /v1/chat/completions`` as every client does; the headers ``x-turnout-*`` of the answer tell the router,
+    win rate, threshold and model. Where client keys are configured, ``/v1/*`` and ``/playground/api/*`` ask for one
+    (``Authorization: Bearer``), and :attr:`needs_key` is True.
+
+    Args:
+        settings: Checked settings.
+        read_again: Gives the settings anew, for :meth:`reload`; by default the same ones.
+    """
+
+    def __init__(self, settings: Settings, read_again: Callable[[], Settings] | None = None) -> None:
+        self.snapshot: Snapshot = take(settings)
+        self.metrics = Metrics()
+        self.recent = RecentDecisions()
+        self.keys = ClientKeys.from_file(settings.server.client_keys_file)
+        self.affinity = Affinity(settings.affinity) if settings.affinity.by != "off" else None
+        self.tracer = Tracer(settings.telemetry.otel)
+        self.log = DecisionLog(settings.log, self.metrics.log_dropped.inc) if settings.log.path else None
+        self.is_ready = False
+        self.in_flight = 0
+        self._read_again = read_again or (lambda: settings)
+
+    @property
+    def routers(self) -> Mapping[str, NamedRouter]:
+        """The loaded routers by name."""
+        return self.snapshot.routers
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether clients must send a key."""
+        return bool(self.keys)
+
+    def decided(self, plan: Plan, request_id: str) -> dict[str, Any] | None:
+        """Counts a decision and makes its receipt; ``None`` for a plain model name."""
+        routed = plan.routed
+        if routed is None:
+            return None
+        name, decision = routed.router.name, routed.decision
+        self.metrics.decisions.labels(name, routed.chosen.label).inc()
+        self.metrics.decision_seconds.labels(name).observe(routed.seconds)
+        self.metrics.win_rate.labels(name).observe(decision.win_rate)
+        receipt = {
+            "time": time.time(),
+            "request_id": request_id,
+            "router": name,
+            "artifact_hash": routed.router.artifact_hash,
+            "prompt_sha256": routed.prompt_sha256,
+            "win_rate": decision.win_rate,
+            "threshold": decision.threshold,
+            "is_strong": decision.is_strong,
+            "model": routed.chosen.name,
+            "decision_us": round(routed.seconds * 1e6, 1),
+            "served": None,
+            "fallback": "",
+            "latency_ms": None,
+        }
+        if self.snapshot.settings.log.prompts:
+            receipt["prompt"] = routed.prompt
+        self.recent.add(receipt)
+        return receipt
+
+    def answered(self, receipt: dict[str, Any] | None, served: str | None, fallback: str, seconds: float) -> None:
+        """Completes the receipt of :meth:`decided` and logs it.
+
+        Args:
+            receipt: The receipt; ``None`` for a plain model name.
+            served: The model that answered; ``None`` where none did.
+            fallback: Why it was not the chosen one; empty where it was.
+            seconds: From the request to the end of the answer.
+        """
+        if receipt is not None:
+            receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
+            if self.log is not None:
+                self.log.add(receipt)
+
+    async def reload(self) -> None:
+        """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
+
+        Raises:
+            RouterError: Something is wrong with the new ones; everything stays as it was.
+            OSError: A file cannot be read; likewise.
+        """
+        before = self.snapshot
+        try:
+            settings = await asyncio.to_thread(self._read_again)
+            after = await asyncio.to_thread(take, settings, before)
+            keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
+        except (RouterError, OSError):
+            self.metrics.reloads.labels("failed").inc()
+            raise
+        self._tell_what_needs_a_restart(before.settings, settings)
+        self.snapshot, self.keys = after, keys
+        self.metrics.reloads.labels("done").inc()
+        for name, upstream in before.upstreams.items():
+            if after.upstreams.get(name) is not upstream:
+                await upstream.retire()
+
+    async def close(self) -> None:
+        """Closes connections."""
+        self.is_ready = False
+        for upstream in self.snapshot.upstreams.values():
+            await upstream.close()
+        if self.log is not None:
+            self.log.close()
+
+    @staticmethod
+    def _tell_what_needs_a_restart(before: Settings, after: Settings) -> None:
+        fixed = ("host", "port", "admin_host", "admin_port", "cors_origins", "playground", "shutdown_s")
+        changed = [f"[server] {key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
+        changed += [
+            f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)
+        ]
+        if changed:
+            logger.warning("reloaded, but %s stays as it was until a restart", ", ".join(changed))

@@ -1,0 +1,125 @@
+"""The server on loopback, in a thread of this process, in front of a scripted upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from turnout.serve.app import admin_app, client_app
+from turnout.serve.config_file import settings_of
+from turnout.serve.run import listener
+from turnout.serve.state import State
+
+_spec = importlib.util.spec_from_file_location("scripted_upstream", Path(__file__).parent / "upstream.py")
+assert _spec is not None
+assert _spec.loader is not None
+scripted = importlib.util.module_from_spec(_spec)
+sys.modules["scripted_upstream"] = scripted
+_spec.loader.exec_module(scripted)
+
+
+class RunningServer:
+    """A server; ``client`` is OpenAI's."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self.tables = tables
+        self.state = State(settings_of(tables), lambda: settings_of(self.tables))
+        self._listeners = [listener(app(self.state), "127.0.0.1", 0, 5) for app in (client_app, admin_app)]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self.state.is_ready = True
+        await asyncio.gather(*(one.serve() for one in self._listeners))
+        await self.state.close()
+
+    def __enter__(self) -> RunningServer:
+        self._thread.start()
+        until = time.monotonic() + 30
+        while not all(one.started for one in self._listeners):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        ports = [one.servers[0].sockets[0].getsockname()[1] for one in self._listeners]
+        self.url, self.admin_url = (f"http://127.0.0.1:{port}" for port in ports)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._listeners:
+            one.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def openai(self, **options: Any) -> openai.OpenAI:
+        """OpenAI's own client, without retries of its own."""
+        return openai.OpenAI(base_url=f"{self.url}/v1", **{"api_key": "unused", "max_retries": 0, **options})
+
+    def post(self, body: Any, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
+        """A request by hand: JSON, or bytes as they are."""
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return httpx.post(self.url + path, timeout=30, **content, **options)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a metric; 0 where it was never counted."""
+        return self.state.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def upstream() -> Iterator[Any]:
+    """A healthy upstream, to be scripted."""
+    with scripted.ScriptedUpstream() as found:
+        yield found
+
+
+@pytest.fixture
+def tables(upstream: Any, artifact: Path) -> dict[str, Any]:
+    """A configuration: `big` and `small` behind one upstream, the tiny artifact as `mf`, a seeded `random`."""
+    return {
+        "pair": {"strong": "big", "weak": "small"},
+        "upstreams": {"main": {"base_url": upstream.base_url, "backoff_s": 0.01}},
+        "models": {"big": {"upstream": "main"}, "small": {"upstream": "main"}},
+        "routers": {"mf": {"path": str(artifact)}, "random": {"seed": 1}},
+    }
+
+
+@pytest.fixture
+def start(tables: dict[str, Any]) -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers with tables added to :func:`tables`, and stops them."""
+    running: list[RunningServer] = []
+
+    def begin(**added: dict[str, Any]) -> RunningServer:
+        merged = {**tables, **{name: {**tables.get(name, {}), **table} for name, table in added.items()}}
+        running.append(RunningServer(merged).__enter__())
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.__exit__()
+
+
+@pytest.fixture
+def server(start: Callable[..., RunningServer]) -> RunningServer:
+    """The server with nothing added."""
+    return start()
+
+
+@pytest.fixture
+def two_upstreams(tables: dict[str, Any]) -> Iterator[Any]:
+    """Gives `small` an upstream of its own, which is returned."""
+    with scripted.ScriptedUpstream() as found:
+        tables["upstreams"]["other"] = {"base_url": found.base_url, "backoff_s": 0.01}
+        tables["models"]["small"] = {"upstream": "other"}
+        yield found

@@ -1,0 +1,97 @@
+"""A server with the playground in a process of its own, before a scripted upstream: for tests in a browser and for the picture."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+CONFIG = """\
+[server]
+port = {port}
+admin_port = 0
+{server}
+
+[upstreams.local]
+base_url = "{base_url}"
+retries = 0
+
+[models.large-model]
+upstream = "local"
+input_cost_per_mtok = 2.5
+output_cost_per_mtok = 10.0
+
+[models.small-model]
+upstream = "local"
+input_cost_per_mtok = 0.15
+output_cost_per_mtok = 0.6
+
+[pair]
+strong = "large-model"
+weak = "small-model"
+
+[routers.{name}]
+path = "{artifact}"
+
+[routers.random]
+seed = 1
+{more}
+"""
+
+
+class Site:
+    """The server; ``start`` and ``stop`` may be called again and again, on the same port.
+
+    Args:
+        folder: For configuration and log.
+        base_url: The upstream's.
+        artifact: Folder of the artifact.
+        name: Its router's name.
+        server: More lines of table ``[server]``.
+        more: More tables.
+    """
+
+    def __init__(
+        self, folder: Path, base_url: str, artifact: Path, *, name: str = "mf", server: str = "", more: str = ""
+    ) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder / "server.log"
+        self._config = folder / "turnout.toml"
+        text = CONFIG.format(port=port, base_url=base_url, artifact=artifact, name=name, server=server, more=more)
+        self._config.write_text(text, encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        command = [sys.executable, "-m", "turnout", "serve", "--config", str(self._config)]
+        # A proxy of the machine is not for loopback.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "no_proxy": "*"}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._config.parent)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for _ in range(600):
+            assert self._process.poll() is None, self.log.read_text(encoding="utf-8")
+            try:
+                with opener.open(f"{self.url}/ready", timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.05)
+        raise AssertionError(f"the server did not become ready:\n{self.log.read_text(encoding='utf-8')}")
+
+    def stop(self) -> None:
+        """Ends it at once, as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None

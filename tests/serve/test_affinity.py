@@ -1,0 +1,62 @@
+"""Conversations that stay with their model."""
+
+from __future__ import annotations
+
+from turnout.serve.affinity import Affinity
+from turnout.serve.settings import AffinitySettings
+
+
+class Alternating:
+    """Strong, weak, strong, weak."""
+
+    is_microseconds = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def win_rate(self, prompt: str) -> float:
+        self.calls += 1
+        return float(self.calls % 2)
+
+
+def ask(server, *texts, **headers):
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return server.post({"model": "router-alternating-0.5", "messages": messages}, headers=headers).headers[
+        "x-turnout-model"
+    ]
+
+
+def alternating(start, **affinity):
+    import turnout
+
+    turnout.register_router("alternating", Alternating)
+    return start(routers={"alternating": {}}, affinity=affinity)
+
+
+def test_off_by_default(start):
+    server = alternating(start)
+    assert [ask(server, "a"), ask(server, "a", "b", "c")] == ["big", "small"]
+
+
+def test_a_conversation_stays_with_its_model_and_others_do_not(start):
+    server = alternating(start, by="conversation")
+    assert [ask(server, "a"), ask(server, "a", "b", "c"), ask(server, "other")] == ["big", "big", "big"]
+    assert ask(server, "a third") == "small"
+    assert server.metric("turnout_affinity_hits_total") == 1
+
+
+def test_a_header_names_the_session(start):
+    server = alternating(start, by="header", header="X-Session-Id")
+    assert [ask(server, "a", **{"x-session-id": "1"}), ask(server, "b", **{"x-session-id": "1"})] == ["big", "big"]
+    assert [ask(server, "a"), ask(server, "a")] == ["big", "small"]
+
+
+def test_sessions_are_bounded_in_number_and_time():
+    now = [0.0]
+    affinity = Affinity(AffinitySettings(by="header", sessions=2, ttl_s=10.0), lambda: now[0])
+    for session in (b"1", b"2", b"3"):
+        affinity.remember(session, True)
+    assert [affinity.recall(session) for session in (b"1", b"2", b"3")] == [None, True, True]
+    now[0] = 11.0
+    assert affinity.recall(b"3") is None

@@ -1,0 +1,129 @@
+"""The configuration: what it says when something is wrong, and the example file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from turnout import ConfigError
+from turnout.cli import main
+from turnout.serve.config_file import read_config, settings_of, simple_settings
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
+
+GOOD = {
+    "pair": {"strong": "big", "weak": "small"},
+    "upstreams": {"main": {"base_url": "http://localhost:8000/v1"}},
+    "models": {"big": {"upstream": "main"}, "small": {"upstream": "main"}},
+}
+
+
+def test_defaults_stand_where_nothing_is_said():
+    settings = settings_of(GOOD)
+    assert (settings.server.port, settings.server.host, settings.affinity.by) == (6060, "127.0.0.1", "off")
+    assert settings.routers == {"mf": {}}
+    assert settings.server.playground
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sever": {}}, r"unknown table \[sever\]"),
+        ({"server": {"prot": 1}}, r"\[server\] has the unknown key 'prot'"),
+        ({"server": {"port": "1"}}, r"\[server\] port is '1', expected an integer"),
+        ({"server": {"port": 70000}}, "0 to 65535"),
+        ({"server": {"fallback": 1}}, "expected true or false"),
+        ({"server": {"context": "all"}}, "last_user, conversation"),
+        ({"server": {"passthrough": "nope"}}, "expected one of main"),
+        ({"server": {"cors_origins": "x"}}, "expected an array of strings"),
+        ({"server": {"cors_origins": ["*"], "client_keys_file": "k"}}, "name the origins"),
+        ({"pair": {"strong": "big"}}, r"\[pair\] lacks 'weak'"),
+        ({"pair": {"strong": "big", "weak": "nope"}}, "expected one of big, small"),
+        ({"upstreams": {"main": {"base_url": "localhost"}}}, "expected http:// or https://"),
+        ({"upstreams": {"main": {"base_url": "http://key@host/v1"}}}, "keys go into key_env"),
+        ({"upstreams": {"main": {"base_url": "http://h", "key_env": "A", "key_file": "b"}}}, "expected one"),
+        ({"upstreams": {"main": {"base_url": "http://h", "retries": -1}}}, "expected 0 or more"),
+        ({"upstreams": {"main": {"base_url": "http://h", "total_timeout_s": 0}}}, "expected more than 0"),
+        ({"models": {"big": {"upstream": "x"}, "small": {"upstream": "main"}}}, "upstream is 'x'"),
+        ({"models": {"big": {"upstream": "main", "capabilities": ["smell"]}, "small": {"upstream": "main"}}}, "smell"),
+        ({"aliases": {"a": {"router": "nope"}}}, "router is 'nope', expected one of mf"),
+        ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, "between 0 and 1"),
+        ({"aliases": {"a": {"router": "mf", "threshold": 0.1, "strong_share": 0.1}}}, "expected one"),
+        ({"aliases": {"big": {"router": "mf"}}}, "also the name of a model"),
+        ({"affinity": {"by": "moon"}}, "off, header, conversation"),
+        ({"log": {"format": "xml"}}, "jsonl, parquet"),
+        ({"routers": {"mf": 3}}, "expected a table"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(change, words):
+    with pytest.raises(ConfigError, match=words):
+        settings_of({**GOOD, **change})
+
+
+def test_the_pair_is_required():
+    with pytest.raises(ConfigError, match=r"\[pair\] is missing"):
+        settings_of({name: table for name, table in GOOD.items() if name != "pair"})
+
+
+def test_the_file_is_named_in_errors(tmp_path):
+    (tmp_path / "t.toml").write_text("[server]\nport = \nhost = 1")
+    with pytest.raises(ConfigError, match=r"t\.toml: .*line 2"):
+        read_config(tmp_path / "t.toml")
+
+
+def test_the_example_file_is_checked_and_printed(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-shown")
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--config", str(EXAMPLE), "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "sk-not-shown" not in out
+    for line in ("listen      http://127.0.0.1:6060", "router      mf: artifact", "alias       auto: router mf"):
+        assert line in out
+
+
+def test_every_setting_stands_in_the_example_file():
+    import dataclasses
+
+    from turnout.serve import config_file
+
+    text = EXAMPLE.read_text()
+    for name, cls in {**config_file._TABLES, **config_file._TABLES_BY_NAME}.items():
+        assert f"[{name}" in text
+        for field in dataclasses.fields(cls):
+            assert f"\n{field.name} = " in text or f"\n# {field.name} = " in text, f"[{name}] {field.name}"
+
+
+def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    flags = ["--strong-model", "big", "--weak-model", "small", "--base-url", "http://localhost:1/v1"]
+    assert main(["serve", *flags, "--router", "mf", str(artifact), "random", "--threshold", "0.25", "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "router      tiny: artifact" in out
+    assert out.count("threshold 0.25") == 3
+    assert "no key" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--strong-model", "a"], "--weak-model, --base-url missing"),
+        (["--config", "x.toml", "--strong-model", "a"], "stands beside --config"),
+        (["--config", "x.toml", "--threshold", "1"], "stand beside --config"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (
+            ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--router", "nope"],
+            "no router 'nope' here",
+        ),
+        (["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--threshold", "7"], "between 0 and 1"),
+    ],
+)
+def test_wrong_flags_are_one_line_on_stderr(flags, words, capsys):
+    assert main(["serve", *flags, "--check"]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_other_names_pass_through_in_the_simple_case():
+    assert simple_settings("a", "b", "http://h/v1", key_env="").server.passthrough == "default"
