@@ -3,6 +3,7 @@
 from turnout._core import (
     ArtifactError,
     ConfigError,
+    DeadlineExceededError,
     Decision,
     DeviceError,
     EngineError,
@@ -10,7 +11,9 @@ from turnout._core import (
     InferenceError,
     InvalidInputError,
     InvalidTypeError,
+    OverloadedError,
     RouterError,
+    WorkerStoppedError,
     __version__,
 )
 from turnout.budget import BudgetController
@@ -21,6 +24,7 @@ __all__ = [
     "ArtifactError",
     "BudgetController",
     "ConfigError",
+    "DeadlineExceededError",
     "Decision",
     "DeviceError",
     "EngineError",
@@ -28,8 +32,10 @@ __all__ = [
     "InferenceError",
     "InvalidInputError",
     "InvalidTypeError",
+    "OverloadedError",
     "Router",
     "RouterError",
+    "WorkerStoppedError",
     "__version__",
     "load",
     "with_embeddings",

@@ -20,7 +20,7 @@ class ArtifactSpec:
 
     Attributes:
         name: Name of the router, for people.
-        kind: Kind of router, ``"mf"``.
+        kind: Kind of router: ``"mf"``, ``"bert"`` or ``"causal_llm"``.
         models: Models in the order of the graph's ``model_scores``.
         strong: Strong model of the trained pair.
         weak: Weak model of the trained pair.
@@ -30,6 +30,7 @@ class ArtifactSpec:
         quantiles: Calibrated win rates at evenly spaced quantiles of calibration prompts, never falling; may be empty.
         calibration: ``{"kind": "identity"}``, ``{"kind": "platt", ...}`` or ``{"kind": "isotonic", ...}``.
         provenance: Data, rows, licences, recipe, scores.
+        sections: Fields of this kind alone: ``labels`` of ``bert``, ``generation`` of ``causal_llm``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ArtifactSpec:
     quantiles: Sequence[float] = ()
     calibration: Mapping[str, Any] = field(default_factory=lambda: {"kind": "identity"})
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_artifact(
@@ -52,6 +54,7 @@ def write_artifact(
     graph: bytes,
     tokenizer: bytes | None = None,
     documents: Mapping[str, str] | None = None,
+    data: Path | None = None,
 ) -> Path:
     """Writes an artifact folder; the manifest comes last and in one step, so a reader never sees half an artifact.
 
@@ -61,6 +64,7 @@ def write_artifact(
         graph: Serialised ONNX model.
         tokenizer: Text of a ``tokenizer.json``; needed unless the encoder is external.
         documents: Further texts by file name, such as ``README.md``; not listed in the manifest.
+        data: File in the folder, already written, that holds weights of the graph.
 
     Returns:
         The folder.
@@ -80,6 +84,7 @@ def write_artifact(
         "models": list(spec.models),
         "pair": {"strong": spec.strong, "weak": spec.weak},
         "encoder": dict(spec.encoder),
+        **spec.sections,
         "graph": "model.onnx",
         "tokenizer": None if tokenizer is None else {"file": "tokenizer.json", "max_tokens": spec.max_tokens},
         "calibration": dict(spec.calibration),
@@ -88,7 +93,8 @@ def write_artifact(
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()
-        },
+        }
+        | ({data.name: _entry_of(data)} if data else {}),
     }
     return rewrite_manifest(folder, manifest)
 
@@ -106,6 +112,15 @@ def rewrite_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     _replace(folder / "router.json", (text + "\n").encode())
     return folder
+
+
+def _entry_of(file: Path) -> dict[str, Any]:
+    """Size and hash of a file that may be larger than memory."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@
 
 mod files;
 mod manifest;
+mod network;
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use network::{Generation, Label};
 
 use crate::error::{Error, Result};
 
@@ -76,6 +78,11 @@ impl Artifact {
             .get(name)
             .cloned()
             .ok_or_else(|| Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed")))
+    }
+
+    /// Lets go of the files: a loaded router needs them no more, and those of a network may be large.
+    pub(crate) fn release(&mut self) {
+        self.contents.clear();
     }
 
     /// An error about a field of the manifest.

@@ -8,6 +8,8 @@
 #![deny(missing_docs)]
 
 mod artifact;
+#[cfg(feature = "onnx")]
+mod batcher;
 mod calibration;
 mod config;
 pub mod encoder;
@@ -21,9 +23,11 @@ pub mod scorer;
 mod scratch;
 pub mod tokenize;
 
-pub use artifact::{Artifact, EncoderSpec, FORMAT_VERSION, FileEntry, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use artifact::{
+    Artifact, EncoderSpec, FORMAT_VERSION, FileEntry, Generation, Label, Manifest, Pair, Thresholds, TokenizerSpec,
+};
 pub use calibration::{Calibration, sigmoid};
-pub use config::{Device, EngineChoice, RouterConfig};
+pub use config::{BatchConfig, Device, Devices, EngineChoice, RouterConfig};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, Stage};
 pub use policy::{Decision, Policy};

@@ -14,8 +14,14 @@ use crate::error::{Error, Result};
 
 /// A manifest holds names, at most a few thousand numbers and provenance. As values, JSON may take thirty times its length.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// All listed files together: they are read into memory.
-pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// All listed files together, for they are read into memory: 1 GiB, or 64 GiB where they are a network.
+pub(super) fn max_file_bytes(kind: &str) -> u64 {
+    match kind {
+        "bert" | "causal_llm" => 64 << 30,
+        _ => 1 << 30,
+    }
+}
 
 /// Whether a name is a plain file name: no separators, no leading dot, nothing a shell or another system reads differently.
 pub(super) fn is_plain_name(name: &str) -> bool {

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::files::{MAX_FILE_BYTES, is_plain_name};
+use super::{
+    files::{is_plain_name, max_file_bytes},
+    network::{Generation, Label},
+};
 use crate::{
     calibration::Calibration,
     error::{Error, Result},
@@ -26,7 +29,7 @@ pub struct Manifest {
     pub format_version: u64,
     /// Name of the router, for people.
     pub name: String,
-    /// Kind of router: `mf`.
+    /// Kind of router: `mf`, `bert` or `causal_llm`.
     pub kind: String,
     /// Models in the order of the graph's `model_scores`.
     pub models: Vec<String>,
@@ -34,6 +37,12 @@ pub struct Manifest {
     pub pair: Pair,
     /// Where embeddings come from.
     pub encoder: EncoderSpec,
+    /// What the columns of the graph's `logits` mean; for `bert`, where it does not score models instead.
+    #[serde(default)]
+    pub labels: Option<Vec<Label>>,
+    /// Around which texts the prompt is put and how a score is read; for `causal_llm`.
+    #[serde(default)]
+    pub generation: Option<Generation>,
     /// File name of the ONNX graph.
     pub graph: String,
     /// Tokenizer of the prompt; null where embeddings come from the caller.
@@ -197,9 +206,7 @@ impl Manifest {
     }
 
     fn check(&self) -> std::result::Result<(), (&'static str, String)> {
-        if self.kind != "mf" {
-            return Err(("kind", format!("{:?}, this build of turnout runs \"mf\"", self.kind)));
-        }
+        self.check_kind()?;
         self.check_models()?;
         let dim = self.encoder.dim();
         if dim == 0 || dim > MAX_DIM {
@@ -262,8 +269,9 @@ impl Manifest {
             return Err(("files", format!("{} files, expected at most {MAX_FILES}", self.files.len())));
         }
         let total = self.files.values().fold(0u64, |total, entry| total.saturating_add(entry.bytes));
-        if total > MAX_FILE_BYTES {
-            return Err(("files", format!("{total} bytes together, expected at most {MAX_FILE_BYTES}")));
+        let limit = max_file_bytes(&self.kind);
+        if total > limit {
+            return Err(("files", format!("{total} bytes together, expected at most {limit}")));
         }
         for (name, entry) in &self.files {
             if !is_plain_name(name) {
