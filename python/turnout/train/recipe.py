@@ -14,7 +14,7 @@ from turnout.data import Battles, Outcomes
 from turnout.train import distill
 from turnout.train.config import MfConfig
 from turnout.train.curriculum import Embeds, plan
-from turnout.train.dev import dev_result
+from turnout.train.dev import dev_results
 from turnout.train.distill import Teacher
 from turnout.train.features import Floats, Ids, inputs
 from turnout.train.matrix_factorization import LOOK_EVERY, Encoder, Progress, TrainedMf, fit_models, train_hidden
@@ -63,8 +63,7 @@ def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent) -> Tra
     if files.cache is not None:
         teacher = CachedTeacher(teacher, files.cache, str(config.teacher_tokens))
     trained = fit_mf(config, tables, battles, teacher, tokenizer, show)
-    pairs = [(config.strong, config.weak), *config.dev_pairs]
-    results = [dev_result(t, lambda prompts: trained.win_rates(tokenizer, prompts), pairs, config.seed) for t in dev]
+    results = dev_results(dev, lambda prompts: trained.win_rates(tokenizer, prompts), config)
     rows = {table.name: len(table) for table in tables} | {"battles": len(battles)}
     report = {"rows": rows, "config": asdict(config), "dev": [result.as_json() for result in results]}
     return replace(trained, report=report, dev=results)
