@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=needs,
     )
     _add_files(bert, name="turnout-bert")
+    bert.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="DIR",
+        help="fine-tune this Hugging Face checkpoint to say who wins a prompt, in place of the small transformer",
+    )
+    bert.add_argument(
+        "--epochs", type=int, default=3, help="with --encoder: passes over the prompts (default: %(default)s)"
+    )
+    bert.add_argument(
+        "--int8", action="store_true", help="with --encoder: quantise the artifact; the small one always is"
+    )
     bert.set_defaults(run=run_bert)
 
 
@@ -115,6 +128,8 @@ def run_mf(args: argparse.Namespace) -> int:
 def run_bert(args: argparse.Namespace) -> int:
     """Runs ``train bert``."""
     files = _files(args)
+    if args.encoder is not None:
+        return _run_classifier(args, files)
     from rich.console import Console
 
     import turnout
@@ -140,6 +155,57 @@ def run_bert(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
+    import json
+
+    from rich.console import Console
+
+    import turnout
+    from turnout.export.artifact import rewrite_manifest
+    from turnout.export.mf import win_rate_quantiles
+    from turnout.importers import import_bert
+    from turnout.train import MfConfig
+    from turnout.train.classifier import ClassifierConfig, train_classifier
+    from turnout.train.dev import dev_results, show
+    from turnout.train.fine_tuning import FineTuningConfig
+    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.train.terminal import progress_bars
+
+    console = Console(stderr=True)
+    pair = MfConfig(seed=args.seed)
+    config = ClassifierConfig(pair, FineTuningConfig(epochs=args.epochs, seed=args.seed))
+    dev = read_tables(files.dev)
+    exclude = {prompt for table in dev for prompt in table.prompts}
+    tables, battles = read_tables(files.correctness, exclude), read_all_battles(files.battles, exclude)
+    tuned = args.out.with_name(args.out.name + "-checkpoint")
+    with progress_bars(console) as bars:
+        loss = train_classifier(config, args.encoder, tables, battles, tuned, bars)
+    import_bert(tuned, args.out, strong=pair.strong, weak=pair.weak, name=args.name, int8=args.int8)
+    router = turnout.load(args.out)
+    results = dev_results(dev, lambda prompts: router.win_rates(prompts), pair)
+    show(results, console)
+    # The written router itself says its quantiles.
+    quantiles = win_rate_quantiles(router, calibration_prompts(args))
+    manifest = json.loads((args.out / "router.json").read_text(encoding="utf-8"))
+    manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
+    origin = origin_of(args)
+    manifest["provenance"] |= {
+        "licence": origin.licence,
+        "recipe": origin.recipe,
+        "data": origin.data,
+        "dev_data": origin.dev_data,
+        "notes": origin.notes,
+        "training": {
+            "config": asdict(config.tuning),
+            "held_out_loss": loss,
+            "dev": [result.as_json() for result in results],
+        },
+    }
+    rewrite_manifest(args.out, manifest)
+    console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
+    return 0
+
+
 def _files(args: argparse.Namespace) -> TrainingFiles:
     import turnout
 
@@ -148,7 +214,8 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
     ]
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
-    teacher = teacher_folder(args.teacher)
+    encoder = getattr(args, "encoder", None)
+    teacher = teacher_folder(args.teacher) if encoder is None else encoder
     from turnout.train.recipe import TrainingFiles
 
     return TrainingFiles(

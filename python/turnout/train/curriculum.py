@@ -84,7 +84,7 @@ def plan(
         show: Told of the progress.
     """
     # Every prompt once, as token ids.
-    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if _mostly_ascii(prompt)]
+    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if mostly_ascii(prompt)]
     prompts = list(dict.fromkeys([*(prompt for table in tables for prompt in table.prompts), *battles.prompts]))
     tokens = vocabulary(tokenizer)
     counts = count_table(tokens)
@@ -183,7 +183,8 @@ def topic_rows(config: MfConfig, tables: Sequence[Outcomes], chat: Sequence[str]
     return [*prompts, *chat], np.concatenate([*gain, np.zeros(len(chat))]), weights
 
 
-def _mostly_ascii(prompt: str) -> bool:
+def mostly_ascii(prompt: str) -> bool:
+    """Whether at most one letter in fifty lies outside ASCII."""
     return sum(ord(letter) > 127 for letter in prompt) <= 0.02 * len(prompt)
 
 
