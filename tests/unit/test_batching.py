@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 import turnout
 from turnout.importers import import_bert, import_causal_llm
@@ -198,6 +204,20 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(folder: Path, dev
     with pytest.raises(turnout.DeviceError, match="cannot be had") as told:
         turnout.load(folder, device=device, device_memory_bytes=1 << 30)
     assert "turnout[gpu]" in str(told.value)
+
+
+def test_a_float16_graph_is_not_run_on_a_cpu(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "half"
+    shutil.copytree(folder, copy)
+    model = onnx.load(str(copy / "model.onnx"))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float16), "half"))
+    content = model.SerializeToString()
+    (copy / "model.onnx").write_bytes(content)
+    manifest = json.loads((copy / "router.json").read_text())
+    manifest["files"]["model.onnx"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (copy / "router.json").write_text(json.dumps(manifest))
+    with pytest.raises(turnout.DeviceError, match=r'float16 weights.*device "cuda:0"'):
+        turnout.load(copy)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu,cuda:0", "cuda:0,cuda:0"])

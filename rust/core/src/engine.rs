@@ -51,6 +51,13 @@ impl Engine {
         let others = manifest.files.iter().filter(|(name, _)| manifest.kind != "mf" && **name != manifest.graph);
         let files: Vec<DataFile<'_>> = others.map(|(name, entry)| DataFile { name, bytes: entry.bytes }).collect();
         let graph = Graph::parse_beside(&bytes, &files).map_err(|message| Error::artifact(&path, "graph", message))?;
+        if graph.float16 && config.device.is_cpu() {
+            return Err(Error::Device(format!(
+                "{}: holds float16 weights, which a CPU runs ten times slower than float32: open it with device \"cuda:0\", or \
+                 export it in float32 or int8",
+                path.display()
+            )));
+        }
         let native = match manifest.kind.as_str() {
             "mf" => Native::recognize(artifact, &graph, pair),
             kind => Err(format!("a router of the kind {kind:?} is a network")),

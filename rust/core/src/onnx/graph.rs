@@ -205,6 +205,8 @@ pub struct Graph<'a> {
     pub outputs: Vec<&'a str>,
     /// What the file holds more of than any native graph. The surplus is checked and not kept.
     pub beyond: Option<&'static str>,
+    /// Whether some weight is a 16-bit float.
+    pub float16: bool,
 }
 
 impl<'a> Graph<'a> {
@@ -221,7 +223,7 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// The same, and elements that lie elsewhere.
     pub fn parse_beside(model: &'a [u8], files: &[DataFile<'_>]) -> Result<Self, String> {
-        let mut parser = Parser { files, beyond: None };
+        let mut parser = Parser { files, beyond: None, float16: false };
         let mut graph = None;
         for field in Fields::new(model) {
             match field? {
@@ -232,7 +234,7 @@ impl<'a> Graph<'a> {
             }
         }
         let graph = graph.ok_or_else(|| "no graph in the file".to_string())?;
-        Ok(Self { beyond: parser.beyond, ..graph })
+        Ok(Self { beyond: parser.beyond, float16: parser.float16, ..graph })
     }
 
     /// The weight of that name.
@@ -245,6 +247,7 @@ impl<'a> Graph<'a> {
 struct Parser<'f> {
     files: &'f [DataFile<'f>],
     beyond: Option<&'static str>,
+    float16: bool,
 }
 
 impl Parser<'_> {
@@ -269,6 +272,7 @@ impl Parser<'_> {
                 }
                 (5, value) => {
                     let tensor = parse_tensor(value.bytes()?, self.files)?;
+                    self.float16 |= tensor.data_type == DataType::Other(10);
                     self.push(&mut graph.tensors, tensor, MAX_TENSORS, "tensors");
                 }
                 (11, value) => self.push(&mut graph.inputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph inputs"),
