@@ -1,4 +1,4 @@
-"""``turnout train mf | bert``: trains a router on your tables and writes its artifact."""
+"""``turnout train mf | bert | causal_llm``: trains a router on your tables and writes its artifact."""
 
 from __future__ import annotations
 
@@ -52,6 +52,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--int8", action="store_true", help="with --encoder: quantise the artifact; the small one always is"
     )
     bert.set_defaults(run=run_bert)
+    causal = kinds.add_parser(
+        "causal_llm",
+        help="fine-tune a language model to score prompts; needs a GPU for models of any size",
+        description="Writes a checkpoint; `turnout import causal_llm` makes the artifact of it. Needs `pip install turnout[train]`.",
+    )
+    causal.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT_DIR", help="Hugging Face folder of a language model"
+    )
+    causal.add_argument("--correctness", nargs="+", type=Path, required=True, metavar="TABLE", help="as for `mf`")
+    causal.add_argument("--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
+    causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
+    causal.add_argument(
+        "--lora-rank",
+        type=int,
+        default=0,
+        metavar="R",
+        help="train low-rank updates (turnout[lora]); 0 trains all weights",
+    )
+    causal.add_argument("--epochs", type=int, default=1, help="passes over the prompts (default: %(default)s)")
+    causal.add_argument("--batch", type=int, default=8, help="prompts a step (default: %(default)s)")
+    causal.add_argument(
+        "--max-tokens", type=int, default=1024, help="longer prompts are left out (default: %(default)s)"
+    )
+    causal.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    causal.set_defaults(run=run_causal)
 
 
 def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
@@ -155,6 +180,32 @@ def run_bert(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_causal(args: argparse.Namespace) -> int:
+    """Runs ``train causal_llm``."""
+    _need_training_packages()
+    import turnout
+
+    if args.out.resolve() == args.checkpoint.resolve():
+        raise turnout.ConfigError(f"--out {args.out} is the checkpoint itself, expected another folder")
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from turnout.train import MfConfig
+    from turnout.train.causal_llm import CausalConfig, train_causal_llm
+    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.train.terminal import progress_bars
+
+    console = Console(stderr=True)
+    config = CausalConfig(MfConfig(seed=args.seed), lora_rank=args.lora_rank)
+    tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
+    tables, battles = read_tables(args.correctness), read_all_battles(args.battles)
+    with progress_bars(console) as bars:
+        loss = train_causal_llm(replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars)
+    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out}")
+    return 0
+
+
 def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     import json
 
@@ -206,7 +257,7 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     return 0
 
 
-def _files(args: argparse.Namespace) -> TrainingFiles:
+def _need_training_packages() -> None:
     import turnout
 
     missing = [
@@ -214,6 +265,10 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
     ]
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
+
+
+def _files(args: argparse.Namespace) -> TrainingFiles:
+    _need_training_packages()
     encoder = getattr(args, "encoder", None)
     teacher = teacher_folder(args.teacher) if encoder is None else encoder
     from turnout.train.recipe import TrainingFiles
