@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from turnout._core import (
     ArtifactError,
     ConfigError,
+    DeadlineExceededError,
     Decision,
     DeviceError,
     EngineError,
@@ -12,7 +13,9 @@ from turnout._core import (
     InferenceError,
     InvalidInputError,
     InvalidTypeError,
+    OverloadedError,
     RouterError,
+    WorkerStoppedError,
     __version__,
 )
 from turnout.budget import BudgetController
@@ -28,6 +31,7 @@ __all__ = [
     "BudgetController",
     "ConfigError",
     "Controller",
+    "DeadlineExceededError",
     "Decision",
     "DeviceError",
     "EngineError",
@@ -35,9 +39,11 @@ __all__ = [
     "InferenceError",
     "InvalidInputError",
     "InvalidTypeError",
+    "OverloadedError",
     "Router",
     "RouterError",
     "RoutingError",
+    "WorkerStoppedError",
     "__version__",
     "load",
     "register_router",

@@ -1,6 +1,6 @@
 """Types of the extension; ``turnout.Router`` adds what asyncio, pickle and files need."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import Any, final
 
@@ -11,6 +11,7 @@ from typing_extensions import Self, disjoint_base
 __all__ = [
     "ArtifactError",
     "ConfigError",
+    "DeadlineExceededError",
     "Decision",
     "DeviceError",
     "EngineError",
@@ -19,8 +20,10 @@ __all__ = [
     "InvalidInputError",
     "InvalidTypeError",
     "Neighbor",
+    "OverloadedError",
     "Router",
     "RouterError",
+    "WorkerStoppedError",
     "__version__",
 ]
 
@@ -49,6 +52,15 @@ class EngineError(RouterError):
 
 class InferenceError(RouterError):
     """The engine failed while running a model."""
+
+class OverloadedError(RouterError):
+    """More prompts wait than the queue holds; try again later."""
+
+class DeadlineExceededError(RouterError, TimeoutError):
+    """The deadline of the call passed before its prompt could be run."""
+
+class WorkerStoppedError(RouterError):
+    """The session stopped while the prompt waited or ran: the router was closed, or a run panicked."""
 
 @final
 class Decision:
@@ -154,6 +166,11 @@ class Router:
         engine: str = "auto",
         device: str = "cpu",
         threads: int = 0,
+        device_memory_bytes: int | None = None,
+        max_queue: int = 1024,
+        max_batch_rows: int = 64,
+        max_batch_tokens: int = 16_384,
+        max_wait_us: int = 0,
         tiers: dict[str, int] = ...,
         index: str | PathLike[str] | tuple[int, object, bool] | None = None,
         faiss_library: str | PathLike[str] | None = None,
@@ -166,21 +183,31 @@ class Router:
         threshold: float | None = None,
         strong_share: float | None = None,
         embedding: NDArray[np.float32] | None = None,
+        deadline_us: int | None = None,
     ) -> Decision:
         """Decides one prompt, or one embedding (C-contiguous float32 ``[dim]``, not copied).
 
         ``strong_share`` stands in place of ``threshold``: the threshold at which that share of the artifact's calibration
         prompts goes to the strong model. Your prompts differ from those; ``turnout calibrate --save`` stores yours.
+        ``deadline_us`` gives up a prompt that a busy network cannot begin to run within so many microseconds.
 
         Raises:
+            OverloadedError: More prompts wait before the network than ``max_queue``.
+            DeadlineExceededError: The deadline passed.
+            WorkerStoppedError: The router was closed.
             InvalidInputError: A threshold or share outside ``[0, 1]``, or both; a share without stored quantiles; a prompt without
                 a UTF-8 form (lone surrogates); an embedding of the wrong length or with numbers that are not finite.
             InvalidTypeError: A prompt that is no ``str``, an embedding that is no float32 array, both or neither.
         """
     def route_batch(
-        self, prompts: Iterable[str], *, threshold: float | None = None, strong_share: float | None = None
+        self,
+        prompts: Iterable[str],
+        *,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        deadline_us: int | None = None,
     ) -> list[Decision]:
-        """Decides many prompts in one crossing, on all threads, in their order.
+        """Decides many prompts in one crossing, on all threads, in their order; the deadline is for all of them together.
 
         Raises:
             InvalidInputError: As :meth:`route`, naming the prompt's place.
@@ -195,7 +222,9 @@ class Router:
     def embed(self, prompt: str) -> NDArray[np.float32]:
         """The artifact's embedding of a prompt, float32 ``[dim]``, as ``route(embedding=...)`` takes it."""
     def model_scores(self, prompt: str) -> list[tuple[str, float]]:
-        """Every model of the artifact with its matrix factorisation score (arXiv 2406.18665, section 4.2)."""
+        """Every model of the artifact with its matrix factorisation score (arXiv 2406.18665, section 4.2), or with the strength of
+        its tier; empty where the
+        router scores its pair as a whole."""
     def append_battles(
         self,
         ids: NDArray[np.uint64],
@@ -232,6 +261,13 @@ class Router:
         """
     def explain(self, prompt: str, *, threshold: float | None = None) -> Explanation:
         """Decides one prompt and tells everything on the way: tokens, scores, stages with nanoseconds."""
+    def close(self) -> None:
+        """Ends the queue before a network: whoever waits, and whoever comes later, gets ``WorkerStoppedError``."""
+    def _submit(self, prompt: str, callback: Callable[[float | None, Exception | None], object]) -> int | None: ...
+    def _withdraw(self, place: int) -> None: ...
+    def _decide(
+        self, win_rate: float, *, threshold: float | None = None, strong_share: float | None = None
+    ) -> Decision: ...
     @property
     def strong(self) -> str:
         """Name of the strong model."""

@@ -51,10 +51,12 @@ class Router(_core.Router):
         threshold: float | None = None,
         strong_share: float | None = None,
         embedding: NDArray[np.float32] | None = None,
+        deadline_us: int | None = None,
     ) -> Decision:
         """:meth:`route` for asyncio; the loop is never held for longer than a decision of microseconds.
 
-        Long prompts, and engines that take longer than microseconds, run on a worker thread.
+        Prompts for a network wait in the same queue as those of threads and share runs with them; one whose task is cancelled
+        leaves the queue. Long prompts, whose tokens alone take a while, go by way of a worker thread.
         """
         short = not isinstance(prompt, str) or len(prompt) <= _INLINE_CHARACTERS
         if short and self.is_microseconds:
@@ -62,9 +64,50 @@ class Router(_core.Router):
         # Imported here: it takes longer than everything else in this package together.
         import asyncio
 
+        if isinstance(prompt, str) and embedding is None and short:
+            # Checked before the prompt is run: a threshold that makes no sense.
+            self._decide(0.0, threshold=threshold, strong_share=strong_share)
+            win_rate = await self._queued(prompt, deadline_us)
+            return self._decide(win_rate, threshold=threshold, strong_share=strong_share)
         return await asyncio.to_thread(
-            self.route, prompt, threshold=threshold, strong_share=strong_share, embedding=embedding
+            self.route,
+            prompt,
+            threshold=threshold,
+            strong_share=strong_share,
+            embedding=embedding,
+            deadline_us=deadline_us,
         )
+
+    async def _queued(self, prompt: str, deadline_us: int | None) -> float:
+        """The win rate of a prompt that waits in the network's queue while the loop goes on."""
+        import asyncio
+
+        if deadline_us is not None and deadline_us < 0:
+            raise _core.InvalidInputError(f"deadline_us is {deadline_us}, expected microseconds from now")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[float] = loop.create_future()
+
+        def settle(win_rate: float | None, error: Exception | None) -> None:
+            if future.done():
+                return
+            if win_rate is None:
+                future.set_exception(error or _core.InferenceError("the run told nothing"))
+            else:
+                future.set_result(win_rate)
+
+        def tell(win_rate: float | None, error: Exception | None) -> None:
+            # From another thread. The loop may have been closed in the meantime: then nobody listens.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, win_rate, error)
+
+        place = self._submit(prompt, tell)
+        try:
+            return await asyncio.wait_for(future, None if deadline_us is None else deadline_us / 1e6)
+        except asyncio.TimeoutError as error:
+            raise _core.DeadlineExceededError("the deadline passed before the prompt could be run") from error
+        finally:
+            if place is not None and (future.cancelled() or not future.done()):
+                self._withdraw(place)
 
     def add_battles(self, table: Any, *, embeddings: NDArray[np.float32] | None = None) -> Added:
         """Adds feedback to a router of kind ``sw_ranking``; it counts from the next decision on, in every thread.
@@ -128,6 +171,11 @@ def load(
     engine: str = "auto",
     device: str = "cpu",
     threads: int = 0,
+    device_memory_bytes: int | None = None,
+    max_queue: int = 1024,
+    max_batch_rows: int = 64,
+    max_batch_tokens: int = 16_384,
+    max_wait_us: int = 0,
     tiers: Mapping[str, int] | None = None,
     index: str | Path | Any = None,
 ) -> Router:
@@ -144,8 +192,15 @@ def load(
             that the artifact stores of its calibration prompts.
         engine: ``"auto"`` runs graphs that the core knows natively and others in ONNX Runtime; ``"native"`` and
             ``"onnxruntime"`` insist.
-        device: ``"cpu"`` or ``"cuda:N"``. There is no fallback.
+        device: ``"cpu"``, ``"cuda:N"`` or ``"tensorrt:N"``; several GPUs with commas between (``"cuda:0,cuda:1"``) serve one
+            queue. There is no fallback.
         threads: Threads for a batch; 0 means as many as the machine has.
+        device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds.
+        max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``. This and what follows
+            is for graphs that run in ONNX Runtime; others never wait.
+        max_batch_rows: Prompts that one run of a network may hold.
+        max_batch_tokens: Tokens that one run may hold, padding included.
+        max_wait_us: How long a free session waits for more prompts before it runs. Zero is best on a CPU.
         tiers: For routers of kind ``sw_ranking``: tiers of models, 0 the strongest. Models that fought no battle need one; two
             names with tiers route between any two tiers.
         index: For routers of kind ``sw_ranking``: where the battles nearest to a prompt are looked for. By default in the artifact's
@@ -179,6 +234,11 @@ def load(
         engine=engine,
         device=device,
         threads=threads,
+        device_memory_bytes=device_memory_bytes,
+        max_queue=max_queue,
+        max_batch_rows=max_batch_rows,
+        max_batch_tokens=max_batch_tokens,
+        max_wait_us=max_wait_us,
         tiers=dict(tiers or {}),
         index=index,
     )

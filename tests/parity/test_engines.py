@@ -305,7 +305,7 @@ def test_a_device_that_cannot_be_had_is_a_device_error(artifact: Path, device: s
     "device", ["", "gpu", "CPU", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "\x00"]
 )
 def test_a_device_that_is_none_is_told_what_there_is(artifact: Path, device: str) -> None:
-    with pytest.raises(turnout.DeviceError, match='expected "cpu", "cuda" or "cuda:N"'):
+    with pytest.raises(turnout.DeviceError, match='expected "cpu", "cuda:N" or "tensorrt:N"'):
         turnout.load(artifact, device=device)
 
 

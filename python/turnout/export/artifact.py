@@ -20,7 +20,7 @@ class ArtifactSpec:
 
     Attributes:
         name: Name of the router, for people.
-        kind: Kind of router, ``"mf"`` or ``"sw_ranking"``.
+        kind: Kind of router: ``"mf"``, ``"sw_ranking"``, ``"bert"`` or ``"causal_llm"``.
         models: Models in the order of the graph's ``model_scores``.
         strong: Strong model of the trained pair.
         weak: Weak model of the trained pair.
@@ -31,6 +31,7 @@ class ArtifactSpec:
         calibration: ``{"kind": "identity"}``, ``{"kind": "platt", ...}`` or ``{"kind": "isotonic", ...}``.
         provenance: Data, rows, licences, recipe, scores.
         ranking: The section of that name, for kind ``"sw_ranking"``.
+        sections: Fields of this kind alone: ``labels`` of ``bert``, ``generation`` of ``causal_llm``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ArtifactSpec:
     calibration: Mapping[str, Any] = field(default_factory=lambda: {"kind": "identity"})
     provenance: Mapping[str, Any] = field(default_factory=dict)
     ranking: Mapping[str, Any] | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_artifact(
@@ -55,6 +57,7 @@ def write_artifact(
     tokenizer: bytes | None = None,
     files: Mapping[str, bytes] | None = None,
     documents: Mapping[str, str] | None = None,
+    data: Path | None = None,
 ) -> Path:
     """Writes an artifact folder; the manifest comes last and in one step, so a reader never sees half an artifact.
 
@@ -65,6 +68,7 @@ def write_artifact(
         tokenizer: Text of a ``tokenizer.json``; needed unless the encoder is external.
         files: Further files of the router by name, listed in the manifest.
         documents: Further texts by file name, such as ``README.md``; not listed in the manifest.
+        data: File in the folder, already written, that holds weights of the graph.
 
     Returns:
         The folder.
@@ -86,6 +90,7 @@ def write_artifact(
         "models": list(spec.models),
         "pair": {"strong": spec.strong, "weak": spec.weak},
         "encoder": dict(spec.encoder),
+        **spec.sections,
         "graph": None if graph is None else "model.onnx",
         "tokenizer": None if tokenizer is None else {"file": "tokenizer.json", "max_tokens": spec.max_tokens},
         "calibration": dict(spec.calibration),
@@ -94,7 +99,8 @@ def write_artifact(
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()
-        },
+        }
+        | ({data.name: _entry_of(data)} if data else {}),
     }
     if spec.ranking is not None:
         manifest["ranking"] = dict(spec.ranking)
@@ -114,6 +120,15 @@ def rewrite_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     replace_file(folder / "router.json", (text + "\n").encode())
     return folder
+
+
+def _entry_of(file: Path) -> dict[str, Any]:
+    """Size and hash of a file that may be larger than memory."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -78,8 +78,8 @@ def write_mf(
     encoder = fold_first_layer(
         trained.encoder.token_rows,
         trained.encoder.count_table,
-        trained.encoder.weight,
-        trained.encoder.bias,
+        trained.encoder.hidden.weight,
+        trained.encoder.hidden.bias,
         trained.activation,
     )
     head = MatrixFactorizationHead(trained.projection, trained.factor_weights, trained.model_vectors)
@@ -88,7 +88,7 @@ def write_mf(
         models=trained.models,
         strong=trained.strong,
         weak=trained.weak,
-        encoder={"kind": "graph", "dim": len(trained.encoder.bias)},
+        encoder={"kind": "graph", "dim": len(trained.encoder.hidden.bias)},
         max_tokens=trained.max_tokens,
         provenance={
             "licence": origin.licence,

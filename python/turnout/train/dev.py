@@ -18,10 +18,12 @@ from turnout.evaluate.metrics import apgr
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from turnout.train.config import MfConfig
+
 RESAMPLES = 1000
 
 #: Win rates of prompts.
-WinRates = Callable[[Sequence[str]], NDArray[np.float64]]
+WinRates = Callable[[Sequence[str]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ def dev_result(table: Outcomes, win_rates: WinRates, pairs: Sequence[tuple[str, 
         interval(values[1], length),
         interval(values[0] - values[1], router - length),
     )
+
+
+def dev_results(tables: Sequence[Outcomes], win_rates: WinRates, config: MfConfig) -> list[DevResult]:
+    """Judges a router on every table, on the pair of the config or the stand-ins that it names."""
+    pairs = [(config.strong, config.weak), *config.dev_pairs]
+    return [dev_result(table, win_rates, pairs, config.seed) for table in tables]
 
 
 def show(results: Sequence[DevResult], console: Console) -> None:

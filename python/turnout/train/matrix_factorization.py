@@ -19,7 +19,7 @@ from torch import nn
 
 from turnout.train.config import MfConfig
 from turnout.train.dev import DevResult
-from turnout.train.features import Floats, encode, inputs
+from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.lessons import Lesson
 from turnout.train.tables import PairExamples
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 #: Bias of the constant unit of a network.
 _CONSTANT = 3.0
-_LOOK_EVERY = 250
+#: Steps between two looks at the held-out prompts.
+LOOK_EVERY = 250
 _HELD_OUT = 0.05
 
 #: Called with the number of steps done and the held-out loss at the last look.
@@ -36,19 +37,15 @@ Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """``gelu(concat(mean(token_rows[ids]), log1p(counts)) @ weight + bias)``, gelu in its tanh form (arXiv 1606.08415).
+class HiddenLayer:
+    """``gelu(x @ weight + bias)``, gelu in its tanh form (arXiv 1606.08415).
 
     Attributes:
-        token_rows: float32 ``[vocabulary, width]``.
-        count_table: float32 ``[vocabulary, counts]``.
-        weight: float32 ``[width + counts, dim]``.
+        weight: float32 ``[inputs, dim]``.
         bias: float32 ``[dim]``.
         direction: float32 ``[dim]``; its product with the embedding is the logit of the pair's win rate.
     """
 
-    token_rows: Floats
-    count_table: Floats
     weight: Floats
     bias: Floats
     direction: Floats
@@ -58,6 +55,25 @@ class Encoder:
         before = torch.from_numpy(x @ self.weight + self.bias)
         embedded: Floats = nn.functional.gelu(before, approximate="tanh").numpy()
         return embedded
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A hidden layer over ``concat(mean(token_rows[ids]), log1p(counts))``.
+
+    Attributes:
+        token_rows: float32 ``[vocabulary, width]``.
+        count_table: float32 ``[vocabulary, counts]``.
+        hidden: The layer.
+    """
+
+    token_rows: Floats
+    count_table: Floats
+    hidden: HiddenLayer
+
+    def embed(self, ids: Sequence[Ids]) -> Floats:
+        """Embeddings of prompts, float32 ``[prompts, dim]``."""
+        return self.hidden.embed(inputs(ids, self.token_rows, self.count_table))
 
 
 @dataclass(frozen=True)
@@ -92,8 +108,7 @@ class TrainedMf:
 
     def win_rates(self, tokenizer: Tokenizer, prompts: Sequence[str]) -> NDArray[np.float64]:
         """Win rate of the strong model, float64 ``[prompts]``."""
-        ids = encode(tokenizer, prompts, self.max_tokens)
-        embedded = self.encoder.embed(inputs(ids, self.encoder.token_rows, self.encoder.count_table))
+        embedded = self.encoder.embed(encode(tokenizer, prompts, self.max_tokens))
         pair = self.model_vectors[self.models.index(self.strong)] - self.model_vectors[self.models.index(self.weak)]
         logit = embedded.astype(np.float64) @ (self.projection.T @ (self.factor_weights * pair))
         return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float64)
@@ -129,30 +144,26 @@ class _Network(nn.Module):
         return weight.numpy(), bias.numpy(), direction.numpy()
 
 
-def train_encoder(
+def train_hidden(
     lessons: Sequence[Lesson],
-    token_rows: Floats,
-    count_table: Floats,
+    see: Callable[[Sequence[Ids]], Floats],
     config: MfConfig,
     progress: Progress | None = None,
-) -> Encoder:
-    """Trains the networks and joins them into one encoder, whose logit is the mean of theirs.
+) -> HiddenLayer:
+    """Trains the networks and joins them into one layer, whose logit is the mean of theirs.
 
     Args:
         lessons: What to learn.
-        token_rows: Static table, float32 ``[vocabulary, width]``.
-        count_table: Counting columns, float32 ``[vocabulary, counts]``.
+        see: Inputs of prompts, float32 ``[prompts, inputs]``.
         config: Sizes, steps, seed.
         progress: Called at every look.
     """
     generator = np.random.default_rng(config.seed)
     split = [lesson.split(_HELD_OUT, generator) for lesson in lessons]
-    train = [_tensors(lesson, token_rows, count_table) for lesson, _ in split]
-    held = [_tensors(lesson, token_rows, count_table) for _, lesson in split if lesson.ids]
+    train = [_tensors(lesson, see) for lesson, _ in split]
+    held = [_tensors(lesson, see) for _, lesson in split if lesson.ids]
     parts = [_train_network(train, held, config, config.seed + m, progress).folded() for m in range(config.members)]
-    return Encoder(
-        token_rows,
-        count_table,
+    return HiddenLayer(
         np.concatenate([part[0] for part in parts], axis=1),
         np.concatenate([part[1] for part in parts]),
         (np.concatenate([part[2] for part in parts]) / config.members).astype(np.float32),
@@ -167,9 +178,9 @@ class _Tensors:
     weight: float
 
 
-def _tensors(lesson: Lesson, token_rows: Floats, count_table: Floats) -> _Tensors:
+def _tensors(lesson: Lesson, see: Callable[[Sequence[Ids]], Floats]) -> _Tensors:
     return _Tensors(
-        torch.from_numpy(inputs(lesson.ids, token_rows, count_table)),
+        torch.from_numpy(see(lesson.ids)),
         torch.from_numpy(2.0 * lesson.gain.astype(np.float32)),
         lesson.share,
         lesson.weight,
@@ -199,7 +210,7 @@ def _train_network(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % _LOOK_EVERY and step != config.steps:
+        if step % LOOK_EVERY and step != config.steps:
             continue
         now = _held_out_loss(network, held or train)
         if now < best:
@@ -223,7 +234,7 @@ def _held_out_loss(network: _Network, parts: Sequence[_Tensors]) -> float:
 
 
 def fit_models(
-    encoder: Encoder, embedded: Floats, examples: PairExamples, config: MfConfig
+    direction: Floats, embedded: Floats, examples: PairExamples, config: MfConfig
 ) -> tuple[Floats, Floats, Floats, list[str]]:
     """Fits a vector for every model, the encoder left as it is.
 
@@ -231,7 +242,7 @@ def fit_models(
     direction, on which the strong model stands at one end and the weak model at the other; all their other factors are zero.
 
     Args:
-        encoder: The encoder.
+        direction: Of the encoder: its product with an embedding is the pair's logit.
         embedded: Embeddings of the examples' prompts, float32 ``[examples, dim]``.
         examples: Who answered better.
         config: Number of factors, steps, pair.
@@ -245,8 +256,8 @@ def fit_models(
     first, second = place[torch.from_numpy(examples.first)], place[torch.from_numpy(examples.second)]
     outcome = torch.from_numpy(examples.outcome)
     x = torch.from_numpy(embedded)
-    direction = torch.from_numpy(encoder.direction)[None]
-    factors, dim = config.factors, len(encoder.bias)
+    own = torch.from_numpy(direction)[None]
+    factors, dim = config.factors, len(direction)
     rest = nn.Parameter(torch.randn(factors - 1, dim) / dim**0.5)
     free = nn.Parameter(torch.randn(len(models) - 2, factors) / factors**0.5)
     pair = torch.zeros(2, factors)
@@ -257,7 +268,7 @@ def fit_models(
     generator = np.random.default_rng(config.seed)
 
     def weights() -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.cat([direction, rest]), torch.cat([pair, nn.functional.normalize(free, dim=1)])
+        return torch.cat([own, rest]), torch.cat([pair, nn.functional.normalize(free, dim=1)])
 
     for _ in range(config.factor_steps if len(x) else 0):
         rows = torch.from_numpy(generator.integers(0, len(x), 2048))

@@ -5,6 +5,7 @@
 
 mod files;
 mod manifest;
+mod network;
 mod ranking;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use network::{Generation, Label};
 pub use ranking::{CellsSpec, ErrorSpec, IndexSpec, RankingSpec};
 
 use crate::error::{Error, Result};
@@ -92,6 +94,11 @@ impl Artifact {
     /// [`Error::Artifact`] where there is none.
     pub fn graph(&self) -> Result<&str> {
         self.manifest.graph.as_deref().ok_or_else(|| self.manifest_error("graph", "null, expected a file name"))
+    }
+
+    /// Lets go of the files: a loaded router needs them no more, and those of a network may be large.
+    pub(crate) fn release(&mut self) {
+        self.contents.clear();
     }
 
     /// An error about a field of the manifest.

@@ -37,19 +37,29 @@ pub enum Device {
     Cpu,
     /// An NVIDIA GPU by its CUDA number.
     Cuda(u32),
+    /// The same, through TensorRT.
+    TensorRt(u32),
+}
+
+impl Device {
+    /// Whether this is the host processor.
+    pub fn is_cpu(self) -> bool {
+        self == Self::Cpu
+    }
 }
 
 impl FromStr for Device {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text.split_once(':') {
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", number)) if number.parse::<u32>().is_ok() => {
-                Ok(Self::Cuda(number.parse().unwrap_or_default()))
-            }
-            _ => Err(Error::Device(format!("device is {text:?}, expected \"cpu\", \"cuda\" or \"cuda:N\""))),
+        let (kind, number) = text.split_once(':').unwrap_or((text, "0"));
+        match (kind, number.parse()) {
+            ("cpu", _) if kind == text => Ok(Self::Cpu),
+            ("cuda", Ok(number)) => Ok(Self::Cuda(number)),
+            ("tensorrt", Ok(number)) => Ok(Self::TensorRt(number)),
+            _ => Err(Error::Device(format!(
+                "device is {text:?}, expected \"cpu\", \"cuda:N\" or \"tensorrt:N\", or several GPUs with commas between"
+            ))),
         }
     }
 }
@@ -59,6 +69,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::TensorRt(number) => write!(f, "tensorrt:{number}"),
         }
     }
 }
@@ -78,6 +89,96 @@ pub enum IndexChoice {
     Live(crate::faiss::LiveIndex),
 }
 
+/// One device or several; each has a session of its own, and all serve one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Devices(Vec<Device>);
+
+impl Devices {
+    /// The devices, one or more.
+    pub fn each(&self) -> &[Device] {
+        &self.0
+    }
+
+    /// Whether the graph runs on the host processor.
+    pub fn is_cpu(&self) -> bool {
+        self.0 == [Device::Cpu]
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self(vec![Device::Cpu])
+    }
+}
+
+impl FromStr for Devices {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let devices = text.split(',').map(str::parse).collect::<Result<Vec<Device>>>()?;
+        let twice = (1..devices.len()).find(|&place| devices[..place].contains(&devices[place]));
+        if let Some(place) = twice {
+            return Err(Error::Device(format!("device is {text:?}, which names {} twice", devices[place])));
+        }
+        if devices.len() > 1 && devices.contains(&Device::Cpu) {
+            return Err(Error::Device(format!("device is {text:?}: the CPU cannot stand beside other devices")));
+        }
+        Ok(Self(devices))
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, device) in self.0.iter().enumerate() {
+            write!(f, "{}{device}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// How prompts of many callers share the runs of a network. Graphs that run natively never wait and do not look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchConfig {
+    /// Prompts that may wait; one more is refused with [`Error::Overloaded`].
+    pub max_queue: usize,
+    /// Prompts in one run.
+    pub max_rows: usize,
+    /// Tokens in one run, padding included; a longer prompt runs alone.
+    pub max_tokens: usize,
+    /// How long a free session waits for more prompts before it runs what is there. Zero is best on a CPU.
+    pub max_wait_us: u64,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self { max_queue: 1024, max_rows: 64, max_tokens: 16_384, max_wait_us: 0 }
+    }
+}
+
+impl BatchConfig {
+    /// Says which number makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        let fields = [
+            ("max_queue", self.max_queue, 1 << 20),
+            ("max_batch_rows", self.max_rows, 4096),
+            ("max_batch_tokens", self.max_tokens, 1 << 24),
+        ];
+        for (field, value, limit) in fields {
+            if value == 0 || value > limit {
+                return Err(Error::Config(format!("{field} is {value}, expected 1..={limit}")));
+            }
+        }
+        if self.max_wait_us > 10_000_000 {
+            let message = format!("max_wait_us is {}, expected at most 10000000 (10 s)", self.max_wait_us);
+            return Err(Error::Config(message));
+        }
+        Ok(())
+    }
+}
+
 /// How a [`Router`](crate::Router) runs. Everything has a default.
 #[derive(Debug, Clone, Default)]
 pub struct RouterConfig {
@@ -91,8 +192,12 @@ pub struct RouterConfig {
     pub strong_share: Option<f64>,
     /// Engine for the graph.
     pub engine: EngineChoice,
-    /// Device for the graph.
-    pub device: Device,
+    /// Device for the graph, or several.
+    pub device: Devices,
+    /// Memory that ONNX Runtime may take on each GPU, in bytes; `None` sets no limit.
+    pub device_memory_bytes: Option<usize>,
+    /// How concurrent prompts share runs.
+    pub batch: BatchConfig,
     /// Threads for a batch; 0 means as many as the machine has.
     pub threads: usize,
     /// Tiers of models, 0 the strongest, for routers that rank by battles: needed for models that fought none.
@@ -114,8 +219,34 @@ mod tests {
         assert_eq!("cpu".parse::<Device>().unwrap(), Device::Cpu);
         assert_eq!("cuda".parse::<Device>().unwrap().to_string(), "cuda:0");
         assert_eq!("cuda:3".parse::<Device>().unwrap().to_string(), "cuda:3");
-        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cpu:0"] {
+        assert_eq!("tensorrt:1".parse::<Device>().unwrap().to_string(), "tensorrt:1");
+        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cpu:0", "tensorrt:"] {
             assert!(wrong.parse::<Device>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_devices_are_gpus_named_once() {
+        let devices: Devices = "cuda:0,cuda:1".parse().unwrap();
+        assert_eq!(devices.each(), [Device::Cuda(0), Device::Cuda(1)]);
+        assert_eq!(devices.to_string(), "cuda:0,cuda:1");
+        assert!(Devices::default().is_cpu() && !devices.is_cpu());
+        for wrong in ["", ",", "cuda:0,", "cpu,cuda:0", "cuda:0,cuda:0", "cuda,cuda:0"] {
+            assert!(wrong.parse::<Devices>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn batch_limits_must_make_sense() {
+        BatchConfig::default().check().unwrap();
+        let wrong = [
+            BatchConfig { max_queue: 0, ..BatchConfig::default() },
+            BatchConfig { max_rows: 5000, ..BatchConfig::default() },
+            BatchConfig { max_tokens: 0, ..BatchConfig::default() },
+            BatchConfig { max_wait_us: u64::MAX, ..BatchConfig::default() },
+        ];
+        for config in wrong {
+            assert!(config.check().unwrap_err().to_string().contains("expected"), "{config:?}");
         }
     }
 }

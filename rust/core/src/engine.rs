@@ -1,27 +1,37 @@
 //! What runs the artifact's graph: the core itself where it knows the graph, else ONNX Runtime.
 
+#[cfg(feature = "onnx")]
+mod environment;
+#[cfg(feature = "onnx")]
+mod head;
+#[cfg(feature = "onnx")]
+mod network;
 mod ranked;
 #[cfg(feature = "onnx")]
-mod session;
+mod runner;
 
+use std::time::Instant;
+
+#[cfg(feature = "onnx")]
+pub(crate) use self::network::Network;
 use crate::{
-    artifact::{Artifact, EncoderSpec, RankingSpec},
-    config::{Device, EngineChoice, RouterConfig},
+    artifact::{Artifact, EncoderSpec, Kind, RankingSpec},
+    config::{Devices, EngineChoice, RouterConfig},
     encoder::{Pattern, TableEncoder},
     error::{Error, Result},
-    onnx::Graph,
+    onnx::{DataFile, Graph},
     ranking::Ranking,
     scorer::{MatrixFactorizationScorer, dot},
 };
 
 /// A graph ready to run for one pair of models.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a router has one engine, and a box would cost every decision a hop")]
+#[allow(clippy::large_enum_variant, reason = "one a router; a box would cost the native path a load")]
 pub(crate) enum Engine {
     Native(Native),
     Ranked(Box<ranked::Ranked>),
     #[cfg(feature = "onnx")]
-    Session(session::OnnxSession),
+    Network(std::sync::Arc<Network>),
 }
 
 /// A graph that the core runs itself, with the pair folded in.
@@ -35,24 +45,35 @@ pub(crate) struct Native {
 
 impl Engine {
     pub(crate) fn open(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig) -> Result<Self> {
-        let graph = artifact.graph()?;
-        let bytes = artifact.file(graph)?;
-        let path = artifact.path().join(graph);
-        let native = Graph::parse(&bytes)
-            .map_err(|message| Error::artifact(&path, "graph", message))
-            .map(|graph| Native::recognize(artifact, &graph, pair))?;
+        let manifest = artifact.manifest();
+        let file = artifact.graph()?;
+        let bytes = artifact.file(file)?;
+        let path = artifact.path().join(file);
+        let others = manifest.files.iter().filter(|(name, _)| manifest.kind != Kind::Mf && *name != file);
+        let files: Vec<DataFile<'_>> = others.map(|(name, entry)| DataFile { name, bytes: entry.bytes }).collect();
+        let graph = Graph::parse_beside(&bytes, &files).map_err(|message| Error::artifact(&path, "graph", message))?;
+        if graph.float16 && config.device.is_cpu() {
+            return Err(Error::Device(format!(
+                "{}: holds float16 weights, which a CPU runs ten times slower than float32: open it with device \"cuda:0\", or \
+                 export it in float32 or int8",
+                path.display()
+            )));
+        }
+        let native = match manifest.kind {
+            Kind::Mf => Native::recognize(artifact, &graph, pair),
+            _ => Err("a router of this kind is a network".to_string()),
+        };
         if let Ok(native) = &native {
             native.check_against(artifact)?;
         }
-        let wanted = match (config.engine, config.device) {
-            (EngineChoice::Native, Device::Cuda(_)) => {
+        let wanted = match (config.engine, config.device.is_cpu()) {
+            (EngineChoice::Native, false) => {
                 return Err(Error::Device(format!(
                     "device is {}, but the native engine runs on the CPU; use engine \"onnxruntime\"",
                     config.device
                 )));
             }
-            (EngineChoice::Auto, Device::Cpu) => EngineChoice::Auto,
-            (EngineChoice::Auto, Device::Cuda(_)) => EngineChoice::OnnxRuntime,
+            (EngineChoice::Auto, false) => EngineChoice::OnnxRuntime,
             (choice, _) => choice,
         };
         match (wanted, native) {
@@ -62,7 +83,8 @@ impl Engine {
             }
             (_, native) => {
                 let reason = native.err().unwrap_or_else(|| format!("engine {wanted:?} was asked for"));
-                Self::open_session(artifact, &bytes, pair, config, reason)
+                drop(graph);
+                Self::open_network(artifact, pair, config, reason)
             }
         }
     }
@@ -78,18 +100,12 @@ impl Engine {
     }
 
     #[cfg(feature = "onnx")]
-    fn open_session(
-        artifact: &Artifact,
-        bytes: &[u8],
-        pair: (usize, usize),
-        config: &RouterConfig,
-        reason: String,
-    ) -> Result<Self> {
-        session::OnnxSession::open(artifact, bytes, pair, config, reason).map(Self::Session)
+    fn open_network(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig, reason: String) -> Result<Self> {
+        Ok(Self::Network(std::sync::Arc::new(Network::open(artifact, pair, config, reason)?)))
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn open_session(_: &Artifact, _: &[u8], _: (usize, usize), _: &RouterConfig, reason: String) -> Result<Self> {
+    fn open_network(_: &Artifact, _: (usize, usize), _: &RouterConfig, reason: String) -> Result<Self> {
         Err(Error::Engine(format!(
             "this build has no ONNX Runtime, and the core does not run the graph natively: {reason}"
         )))
@@ -118,11 +134,27 @@ impl Engine {
         }
     }
 
-    pub(crate) fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> String {
         match self {
-            Self::Native(_) | Self::Ranked(_) => Device::Cpu,
+            Self::Native(_) | Self::Ranked(_) => Devices::default().to_string(),
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.device(),
+            Self::Network(network) => network.devices().to_string(),
+        }
+    }
+
+    /// The network, if the core does not run the graph itself.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn network(&self) -> Option<&std::sync::Arc<Network>> {
+        match self {
+            Self::Native(_) | Self::Ranked(_) => None,
+            Self::Network(network) => Some(network),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        #[cfg(feature = "onnx")]
+        if let Self::Network(network) = self {
+            network.close();
         }
     }
 
@@ -130,7 +162,7 @@ impl Engine {
         match self {
             Self::Native(_) | Self::Ranked(_) => None,
             #[cfg(feature = "onnx")]
-            Self::Session(session) => Some(session.not_native_because()),
+            Self::Network(network) => Some(network.not_native_because()),
         }
     }
 
@@ -140,12 +172,13 @@ impl Engine {
             Self::Native(native) => native.encoder.as_ref().map(TableEncoder::vocabulary),
             Self::Ranked(ranked) => ranked.encoder.as_ref().map(TableEncoder::vocabulary),
             #[cfg(feature = "onnx")]
-            Self::Session(_) => None,
+            Self::Network(_) => None,
         }
     }
 
     /// Logit of the pair for one prompt; `embedding` is a buffer to work in.
-    pub(crate) fn logit(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<f32> {
+    #[cfg_attr(not(feature = "onnx"), expect(unused_variables, reason = "native graphs never wait"))]
+    pub(crate) fn logit(&self, ids: &[u32], embedding: &mut Vec<f32>, deadline: Option<Instant>) -> Result<f32> {
         match self {
             Self::Native(native) => {
                 native.embed_into(ids, embedding)?;
@@ -156,45 +189,37 @@ impl Engine {
                 ranked.ranking.logit(embedding)
             }
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.logits(&[ids]).map(|logits| logits[0]),
+            Self::Network(network) => network.logit(ids, deadline),
         }
     }
 
     /// Logits of many prompts.
-    pub(crate) fn logits(&self, encodings: &[Vec<u32>]) -> Result<Vec<f32>> {
+    pub(crate) fn logits(&self, encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
         match self {
             Self::Native(_) => {
                 let mut embedding = Vec::new();
-                encodings.iter().map(|ids| self.logit(ids, &mut embedding)).collect()
+                encodings.iter().map(|ids| self.logit(ids, &mut embedding, deadline)).collect()
             }
             Self::Ranked(ranked) => {
                 let (mut embedding, mut matrix) = (Vec::new(), Vec::new());
                 for ids in encodings {
-                    ranked.embed_into(ids, &mut embedding)?;
+                    ranked.embed_into(&ids, &mut embedding)?;
                     matrix.extend_from_slice(&embedding);
                 }
                 ranked.ranking.logits(&matrix)
             }
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.logits_in_batches(encodings),
+            Self::Network(network) => network.logits(encodings, deadline),
         }
     }
 
-    /// Logits of the pair for rows of the right length.
-    pub(crate) fn logits_of_embeddings(&self, matrix: &[f32], dim: usize) -> Result<Vec<f32>> {
+    /// Logits of the pair for embeddings of the right length.
+    pub(crate) fn logits_of_embeddings<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Result<Vec<f32>> {
         match self {
-            Self::Ranked(ranked) => ranked.ranking.logits(matrix),
-            _ => matrix.chunks_exact(dim).map(|embedding| self.logit_of_embedding(embedding)).collect(),
-        }
-    }
-
-    /// Logit of the pair for an embedding of the right length.
-    pub(crate) fn logit_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
-        match self {
-            Self::Native(native) => Ok(dot(&native.pair, embedding)),
-            Self::Ranked(ranked) => ranked.ranking.logit(embedding),
+            Self::Native(native) => Ok(rows.map(|embedding| dot(&native.pair, embedding)).collect()),
+            Self::Ranked(ranked) => ranked.ranking.logits(&rows.flatten().copied().collect::<Vec<f32>>()),
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.logit_of_embedding(embedding),
+            Self::Network(network) => network.logits_of_embeddings(rows),
         }
     }
 
@@ -211,7 +236,7 @@ impl Engine {
                 Ok(embedding)
             }
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.embed(ids),
+            Self::Network(network) => network.embed(ids),
         }
     }
 
@@ -228,7 +253,7 @@ impl Engine {
                 ranked.ranking.model_scores(&embedding)
             }
             #[cfg(feature = "onnx")]
-            Self::Session(session) => session.model_scores(ids),
+            Self::Network(network) => network.model_scores(ids),
         }
     }
 }

@@ -8,7 +8,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a router could not be opened or a prompt could not be routed.
 ///
 /// Not `#[non_exhaustive]` on purpose: the binding matches every variant, and a new one must break its build.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A prompt, an embedding or a threshold that cannot be routed with.
     #[error("{0}")]
@@ -35,6 +35,15 @@ pub enum Error {
     /// The engine failed while running a model.
     #[error("{0}")]
     Inference(String),
+    /// More prompts wait than the queue holds: try again later, or open the router with a longer queue.
+    #[error("{0}")]
+    Overloaded(String),
+    /// The deadline of the call passed before its prompt could be run.
+    #[error("{0}")]
+    DeadlineExceeded(String),
+    /// The session stopped while the prompt waited or ran: the router was closed, or a run panicked.
+    #[error("{0}")]
+    WorkerStopped(String),
 }
 
 impl Error {

@@ -9,6 +9,8 @@
 
 mod artifact;
 mod batch;
+#[cfg(feature = "onnx")]
+mod batcher;
 mod calibration;
 mod config;
 pub mod encoder;
@@ -28,11 +30,11 @@ pub mod tokenize;
 mod view;
 
 pub use artifact::{
-    Artifact, CellsSpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, IndexSpec, Kind, Manifest, Pair,
-    RankingSpec, Thresholds, TokenizerSpec,
+    Artifact, CellsSpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, Generation, IndexSpec, Kind, Label,
+    Manifest, Pair, RankingSpec, Thresholds, TokenizerSpec,
 };
 pub use calibration::{Calibration, sigmoid};
-pub use config::{Device, EngineChoice, IndexChoice, RouterConfig};
+pub use config::{BatchConfig, Device, Devices, EngineChoice, IndexChoice, RouterConfig};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, Stage};
 #[cfg(feature = "faiss")]

@@ -6,4 +6,4 @@
 mod graph;
 mod wire;
 
-pub use graph::{Attribute, DataType, Graph, Node, Tensor};
+pub use graph::{Attribute, DataFile, DataType, Graph, Node, Tensor};

@@ -1,6 +1,6 @@
 //! Composes tokenizer, engine, scorer, calibration and policy into one decision.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     artifact::{Artifact, RankingSpec},
@@ -37,6 +37,8 @@ const MAX_THREADS: usize = 1024;
 pub struct Router {
     artifact: Artifact,
     tokenizer: Option<PromptTokenizer>,
+    /// Texts before and after the prompt, for routers that are asked in words.
+    frame: Option<(String, String)>,
     engine: Engine,
     calibration: Calibration,
     policy: Policy,
@@ -54,7 +56,7 @@ impl Router {
         if config.threads > MAX_THREADS {
             return Err(Error::Config(format!("threads is {}, expected at most {MAX_THREADS}", config.threads)));
         }
-        let artifact = Artifact::open(path)?;
+        let mut artifact = Artifact::open(path)?;
         let manifest = artifact.manifest();
         let thresholds = &manifest.thresholds;
         let chosen = thresholds.choose(config.threshold, config.strong_share)?;
@@ -81,7 +83,12 @@ impl Router {
             threads => threads,
         };
         let calibration = manifest.calibration.clone();
-        Ok(Self { calibration, tokenizer, engine, policy, strong, weak, threads, artifact })
+        let frame =
+            manifest.generation.as_ref().map(|generation| (generation.before.clone(), generation.after.clone()));
+        if !engine.is_native() {
+            artifact.release();
+        }
+        Ok(Self { frame, calibration, tokenizer, engine, policy, strong, weak, threads, artifact })
     }
 
     /// The artifact behind the router.
@@ -96,7 +103,7 @@ impl Router {
 
     /// Device on which the graph runs.
     pub fn device(&self) -> String {
-        self.engine.device().to_string()
+        self.engine.device()
     }
 
     /// Why the core does not run the graph natively, if it does not.
@@ -132,16 +139,66 @@ impl Router {
     /// Decides one prompt. `threshold` replaces the router's own for this call.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a threshold outside `0..=1` or a router that takes embeddings only.
+    /// [`Error::InvalidInput`] for a threshold outside `0..=1` or a router that takes embeddings only. A network also gives
+    /// [`Error::Inference`], and [`Error::Overloaded`] and [`Error::WorkerStopped`] where many callers share it.
     pub fn route(&self, prompt: &str, threshold: Option<f64>) -> Result<Decision> {
+        self.route_within(prompt, threshold, None)
+    }
+
+    /// As [`route`](Self::route), but a prompt that cannot be run within `limit` is given up. Graphs that run natively never wait,
+    /// and a run that has begun is not interrupted.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route), and [`Error::DeadlineExceeded`].
+    pub fn route_within(&self, prompt: &str, threshold: Option<f64>, limit: Option<Duration>) -> Result<Decision> {
         let policy = self.policy(threshold)?;
-        Ok(policy.decide(self.win_rate(prompt)?))
+        Ok(policy.decide(self.win_rate_by(prompt, limit.map(deadline))?))
     }
 
     /// Decides many prompts, on all threads, in their order.
     pub fn route_batch(&self, prompts: &[&str], threshold: Option<f64>) -> Result<Vec<Decision>> {
+        self.route_batch_within(prompts, threshold, None)
+    }
+
+    /// As [`route_batch`](Self::route_batch), with a limit as [`route_within`](Self::route_within) for all of them together.
+    pub fn route_batch_within(
+        &self,
+        prompts: &[&str],
+        threshold: Option<f64>,
+        limit: Option<Duration>,
+    ) -> Result<Vec<Decision>> {
         let policy = self.policy(threshold)?;
-        Ok(self.win_rates(prompts)?.into_iter().map(|win_rate| policy.decide(win_rate)).collect())
+        let win_rates = self.win_rates_by(prompts, limit.map(deadline))?;
+        Ok(win_rates.into_iter().map(|win_rate| policy.decide(win_rate)).collect())
+    }
+
+    /// Leaves a prompt to the queue of a network and goes on. `callback` is called with its win rate or an error, once, on another
+    /// thread; it is dropped unheard if the prompt is withdrawn in time. `None` where the graph runs natively: deciding there takes
+    /// less time than asking.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route), where the prompt cannot be queued at all.
+    #[cfg(feature = "onnx")]
+    pub fn submit(&self, prompt: &str, callback: impl FnOnce(Result<f32>) + Send + 'static) -> Result<Option<u64>> {
+        let Some(network) = self.engine.network() else { return Ok(None) };
+        let mut ids = Vec::new();
+        self.encode(prompt, &mut ids)?;
+        let calibration = self.calibration.clone();
+        network.submit(ids, move |logit| callback(logit.and_then(|logit| calibrated(&calibration, logit)))).map(Some)
+    }
+
+    /// Forgets a prompt that [`submit`](Self::submit) queued; one that is running is not interrupted.
+    #[cfg(feature = "onnx")]
+    pub fn withdraw(&self, id: u64) {
+        if let Some(network) = self.engine.network() {
+            network.withdraw(id);
+        }
+    }
+
+    /// Ends the queue of a network: whoever waits gets [`Error::WorkerStopped`], and so does whoever comes later. Routers that run
+    /// natively have nothing to close.
+    pub fn close(&self) {
+        self.engine.close();
     }
 
     /// Decides one embedding.
@@ -157,26 +214,33 @@ impl Router {
 
     /// Chance in `[0, 1]` that the strong model's answer to this prompt is preferred.
     pub fn win_rate(&self, prompt: &str) -> Result<f32> {
-        let tokenizer = self.tokenizer()?;
-        scratch::with(|scratch| {
-            tokenizer.encode(prompt, &mut scratch.ids)?;
-            let logit = self.engine.logit(&scratch.ids, &mut scratch.embedding)?;
-            self.calibrated(logit)
-        })
+        self.win_rate_by(prompt, None)
     }
 
     /// Win rates of many prompts, on all threads, in their order. Equal to [`win_rate`](Self::win_rate) of each.
     pub fn win_rates(&self, prompts: &[&str]) -> Result<Vec<f32>> {
+        self.win_rates_by(prompts, None)
+    }
+
+    fn win_rate_by(&self, prompt: &str, deadline: Option<Instant>) -> Result<f32> {
+        scratch::with(|scratch| {
+            self.encode(prompt, &mut scratch.ids)?;
+            let logit = self.engine.logit(&scratch.ids, &mut scratch.embedding, deadline)?;
+            self.calibrated(logit)
+        })
+    }
+
+    fn win_rates_by(&self, prompts: &[&str], deadline: Option<Instant>) -> Result<Vec<f32>> {
         self.tokenizer()?;
         if !self.engine.is_native() {
-            return self.win_rates_in_session(prompts);
+            return self.win_rates_in_network(prompts, deadline);
         }
         in_shares(prompts.len(), BATCH_SHARE, self.threads_for(prompts.len()), |range| {
             let prompts = &prompts[range];
             if self.engine.ranking().is_none() {
                 return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
             }
-            let logits = self.engine.logits(&self.encodings(prompts)?)?;
+            let logits = self.engine.logits(self.encodings(prompts)?, None)?;
             logits.into_iter().map(|logit| self.calibrated(logit)).collect()
         })
     }
@@ -190,7 +254,8 @@ impl Router {
     /// Win rate of an embedding of length [`embedding_dim`](Self::embedding_dim) that the caller supplies.
     pub fn win_rate_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
         self.check_embedding(embedding, None)?;
-        self.calibrated(self.engine.logit_of_embedding(embedding)?)
+        let logits = self.engine.logits_of_embeddings(std::iter::once(embedding))?;
+        self.calibrated(logits.first().copied().unwrap_or(f32::NAN))
     }
 
     /// Win rates of embeddings in rows of a matrix.
@@ -203,10 +268,12 @@ impl Router {
             self.check_embedding(embedding, Some(row))?;
         }
         let rows = matrix.len() / dim;
-        let threads = if self.engine.ranking().is_some() { self.threads_for(rows) } else { 1 };
-        in_shares(rows, BATCH_SHARE, threads, |range| {
-            let logits = self.engine.logits_of_embeddings(&matrix[range.start * dim..range.end * dim], dim)?;
-            logits.into_iter().map(|logit| self.calibrated(logit)).collect()
+        // A network takes the whole batch at once.
+        let (share, threads) =
+            if self.engine.ranking().is_some() { (BATCH_SHARE, self.threads_for(rows)) } else { (rows.max(1), 1) };
+        in_shares(rows, share, threads, |range| {
+            let rows = matrix[range.start * dim..range.end * dim].chunks_exact(dim);
+            self.engine.logits_of_embeddings(rows)?.into_iter().map(|logit| self.calibrated(logit)).collect()
         })
     }
 
@@ -218,14 +285,14 @@ impl Router {
     /// The embedding of a prompt, as [`win_rate_of_embedding`](Self::win_rate_of_embedding) takes it.
     pub fn embed(&self, prompt: &str) -> Result<Vec<f32>> {
         let mut ids = Vec::new();
-        self.tokenizer()?.encode(prompt, &mut ids)?;
+        self.encode(prompt, &mut ids)?;
         self.engine.embed(&ids)
     }
 
     /// The score of every model of the artifact for one prompt, in the artifact's order.
     pub fn model_scores(&self, prompt: &str) -> Result<Vec<f32>> {
         let mut ids = Vec::new();
-        self.tokenizer()?.encode(prompt, &mut ids)?;
+        self.encode(prompt, &mut ids)?;
         self.engine.model_scores(&ids)
     }
 
@@ -237,9 +304,9 @@ impl Router {
         // Once for the caches, so that the stages are timed as a busy service would see them.
         self.win_rate(prompt)?;
         let start = Instant::now();
-        tokenizer.encode(prompt, &mut ids)?;
+        self.encode(prompt, &mut ids)?;
         let tokenized = Instant::now();
-        let logit = self.engine.logit(&ids, &mut embedding)?;
+        let logit = self.engine.logit(&ids, &mut embedding, None)?;
         let scored = Instant::now();
         let win_rate = self.calibrated(logit)?;
         let decision = policy.decide(win_rate);
@@ -320,26 +387,32 @@ impl Router {
         }
     }
 
-    /// A logit that is not a number must not become a decision.
     fn calibrated(&self, logit: f32) -> Result<f32> {
-        if logit.is_nan() {
-            return Err(Error::Inference("the model gave no number: its weights or the embedding overflow".into()));
+        calibrated(&self.calibration, logit)
+    }
+
+    /// Token ids of a prompt, in its frame where the router has one. A prompt that does not fit into its frame is refused: cutting
+    /// it would cut the question off what is asked about it.
+    fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let tokenizer = self.tokenizer()?;
+        match &self.frame {
+            None => tokenizer.encode(prompt, ids),
+            Some((before, after)) => tokenizer.encode_whole(&[before, prompt, after].concat(), ids),
         }
-        Ok(self.calibration.apply(logit))
     }
 
     fn encodings(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>> {
-        let tokenizer = self.tokenizer()?;
         let encode = |prompt: &&str| {
             let mut ids = Vec::new();
-            tokenizer.encode(prompt, &mut ids)?;
+            self.encode(prompt, &mut ids)?;
             Ok(ids)
         };
         prompts.iter().map(encode).collect()
     }
 
-    fn win_rates_in_session(&self, prompts: &[&str]) -> Result<Vec<f32>> {
-        self.engine.logits(&self.encodings(prompts)?)?.into_iter().map(|logit| self.calibrated(logit)).collect()
+    fn win_rates_in_network(&self, prompts: &[&str], deadline: Option<Instant>) -> Result<Vec<f32>> {
+        let logits = self.engine.logits(self.encodings(prompts)?, deadline)?;
+        logits.into_iter().map(|logit| self.calibrated(logit)).collect()
     }
 }
 
@@ -358,6 +431,20 @@ fn tier(artifact: &Artifact, spec: &RankingSpec, config: &RouterConfig, model: &
             spec.tier_count - 1
         ))),
     }
+}
+
+/// A logit that is not a number must not become a decision; one that is infinite means certainty, whatever the calibration.
+fn calibrated(calibration: &Calibration, logit: f32) -> Result<f32> {
+    if logit.is_nan() {
+        return Err(Error::Inference("the model gave no number: its weights or the embedding overflow".into()));
+    }
+    Ok(if logit == f32::INFINITY { 1.0 } else { calibration.apply(logit) })
+}
+
+/// The moment when a limit ends; the far future where it lies beyond the clock.
+fn deadline(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(1 << 30))
 }
 
 /// Rows of the graph's models for the pair that was asked for. Where the artifact never saw one of the names, the trained pair

@@ -116,6 +116,25 @@ impl PromptTokenizer {
         }
     }
 
+    /// As [`encode`](Self::encode), but a text beyond the limit is an error, and nothing is cut.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] with the number of tokens.
+    pub fn encode_whole(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let encoding = guarded(|| self.truth.encode_fast(text, true))
+            .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
+        let cut: usize = encoding.get_overflowing().iter().map(tokenizers::Encoding::len).sum();
+        if cut > 0 {
+            let (found, limit) = (encoding.len() + cut, self.max_tokens);
+            let message =
+                format!("the prompt is too long: {found} tokens in the words it is asked with, at most {limit}");
+            return Err(Error::InvalidInput(message));
+        }
+        ids.clear();
+        ids.extend_from_slice(encoding.get_ids());
+        Ok(())
+    }
+
     /// The text of a token.
     pub fn token(&self, id: u32) -> String {
         self.truth.id_to_token(id).unwrap_or_default()

@@ -109,7 +109,7 @@ fn fields_out_of_range_are_refused_by_name() {
         ("/format_version", json!(0), "format_version"),
         ("/format_version", json!(2), "format_version"),
         ("/format_version", json!(u64::MAX), "format_version"),
-        ("/kind", json!("bert"), "kind"),
+        ("/kind", json!("elm"), "kind"),
         ("/models", json!(["a"]), "models"),
         ("/models", json!(["a", "a"]), "models"),
         ("/models", json!(["", "a"]), "models"),
@@ -155,6 +155,44 @@ fn fields_out_of_range_are_refused_by_name() {
         copy.edit(|manifest| *manifest.pointer_mut(pointer).unwrap() = value.clone());
         let (file, name, message) = copy.refused();
         assert_eq!((file.as_str(), name.as_str()), ("router.json", expected), "{pointer} = {value}: {message}");
+    }
+}
+
+#[test]
+fn sections_belong_to_their_kinds() {
+    let generation = || json!({"before": "a", "after": "b", "score_tokens": [1, 2, 3, 4, 5], "end_tokens": [6], "max_new_tokens": 6});
+    let edited = |pointer: &str, value: Value| {
+        let mut section = generation();
+        *section.pointer_mut(pointer).unwrap() = value;
+        section
+    };
+    let cases = [
+        ("mf", "labels", json!(["strong", "weak"]), "labels"),
+        ("mf", "generation", generation(), "generation"),
+        ("bert", "generation", generation(), "generation"),
+        ("bert", "labels", json!([]), "labels"),
+        ("bert", "labels", json!(["weak"]), "labels"),
+        ("bert", "labels", json!(["strong", "tie"]), "labels"),
+        ("bert", "labels", json!(["strong", "strong", "weak"]), "labels"),
+        ("bert", "labels", json!(["strong", "best"]), "json"),
+        // The tiny artifact has more than the two models of its pair.
+        ("bert", "labels", json!(["strong", "weak"]), "models"),
+        ("causal_llm", "labels", json!(["strong", "weak"]), "labels"),
+        ("causal_llm", "generation", json!(null), "generation"),
+        ("causal_llm", "generation", generation(), "models"),
+        ("causal_llm", "generation", edited("/score_tokens", json!([1, 2, 3, 4, 4])), "generation.score_tokens"),
+        ("causal_llm", "generation", edited("/score_tokens", json!([1, 2, 3, 4])), "json"),
+        ("causal_llm", "generation", edited("/end_tokens", json!([5])), "generation.score_tokens"),
+        ("causal_llm", "generation", edited("/max_new_tokens", json!(0)), "generation.max_new_tokens"),
+    ];
+    for (kind, section, value, expected) in cases {
+        let copy = Folder::new();
+        copy.edit(|manifest| {
+            manifest["kind"] = json!(kind);
+            manifest[section] = value.clone();
+        });
+        let (file, name, message) = copy.refused();
+        assert_eq!((file.as_str(), name.as_str()), ("router.json", expected), "{kind} with {value}: {message}");
     }
 }
 

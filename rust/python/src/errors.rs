@@ -1,7 +1,7 @@
 //! Exception classes and the only translation of core errors into them.
 
 use pyo3::{
-    exceptions::{PyException, PyTypeError, PyValueError},
+    exceptions::{PyException, PyTimeoutError, PyTypeError, PyValueError},
     prelude::*,
     sync::PyOnceLock,
     types::{PyDict, PyTuple, PyType},
@@ -19,6 +19,9 @@ struct Classes {
     device: Py<PyType>,
     engine: Py<PyType>,
     inference: Py<PyType>,
+    overloaded: Py<PyType>,
+    deadline_exceeded: Py<PyType>,
+    worker_stopped: Py<PyType>,
 }
 
 /// A class made the way Python's `class` statement makes one: the C API's own helper takes no second base.
@@ -53,6 +56,16 @@ impl Classes {
             device: alone("DeviceError", "The device asked for cannot be had.")?,
             engine: alone("EngineError", "An engine library is missing, too old or refused to load.")?,
             inference: alone("InferenceError", "The engine failed while running a model.")?,
+            overloaded: alone("OverloadedError", "More prompts wait than the queue holds; try again later.")?,
+            deadline_exceeded: beside(
+                "DeadlineExceededError",
+                "The deadline of the call passed before its prompt could be run.",
+                &py.get_type::<PyTimeoutError>(),
+            )?,
+            worker_stopped: alone(
+                "WorkerStoppedError",
+                "The session stopped while the prompt waited or ran: the router was closed, or a run panicked.",
+            )?,
             router_error: base.clone().unbind(),
         })
     }
@@ -75,6 +88,9 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         &classes.device,
         &classes.engine,
         &classes.inference,
+        &classes.overloaded,
+        &classes.deadline_exceeded,
+        &classes.worker_stopped,
     ] {
         let class = class.bind(py);
         module.add(class.name()?, class)?;
@@ -95,6 +111,9 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
         Error::Device(_) => &classes.device,
         Error::Engine(_) => &classes.engine,
         Error::Inference(_) => &classes.inference,
+        Error::Overloaded(_) => &classes.overloaded,
+        Error::DeadlineExceeded(_) => &classes.deadline_exceeded,
+        Error::WorkerStopped(_) => &classes.worker_stopped,
     };
     PyErr::from_type(class.bind(py).clone(), error.to_string())
 }

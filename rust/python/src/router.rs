@@ -1,13 +1,13 @@
 //! The router class: convert, detach where it pays, call, convert.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyString},
 };
-use turnout_core::{Error, IndexChoice, LiveIndex, NewBattles, RouterConfig};
+use turnout_core::{BatchConfig, Error, IndexChoice, LiveIndex, NewBattles, RouterConfig};
 
 use crate::{
     arguments::{floats, string, text},
@@ -106,7 +106,7 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
@@ -121,6 +121,11 @@ impl Router {
         engine: &str,
         device: &str,
         threads: i64,
+        device_memory_bytes: Option<i64>,
+        max_queue: i64,
+        max_batch_rows: i64,
+        max_batch_tokens: i64,
+        max_wait_us: i64,
         tiers: BTreeMap<String, u16>,
         index: Option<&Bound<'_, PyAny>>,
         faiss_library: Option<PathBuf>,
@@ -128,8 +133,10 @@ impl Router {
     ) -> PyResult<Self> {
         let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
         let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
-        let threads = usize::try_from(threads)
-            .map_err(|_| to_python(py, Error::Config(format!("threads is {threads}, expected 0 (all) or more"))))?;
+        let natural = |field: &str, value: i64| {
+            usize::try_from(value)
+                .map_err(|_| to_python(py, Error::Config(format!("{field} is {value}, expected 0 or more"))))
+        };
         let index = index_choice(index)?;
         let config = RouterConfig {
             strong,
@@ -138,7 +145,14 @@ impl Router {
             strong_share,
             engine,
             device,
-            threads,
+            threads: natural("threads", threads)?,
+            device_memory_bytes: device_memory_bytes.map(|bytes| natural("device_memory_bytes", bytes)).transpose()?,
+            batch: BatchConfig {
+                max_queue: natural("max_queue", max_queue)?,
+                max_rows: natural("max_batch_rows", max_batch_rows)?,
+                max_tokens: natural("max_batch_tokens", max_batch_tokens)?,
+                max_wait_us: natural("max_wait_us", max_wait_us)? as u64,
+            },
             tiers,
             index,
             faiss_library,
@@ -149,7 +163,7 @@ impl Router {
         Ok(Self { core, strong, weak })
     }
 
-    #[pyo3(signature = (prompt=None, *, threshold=None, strong_share=None, embedding=None))]
+    #[pyo3(signature = (prompt=None, *, threshold=None, strong_share=None, embedding=None, deadline_us=None))]
     fn route(
         &self,
         py: Python<'_>,
@@ -157,12 +171,14 @@ impl Router {
         threshold: Option<f64>,
         strong_share: Option<f64>,
         embedding: Option<&Bound<'_, PyAny>>,
+        deadline_us: Option<i64>,
     ) -> PyResult<Decision> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
+        let limit = limit(py, deadline_us)?;
         let decision = match either(py, prompt, embedding, "a prompt or embedding=")? {
             Source::Prompt(prompt) => {
                 let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
-                self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route(prompt, threshold))?
+                self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route_within(prompt, threshold, limit))?
             }
             Source::Embedding(embedding) => {
                 let embedding = floats(embedding, 1, "embedding")?;
@@ -173,18 +189,20 @@ impl Router {
         Ok(self.decision(py, decision))
     }
 
-    #[pyo3(signature = (prompts, *, threshold=None, strong_share=None))]
+    #[pyo3(signature = (prompts, *, threshold=None, strong_share=None, deadline_us=None))]
     fn route_batch(
         &self,
         py: Python<'_>,
         prompts: &Bound<'_, PyAny>,
         threshold: Option<f64>,
         strong_share: Option<f64>,
+        deadline_us: Option<i64>,
     ) -> PyResult<Vec<Decision>> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
+        let limit = limit(py, deadline_us)?;
         let prompts = strings(prompts)?;
         let texts = texts(&prompts)?;
-        let decisions = self.run(py, false, || self.core.route_batch(&texts, threshold))?;
+        let decisions = self.run(py, false, || self.core.route_batch_within(&texts, threshold, limit))?;
         Ok(decisions.into_iter().map(|decision| self.decision(py, decision)).collect())
     }
 
@@ -329,6 +347,45 @@ impl Router {
         Ok(columns)
     }
 
+    fn _submit(&self, prompt: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<Option<u64>> {
+        let py = prompt.py();
+        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+        let tell = move |win_rate: Result<f32, Error>| {
+            // Nobody is left to be told while the interpreter ends.
+            Python::try_attach(|py| {
+                let (win_rate, error) = match win_rate {
+                    Ok(win_rate) => (Some(win_rate), None),
+                    Err(error) => (None, Some(to_python(py, error))),
+                };
+                if let Err(error) = callback.call1(py, (win_rate, error)) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        };
+        self.core.submit(prompt, tell).map_err(|error| to_python(py, error))
+    }
+
+    fn _withdraw(&self, place: u64) {
+        self.core.withdraw(place);
+    }
+
+    #[pyo3(signature = (win_rate, *, threshold=None, strong_share=None))]
+    fn _decide(
+        &self,
+        py: Python<'_>,
+        win_rate: f32,
+        threshold: Option<f64>,
+        strong_share: Option<f64>,
+    ) -> PyResult<Decision> {
+        let threshold = self.threshold_for(py, threshold, strong_share)?;
+        let policy = self.core.policy(threshold).map_err(|error| to_python(py, error))?;
+        Ok(self.decision(py, policy.decide(win_rate)))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.core.close());
+    }
+
     #[getter]
     fn strong(&self, py: Python<'_>) -> Py<PyString> {
         self.strong.clone_ref(py)
@@ -383,6 +440,15 @@ impl Router {
     fn manifest_json(&self) -> String {
         self.core.artifact().manifest_text().to_owned()
     }
+}
+
+/// The time that a call has.
+fn limit(py: Python<'_>, deadline_us: Option<i64>) -> PyResult<Option<Duration>> {
+    let microseconds = deadline_us.map(u64::try_from).transpose().map_err(|_| {
+        let message = format!("deadline_us is {}, expected microseconds from now", deadline_us.unwrap_or_default());
+        to_python(py, Error::InvalidInput(message))
+    })?;
+    Ok(microseconds.map(Duration::from_micros))
 }
 
 /// The elements of an array whose contiguity [`floats`] has checked.

@@ -9,15 +9,19 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, Kind};
 use crate::error::{Error, Result};
 
 /// A manifest holds names, at most a few thousand numbers and provenance. As values, JSON may take thirty times its length.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// All listed files together: they are read into memory.
-pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
-/// The same where there are battles: millions of them take gigabytes.
-pub(super) const MAX_BATTLE_BYTES: u64 = 1 << 36;
+
+/// All listed files together, for they are read into memory: 1 GiB, or 64 GiB for networks and for millions of battles.
+pub(super) fn max_file_bytes(kind: Kind) -> u64 {
+    match kind {
+        Kind::Mf => 1 << 30,
+        Kind::SwRanking | Kind::Bert | Kind::CausalLm => 64 << 30,
+    }
+}
 
 /// Whether a name is a plain file name: no separators, no leading dot, nothing a shell or another system reads differently.
 pub(super) fn is_plain_name(name: &str) -> bool {

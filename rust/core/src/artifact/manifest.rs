@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    files::{MAX_BATTLE_BYTES, MAX_FILE_BYTES, is_plain_name},
+    files::{is_plain_name, max_file_bytes},
+    network::{Generation, Label},
     ranking::RankingSpec,
 };
 use crate::{
@@ -37,6 +38,12 @@ pub struct Manifest {
     pub pair: Pair,
     /// Where embeddings come from.
     pub encoder: EncoderSpec,
+    /// What the columns of the graph's `logits` mean; for `bert`, where it does not score models instead.
+    #[serde(default)]
+    pub labels: Option<Vec<Label>>,
+    /// Around which texts the prompt is put and how a score is read; for `causal_llm`.
+    #[serde(default)]
+    pub generation: Option<Generation>,
     /// File name of the ONNX graph; null where battles alone decide over the caller's embeddings.
     #[serde(deserialize_with = "Option::deserialize")]
     pub graph: Option<String>,
@@ -59,15 +66,22 @@ pub struct Manifest {
 
 /// Kind of router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Matrix factorisation.
+    #[serde(rename = "mf")]
     Mf,
     /// Similarity-weighted Elo over stored battles.
+    #[serde(rename = "sw_ranking")]
     SwRanking,
+    /// A classifier over a transformer encoder.
+    #[serde(rename = "bert")]
+    Bert,
+    /// A language model that is asked for a score.
+    #[serde(rename = "causal_llm")]
+    CausalLm,
 }
 
-const KINDS: [&str; 2] = ["mf", "sw_ranking"];
+const KINDS: [&str; 4] = ["mf", "sw_ranking", "bert", "causal_llm"];
 
 /// The two models between which the router was trained to decide.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -223,6 +237,7 @@ impl Manifest {
     fn check(&self) -> std::result::Result<(), (&'static str, String)> {
         self.check_models()?;
         self.check_kind()?;
+        self.check_ranking()?;
         let dim = self.encoder.dim();
         if dim == 0 || dim > MAX_DIM {
             return Err(("encoder.dim", format!("{dim}, expected 1..={MAX_DIM}")));
@@ -244,22 +259,18 @@ impl Manifest {
         self.check_files()
     }
 
-    fn check_kind(&self) -> std::result::Result<(), (&'static str, String)> {
+    fn check_ranking(&self) -> std::result::Result<(), (&'static str, String)> {
         let external = matches!(self.encoder, EncoderSpec::External { .. });
-        match (self.kind, &self.ranking, &self.graph) {
-            (Kind::Mf, Some(_), _) => Err(("ranking", "present, expected none because the kind is \"mf\"".into())),
-            (Kind::SwRanking, None, _) => {
-                Err(("ranking", "missing, expected because the kind is \"sw_ranking\"".into()))
-            }
-            (Kind::SwRanking, _, Some(_)) if external => {
-                Err(("graph", "present, expected null because the encoder is external".into()))
-            }
-            (Kind::Mf, _, None) => Err(("graph", "null, expected a file name".into())),
-            (Kind::SwRanking, _, None) if !external => {
-                Err(("graph", "null, expected a file name because the encoder is a graph".into()))
-            }
-            (Kind::SwRanking, Some(ranking), _) => ranking.check(&self.models),
-            (Kind::Mf, None, Some(_)) => Ok(()),
+        match (self.kind, &self.ranking) {
+            (Kind::SwRanking, None) => return Err(("ranking", "missing, expected for the kind \"sw_ranking\"".into())),
+            (Kind::SwRanking, Some(ranking)) => ranking.check(&self.models)?,
+            (_, Some(_)) => return Err(("ranking", "present, expected for the kind \"sw_ranking\" only".into())),
+            (_, None) => {}
+        }
+        match (&self.graph, self.kind == Kind::SwRanking && external) {
+            (Some(_), true) => Err(("graph", "present, expected null because the encoder is external".into())),
+            (None, false) => Err(("graph", "null, expected a file name".into())),
+            _ => Ok(()),
         }
     }
 
@@ -303,12 +314,9 @@ impl Manifest {
             return Err(("files", format!("{} files, expected at most {MAX_FILES}", self.files.len())));
         }
         let total = self.files.values().fold(0u64, |total, entry| total.saturating_add(entry.bytes));
-        let most = match self.kind {
-            Kind::Mf => MAX_FILE_BYTES,
-            Kind::SwRanking => MAX_BATTLE_BYTES,
-        };
-        if total > most {
-            return Err(("files", format!("{total} bytes together, expected at most {most}")));
+        let limit = max_file_bytes(self.kind);
+        if total > limit {
+            return Err(("files", format!("{total} bytes together, expected at most {limit}")));
         }
         for (name, entry) in &self.files {
             if !is_plain_name(name) {

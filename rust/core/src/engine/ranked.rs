@@ -2,7 +2,7 @@
 
 use crate::{
     artifact::{Artifact, EncoderSpec, RankingSpec},
-    config::{Device, EngineChoice, RouterConfig},
+    config::{EngineChoice, RouterConfig},
     encoder::{Pattern, TableEncoder},
     error::{Error, Result},
     onnx::Graph,
@@ -24,7 +24,7 @@ impl Ranked {
         pair: (usize, usize),
         config: &RouterConfig,
     ) -> Result<Self> {
-        if config.engine == EngineChoice::OnnxRuntime || config.device != Device::Cpu {
+        if config.engine == EngineChoice::OnnxRuntime || !config.device.is_cpu() {
             return Err(Error::Engine(format!(
                 "routers of the kind sw_ranking run natively on the CPU; engine {:?} on device {} was asked for (a FAISS index may lie on a GPU)",
                 config.engine, config.device

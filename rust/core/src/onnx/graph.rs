@@ -51,6 +51,17 @@ pub struct Tensor<'a> {
     pub typed: bool,
     /// Whether the elements lie in another file.
     pub external: bool,
+    /// Where in which file, as `location`, `offset` and `length`; empty where the file does not say.
+    pub place: [&'a str; 3],
+}
+
+/// A file beside the graph that may hold elements of its tensors.
+#[derive(Debug, Clone, Copy)]
+pub struct DataFile<'a> {
+    /// Plain name.
+    pub name: &'a str,
+    /// Length in bytes.
+    pub bytes: u64,
 }
 
 impl Tensor<'_> {
@@ -64,9 +75,9 @@ impl Tensor<'_> {
 
     /// Says what no engine could make sense of: elements outside of the file, an impossible shape, more or fewer bytes than the
     /// shape has, weights that are not numbers. Infinite numbers pass where all others are zero: such tensors mask attention.
-    fn check_defects(&self) -> Result<(), String> {
+    fn check_defects(&self, files: &[DataFile<'_>]) -> Result<(), String> {
         if self.external {
-            return Err(format!("tensor {:?} keeps its elements in another file", self.name));
+            return self.check_place(files);
         }
         let elements = self.elements()?;
         if let Some(element_bytes) = self.data_type.bytes()
@@ -84,6 +95,31 @@ impl Tensor<'_> {
                 Err(format!("tensor {:?} holds {found} at element {at}, expected finite numbers", self.name))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Elements in another file must lie inside one that the manifest lists.
+    fn check_place(&self, files: &[DataFile<'_>]) -> Result<(), String> {
+        let [location, offset, length] = self.place;
+        let Some(file) = files.iter().find(|file| file.name == location) else {
+            return Err(format!(
+                "tensor {:?} keeps its elements in another file, {location:?}, which is not listed",
+                self.name
+            ));
+        };
+        let number = |text: &str| text.parse::<u64>().ok();
+        let offset = if offset.is_empty() { Some(0) } else { number(offset) };
+        let expected = self.data_type.bytes().and_then(|bytes| self.elements().ok()?.checked_mul(bytes));
+        match (offset, number(length), expected) {
+            (Some(offset), Some(length), Some(expected))
+                if length == expected as u64 && offset.checked_add(length).is_some_and(|end| end <= file.bytes) =>
+            {
+                Ok(())
+            }
+            _ => Err(format!(
+                "tensor {:?} of shape {:?} lies at {:?} of the {} bytes of {location:?}",
+                self.name, self.dims, self.place, file.bytes
+            )),
         }
     }
 
@@ -169,6 +205,8 @@ pub struct Graph<'a> {
     pub outputs: Vec<&'a str>,
     /// What the file holds more of than any native graph. The surplus is checked and not kept.
     pub beyond: Option<&'static str>,
+    /// Whether some weight is a 16-bit float.
+    pub float16: bool,
 }
 
 impl<'a> Graph<'a> {
@@ -177,7 +215,15 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// What is wrong with the file, in words: no engine should get to see it.
     pub fn parse(model: &'a [u8]) -> Result<Self, String> {
-        let mut parser = Parser::default();
+        Self::parse_beside(model, &[])
+    }
+
+    /// As [`parse`](Self::parse), where tensors may keep their elements in these files.
+    ///
+    /// # Errors
+    /// The same, and elements that lie elsewhere.
+    pub fn parse_beside(model: &'a [u8], files: &[DataFile<'_>]) -> Result<Self, String> {
+        let mut parser = Parser { files, beyond: None, float16: false };
         let mut graph = None;
         for field in Fields::new(model) {
             match field? {
@@ -188,7 +234,7 @@ impl<'a> Graph<'a> {
             }
         }
         let graph = graph.ok_or_else(|| "no graph in the file".to_string())?;
-        Ok(Self { beyond: parser.beyond, ..graph })
+        Ok(Self { beyond: parser.beyond, float16: parser.float16, ..graph })
     }
 
     /// The weight of that name.
@@ -198,12 +244,13 @@ impl<'a> Graph<'a> {
 }
 
 /// Reads messages and remembers what there is too much of.
-#[derive(Default)]
-struct Parser {
+struct Parser<'f> {
+    files: &'f [DataFile<'f>],
     beyond: Option<&'static str>,
+    float16: bool,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn push<T>(&mut self, list: &mut Vec<T>, item: T, limit: usize, what: &'static str) {
         if list.len() < limit {
             list.push(item);
@@ -223,7 +270,11 @@ impl Parser {
                     let node = self.node(value.bytes()?, depth)?;
                     self.push(&mut graph.nodes, node, MAX_NODES, "nodes");
                 }
-                (5, value) => self.push(&mut graph.tensors, parse_tensor(value.bytes()?)?, MAX_TENSORS, "tensors"),
+                (5, value) => {
+                    let tensor = parse_tensor(value.bytes()?, self.files)?;
+                    self.float16 |= tensor.data_type == DataType::Other(10);
+                    self.push(&mut graph.tensors, tensor, MAX_TENSORS, "tensors");
+                }
                 (11, value) => self.push(&mut graph.inputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph inputs"),
                 (12, value) => self.push(&mut graph.outputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph outputs"),
                 (15, value) => parse_sparse_tensor(value.bytes()?)?,
@@ -269,7 +320,7 @@ impl Parser {
                 (2, Value::Fixed32(bytes)) => attribute = Attribute::Float(f32::from_le_bytes(bytes)),
                 (3, value) => attribute = Attribute::Int(value.integer()?),
                 (4, value) => attribute = Attribute::Text(value.bytes()?),
-                (5 | 10, value) => drop(parse_tensor(value.bytes()?)?),
+                (5 | 10, value) => drop(parse_tensor(value.bytes()?, self.files)?),
                 (6 | 11, value) => drop(self.graph(value.bytes()?, depth + 1)?),
                 (22 | 23, value) => parse_sparse_tensor(value.bytes()?)?,
                 _ => {}
@@ -293,15 +344,22 @@ fn parse_name(message: &[u8]) -> Result<&str, String> {
 fn parse_sparse_tensor(message: &[u8]) -> Result<(), String> {
     for field in Fields::new(message) {
         if let (1 | 2, value) = field? {
-            parse_tensor(value.bytes()?)?;
+            parse_tensor(value.bytes()?, &[])?;
         }
     }
     Ok(())
 }
 
-fn parse_tensor(message: &[u8]) -> Result<Tensor<'_>, String> {
-    let mut tensor =
-        Tensor { name: "", dims: vec![], data_type: DataType::Other(0), raw: &[], typed: false, external: false };
+fn parse_tensor<'a>(message: &'a [u8], files: &[DataFile<'_>]) -> Result<Tensor<'a>, String> {
+    let mut tensor = Tensor {
+        name: "",
+        dims: vec![],
+        data_type: DataType::Other(0),
+        raw: &[],
+        typed: false,
+        external: false,
+        place: [""; 3],
+    };
     for field in Fields::new(message) {
         match field? {
             (1, value) => push_integers(value, &mut tensor.dims, MAX_RANK)?,
@@ -316,11 +374,30 @@ fn parse_tensor(message: &[u8]) -> Result<Tensor<'_>, String> {
             (8, value) => tensor.name = value.text()?,
             (9, value) => tensor.raw = value.bytes()?,
             (4..=7 | 10 | 11, _) => tensor.typed = true,
-            (13, _) => tensor.external = true,
+            (13, value) => {
+                tensor.external = true;
+                parse_place(value.bytes()?, &mut tensor.place)?;
+            }
             (14, value) => tensor.external |= value.integer()? != 0,
             _ => {}
         }
     }
-    tensor.check_defects()?;
+    tensor.check_defects(files)?;
     Ok(tensor)
+}
+
+/// One key and value of where elements lie.
+fn parse_place<'a>(message: &'a [u8], place: &mut [&'a str; 3]) -> Result<(), String> {
+    let (mut key, mut text) = ("", "");
+    for field in Fields::new(message) {
+        match field? {
+            (1, value) => key = value.text()?,
+            (2, value) => text = value.text()?,
+            _ => {}
+        }
+    }
+    if let Some(at) = ["location", "offset", "length"].iter().position(|name| *name == key) {
+        place[at] = text;
+    }
+    Ok(())
 }

@@ -1,0 +1,253 @@
+"""``turnout augment gold | judge``: more battles to train on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from turnout.augment import ChatClient, JudgeOptions, Ledger, Summary
+    from turnout.data import Battles
+
+#: Exit code of a run that left prompts without a battle.
+EXIT_INCOMPLETE = 1
+_TEXT = "jsonl, csv or parquet file; `turnout train` takes it under --battles"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "augment", help="make battles to train on, from graded answers or with a judge model"
+    )
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    gold = kinds.add_parser("gold", help="battles of a pair from a table of graded answers")
+    gold.add_argument(
+        "--table", type=Path, required=True, metavar="TABLE", help="a column `prompt`, a column of scores a model"
+    )
+    gold.add_argument("--strong", required=True, metavar="MODEL", help="a model of the table")
+    gold.add_argument("--weak", required=True, metavar="MODEL", help="another")
+    gold.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
+    gold.set_defaults(run=run_gold)
+
+    judge = kinds.add_parser(
+        "judge",
+        help="battles from answers of both models and a judge's verdict on them",
+        description="Asks an OpenAI-compatible endpoint: both models answer each prompt, the judge compares the answers in both "
+        "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
+        "after a crash and pays nothing twice. Needs `pip install turnout[augment]`.",
+    )
+    judge.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="txt, jsonl, csv or parquet")
+    judge.add_argument("--column", default="prompt", help="column of the prompts (default: %(default)s)")
+    for who in ("strong", "weak", "judge"):
+        judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
+        judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint, if it is not that of --base-url")
+        judge.add_argument(
+            f"--{who}-price", type=_price, metavar="IN,OUT", help="dollars per million tokens sent and received"
+        )
+    judge.add_argument(
+        "--base-url", default="https://api.openai.com/v1", metavar="URL", help="endpoint (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--key-variable",
+        default="OPENAI_API_KEY",
+        metavar="NAME",
+        help="environment variable with the key (default: %(default)s)",
+    )
+    judge.add_argument(
+        "--answer-tokens", type=_count, default=1024, metavar="N", help="longest answer (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--verdict-tokens", type=_count, default=400, metavar="N", help="longest verdict (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--budget", type=_dollars, metavar="DOLLARS", help="stop before more is spent, over all runs; needs the prices"
+    )
+    judge.add_argument(
+        "--concurrency", type=_count, default=8, metavar="N", help="requests under way (default: %(default)s)"
+    )
+    judge.add_argument("--requests-per-minute", type=_dollars, metavar="N", help="requests started a minute at most")
+    judge.add_argument(
+        "--retries", type=int, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for a request (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--dry-run", action="store_true", help="say what would be asked and what it would cost, and ask nobody"
+    )
+    judge.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
+    judge.set_defaults(run=run_judge)
+
+
+def _price(text: str) -> tuple[float, float]:
+    try:
+        prompt, completion = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected two numbers such as 2.5,10") from None
+    if not 0 <= prompt < float("inf") or not 0 <= completion < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected prices that are not negative")
+    return prompt, completion
+
+
+def _dollars(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number") from None
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a number above 0")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number above 0")
+    return int(text)
+
+
+def run_gold(args: argparse.Namespace) -> int:
+    """Runs ``augment gold``."""
+    import turnout
+
+    try:
+        from turnout.augment.battle_table import write_battles
+        from turnout.augment.gold import gold_battles
+        from turnout.data import BadRows, read_outcomes
+    except ImportError as error:
+        raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    bad = BadRows()
+    battles = gold_battles(read_outcomes(args.table, bad=bad), args.strong, args.weak)
+    write_battles(battles, args.out, source=f"gold {args.table.name}")
+    if bad:
+        print(bad, file=sys.stderr)
+    print(f"wrote {args.out}: {_told(battles)}")
+    return 0
+
+
+def run_judge(args: argparse.Namespace) -> int:
+    """Runs ``augment judge``."""
+    import asyncio
+
+    import turnout
+
+    try:
+        from rich.console import Console
+
+        from turnout.augment import Budget, ChatClient, Endpoint, JudgeOptions, Ledger, Price
+        from turnout.augment.judge import estimate
+        from turnout.prompt_files import WRITABLE, read_prompts
+    except ImportError as error:
+        raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    if args.out.suffix.lower() not in WRITABLE:
+        raise turnout.ConfigError(f"{args.out} ends in {args.out.suffix!r}, expected one of {', '.join(WRITABLE)}")
+    if args.strong == args.weak:
+        raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
+
+    def endpoint(who: str) -> Endpoint:
+        price = getattr(args, f"{who}_price")
+        return Endpoint(
+            getattr(args, who),
+            getattr(args, f"{who}_url") or args.base_url,
+            None if price is None else Price(*price),
+            args.verdict_tokens if who == "judge" else args.answer_tokens,
+            args.key_variable,
+        )
+
+    options = JudgeOptions(endpoint("strong"), endpoint("weak"), endpoint("judge"))
+    unpriced = [who for who in ("strong", "weak", "judge") if getattr(args, f"{who}_price") is None]
+    if args.budget is not None and unpriced:
+        needed = ", ".join(f"--{who}-price" for who in unpriced)
+        raise turnout.ConfigError(f"--budget needs to know what tokens cost: {needed}")
+    chunks = list(read_prompts(args.prompts, args.column))
+    prompts = [p for chunk in chunks for p in chunk.prompts if isinstance(p, str) and p.strip() and _is_text(p)]
+    unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
+    console = Console(stderr=True)
+    if unusable:
+        console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
+    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"))
+    try:
+        console.print(_told_estimate(estimate(ledger, options, prompts), ledger))
+        if args.dry_run:
+            return 0
+        client_options = {
+            "concurrency": args.concurrency,
+            "requests_per_minute": args.requests_per_minute,
+            "timeout_s": args.timeout_s,
+            "retries": args.retries,
+        }
+        budget = Budget(args.budget, ledger.spent())
+        battles, summary = asyncio.run(
+            _ask(lambda: ChatClient(ledger, budget, **client_options), options, prompts, console)
+        )
+    finally:
+        ledger.close()
+    from turnout.augment.battle_table import write_battles
+
+    if len(battles):
+        write_battles(battles, args.out, source=f"judge {args.judge}")
+        console.print(f"wrote {args.out}: {_told(battles)}")
+    return _report(summary, battles, console)
+
+
+async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], console: Console) -> tuple[Battles, Summary]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from turnout.augment.judge import judge_battles
+
+    client: ChatClient = client_of()
+    columns = (
+        TextColumn("judging"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("${task.fields[spent]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as bars:
+            task = bars.add_task("judging", total=len(prompts), spent=client.budget.spent)
+
+            def show(done: int, total: int, spent: float) -> None:
+                bars.update(task, completed=done, total=total, spent=spent)
+
+            return await judge_battles(client, options, prompts, show)
+    finally:
+        await client.close()
+
+
+def _is_text(prompt: str) -> bool:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _told(battles: Battles) -> str:
+    won, tied = int((battles.outcome == 1).sum()), int((battles.outcome == 0.5).sum())
+    return (
+        f"{len(battles)} battles, {won} won by the strong model, {tied} ties, {len(battles) - won - tied} by the weak"
+    )
+
+
+def _told_estimate(estimate: Any, ledger: Ledger) -> str:
+    text = f"{estimate.requests} requests to send, {estimate.paid} answers on file (${ledger.spent():.4f} spent)"
+    if estimate.dollars is None:
+        return text + "; no cost estimate without --strong-price, --weak-price and --judge-price"
+    return text + f"; about ${estimate.dollars:.4f}, at the very most ${estimate.most_dollars:.4f}"
+
+
+def _report(summary: Summary, battles: Battles, console: Console) -> int:
+    if summary.undecided:
+        console.print(f"{summary.undecided} prompts without a battle: the judge gave no verdict")
+    if summary.failed:
+        console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}", markup=False)
+    if summary.unpaid:
+        console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
+    console.print(f"${summary.dollars:.4f} spent so far")
+    if summary.failed or summary.unpaid or summary.undecided or not len(battles):
+        return EXIT_INCOMPLETE
+    return 0

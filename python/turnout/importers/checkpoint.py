@@ -1,0 +1,144 @@
+"""Reads Hugging Face checkpoint folders, one tensor at a time, so that memory is bounded by the largest tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout._core import ArtifactError
+
+#: More tokens than an artifact may ask for; see ``models/README.md``.
+_MAX_TOKENS = 8192
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+class Checkpoint:
+    """A folder as ``save_pretrained`` writes it: ``config.json``, safetensors in one file or several, ``tokenizer.json``.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        ArtifactError: A file is missing or damaged; names it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.json("config.json")
+        #: File, type, shape, first and last byte of every tensor by name.
+        self._places: dict[str, tuple[Path, str, list[int], int, int]] = {}
+        for file in self._files():
+            self._read_header(file)
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder; it must be there."""
+        file = self.folder / name
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(
+                f"{file}: missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
+            ) from None
+        except ValueError as error:
+            raise ArtifactError(f"{file}: {error}") from error
+        if not isinstance(found, dict):
+            raise ArtifactError(f"{file}: expected a JSON object, found {type(found).__name__}")
+        return found
+
+    def optional_json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder, empty where the file is missing."""
+        return self.json(name) if (self.folder / name).exists() else {}
+
+    def number(self, *names: str, default: float | None = None) -> float:
+        """The first of these fields of ``config.json`` that is a number."""
+        for name in names:
+            value = self.config.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                return value
+        if default is None:
+            raise ArtifactError(f"{self.folder / 'config.json'}: {names[0]} is missing, expected a number")
+        return default
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    @property
+    def bytes_as_float32(self) -> int:
+        """Size of all tensors in float32."""
+        return sum(4 * math.prod(shape) for _, _, shape, _, _ in self._places.values())
+
+    def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """A tensor as float32, of that shape."""
+        if name not in self._places:
+            listed = ", ".join(sorted(self._places)[:8])
+            raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; it holds {listed}, ...")
+        file, kind, found, start, end = self._places[name]
+        if tuple(found) != shape:
+            raise ArtifactError(f"{file}: tensor {name!r} has the shape {found}, expected {list(shape)}")
+        with file.open("rb") as stream:
+            stream.seek(start)
+            raw = np.frombuffer(stream.read(end - start), dtype=_TYPES[kind])
+        if raw.size != math.prod(shape):
+            raise ArtifactError(f"{file}: tensor {name!r} is cut short")
+        # bfloat16 is the upper half of float32.
+        values = (raw.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else raw.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ArtifactError(f"{file}: tensor {name!r} holds numbers that are not finite")
+        return values.reshape(shape)
+
+    def tokenizer(self) -> bytes:
+        """The text of ``tokenizer.json``."""
+        file = self.folder / "tokenizer.json"
+        if not file.is_file():
+            raise ArtifactError(
+                f"{file}: missing; AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers writes it"
+            )
+        return file.read_bytes()
+
+    def max_tokens(self, positions: int) -> int:
+        """The limit at which the tokenizer truncates: its own, that of the position table, and that of artifacts."""
+        own = self.optional_json("tokenizer_config.json").get("model_max_length")
+        limits = [positions, _MAX_TOKENS]
+        # "No limit" is written as 1e30.
+        if isinstance(own, (int, float)) and 0 < own < 1e12:
+            limits.append(int(own))
+        return min(limits)
+
+    def _files(self) -> list[Path]:
+        index = self.folder / "model.safetensors.index.json"
+        if index.exists():
+            shards = self.json(index.name).get("weight_map")
+            names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+            if not names or any(Path(name).name != name for name in names):
+                raise ArtifactError(f"{index}: expected a weight_map of tensors to files of this folder")
+            return [self.folder / name for name in names]
+        return [self.folder / "model.safetensors"]
+
+    def _read_header(self, file: Path) -> None:
+        if not file.is_file():
+            raise ArtifactError(f"{file}: missing, expected the weights (pickled weights, *.bin, are not read)")
+        size = file.stat().st_size
+        try:
+            with file.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                if length > min(size, 100 << 20):
+                    raise ValueError(f"a header of {length} bytes")
+                header = json.loads(stream.read(length))
+            header.pop("__metadata__", None)
+            for name, entry in header.items():
+                start, end = (8 + length + int(offset) for offset in entry["data_offsets"])
+                kind, shape = str(entry["dtype"]), [int(n) for n in entry["shape"]]
+                if kind not in _TYPES:
+                    continue  # Buffers of integers, such as position numbers.
+                if min(shape, default=1) < 0 or not 8 + length <= start <= end <= size:
+                    raise ValueError(f"tensor {name!r} lies outside of the file")
+                if end - start != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
+                    raise ValueError(f"tensor {name!r} of shape {shape} has {end - start} bytes")
+                self._places[name] = (file, kind, shape, start, end)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{file}: no safetensors file: {error}") from error

@@ -1,0 +1,195 @@
+"""The recipe of the small transformer router, from tables to weights; read it from top to bottom.
+
+The transformer is distilled from the sentence encoder first, without labels. Beside its embedding stand, for every prompt, the mean
+of what the experts and the topic teacher think of the tokens, and log counts: what an expert knows is linear in the tokens, and a
+transformer would only learn it again, worse (wide beside deep, arXiv 1606.07792). The student above them, its lessons and the
+vectors of the models are those of the matrix-factorisation router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from turnout.data import Battles, Outcomes
+from turnout.train.config import MfConfig
+from turnout.train.curriculum import OPINIONS, Curriculum, Embeds, plan
+from turnout.train.dev import DevResult, dev_results
+from turnout.train.distill import Teacher
+from turnout.train.features import Floats, Ids, encode, inputs
+from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
+from turnout.train.recipe import EXAMPLES_A_TABLE, CachedTeacher, TrainingFiles, looks, read_tokenizer
+from turnout.train.tables import pair_examples, read_all_battles, read_tables
+from turnout.progress import Show, silent
+from turnout.train.transformer import SmallTransformer, TransformerConfig, distil, first_rows
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Everything that :func:`train_bert` needs besides the files.
+
+    Attributes:
+        lessons: Pair, experts, lessons and student: the recipe of the matrix-factorisation router.
+        transformer: The encoder.
+    """
+
+    lessons: MfConfig = field(default_factory=MfConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+
+
+@dataclass(frozen=True)
+class TrainedBert:
+    """A trained router in float32; the export quantises it.
+
+    Attributes:
+        transformer: The encoder.
+        opinions: What experts and topic teacher think of a token, float32 ``[vocabulary, OPINIONS]``.
+        counts: Counting columns, float32 ``[vocabulary, columns]``.
+        hidden: Layer over ``concat(embedding, mean opinions, log1p(counts))``.
+        projection: ``W1``, float32 ``[factors, dim]``.
+        factor_weights: ``w2``, float32 ``[factors]``.
+        model_vectors: ``v_m``, float32 ``[models, factors]``, rows of unit length.
+        models: Names in the order of the vectors.
+        strong: Strong model of the pair.
+        weak: Weak model of the pair.
+        report: Dev metrics, sizes and what was read, ready for JSON.
+        dev: Dev metrics.
+    """
+
+    transformer: SmallTransformer
+    opinions: Floats
+    counts: Floats
+    hidden: HiddenLayer
+    projection: Floats
+    factor_weights: Floats
+    model_vectors: Floats
+    models: list[str]
+    strong: str
+    weak: str
+    report: Mapping[str, object] = field(default_factory=dict)
+    dev: Sequence[DevResult] = ()
+
+    @property
+    def max_tokens(self) -> int:
+        """Token limit."""
+        return self.transformer.config.max_tokens
+
+    def model_scores(self, ids: Sequence[Ids]) -> NDArray[np.float64]:
+        """Score of every model, float64 ``[prompts, models]``."""
+        embedded = self.hidden.embed(sees(self.transformer, self.opinions, self.counts, ids)).astype(np.float64)
+        scores: NDArray[np.float64] = (embedded @ self.projection.T * self.factor_weights) @ self.model_vectors.T
+        return scores
+
+    def win_rates(self, tokenizer: Tokenizer, prompts: Sequence[str]) -> NDArray[np.float64]:
+        """Win rate of the strong model, float64 ``[prompts]``."""
+        scores = self.model_scores(encode(tokenizer, prompts, self.max_tokens))
+        logit = scores[:, self.models.index(self.strong)] - scores[:, self.models.index(self.weak)]
+        return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float64)
+
+
+def sees(transformer: SmallTransformer, opinions: Floats, counts: Floats, ids: Sequence[Ids]) -> Floats:
+    """What the student sees of prompts: float32 ``[prompts, width + OPINIONS + counting columns]``."""
+    ids = [row[: transformer.config.max_tokens] for row in ids]
+    return np.hstack([transformer.embed(ids), inputs(ids, opinions, counts)]).astype(np.float32)
+
+
+def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) -> TrainedBert:
+    """Trains the router of a config on files and judges it on the dev tables.
+
+    Prompts of the dev tables are left out of training, wherever they occur.
+
+    Args:
+        config: The recipe; its defaults are those of the shipped router.
+        files: What to read.
+        show: Told of the progress.
+    """
+    lessons = config.lessons
+    dev = read_tables(files.dev)
+    exclude = {prompt for table in dev for prompt in table.prompts}
+    tables = read_tables(files.correctness, exclude)
+    battles = read_all_battles(files.battles, exclude)
+    tokenizer = read_tokenizer(files.teacher)
+    teacher: Embeds = Teacher(files.teacher, lessons.teacher_tokens)
+    if files.cache is not None:
+        teacher = CachedTeacher(teacher, files.cache, str(lessons.teacher_tokens))
+    curriculum = plan(lessons, tables, battles, teacher, tokenizer, show)
+    transformer = distilled(config, curriculum, teacher.word_embeddings, show)
+    trained = fit_bert(config, curriculum, transformer, tables, battles, show)
+    results = dev_results(dev, lambda prompts: trained.win_rates(tokenizer, prompts), lessons)
+    rows = {table.name: len(table) for table in tables} | {"battles": len(battles)}
+    report = {"rows": rows, "config": asdict(config), "dev": [result.as_json() for result in results]}
+    return replace(trained, report=report, dev=results)
+
+
+def distilled(
+    config: BertConfig, curriculum: Curriculum, word_embeddings: Floats, show: Show = silent
+) -> SmallTransformer:
+    """The transformer, from what the sentence encoder made of the texts; no label has a part in it."""
+    seed, width = config.lessons.seed, config.transformer.width
+    unit = float(np.sqrt((curriculum.targets**2).sum(axis=1).mean()))
+    share = np.bincount(np.concatenate(curriculum.read_ids), minlength=len(word_embeddings))
+    rows = first_rows(curriculum.static / unit, word_embeddings, share, width)
+    # The teacher saw no more of a prompt than this.
+    seen = [row[: config.lessons.teacher_tokens] for row in curriculum.read_ids]
+    steps = config.transformer.steps
+    return distil(
+        config.transformer,
+        rows,
+        seen,
+        curriculum.targets / unit,
+        seed,
+        lambda step, explained: show(f"distilled, R2 {explained:.3f}", step, steps),
+    )
+
+
+def fit_bert(
+    config: BertConfig,
+    curriculum: Curriculum,
+    transformer: SmallTransformer,
+    tables: Sequence[Outcomes],
+    battles: Battles,
+    show: Show = silent,
+) -> TrainedBert:
+    """Trains the student and the models' vectors over a distilled transformer.
+
+    Args:
+        config: The recipe.
+        curriculum: What to teach.
+        transformer: The encoder, left as it is.
+        tables: Correctness tables.
+        battles: Battles.
+        show: Told of the progress.
+    """
+    lessons = config.lessons
+    opinions, counts = np.ascontiguousarray(curriculum.token_rows[:, :OPINIONS]), curriculum.counts
+
+    def see(ids: Sequence[Ids]) -> Floats:
+        return sees(transformer, opinions, counts, ids)
+
+    hidden = train_hidden(curriculum.lessons, see, lessons, looks(show, lessons))
+    examples = pair_examples(
+        tables, battles, per_table=EXAMPLES_A_TABLE, min_battles=lessons.min_battles, seed=lessons.seed
+    )
+    distinct = list(dict.fromkeys(examples.prompts))
+    show("model vectors", 0, 1)
+    embedded = hidden.embed(see([curriculum.ids[prompt] for prompt in distinct]))
+    place = {prompt: row for row, prompt in enumerate(distinct)}
+    by_example = embedded[[place[prompt] for prompt in examples.prompts]]
+    projection, factor_weights, vectors, models = fit_models(hidden.direction, by_example, examples, lessons)
+    show("model vectors", 1, 1)
+    return TrainedBert(
+        transformer,
+        opinions,
+        counts,
+        hidden,
+        projection,
+        factor_weights,
+        vectors,
+        models,
+        lessons.strong,
+        lessons.weak,
+    )

@@ -1,0 +1,151 @@
+"""Fine-tunes a causal language model to answer with a score token (arXiv 2406.18665, section 4.2): all weights, or LoRA.
+
+The score says how good the weak model's answer will be, 1 to 5; ``turnout import causal_llm`` turns the result into an artifact.
+The model reads what it will read in the router: texts and format come from the same files beside the checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from turnout import ConfigError
+from turnout.data import Battles, Outcomes
+from turnout.importers.causal_llm import SCORE_TOKENS, _frame
+from turnout.importers.checkpoint import Checkpoint
+from turnout.train.config import MfConfig
+from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
+from turnout.train.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
+from turnout.progress import Show, silent
+
+#: Files beside a checkpoint that say how a question is put.
+_TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")
+
+
+@dataclass(frozen=True)
+class CausalConfig:
+    """Everything that :func:`train_causal_llm` needs besides the files.
+
+    Attributes:
+        pair: Names the pair and its stand-ins.
+        tuning: Steps and rates.
+        lora_rank: Rank of the low-rank updates (arXiv 2106.09685); 0 trains all weights.
+    """
+
+    pair: MfConfig = field(default_factory=MfConfig)
+    tuning: FineTuningConfig = field(
+        default_factory=lambda: FineTuningConfig(epochs=1, batch=8, learning_rate=1e-5, max_tokens=1024)
+    )
+    lora_rank: int = 0
+
+
+def train_causal_llm(
+    config: CausalConfig,
+    checkpoint: Path,
+    tables: Sequence[Outcomes],
+    battles: Battles,
+    out: Path,
+    show: Show = silent,
+) -> float:
+    """Fine-tunes a checkpoint with class-balanced cross-entropy at the score token and writes it with its tokenizer and texts.
+
+    Args:
+        config: Pair, steps and rates.
+        checkpoint: Folder of a causal language model; score tokens that it does not have are added.
+        tables: Correctness tables.
+        battles: Battles; their prompts get the score of a tie.
+        out: Folder to write; not the checkpoint itself.
+        show: Told of the progress.
+
+    Returns:
+        The mean held-out loss.
+
+    Raises:
+        ConfigError: The folder holds no causal language model that transformers can read, ``peft`` is missing, or there are too few
+            prompts.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tuning = config.tuning
+    torch.manual_seed(tuning.seed)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{checkpoint}: expected a folder with a causal language model, {error}") from error
+    if tokenizer.add_tokens(list(SCORE_TOKENS), special_tokens=True):
+        model.resize_token_embeddings(max(len(tokenizer), model.get_input_embeddings().num_embeddings))
+    if config.lora_rank:
+        model = _with_lora(model, config.lora_rank)
+    where = device()
+    model.to(where)
+    train, held = labelled_prompts(config.pair, tables, battles).split(tuning.held_out, tuning.seed)
+    if not train.prompts or not held.prompts:
+        raise ConfigError(
+            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
+        )
+    frame = _frame(Checkpoint(checkpoint))
+    targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
+    balance = balanced_weights(targets, train.weight)
+    score_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SCORE_TOKENS)), device=where)
+    losses, lengths, parts = [], [], []
+    for part in (train, held):
+        ids = [tokenizer(frame[0] + prompt + frame[1])["input_ids"] for prompt in part.prompts]
+        # The router refuses a prompt that is too long, so there is nothing to learn from one.
+        kept = np.flatnonzero([len(row) <= tuning.max_tokens for row in ids])
+        parts.append(part.rows(kept))
+        lengths.append([len(ids[int(place)]) for place in kept])
+        losses.append(_Loss(model, [ids[int(place)] for place in kept], parts[-1], balance, score_ids, where))
+    if not all(lengths):
+        raise ConfigError(f"no prompt is within {tuning.max_tokens} tokens together with the texts around it")
+    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    if config.lora_rank:
+        model = model.merge_and_unload()
+    model.to("cpu").save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    for pattern in _TEXTS:
+        for file in checkpoint.glob(pattern):
+            shutil.copy(file, out / file.name)
+    return loss
+
+
+def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError("low-rank fine-tuning needs peft: `pip install turnout[lora]`") from error
+    # The score tokens may be new: their rows are trained whole.
+    whole = ["embed_tokens", "lm_head"]
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=whole)
+    adapted: torch.nn.Module = get_peft_model(model, lora)
+    return adapted
+
+
+@dataclass(frozen=True)
+class _Loss:
+    model: torch.nn.Module
+    ids: list[list[int]]
+    part: LabelledPrompts
+    balance: NDArray[np.float64]
+    score_ids: torch.Tensor
+    where: str
+
+    def __call__(self, places: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
+        rows = [self.ids[int(place)] for place in places]
+        tokens = max(len(row) for row in rows)
+        # Padding on the left, so that the last position is the score's; positions are relative, so the shift does not matter.
+        ids = torch.tensor([[0] * (tokens - len(row)) + row for row in rows], device=self.where)
+        mask = torch.tensor([[0] * (tokens - len(row)) + [1] * len(row) for row in rows], device=self.where)
+        score = scores(self.part.gain[places]) - 1
+        with mixed_precision(self.where):
+            logits = self.model(input_ids=ids, attention_mask=mask).logits[:, -1]
+        wanted = self.score_ids[torch.from_numpy(score).to(self.where)]
+        weight = self.part.weight[places] * self.balance[score]
+        entropy = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
+        return (torch.from_numpy(weight).float().to(self.where) * entropy).sum(), float(weight.sum())

@@ -1,0 +1,198 @@
+"""What a student is taught and what it starts from: experts, the topic teacher, the static table, lessons.
+
+The matrix-factorisation router and the small transformer learn from the same curriculum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from turnout.data import Battles, Outcomes
+from turnout.train.config import MfConfig
+from turnout.train.distill import Progress, fragments, static_table, topic_teacher
+from turnout.train.experts import Expert, difficulty_directions, expert_rows, fit_expert
+from turnout.train.features import Floats, Ids, bags, count_table, encode, inverse_frequency, mean_bags, vocabulary
+from turnout.train.lessons import Lesson, expert_lesson, topic_lesson
+from turnout.train.multiple_choice import bare, instructed, questions
+from turnout.train.tables import Doubles, gains
+from turnout.progress import Show, silent
+
+#: Options of a bare question, as in MMLU.
+_OPTIONS = 4
+_INSTRUCTED = 3000
+#: Columns of the token rows that say what the two experts and the topic teacher think of a token.
+OPINIONS = 3
+
+
+class Embeds(Protocol):
+    """What the recipe needs of a teacher."""
+
+    @property
+    def word_embeddings(self) -> Floats:
+        """Input embeddings, ``[vocabulary, width]``."""
+
+    def embed(self, prompts: Sequence[str], progress: Progress | None = None) -> Floats:
+        """Embeddings, ``[prompts, width]``."""
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What a student is taught and what it starts from.
+
+    Attributes:
+        lessons: Prompts with gains.
+        ids: Token ids of every prompt of the tables and battles.
+        read_ids: Token ids of everything that the sentence encoder read: the prompts, then pieces of them.
+        targets: Principal components of what it made of them, float32 ``[texts, components]``.
+        static: The static table for these targets, float32 ``[vocabulary, components]``.
+        token_rows: A column for each of ``OPINIONS``, then the static table, each scaled to unit spread over prompts;
+            float32 ``[vocabulary, OPINIONS + components]``.
+        counts: Counting columns, float32 ``[vocabulary, columns]``.
+    """
+
+    lessons: list[Lesson]
+    ids: dict[str, Ids]
+    read_ids: list[Ids]
+    targets: Floats
+    static: Floats
+    token_rows: Floats
+    counts: Floats
+
+
+def plan(
+    config: MfConfig,
+    tables: Sequence[Outcomes],
+    battles: Battles,
+    teacher: Embeds,
+    tokenizer: Tokenizer,
+    show: Show = silent,
+) -> Curriculum:
+    """Makes the curriculum from tables in memory.
+
+    Args:
+        config: The recipe.
+        tables: Correctness tables.
+        battles: Battles.
+        teacher: The sentence encoder.
+        tokenizer: Its tokenizer, which is the router's.
+        show: Told of the progress.
+    """
+    # Every prompt once, as token ids.
+    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if mostly_ascii(prompt)]
+    prompts = list(dict.fromkeys([*(prompt for table in tables for prompt in table.prompts), *battles.prompts]))
+    tokens = vocabulary(tokenizer)
+    counts = count_table(tokens)
+    ids = dict(zip(prompts, encode(tokenizer, prompts, config.max_tokens), strict=True))
+    frequency = inverse_frequency(bags(list(ids.values()), len(tokens)))
+
+    # Experts rank within multiple choice and within word problems.
+    bags_of = {table.name: bags([ids[prompt] for prompt in table.prompts], len(tokens)) for table in tables}
+    directions = difficulty_directions(tables, config.difficulties, config.calculation, bags_of, frequency)
+    experts: list[Expert] = []
+    expert_prompts: list[list[str]] = []
+    for part in (config.choice, config.word):
+        own, gain = expert_rows(tables, part)
+        expert_prompts.append(own)
+        own_ids = [ids[prompt] for prompt in own]
+        experts.append(fit_expert(part, own_ids, gain, frequency=frequency, counts=counts, directions=directions))
+
+    # The teacher ranks between kinds of prompt.
+    pieces = fragments(prompts, config.fragments, config.seed)
+    read = [*prompts, *pieces]
+    embeddings = teacher.embed(read, lambda done: show("teacher", done, len(read)))
+    place = {prompt: row for row, prompt in enumerate(read)}
+    asked, gain, weight = topic_rows(config, tables, chat)
+    topic = topic_teacher(embeddings[[place[prompt] for prompt in asked]], gain, weight, config.topic_ridge)
+    taught = topic.predict(embeddings)
+
+    # The static table: two experts, the topic, and what the teacher sees.
+    read_ids = [*ids.values(), *encode(tokenizer, pieces, config.max_tokens)]
+    means = mean_bags(bags(read_ids, len(tokens)))
+    centred = embeddings - embeddings.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, : config.components]
+    targets = np.asarray(centred @ axes, dtype=np.float32)
+    show("static table", 0, 1)
+    static = static_table(
+        means,
+        targets,
+        teacher.word_embeddings,
+        frequency,
+        token_scale=config.static_token_scale,
+        ridge=config.static_ridge,
+    )
+    show("static table", 1, 1)
+    topic_tokens = static @ (topic.coef_ @ axes)
+    columns: list[NDArray[np.floating]] = [expert.token_weights[:, None] / expert.scale for expert in experts]
+    columns += [_unit(topic_tokens[:, None], means), _unit(static, means)]
+    token_rows = np.hstack(columns).astype(np.float32)
+
+    # Lessons.
+    generator = np.random.default_rng(config.seed)
+    known = questions(
+        [p for t in tables if t.name != config.choice.rows.table for p in t.prompts], _OPTIONS, config.seed
+    )
+    told = [known[i] for i in generator.permutation(len(known))[:_INSTRUCTED]]
+    bare_ids = encode(tokenizer, [bare(question) for question in known], config.max_tokens)
+    told_ids = encode(tokenizer, [instructed(q, form) for form, q in enumerate(told)], config.max_tokens)
+    skip = {prompt for own in expert_prompts for prompt in own}
+    general = [row for row, prompt in enumerate(read) if prompt not in skip and _taught(prompt)]
+    pull = config.length_pull
+    choice_ids, word_ids = ([ids[prompt] for prompt in own] for own in expert_prompts)
+    lessons: list[Lesson] = [
+        expert_lesson(
+            config.choice, experts[0], choice_ids, bare_ids, counts, share=1.0, weight=1.5, generator=generator
+        ),
+        expert_lesson(config.word, experts[1], word_ids, [], counts, share=0.6, weight=1.0, generator=generator),
+        topic_lesson([read_ids[row] for row in general], taught[general], pull, share=1.5, weight=0.4),
+        topic_lesson([ids[p] for p in chat], taught[[place[p] for p in chat]], pull, share=0.3, weight=0.4),
+        topic_lesson(told_ids, taught[[place[q.source] for q in told]], pull, share=0.4, weight=0.4),
+    ]
+    return Curriculum(
+        [lesson for lesson in lessons if lesson.ids],
+        ids,
+        read_ids,
+        targets,
+        static,
+        token_rows,
+        counts,
+    )
+
+
+def topic_rows(config: MfConfig, tables: Sequence[Outcomes], chat: Sequence[str]) -> tuple[list[str], Doubles, Doubles]:
+    """Prompts, gains and weights for the topic teacher.
+
+    A table gives the pair's own gain where it has the pair, else that of the stand-ins. Open-ended prompts from battles stand
+    at a gain of zero: judges prefer one answer or the other there too, but an open question is seldom answered wrongly.
+    """
+    prompts: list[str] = []
+    gain: list[Doubles] = []
+    for table in tables:
+        own = gains(table, (config.strong,), (config.weak,))
+        if np.isnan(own).all():
+            own = gains(table, config.strong_stand_ins, config.weak_stand_ins)
+        keep = ~np.isnan(own)
+        prompts += [prompt for prompt, kept in zip(table.prompts, keep, strict=True) if kept]
+        gain.append(own[keep])
+    weights = np.concatenate([np.ones(len(prompts)), np.full(len(chat), config.chat_weight)])
+    return [*prompts, *chat], np.concatenate([*gain, np.zeros(len(chat))]), weights
+
+
+def mostly_ascii(prompt: str) -> bool:
+    """Whether at most one letter in fifty lies outside ASCII."""
+    return sum(ord(letter) > 127 for letter in prompt) <= 0.02 * len(prompt)
+
+
+def _taught(prompt: str) -> bool:
+    """Whether the teacher, which reads English, has something to say."""
+    return sum(ord(letter) > 127 for letter in prompt) <= 0.3 * len(prompt)
+
+
+def _unit(rows: Floats, means: object) -> Floats:
+    pooled = means @ rows  # type: ignore[operator]
+    return np.asarray(rows / np.maximum(pooled.std(axis=0), 1e-9), dtype=np.float32)

@@ -1,0 +1,138 @@
+"""Fine-tuning of a network on batches of prompts: early stopping on held-out prompts, bfloat16 where the processor has it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from turnout.progress import Show
+
+#: Loss of the prompts at these places: a sum over them, and the sum of their weights.
+Loss = Callable[[NDArray[np.int64]], tuple[torch.Tensor, float]]
+
+
+@dataclass(frozen=True)
+class FineTuningConfig:
+    """How a checkpoint is fine-tuned.
+
+    Attributes:
+        epochs: Passes over the training prompts at most.
+        batch: Prompts a step.
+        learning_rate: Peak of a schedule that rises over a tenth of the steps and then falls linearly to zero.
+        weight_decay: AdamW's.
+        max_tokens: Token limit; longer prompts are cut as the checkpoint's tokenizer cuts them.
+        held_out: Share of the prompts on which early stopping looks.
+        looks: Looks an epoch.
+        patience: Looks without improvement before training stops.
+        seed: Seed of everything random.
+    """
+
+    epochs: int = 3
+    batch: int = 32
+    learning_rate: float = 3e-5
+    weight_decay: float = 0.01
+    max_tokens: int = 256
+    held_out: float = 0.05
+    looks: int = 4
+    patience: int = 3
+    seed: int = 0
+
+
+def device() -> str:
+    """``"cuda"`` where there is a GPU, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def mixed_precision(where: str) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 on a GPU or CPU that multiplies it natively; elsewhere it would be slower, so float32."""
+    native = torch.cuda.is_bf16_supported() if where == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(where, dtype=torch.bfloat16) if native else contextlib.nullcontext()
+
+
+def fine_tune(
+    model: nn.Module,
+    lengths: Sequence[int],
+    train_loss: Loss,
+    held_lengths: Sequence[int],
+    held_loss: Loss,
+    config: FineTuningConfig,
+    show: Show,
+) -> float:
+    """Trains a model in place and leaves it with the weights of its best look.
+
+    Args:
+        model: The network, on its device.
+        lengths: Tokens of the training prompts; prompts of similar length share a batch.
+        train_loss: Loss of training prompts.
+        held_lengths: Tokens of the held-out prompts.
+        held_loss: Loss of held-out prompts.
+        config: Steps and rates.
+        show: Told of the progress.
+
+    Returns:
+        The mean held-out loss at the best look.
+    """
+    torch.manual_seed(config.seed)
+    generator = np.random.default_rng(config.seed)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    steps_an_epoch = -(-len(lengths) // config.batch)
+    steps = config.epochs * steps_an_epoch
+    look_every = max(1, steps_an_epoch // config.looks)
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, max(steps, 2), pct_start=0.1, anneal_strategy="linear"
+    )
+    best, best_state, stale, step = float("inf"), _kept(model), 0, 0
+    for _ in range(config.epochs):
+        for places in _batches(lengths, config.batch, generator):
+            model.train()
+            total, weight = train_loss(places)
+            optimizer.zero_grad()
+            (total / max(weight, 1e-12)).backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            step += 1
+            if step % look_every == 0 or step == steps:
+                now = _mean_loss(model, held_loss, held_lengths, config.batch)
+                stale = 0 if now < best else stale + 1
+                if now < best:
+                    best, best_state = now, _kept(model)
+                show(f"fine-tuning, loss {now:.4f}", step, steps)
+            if stale > config.patience:
+                model.load_state_dict(best_state, strict=False)
+                return best
+    model.load_state_dict(best_state, strict=False)
+    return best
+
+
+def _kept(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of what is trained; the rest of a large model stays where it is."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: value.detach().clone() for name, value in model.state_dict().items() if name in trained}
+
+
+def _batches(lengths: Sequence[int], batch: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    jitter = np.asarray(lengths) * np.exp(generator.uniform(-0.2, 0.2, len(lengths)))
+    order = np.argsort(jitter, kind="stable")
+    starts = np.arange(0, len(order), batch)
+    for start in generator.permutation(starts):
+        yield order[start : start + batch]
+
+
+def _mean_loss(model: nn.Module, loss: Loss, lengths: Sequence[int], batch: int) -> float:
+    model.eval()
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    total, weights = 0.0, 0.0
+    with torch.inference_mode():
+        for start in range(0, len(order), batch):
+            part, weight = loss(order[start : start + batch])
+            total, weights = total + float(part), weights + weight
+    return total / max(weights, 1e-12)

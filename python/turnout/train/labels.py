@@ -1,0 +1,90 @@
+"""Labels of a pair for classifiers: who wins a prompt, and a score for the weak model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.data import Battles, Outcomes
+from turnout.train.config import MfConfig
+from turnout.train.curriculum import mostly_ascii, topic_rows
+from turnout.train.tables import Doubles
+
+#: Classes in the order of a classifier's logits, as RouteLLM has them.
+CLASSES = ("strong", "tie", "weak")
+#: A gain above this needs the score 1, 2, 3 or 4; below all of them it is 5. From 4 on the weak model suffices.
+_SCORE_BOUNDS = (0.75, 0.4, 0.1, -0.1)
+
+
+@dataclass(frozen=True)
+class LabelledPrompts:
+    """Prompts with the strong model's gain.
+
+    Attributes:
+        prompts: The prompts.
+        gain: Score of the strong model less that of the weak one, or of their stand-ins, float64 ``[prompts]`` in ``[-1, 1]``.
+        weight: Weight of a row in the loss, float64 ``[prompts]``.
+    """
+
+    prompts: list[str]
+    gain: Doubles
+    weight: Doubles
+
+    def split(self, fraction: float, seed: int) -> tuple[LabelledPrompts, LabelledPrompts]:
+        """The rows in two by prompt: this fraction second."""
+        generator = np.random.default_rng(seed)
+        held_prompts = {prompt for prompt in sorted(set(self.prompts)) if generator.random() < fraction}
+        held = np.array([prompt in held_prompts for prompt in self.prompts], dtype=bool)
+        return self.rows(np.flatnonzero(~held)), self.rows(np.flatnonzero(held))
+
+    def rows(self, places: NDArray[np.integer]) -> LabelledPrompts:
+        """The rows at these places."""
+        return LabelledPrompts([self.prompts[int(p)] for p in places], self.gain[places], self.weight[places])
+
+
+def labelled_prompts(config: MfConfig, tables: Sequence[Outcomes], battles: Battles) -> LabelledPrompts:
+    """Prompts with gains: the pair's own where a table has it, else its stand-ins'; open-ended ones from battles at zero.
+
+    Each table, and the battles, weigh the same in sum.
+    """
+    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if mostly_ascii(prompt)]
+    parts = [topic_rows(config, [table], []) for table in tables] + [topic_rows(config, [], chat)]
+    parts = [part for part in parts if part[0]]
+    return LabelledPrompts(
+        [prompt for part in parts for prompt in part[0]],
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([np.full(len(part[0]), 1.0 / len(part[0])) for part in parts]),
+    )
+
+
+def class_targets(gain: Doubles) -> Doubles:
+    """Probabilities of :data:`CLASSES`: a gain of 0.3 is a win in three of ten and otherwise a tie; ``[prompts, 3]``.
+
+    Example:
+        >>> class_targets(np.array([1.0, 0.0, -0.25])).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.75, 0.25]]
+    """
+    wins, losses = np.maximum(gain, 0.0), np.maximum(-gain, 0.0)
+    return np.stack([wins, 1.0 - wins - losses, losses], axis=1)
+
+
+def balanced_weights(targets: Doubles, weight: Doubles) -> Doubles:
+    """Weight of each class so that all weigh the same in the loss, ``[classes]``; a class that never occurs weighs 0."""
+    mass = (targets * weight[:, None]).sum(axis=0)
+    share = mass / mass.sum()
+    present = share > 0
+    return np.where(present, 1.0 / np.maximum(share, 1e-12) / present.sum(), 0.0)
+
+
+def scores(gain: Doubles) -> NDArray[np.int64]:
+    """Scores 1 to 5 of the weak model's answer, int64 ``[prompts]``; from 4 on it suffices.
+
+    Example:
+        >>> scores(np.array([1.0, 0.5, 0.2, 0.0, -1.0])).tolist()
+        [1, 2, 3, 4, 5]
+    """
+    bounds = np.asarray(_SCORE_BOUNDS)
+    return np.asarray(1 + (gain[:, None] <= bounds).sum(axis=1), dtype=np.int64)

@@ -1,0 +1,311 @@
+//! Who waits, who leads and what runs next: the rules of the batcher without a lock, a thread or a clock of its own.
+//!
+//! A slot is a session. Whoever holds a slot is the leader of its next run. A caller that arrives while a slot is free gets it at
+//! once; otherwise it waits, and the leader that ends a run hands the slot to the caller that has waited longest. So a slot is free
+//! only while nobody waits, and nothing here can be forgotten: an entry is in the queue, or somebody has been given it.
+
+use std::{collections::VecDeque, time::Instant};
+
+/// One caller's prompts.
+#[derive(Debug, Clone)]
+pub(super) struct Entry<T> {
+    /// Its own, for [`Queue::withdraw`].
+    pub id: u64,
+    /// Only entries of the same kind share a run.
+    pub kind: Kind,
+    /// Prompts.
+    pub rows: usize,
+    /// Tokens of the longest prompt.
+    pub tokens: usize,
+    /// When the caller will have gone.
+    pub deadline: Option<Instant>,
+    /// What is to be run and who is to be told.
+    pub item: T,
+}
+
+/// What entries must have in common to share a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Which inputs and outputs of the graph.
+    pub graph_side: u8,
+    /// Prompts of much different length would be padding for the most part.
+    pub bucket: usize,
+}
+
+/// What one run may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub rows: usize,
+    /// Tokens with padding.
+    pub tokens: usize,
+}
+
+/// What becomes of an entry that arrives.
+#[derive(Debug)]
+pub(super) enum Arrival<T> {
+    /// The slot is the caller's, and nobody else waits.
+    Lead(usize, Entry<T>),
+    /// It waits.
+    Waits,
+    /// The queue is full; so many prompts wait.
+    Overloaded(Entry<T>, usize),
+    /// The queue is closed.
+    Closed(Entry<T>),
+}
+
+/// The waiting entries and the free slots.
+#[derive(Debug, Clone)]
+pub(super) struct Queue<T> {
+    waiting: VecDeque<Entry<T>>,
+    rows: usize,
+    free: Vec<usize>,
+    limit: usize,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    /// A queue before `slots` sessions that lets `limit` prompts wait.
+    pub fn new(slots: usize, limit: usize) -> Self {
+        Self { waiting: VecDeque::new(), rows: 0, free: (0..slots).rev().collect(), limit, closed: false }
+    }
+
+    pub fn arrive(&mut self, entry: Entry<T>) -> Arrival<T> {
+        if self.closed {
+            return Arrival::Closed(entry);
+        }
+        if let Some(slot) = self.free.pop() {
+            return Arrival::Lead(slot, entry);
+        }
+        // An empty queue takes a batch of any size: it could not be had in smaller pieces.
+        if self.rows > 0 && self.rows + entry.rows > self.limit {
+            return Arrival::Overloaded(entry, self.rows);
+        }
+        self.rows += entry.rows;
+        self.waiting.push_back(entry);
+        Arrival::Waits
+    }
+
+    /// Ends a run. The slot goes to the entry that is returned, which has left the queue, or is free.
+    pub fn finish(&mut self, slot: usize, now: Instant, expired: &mut Vec<Entry<T>>) -> Option<Entry<T>> {
+        self.expire(now, expired);
+        let head = self.take(0);
+        if head.is_none() {
+            self.free.push(slot);
+        }
+        head
+    }
+
+    /// Takes what may run together with `head`, oldest first.
+    pub fn gather(
+        &mut self,
+        head: &Entry<T>,
+        limits: Limits,
+        now: Instant,
+        expired: &mut Vec<Entry<T>>,
+    ) -> Vec<Entry<T>> {
+        self.expire(now, expired);
+        let (mut rows, mut tokens) = (head.rows, head.tokens);
+        let mut batch = Vec::new();
+        let mut place = 0;
+        while place < self.waiting.len() && rows < limits.rows {
+            let entry = &self.waiting[place];
+            let padded = (rows + entry.rows) * tokens.max(entry.tokens);
+            if entry.kind == head.kind && rows + entry.rows <= limits.rows && padded <= limits.tokens {
+                (rows, tokens) = (rows + entry.rows, tokens.max(entry.tokens));
+                batch.extend(self.take(place));
+            } else {
+                place += 1;
+            }
+        }
+        batch
+    }
+
+    /// Takes an entry out whose caller has gone; `None` if it has left the queue already.
+    pub fn withdraw(&mut self, id: u64) -> Option<Entry<T>> {
+        let place = self.waiting.iter().position(|entry| entry.id == id)?;
+        self.take(place)
+    }
+
+    /// Refuses whatever comes from now on; what waited is returned.
+    pub fn close(&mut self) -> Vec<Entry<T>> {
+        self.closed = true;
+        self.rows = 0;
+        self.waiting.drain(..).collect()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Prompts that wait.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expire(&mut self, now: Instant, expired: &mut Vec<Entry<T>>) {
+        let mut place = 0;
+        while place < self.waiting.len() {
+            if self.waiting[place].deadline.is_some_and(|deadline| deadline <= now) {
+                expired.extend(self.take(place));
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    fn take(&mut self, place: usize) -> Option<Entry<T>> {
+        let entry = self.waiting.remove(place)?;
+        self.rows -= entry.rows;
+        Some(entry)
+    }
+}
+
+/// The length up to which prompts share a run: 16, 24, 32, 48, 64, 96 and so on, so that at most a third is padding from 16 on.
+pub(crate) fn bucket(tokens: usize) -> usize {
+    let power = tokens.max(16).next_power_of_two();
+    if tokens <= power / 4 * 3 && power > 16 { power / 4 * 3 } else { power }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { rows: 4, tokens: 100 };
+
+    fn entry(id: u64, rows: usize, tokens: usize) -> Entry<()> {
+        let kind = Kind { graph_side: 0, bucket: bucket(tokens) };
+        Entry { id, kind, rows, tokens, deadline: None, item: () }
+    }
+
+    fn ids(entries: &[Entry<()>]) -> Vec<u64> {
+        entries.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn buckets_hold_at_most_a_third_of_padding() {
+        assert_eq!([1, 16, 17, 24, 25, 32, 33, 49, 500].map(bucket), [16, 16, 24, 24, 32, 32, 48, 64, 512]);
+        for tokens in 16..5000 {
+            assert!(tokens <= bucket(tokens) && bucket(tokens) * 2 <= tokens * 3, "{tokens}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_cut_by_rows_padded_tokens_and_length() {
+        let mut queue = Queue::new(1, 100);
+        let Arrival::Lead(0, head) = queue.arrive(entry(0, 1, 20)) else { panic!("the slot was free") };
+        for (id, rows, tokens) in [(1, 1, 24), (2, 1, 200), (3, 2, 18), (4, 1, 17), (5, 1, 17)] {
+            assert!(matches!(queue.arrive(entry(id, rows, tokens)), Arrival::Waits));
+        }
+        let now = Instant::now();
+        // 1 + 1 + 2 rows of 24 tokens are 96; the next would be a fifth row.
+        assert_eq!(ids(&queue.gather(&head, LIMITS, now, &mut vec![])), [1, 3]);
+        let head = queue.finish(0, now, &mut vec![]).unwrap();
+        assert_eq!((head.id, queue.gather(&head, LIMITS, now, &mut vec![]).len()), (2, 0));
+        let head = queue.finish(0, now, &mut vec![]).unwrap();
+        assert_eq!((head.id, ids(&queue.gather(&head, LIMITS, now, &mut vec![]))), (4, vec![5]));
+        assert!(queue.finish(0, now, &mut vec![]).is_none());
+    }
+
+    /// Everything that can happen to four callers, two of them with deadlines, in every order: 1 or 2 sessions, a queue of 2.
+    #[test]
+    fn every_order_of_events_answers_every_caller_once() {
+        #[derive(Clone)]
+        struct World {
+            queue: Queue<()>,
+            leading: Vec<Option<Vec<u64>>>,
+            /// Outcome of each caller: none yet, or how many times answered.
+            answers: [u8; 4],
+            arrived: [bool; 4],
+            late: bool,
+            steps: usize,
+        }
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        fn answer(world: &mut World, entries: &[Entry<()>]) {
+            entries.iter().for_each(|entry| world.answers[entry.id as usize] += 1);
+        }
+        fn lead(world: &mut World, slot: usize, head: Entry<()>, now: Instant) {
+            let mut expired = vec![];
+            let mut batch = ids(&world.queue.gather(&head, LIMITS, now, &mut expired));
+            answer(world, &expired);
+            batch.push(head.id);
+            assert!(world.leading[slot].replace(batch).is_none(), "two leaders of one session");
+        }
+        let mut seen = 0u64;
+        let mut open = vec![];
+        for slots in [1, 2] {
+            open.push(World {
+                queue: Queue::new(slots, 2),
+                leading: vec![None; slots],
+                answers: [0; 4],
+                arrived: [false; 4],
+                late: false,
+                steps: 0,
+            });
+        }
+        while let Some(world) = open.pop() {
+            seen += 1;
+            let now = if world.late { later } else { start };
+            let free = world.leading.iter().filter(|batch| batch.is_none()).count();
+            assert_eq!(free, world.queue.free.len());
+            assert!(free == 0 || world.queue.waiting.is_empty(), "a session is free while somebody waits");
+            assert!(world.queue.rows() <= 2 && world.answers.iter().all(|&times| times <= 1));
+            let waiting = |id: u64| world.queue.waiting.iter().any(|entry| entry.id == id);
+            for id in 0..4u64 {
+                let in_run = world.leading.iter().flatten().any(|batch| batch.contains(&id));
+                let places = u8::from(waiting(id)) + u8::from(in_run) + world.answers[id as usize];
+                assert_eq!(places, u8::from(world.arrived[id as usize]), "caller {id} is lost or counted twice");
+            }
+            let mut moved = false;
+            let mut go = |next: World| {
+                moved = true;
+                open.push(World { steps: next.steps + 1, ..next });
+            };
+            for id in (0..4u64).filter(|&id| !world.arrived[id as usize]) {
+                let mut next = world.clone();
+                next.arrived[id as usize] = true;
+                let deadline = (id % 2 == 1).then_some(later);
+                match next.queue.arrive(Entry { deadline, ..entry(id, 1, 20 + 20 * (id as usize / 2)) }) {
+                    Arrival::Lead(slot, head) => lead(&mut next, slot, head, now),
+                    Arrival::Waits => {}
+                    Arrival::Overloaded(..) | Arrival::Closed(_) => next.answers[id as usize] += 1,
+                }
+                go(next);
+            }
+            for slot in 0..world.leading.len() {
+                let mut next = world.clone();
+                if let Some(batch) = next.leading[slot].take() {
+                    batch.iter().for_each(|&id| next.answers[id as usize] += 1);
+                    let mut expired = vec![];
+                    let head = next.queue.finish(slot, now, &mut expired);
+                    answer(&mut next, &expired);
+                    if let Some(head) = head {
+                        lead(&mut next, slot, head, now);
+                    }
+                    go(next);
+                }
+            }
+            for id in (0..4u64).filter(|&id| waiting(id)) {
+                let mut next = world.clone();
+                let gone = next.queue.withdraw(id).unwrap();
+                answer(&mut next, &[gone]);
+                go(next);
+            }
+            if !world.late {
+                go(World { late: true, ..world.clone() });
+            }
+            if !world.queue.is_closed() && world.steps < 4 {
+                let mut next = world.clone();
+                let left = next.queue.close();
+                answer(&mut next, &left);
+                go(next);
+            }
+            if !moved {
+                assert_eq!(world.answers, [1; 4], "somebody was never answered");
+            }
+        }
+        assert!(seen > 10_000, "{seen} states");
+    }
+}

@@ -1,0 +1,308 @@
+//! The batcher with threads and a runner that tells what it was asked.
+
+use std::{
+    sync::{atomic::AtomicUsize, mpsc},
+    thread,
+};
+
+use super::*;
+
+/// Answers the first id of each prompt; id 13 panics, id 7 fails. Counts what runs.
+#[derive(Clone, Default)]
+struct Echo {
+    runs: Arc<Mutex<Vec<usize>>>,
+    at_work: Arc<AtomicUsize>,
+    pause: Duration,
+}
+
+impl Runner for Echo {
+    fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
+        assert_eq!(self.at_work.fetch_add(1, Ordering::SeqCst), 0, "two runs of one session at once");
+        lock(&self.runs).push(batch.len());
+        thread::sleep(self.pause);
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
+        let first = |request: &&Request| match request {
+            Request::Scores(ids) => ids.first().copied().unwrap_or_default(),
+            _ => 0,
+        };
+        assert!(!batch.iter().any(|request| first(request) == 13), "unlucky");
+        if batch.iter().any(|request| first(request) == 7) {
+            return Err(RunError::Failed(Error::Inference("seven".into())));
+        }
+        Ok(batch.iter().map(|request| vec![first(request) as f32]).collect())
+    }
+}
+
+fn batcher(echo: &Echo, config: BatchConfig) -> Batcher<Echo> {
+    let fresh = echo.clone();
+    Batcher::new(vec![echo.clone()], &config, Box::new(move |_| Ok(fresh.clone())))
+}
+
+fn ask(id: u32) -> Request {
+    Request::scores(vec![id])
+}
+
+fn slow(milliseconds: u64) -> Echo {
+    Echo { pause: Duration::from_millis(milliseconds), ..Echo::default() }
+}
+
+/// Waits until so many prompts are in the queue.
+fn until_waiting(batcher: &Batcher<Echo>, rows: usize) {
+    while lock(&batcher.0.queue).rows() < rows {
+        thread::yield_now();
+    }
+}
+
+fn until_running(echo: &Echo, runs: usize) {
+    while lock(&echo.runs).len() < runs {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_caller_alone_runs_at_once() {
+    let echo = Echo::default();
+    let batcher = batcher(&echo, BatchConfig::default());
+    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+    assert_eq!(*lock(&echo.runs), [1]);
+}
+
+#[test]
+fn what_arrives_during_a_run_forms_the_next_batch() {
+    let echo = slow(60);
+    let batcher = batcher(&echo, BatchConfig::default());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        until_running(&echo, 1);
+        let others: Vec<_> = (20..26)
+            .map(|id| {
+                scope.spawn({
+                    let batcher = &batcher;
+                    move || batcher.run(ask(id), None).unwrap()
+                })
+            })
+            .collect();
+        assert_eq!(first.join().unwrap(), [1.0]);
+        let rows: Vec<Row> = others.into_iter().map(|other| other.join().unwrap()).collect();
+        assert_eq!(rows, (20..26).map(|id| vec![id as f32]).collect::<Vec<_>>());
+    });
+    assert_eq!(lock(&echo.runs).iter().sum::<usize>(), 7);
+    assert!(lock(&echo.runs).len() <= 4, "{:?}", lock(&echo.runs));
+}
+
+#[test]
+fn many_requests_come_back_in_their_order() {
+    let echo = Echo::default();
+    let batcher = batcher(&echo, BatchConfig { max_rows: 8, max_tokens: 100, ..BatchConfig::default() });
+    let requests: Vec<Request> = (0..50).map(|n| Request::scores(vec![100 + n; 1 + (n as usize * 7) % 60])).collect();
+    let rows = batcher.run_many(requests, None).unwrap();
+    assert_eq!(rows, (0..50).map(|n| vec![(100 + n) as f32]).collect::<Vec<_>>());
+    assert!(lock(&echo.runs).iter().all(|&rows| rows <= 8));
+    assert!(batcher.run_many(vec![], None).unwrap().is_empty());
+}
+
+#[test]
+fn a_full_queue_says_so_at_once() {
+    let echo = slow(50);
+    let batcher = batcher(&echo, BatchConfig { max_queue: 2, ..BatchConfig::default() });
+    thread::scope(|scope| {
+        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        until_running(&echo, 1);
+        for id in 2..4 {
+            scope.spawn({
+                let batcher = &batcher;
+                move || batcher.run(ask(id), None).unwrap()
+            });
+        }
+        until_waiting(&batcher, 2);
+        let refused = batcher.run(ask(5), None).unwrap_err();
+        assert!(matches!(&refused, Error::Overloaded(message) if message.contains("2 prompts wait")), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_deadline_takes_no_place_in_a_batch() {
+    let echo = slow(50);
+    let batcher = batcher(&echo, BatchConfig::default());
+    let past = batcher.run(ask(1), Some(Instant::now())).unwrap_err();
+    assert!(matches!(past, Error::DeadlineExceeded(_)));
+    thread::scope(|scope| {
+        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        until_running(&echo, 1);
+        let soon = Some(Instant::now() + Duration::from_millis(5));
+        assert!(matches!(batcher.run(ask(2), soon).unwrap_err(), Error::DeadlineExceeded(_)));
+    });
+    assert_eq!(*lock(&echo.runs), [1]);
+    let later = Some(Instant::now() + Duration::from_secs(60));
+    assert_eq!(batcher.run(ask(2), later).unwrap(), [2.0]);
+}
+
+#[test]
+fn a_panic_is_an_error_for_its_batch_and_a_restart_for_the_next() {
+    let echo = Echo::default();
+    let batcher = batcher(&echo, BatchConfig::default());
+    assert!(matches!(batcher.run(ask(13), None).unwrap_err(), Error::WorkerStopped(_)));
+    assert_eq!(batcher.run(ask(2), None).unwrap(), [2.0]);
+    assert!(matches!(batcher.run(ask(7), None).unwrap_err(), Error::Inference(_)));
+    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+}
+
+#[test]
+fn a_restart_that_fails_is_tried_again_by_the_next() {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = attempts.clone();
+    let restart = move |_| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => Err(Error::Engine("not yet".into())),
+        _ => Ok(Echo::default()),
+    };
+    let batcher = Batcher::new(vec![Echo::default()], &BatchConfig::default(), Box::new(restart));
+    assert!(batcher.run(ask(13), None).is_err());
+    assert!(matches!(batcher.run(ask(1), None).unwrap_err(), Error::Engine(_)));
+    assert_eq!(batcher.run(ask(1), None).unwrap(), [1.0]);
+}
+
+#[test]
+fn closing_wakes_everyone_and_refuses_the_rest() {
+    let echo = slow(80);
+    let batcher = batcher(&echo, BatchConfig::default());
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| batcher.run(ask(1), None));
+        until_running(&echo, 1);
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| batcher.run(ask(2), None))).collect();
+        batcher.submit(ask(4), None, move |row| sender.send(row).unwrap());
+        until_waiting(&batcher, 4);
+        batcher.close();
+        for caller in waiting {
+            assert!(matches!(caller.join().unwrap().unwrap_err(), Error::WorkerStopped(_)));
+        }
+        assert!(matches!(receiver.recv().unwrap().unwrap_err(), Error::WorkerStopped(_)));
+        assert_eq!(running.join().unwrap().unwrap(), [1.0]);
+    });
+    assert!(matches!(batcher.run(ask(1), None).unwrap_err(), Error::WorkerStopped(_)));
+}
+
+#[test]
+fn callbacks_and_threads_share_the_queue() {
+    let echo = slow(20);
+    let batcher = batcher(&echo, BatchConfig::default());
+    let (sender, receiver) = mpsc::channel();
+    for id in 30..40 {
+        let sender = sender.clone();
+        batcher.submit(ask(id), None, move |row| sender.send((id, row.unwrap())).unwrap());
+    }
+    assert_eq!(batcher.run(ask(2), None).unwrap(), [2.0]);
+    let mut told: Vec<_> = receiver.iter().take(10).collect();
+    told.sort_by_key(|(id, _)| *id);
+    assert_eq!(told, (30..40).map(|id| (id, vec![id as f32])).collect::<Vec<_>>());
+    assert!(lock(&echo.runs).len() < 11, "{:?}", lock(&echo.runs));
+}
+
+#[test]
+fn a_withdrawn_request_is_not_run() {
+    let echo = slow(30);
+    let batcher = batcher(&echo, BatchConfig::default());
+    thread::scope(|scope| {
+        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        until_running(&echo, 1);
+        let id = batcher.submit(ask(2), None, |_| panic!("nobody waits for this"));
+        batcher.withdraw(id);
+        batcher.withdraw(id);
+    });
+    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+    assert_eq!(*lock(&echo.runs), [1, 1]);
+}
+
+#[test]
+fn a_free_session_waits_for_more_where_it_is_told_to() {
+    let echo = Echo::default();
+    let config = BatchConfig { max_wait_us: 10_000_000, max_rows: 4, ..BatchConfig::default() };
+    let batcher = batcher(&echo, config);
+    thread::scope(|scope| {
+        for id in 1..5 {
+            scope.spawn({
+                let batcher = &batcher;
+                move || batcher.run(ask(id), None).unwrap()
+            });
+        }
+    });
+    // The fourth arrival fills the batch; the ten seconds are never waited for.
+    assert_eq!(*lock(&echo.runs), [4]);
+}
+
+#[test]
+fn several_sessions_serve_one_queue() {
+    let (first, second) = (slow(40), slow(40));
+    let fresh = first.clone();
+    let sessions = vec![first.clone(), second.clone()];
+    let batcher = Batcher::new(sessions, &BatchConfig::default(), Box::new(move |_| Ok(fresh.clone())));
+    thread::scope(|scope| {
+        for id in 20..24 {
+            scope.spawn({
+                let batcher = &batcher;
+                move || assert_eq!(batcher.run(ask(id), None).unwrap(), [id as f32])
+            });
+        }
+    });
+    assert_eq!(lock(&first.runs).iter().sum::<usize>() + lock(&second.runs).iter().sum::<usize>(), 4);
+    assert!(!lock(&first.runs).is_empty() && !lock(&second.runs).is_empty());
+}
+
+/// 64 callers of every sort for as long as `TURNOUT_SOAK_SECONDS` says: right answers or honest errors, and nobody hangs.
+#[test]
+fn a_soak_of_64_threads_with_random_cancellation() {
+    let seconds = std::env::var("TURNOUT_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let echo = Echo { pause: Duration::from_micros(300), ..Echo::default() };
+    let batcher = batcher(&echo, BatchConfig { max_queue: 40, max_rows: 16, ..BatchConfig::default() });
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    let (sender, receiver) = mpsc::channel::<(u32, Result<Row>)>();
+    let submitted = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for seed in 0..64u64 {
+            let (batcher, sender, submitted) = (&batcher, sender.clone(), &submitted);
+            scope.spawn(move || {
+                let mut state = seed * 7919 + 1;
+                let mut random = move |below: u64| {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    state % below
+                };
+                while Instant::now() < end {
+                    let id = 100 + random(1000) as u32;
+                    let id = if random(500) == 0 { [7, 13][random(2) as usize] } else { id };
+                    let request = Request::scores(vec![id; 1 + random(80) as usize]);
+                    match random(4) {
+                        0 => {
+                            submitted.fetch_add(1, Ordering::SeqCst);
+                            let place = batcher.submit(request, None, {
+                                let sender = sender.clone();
+                                move |row| drop(sender.send((id, row)))
+                            });
+                            if random(3) == 0 {
+                                batcher.withdraw(place);
+                            }
+                        }
+                        1 => {
+                            let deadline = Some(Instant::now() + Duration::from_micros(random(1500)));
+                            match batcher.run(request, deadline) {
+                                Ok(row) => assert_eq!(row, [id as f32]),
+                                Err(Error::Artifact { .. } | Error::Config(_)) => panic!("no such error here"),
+                                Err(_) => {}
+                            }
+                        }
+                        2 => drop(batcher.run_many(vec![request.clone(), ask(200), request], None).map(|rows| {
+                            assert_eq!(rows, [vec![id as f32], vec![200.0], vec![id as f32]]);
+                        })),
+                        _ => drop(batcher.run(request, None).map(|row| assert_eq!(row, [id as f32]))),
+                    }
+                }
+            });
+        }
+    });
+    drop(sender);
+    let told = receiver.iter().inspect(|(id, row)| row.iter().for_each(|row| assert_eq!(*row, [*id as f32]))).count();
+    assert!(told <= submitted.load(Ordering::SeqCst));
+    // Nothing is left behind: the session is free again.
+    assert_eq!(batcher.run(ask(5), None).unwrap(), [5.0]);
+}

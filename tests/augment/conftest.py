@@ -1,0 +1,102 @@
+"""A loopback endpoint that answers like a chat model, fails as it is told to, and counts what it is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+pytest.importorskip("httpx")
+pytest.importorskip("pyarrow")
+pytest.importorskip("rich")
+
+
+class FakeEndpoint:
+    """``big`` and ``small`` answer with their name and the prompt; ``judge`` prefers as the prompt says.
+
+    ``big wins`` and ``small wins`` in a prompt name the better answer; ``first wins`` is a judge that looks at places only, ``odd``
+    one that gives no verdict. Each request costs 10 tokens there and 5 back.
+
+    Attributes:
+        failures: Status codes, ``"drop"`` (the connection is closed) or a body, for the next requests.
+        asked: Number of requests by model.
+        bodies: Request bodies that were answered.
+        keys: ``Authorization`` headers.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[int | str] = []
+        self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with fake._lock:
+                    fake._at_once += 1
+                    fake.most_at_once = max(fake.most_at_once, fake._at_once)
+                    fake.asked[body["model"]] += 1
+                    fake.keys.append(self.headers.get("Authorization"))
+                    failure = fake.failures.pop(0) if fake.failures else None
+                status, answer = fake.answer(body, failure)
+                with fake._lock:
+                    fake._at_once -= 1
+                if status == 0:
+                    self.close_connection = True
+                    return
+                payload = answer.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(payload)))
+                if status == 429:
+                    self.send_header("Retry-After", "0")
+                self.end_headers()
+                self.wfile.write(payload)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Says nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def answer(self, body: dict[str, Any], failure: int | str | None) -> tuple[int, str]:
+        if failure == "drop":
+            return 0, ""
+        if isinstance(failure, int):
+            return failure, json.dumps({"error": {"message": "not now"}})
+        if failure is not None:
+            return 200, failure
+        self.bodies.append(body)
+        text = body["messages"][0]["content"]
+        reply = f"{body['model']} says: {text}"
+        if body["model"] == "judge":
+            better = re.search(r"(big|small|first|odd) wins", text)
+            first = text.index("big says") < text.index("small says")
+            places = {"big": "first" if first else "second", "small": "second" if first else "first", "first": "first"}
+            named = better.group(1) if better else "tie"
+            reply = "no idea" if named == "odd" else f"Well.\nverdict: {places.get(named, 'tie')}"
+        usage = {"prompt_tokens": 10, "completion_tokens": 5}
+        return 200, json.dumps({"choices": [{"message": {"content": reply}}], "usage": usage})
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    fake = FakeEndpoint()
+    thread = threading.Thread(target=fake.server.serve_forever, daemon=True)
+    thread.start()
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+    thread.join()

@@ -1,0 +1,212 @@
+"""Checkpoints of transformers give the win rates that transformers gives; int8 does not depend on what shares a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import turnout
+from turnout.cli import main
+from turnout.export import network
+from turnout.importers import import_bert, import_causal_llm
+
+NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
+CLASSIFIERS = ["bert", "distilbert", "xlm-roberta"]
+ALL = [*CLASSIFIERS, "causal_llm"]
+
+
+def convert(name: str, out: Path, **options: object) -> turnout.Router:
+    convert_one = import_causal_llm if name == "causal_llm" else import_bert
+    return turnout.load(convert_one(NETWORKS / name, out, **options))
+
+
+def cases_of(name: str) -> list[dict[str, object]]:
+    return json.loads((NETWORKS / name / "cases.json").read_text(encoding="utf-8"))
+
+
+def edited(name: str, out: Path, file: str = "config.json", **changes: object) -> Path:
+    """A copy of a checkpoint whose JSON file says something else; ``None`` removes a field."""
+    shutil.copytree(NETWORKS / name, out)
+    config = json.loads((out / file).read_text())
+    config.update(changes)
+    (out / file).write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    return out
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_ids_and_win_rates_are_those_of_transformers(name, tmp_path):
+    router, cases = convert(name, tmp_path / "out"), cases_of(name)
+    for case in cases:
+        explained = router.explain(case["prompt"])
+        assert explained.ids == case["ids"], case["prompt"]
+        # float32 against double precision over the same float32 logits.
+        assert explained.decision.win_rate == pytest.approx(case["win_rate"], abs=1e-5), case["prompt"]
+        assert explained.model_scores == []
+
+
+def test_the_cases_of_the_causal_model_cover_every_place_of_the_score():
+    places = {case["score_at"] for case in cases_of("causal_llm")}
+    assert {0, None} < places, places
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_a_prompt_alone_and_in_any_batch_has_the_same_win_rate(name, int8, tmp_path):
+    router = convert(name, tmp_path / "out", int8=int8)
+    prompts = [case["prompt"] for case in cases_of(name)]
+    alone = np.array([router.win_rate(prompt) for prompt in prompts])
+    together = router.win_rates(prompts)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+    loud = ["unprovable " * 9] * 5
+    np.testing.assert_allclose(router.win_rates([*prompts[:3], *loud])[:3], alone[:3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_int8_stays_close(name, tmp_path):
+    exact, rough = convert(name, tmp_path / "a"), convert(name, tmp_path / "b", int8=True)
+    prompts = [case["prompt"] for case in cases_of(name)]
+    assert 0 < np.abs(exact.win_rates(prompts) - rough.win_rates(prompts)).mean() < 0.03
+    sizes = [router.manifest["files"]["model.onnx"]["bytes"] for router in (exact, rough)]
+    assert sizes[0] != sizes[1]
+
+
+@pytest.mark.parametrize("name", ["bert", "causal_llm"])
+def test_weights_may_lie_in_a_file_of_their_own(name, tmp_path, monkeypatch):
+    expected = convert(name, tmp_path / "one")
+    monkeypatch.setattr(network, "INLINE_BYTES", 0)
+    router = convert(name, tmp_path / "two")
+    assert set(router.manifest["files"]) == {"model.onnx", "model.onnx.data", "tokenizer.json"}
+    prompts = [case["prompt"] for case in cases_of(name)]
+    np.testing.assert_allclose(router.win_rates(prompts), expected.win_rates(prompts), rtol=0, atol=1e-6)
+    data = tmp_path / "two" / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(turnout.ArtifactError, match=r"model\.onnx\.data: sha256"):
+        turnout.load(tmp_path / "two")
+
+
+def test_weights_outside_of_the_listed_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "INLINE_BYTES", 0)
+    folder = convert("bert", tmp_path / "out").path
+    manifest = json.loads((folder / "router.json").read_text())
+    del manifest["files"]["model.onnx.data"]
+    (folder / "router.json").write_text(json.dumps(manifest))
+    with pytest.raises(turnout.ArtifactError, match="another file"):
+        turnout.load(folder)
+
+
+def test_labels_come_from_the_checkpoint_or_the_caller(tmp_path):
+    named = edited("bert", tmp_path / "named", id2label={"0": "weak", "1": "strong"})
+    first, second = (
+        turnout.load(import_bert(NETWORKS / "bert", tmp_path / "a")),
+        turnout.load(import_bert(named, tmp_path / "b")),
+    )
+    assert first.manifest["labels"] == ["strong", "weak"]
+    assert second.manifest["labels"] == ["weak", "strong"]
+    assert first.win_rate("why?") == pytest.approx(1 - second.win_rate("why?"), abs=1e-6)
+    given = import_bert(NETWORKS / "bert", tmp_path / "c", labels=["weak", "strong"])
+    assert turnout.load(given).win_rate("why?") == second.win_rate("why?")
+    with pytest.raises(turnout.ConfigError, match="expected strong, weak"):
+        import_bert(NETWORKS / "bert", tmp_path / "d", labels=["strong", "tie"])
+    with pytest.raises(turnout.ArtifactError, match="5 labels, expected 1, 2 or 3"):
+        import_bert(edited("bert", tmp_path / "five", id2label={str(n): "x" for n in range(5)}), tmp_path / "e")
+
+
+def test_the_pair_has_one_direction_and_other_names_are_labels(tmp_path):
+    folder = convert("bert", tmp_path / "out").path
+    with pytest.raises(turnout.ConfigError, match="no other direction"):
+        turnout.load(folder, strong="mixtral-8x7b-instruct-v0.1", weak="gpt-4-1106-preview")
+    renamed = turnout.load(folder, strong="large", weak="small")
+    assert renamed.route("why?").model in {"large", "small"}
+
+
+def test_what_is_no_checkpoint_is_told_by_file_and_field(tmp_path):
+    with pytest.raises(turnout.ArtifactError, match=r"config\.json: missing"):
+        import_bert(tmp_path, tmp_path / "out")
+    with pytest.raises(turnout.ArtifactError, match="model_type is 'gpt2', expected bert"):
+        import_bert(edited("bert", tmp_path / "a", model_type="gpt2"), tmp_path / "out")
+    with pytest.raises(turnout.ArtifactError, match="hidden_act is 'swish'"):
+        import_bert(edited("bert", tmp_path / "b", hidden_act="swish"), tmp_path / "out")
+    with pytest.raises(turnout.ArtifactError, match=r"has the shape \[64, 16\], expected \[65, 16\]"):
+        import_bert(edited("bert", tmp_path / "c", max_position_embeddings=65), tmp_path / "out")
+    with pytest.raises(turnout.ArtifactError, match="no multiple"):
+        import_bert(edited("bert", tmp_path / "d", num_attention_heads=3), tmp_path / "out")
+    broken = edited("bert", tmp_path / "e")
+    for content in (b"", b"\xff" * 20, (30).to_bytes(8, "little") + b"[" * 30, (2).to_bytes(8, "little") + b"{}"):
+        (broken / "model.safetensors").write_bytes(content)
+        with pytest.raises(turnout.ArtifactError, match=r"no safetensors file|is missing"):
+            import_bert(broken, tmp_path / "out")
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(turnout.ArtifactError, match="expected the weights"):
+        import_bert(broken, tmp_path / "out")
+    without = edited("causal_llm", tmp_path / "f", "tokenizer.json", added_tokens=[])
+    with pytest.raises(turnout.ArtifactError, match=r"no added token '\[\[1\]\]'"):
+        import_causal_llm(without, tmp_path / "out")
+    (without / "classifier.txt").write_text("{question}")
+    shutil.copyfile(NETWORKS / "causal_llm" / "tokenizer.json", without / "tokenizer.json")
+    with pytest.raises(turnout.ArtifactError, match="with text on both sides"):
+        import_causal_llm(without, tmp_path / "out")
+
+
+def test_sharded_and_half_precision_weights_are_read(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = edited("bert", tmp_path / "sharded")
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, held in shards.items():
+        save_file({name: tensors[name].astype(np.float16) for name in held}, folder / file)
+    weight_map = {name: file for file, held in shards.items() for name in held}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    router = turnout.load(import_bert(folder, tmp_path / "out"))
+    for case in cases_of("bert"):
+        assert router.win_rate(case["prompt"]) == pytest.approx(case["win_rate"], abs=2e-2)
+
+
+def test_prompts_that_do_not_fit_into_their_frame_are_refused(tmp_path):
+    router = convert("causal_llm", tmp_path / "out")
+    with pytest.raises(turnout.InvalidInputError, match=r"too long: .* at most 512"):
+        router.route("why? " * 600)
+
+
+def test_the_frame_has_texts_of_its_own_where_the_folder_has_none(tmp_path):
+    folder = edited("causal_llm", tmp_path / "plain", max_position_embeddings=2048)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 2048}))
+    (folder / "system.txt").unlink()
+    (folder / "classifier.txt").unlink()
+    (folder / "prompt_format.json").write_text(json.dumps({"system": "<s>{text}</s>", "user": "<u>{text}</u>"}))
+    frame = turnout.load(import_causal_llm(folder, tmp_path / "out")).manifest["generation"]
+    assert frame["before"].startswith("<s>You judge")
+    assert (frame["before"][-10:], frame["after"]) == ("Question:\n", "\n\nScore:</u>")
+
+
+def test_the_command_reports_what_int8_changes(tmp_path, capsys):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("what is this?\nprove it\nwhy not\n")
+    out = tmp_path / "out"
+    command = [
+        "import",
+        "bert",
+        str(NETWORKS / "bert"),
+        "--out",
+        str(out),
+        "--quantize",
+        "int8",
+        "--prompts",
+        str(prompts),
+    ]
+    assert main([*command, "--strong", "a", "--weak", "b"]) == 0
+    told = capsys.readouterr().out
+    for words in ("a over b", "at most 48 tokens", "3 prompts", "win-rate error", "decision flips", "size", "time"):
+        assert words in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "prompts.txt"]
+    assert (
+        main(["import", "causal_llm", str(NETWORKS / "causal_llm"), "--out", str(tmp_path / "c"), "--labels", "a"]) != 0
+    )
+    assert "--labels belongs to bert" in capsys.readouterr().err

@@ -1,0 +1,72 @@
+"""Fine-tuning of a tiny checkpoint made on the spot, and its way into an artifact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import turnout
+from turnout.train.classifier import ClassifierConfig, train_classifier
+from turnout.train.fine_tuning import FineTuningConfig
+
+transformers = pytest.importorskip("transformers")
+
+TUNING = FineTuningConfig(epochs=8, learning_rate=5e-3, max_tokens=48, held_out=0.15, patience=20)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("encoder")
+    words = tokenizer.get_vocab_size()
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = transformers.BertConfig(vocab_size=words, max_position_embeddings=64, **sizes)
+    transformers.BertModel(config).save_pretrained(folder)
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(checkpoint, config, tables, battles, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned")
+    train_classifier(ClassifierConfig(config, TUNING), checkpoint, tables, battles, out)
+    return out
+
+
+def test_a_fine_tuned_checkpoint_is_imported_and_routes(tuned, tables, tmp_path):
+    from turnout.importers import import_bert
+
+    router = turnout.load(import_bert(tuned, tmp_path / "artifact", strong="big", weak="small"))
+    gold = tables[0]
+    hard = gold.scores["small"] == 0
+    rates = router.win_rates(gold.prompts)
+    assert np.mean(rates[hard][:, None] > rates[~hard][None]) > 0.8
+
+
+def test_its_labels_are_named(tuned):
+    config = transformers.AutoConfig.from_pretrained(tuned)
+    assert config.id2label == {0: "strong", 1: "tie", 2: "weak"}
+
+
+def test_a_folder_without_a_model_is_an_error_that_names_it(config, tables, battles, tmp_path):
+    with pytest.raises(turnout.ConfigError, match="expected a folder with an encoder"):
+        train_classifier(ClassifierConfig(config, TUNING), tmp_path, tables, battles, tmp_path / "out")
+
+
+def test_the_command_writes_an_artifact_with_quantiles_and_dev_scores(checkpoint, tables, tmp_path):
+    import json
+
+    from turnout.cli import main
+
+    gold = tables[0]
+    rows = [f'"{prompt}",{big},{small}' for prompt, big, small in zip(gold.prompts, *gold.scores.values(), strict=True)]
+    for name, part in (("train", rows[:120]), ("dev", rows[120:])):
+        text = "\n".join(["prompt,gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1", *part])
+        (tmp_path / f"{name}.csv").write_text(text + "\n")
+    arguments = ["--correctness", str(tmp_path / "train.csv"), "--dev", str(tmp_path / "dev.csv"), "--epochs", "1"]
+    out = tmp_path / "tuned"
+    assert main(["train", "bert", "--encoder", str(checkpoint), *arguments, "--out", str(out)]) == 0
+    manifest = json.loads((out / "router.json").read_text())
+    assert len(manifest["thresholds"]["quantiles"]) == 101
+    assert manifest["provenance"]["training"]["dev"][0]["table"] == "dev"
+    assert turnout.load(out).strong == "gpt-4-1106-preview"
