@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -162,12 +162,21 @@ async def judge_battles(
 
 
 async def _verdicts(client: ChatClient, options: JudgeOptions, prompt: str) -> list[str | None]:
-    strong, weak = await asyncio.gather(client.ask(options.strong, prompt), client.ask(options.weak, prompt))
+    strong, weak = await _both(client.ask(options.strong, prompt), client.ask(options.weak, prompt))
     if strong == weak:
         return ["tie", "tie"]
     questions = [question(prompt, strong, weak), question(prompt, weak, strong)]
-    answers = await asyncio.gather(*(client.ask(options.judge, text) for text in questions))
+    answers = await _both(*(client.ask(options.judge, text) for text in questions))
     return [read_verdict(answer) for answer in answers]
+
+
+async def _both(*asked: Awaitable[str]) -> list[str]:
+    """The answers; where one fails, the others are waited for, so that what they cost is on the books."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in found:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [str(answer) for answer in found]
 
 
 def question(prompt: str, first: str, second: str) -> str:
