@@ -45,7 +45,7 @@ fn main() {
 fn bare(artifact: &Artifact, ids: &[u32], library: &Path) {
     let builder = ort::init_from(library).expect("ONNX Runtime opens");
     let environment = builder.with_telemetry(false).build().expect("ONNX Runtime starts");
-    let graph = artifact.file(&artifact.manifest().graph).expect("it is listed");
+    let graph = artifact.file(artifact.graph().expect("it has a graph")).expect("it is listed");
     let mut session = Session::builder(&environment)
         .and_then(|builder| Ok(builder.with_intra_threads(1)?))
         .and_then(|mut builder| builder.commit_from_memory(&graph))

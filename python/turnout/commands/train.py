@@ -139,9 +139,9 @@ def run_mf(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from turnout.export.mf import write_mf
+    from turnout.progress import progress_bars
     from turnout.train import MfConfig, train_mf
     from turnout.train.dev import show
-    from turnout.progress import progress_bars
 
     console = Console(stderr=True)
     with progress_bars(console) as bars:
@@ -162,11 +162,11 @@ def run_bert(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.export.bert import write_bert
+    from turnout.progress import progress_bars
     from turnout.train import MfConfig
     from turnout.train.bert import BertConfig, train_bert
     from turnout.train.dev import dev_results, show
     from turnout.train.tables import read_tables
-    from turnout.progress import progress_bars
 
     console = Console(stderr=True)
     config = BertConfig(lessons=MfConfig(seed=args.seed))
@@ -194,10 +194,10 @@ def run_causal(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from turnout.progress import progress_bars
     from turnout.train import MfConfig
     from turnout.train.causal_llm import CausalConfig, train_causal_llm
     from turnout.train.tables import read_all_battles, read_tables
-    from turnout.progress import progress_bars
 
     console = Console(stderr=True)
     config = CausalConfig(MfConfig(seed=args.seed), lora_rank=args.lora_rank)
@@ -218,12 +218,12 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     from turnout.export.artifact import rewrite_manifest
     from turnout.export.mf import win_rate_quantiles
     from turnout.importers import import_bert
+    from turnout.progress import progress_bars
     from turnout.train import MfConfig
     from turnout.train.classifier import ClassifierConfig, train_classifier
     from turnout.train.dev import dev_results, show
     from turnout.train.fine_tuning import FineTuningConfig
     from turnout.train.tables import read_all_battles, read_tables
-    from turnout.progress import progress_bars
 
     console = Console(stderr=True)
     pair = MfConfig(seed=args.seed)

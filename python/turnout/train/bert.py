@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.curriculum import OPINIONS, Curriculum, Embeds, plan
 from turnout.train.dev import DevResult, dev_results
@@ -24,7 +25,6 @@ from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
 from turnout.train.recipe import EXAMPLES_A_TABLE, CachedTeacher, TrainingFiles, looks, read_tokenizer
 from turnout.train.tables import pair_examples, read_all_battles, read_tables
-from turnout.progress import Show, silent
 from turnout.train.transformer import SmallTransformer, TransformerConfig, distil, first_rows
 
 

@@ -19,10 +19,10 @@ from turnout import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.importers.causal_llm import SCORE_TOKENS, _frame
 from turnout.importers.checkpoint import Checkpoint
+from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
 from turnout.train.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
-from turnout.progress import Show, silent
 
 #: Files beside a checkpoint that say how a question is put.
 _TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")

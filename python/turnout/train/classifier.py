@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from turnout import ConfigError
 from turnout.data import Battles, Outcomes
+from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
 from turnout.train.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
-from turnout.progress import Show, silent
 
 
 @dataclass(frozen=True)

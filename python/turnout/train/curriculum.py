@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.distill import Progress, fragments, static_table, topic_teacher
 from turnout.train.experts import Expert, difficulty_directions, expert_rows, fit_expert
@@ -21,7 +22,6 @@ from turnout.train.features import Floats, Ids, bags, count_table, encode, inver
 from turnout.train.lessons import Lesson, expert_lesson, topic_lesson
 from turnout.train.multiple_choice import bare, instructed, questions
 from turnout.train.tables import Doubles, gains
-from turnout.progress import Show, silent
 
 #: Options of a bare question, as in MMLU.
 _OPTIONS = 4

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.progress import Show, silent
 from turnout.train import distill
 from turnout.train.config import MfConfig
 from turnout.train.curriculum import Embeds, plan
@@ -19,7 +20,6 @@ from turnout.train.distill import Teacher
 from turnout.train.features import Floats, Ids, inputs
 from turnout.train.matrix_factorization import LOOK_EVERY, Encoder, Progress, TrainedMf, fit_models, train_hidden
 from turnout.train.tables import pair_examples, read_all_battles, read_tables
-from turnout.progress import Show, silent
 
 #: Pairs of models drawn from each table for the model vectors.
 EXAMPLES_A_TABLE = 20_000
