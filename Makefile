@@ -59,7 +59,7 @@ LIBRARY = $$($(PY) -c 'from turnout.engines import onnxruntime_library as librar
 TRAIN_PARTS := $(wildcard python/turnout/train)
 TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
-APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e
+APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 
 .PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser parity bench bench-smoke bench-serve bench-routellm all clean .FORCE
 .FORCE:

@@ -65,7 +65,7 @@ def test_a_decision_is_frozen(router: turnout.Router, name: str) -> None:
 def test_an_explanation_is_frozen_and_its_lists_are_copies(router: turnout.Router) -> None:
     explanation = router.explain("what is the sum")
     names = [name for name, _ in inspect.getmembers(type(explanation)) if not name.startswith("_")]
-    assert len(names) == 10
+    assert len(names) == 14
     for name in names:
         with pytest.raises(AttributeError):
             setattr(explanation, name, None)
