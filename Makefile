@@ -168,11 +168,12 @@ test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROM
 parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
 	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
 
-bench: build $(DEV) ## all benchmarks and a report in benches/report
+bench: build $(DEV) $(ROUTELLM) ## all benchmarks and a report in benches/report
 	$(PY) benches/report.py
+	$(PY) benches/ranking.py --routellm $(ROUTELLM_VENV)/bin/python
 
 bench-smoke: build $(DEV) ## every benchmark once: answers are asserted, times are not
-	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke; else echo "no benches/report.py"; fi
+	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke; else echo "no benches/report.py"; fi
 
 bench-serve: build $(DEV) ## what the server adds to a call, and 500 streams for a minute
 	$(PY) benches/serve_latency.py

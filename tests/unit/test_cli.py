@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import signal
@@ -270,7 +271,9 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_is_quiet():
-    with process("route", "--router", TINY, "-", stdin=subprocess.PIPE) as child:
+    # A shell's background jobs ignore Ctrl-C, and so would their children.
+    attend = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with process("route", "--router", TINY, "-", stdin=subprocess.PIPE, preexec_fn=attend) as child:
         child.stdin.write(b"Hello\n")
         child.stdin.flush()
         child.stdout.readline()

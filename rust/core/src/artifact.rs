@@ -96,7 +96,7 @@ impl Artifact {
         self.manifest.graph.as_deref().ok_or_else(|| self.manifest_error("graph", "null, expected a file name"))
     }
 
-    /// Lets go of the files: a loaded router needs them no more, and those of a network may be large.
+    /// Lets go of the files: a loaded router needs them no more, and networks, battles and indexes may be large.
     pub(crate) fn release(&mut self) {
         self.contents.clear();
     }

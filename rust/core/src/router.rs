@@ -85,7 +85,7 @@ impl Router {
         let calibration = manifest.calibration.clone();
         let frame =
             manifest.generation.as_ref().map(|generation| (generation.before.clone(), generation.after.clone()));
-        if !engine.is_native() {
+        if !engine.is_native() || engine.ranking().is_some() {
             artifact.release();
         }
         Ok(Self { frame, calibration, tokenizer, engine, policy, strong, weak, threads, artifact })
