@@ -1,4 +1,4 @@
-# The verbs of this repository. Each one makes what it needs: `make demo` works on a machine with Rust and Python only.
+# The verbs of this repository. Each one makes what it needs: `make demo` works on a machine with Rust, a C++ compiler and Python.
 #
 #   PYTHON=python3.12 make demo      another interpreter (3.10 or later)
 #   TURNOUT_VENV=/somewhere make ..  another virtual environment than .venv
@@ -80,6 +80,7 @@ $(BASE): | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"turnout needs Python 3.10 or later, found {sys.version}: make PYTHON=python3.x")'
 	@cargo --version >/dev/null || { echo "turnout needs Rust: https://rustup.rs" >&2; exit 1; }
+	@$${CXX:-c++} --version >/dev/null || { echo "turnout needs a C++ compiler: on Debian apt-get install g++" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "no venv module? on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(EXTENSION): $(BASE) $(RUST_SOURCES) pyproject.toml

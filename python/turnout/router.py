@@ -182,7 +182,8 @@ def load(
     """Loads a router.
 
     Args:
-        path: Artifact folder; by default the router that ships with the package. Nothing is downloaded.
+        path: Artifact folder, or the name of a router that ships with the package: ``"mf"``, the default, ``"sw_ranking"`` or
+            ``"bert"``. A folder of that name comes first. Nothing is downloaded.
         strong: Name of the strong model; by default the artifact's. A name that the artifact never saw is a label: the trained
             pair scores. Routers transfer to other pairs of unequal models (arXiv 2406.18665, section 5.2), but the win rate is
             then no calibrated probability, and the threshold should be chosen on prompts of your own.
@@ -224,9 +225,8 @@ def load(
         >>> decision.model == (router.strong if decision.win_rate >= 0.5 else router.weak)
         True
     """
-    folder = DEFAULT_ARTIFACT if path is None else path
     return Router(
-        folder,
+        _folder(path),
         strong=strong,
         weak=weak,
         threshold=threshold,
@@ -242,6 +242,16 @@ def load(
         tiers=dict(tiers or {}),
         index=index,
     )
+
+
+def _folder(path: str | Path | None) -> str | Path:
+    if path is None:
+        return DEFAULT_ARTIFACT
+    shipped = DEFAULT_ARTIFACT.parent
+    is_name = (
+        isinstance(path, str) and path in {folder.name for folder in shipped.iterdir()} and not os.path.exists(path)
+    )
+    return shipped / path if is_name else path
 
 
 def _core_index(index: Any) -> Any:

@@ -228,7 +228,7 @@ def test_litellm_is_called_with_everything(monkeypatch):
     ("routers", "config", "words"),
     [
         (["nope"], None, "no router 'nope' here"),
-        (["causal_llm"], None, "no causal LLM router"),
+        (["causal_llm"], None, "turnout import causal_llm"),
         (["mf"], {"mf": {"checkpoint_path": "routellm/mf_gpt4_augmented"}}, "turnout import mf"),
         (["mf"], {"mf": {"paht": "x"}}, "unknown option 'paht'"),
         (["random"], {"random": {"sead": 1}}, "sead"),

@@ -88,3 +88,11 @@ def test_the_router_that_ships_loads_and_is_small() -> None:
         assert router.win_rate(prompt) == pytest.approx(ranking.win_rate(router.embed(prompt), *pair), abs=2e-5)
     named = turnout.load(folder, strong="gpt-4-1106-preview", weak="mixtral-8x7b-instruct-v0.1")
     assert named.win_rate("What is 2 + 2?") == router.win_rate("What is 2 + 2?")
+
+
+def test_shipped_routers_load_by_name_unless_a_folder_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert turnout.load("sw_ranking").manifest["kind"] == "sw_ranking"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sw_ranking").mkdir()
+    with pytest.raises(turnout.ArtifactError, match=r"sw_ranking/router\.json"):
+        turnout.load("sw_ranking")

@@ -19,11 +19,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 
-_LOAD_OPTIONS = ("path", "strong", "weak", "threshold", "engine", "device", "threads")
+_LOAD_OPTIONS = (
+    "path", "strong", "weak", "threshold", "engine", "device", "threads", "tiers", "index",
+    "device_memory_bytes", "max_queue", "max_batch_rows", "max_batch_tokens", "max_wait_us",
+)  # fmt: skip
 _EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
 _HINTS = {
     "mf": "a RouteLLM checkpoint becomes an artifact with `turnout import mf CHECKPOINT --out FOLDER`",
-    "causal_llm": "turnout has no causal LLM router",
+    "bert": "a RouteLLM checkpoint becomes an artifact with `turnout import bert CHECKPOINT --out FOLDER`",
+    "causal_llm": "none ships: a checkpoint becomes an artifact with `turnout import causal_llm CHECKPOINT --out FOLDER`",
 }
 
 

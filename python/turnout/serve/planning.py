@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnout._core import Decision, RouterError
+from turnout._core import Decision, OverloadedError, RouterError
 from turnout.routing import NamedRouter, RoutingError, Wanted, needs_of, parse_model_name, prompt_of
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
@@ -93,7 +93,7 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
     """One decision of one conversation, timed.
 
     Raises:
-        ApiError: 400 for messages that hold no prompt, 500 where the router failed.
+        ApiError: 400 for messages that hold no prompt, 429 where the router is overloaded, 500 where the router failed.
     """
     router = snapshot.routers[wanted.router]
     began = time.perf_counter()
@@ -102,6 +102,8 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
         decision = await router.adecide(prompt, wanted)
     except RoutingError as error:
         raise ApiError(400, str(error), code="cannot_route", param="messages") from None
+    except OverloadedError as error:
+        raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
     except RouterError as error:
         logger.error("%s", error, exc_info=error.__cause__)
         raise ApiError(500, str(error), code="router_failed") from None
@@ -114,7 +116,7 @@ def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> t
     """Decisions for many prompts in one crossing, and the seconds of one; for a worker thread.
 
     Raises:
-        ApiError: 400 for a prompt that cannot be routed, 500 where the router failed.
+        ApiError: 400 for a prompt that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
     router = snapshot.routers[wanted.router]
     began = time.perf_counter()
@@ -123,6 +125,8 @@ def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> t
         win_rates = router.win_rates(prompts).tolist()
     except RoutingError as error:
         raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
+    except OverloadedError as error:
+        raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
     except RouterError as error:
         logger.error("%s", error, exc_info=error.__cause__)
         raise ApiError(500, str(error), code="router_failed") from None
