@@ -153,18 +153,18 @@ test-python: build $(DEV)
 
 test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
 	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \
-		PYTHONPATH=python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
+		PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
 	else echo "no tests/train"; fi
 
 test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, in an environment of their own outside the tree
-	PYTHONPATH=python $(INTEGRATIONS_PY) -m pytest --benchmark-disable --doctest-modules \
+	PYTHONPATH=$(CURDIR)/python $(INTEGRATIONS_PY) -m pytest --benchmark-disable --doctest-modules \
 		tests/integrations python/turnout/integrations docs/integrations $(PYTEST)
 
 test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
-	PYTHONPATH=python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
+	PYTHONPATH=$(CURDIR)/python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
 
 test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped where there is none
-	PYTHONPATH=python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
+	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
 
 parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
 	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
