@@ -111,7 +111,7 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
             columns.short += 1
             continue
         given = row.get("id")
-        columns.ids.append(made.id(prompt, a, b, outcome) if given is None else battle_id(given))
+        columns.ids.append(made.id(prompt, a, b, outcome) if is_missing(given) else battle_id(given))
         columns.prompts.append(prompt)
         columns.models_a.append(a)
         columns.models_b.append(b)
@@ -125,15 +125,24 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
     return columns
 
 
+def is_missing(given: Any) -> bool:
+    """Whether a cell holds no id: readers of CSV give an empty text, data frames a number that is none."""
+    return given is None or given in ("", b"") or (isinstance(given, float) and given != given)
+
+
 def battle_id(given: Any) -> int:
     """An id as 64 bits: a whole number, or its digits, as it is (negative ones modulo 2^64), anything else by its hash.
 
     Example:
-        >>> battle_id(7), battle_id("7"), battle_id(b"7"), battle_id("seven") == battle_id("eight")
+        >>> battle_id(7), battle_id("7"), battle_id(7.0), battle_id("seven") == battle_id("eight")
         (7, 7, 7, False)
     """
     if isinstance(given, bytes):
         given = given.decode("utf-8", "backslashreplace")
+    if isinstance(given, str):
+        given = str(given)
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
     if isinstance(given, str) and _WHOLE.fullmatch(given):
         given = int(given)
     if isinstance(given, int | np.integer) and not isinstance(given, bool) and -(2**63) <= int(given) < 2**64:

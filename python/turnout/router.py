@@ -261,5 +261,5 @@ def _core_index(index: Any) -> Any:
     faiss = sys.modules.get("faiss")
     if faiss is None or not isinstance(index, faiss.Index):
         raise _core.InvalidTypeError(f'index must be "exact", a path or a faiss.Index, not {type(index).__name__}')
-    # FAISS promises overlapping searches on the CPU only.
-    return int(index.this), index, "Gpu" in type(index).__name__
+    # FAISS promises overlapping searches on the CPU only, and an index of another kind may have one on a GPU inside.
+    return int(index.this), index, hasattr(faiss, "GpuIndex")

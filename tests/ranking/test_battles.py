@@ -88,3 +88,13 @@ def test_feedback_in_memory_needs_no_pyarrow(run_python: Callable[..., str]) -> 
         print(checked([row], ["x", "y"]).outcomes, "pyarrow" in sys.modules)
     """
     assert run_python(script).split() == ["[2]", "False"]
+
+
+def test_rows_without_an_id_are_told_apart_whatever_stands_in_the_cell() -> None:
+    from turnout.battles import checked
+
+    rows = [{**ROW, "prompt": f"a prompt that is long enough, number {number}"} for number in range(4)]
+    missing = [None, "", b"", float("nan")]
+    ids = checked([{**row, "id": cell} for row, cell in zip(rows, missing, strict=True)], ["x", "y"]).ids
+    assert ids == checked(rows, ["x", "y"]).ids
+    assert len(set(ids)) == 4

@@ -56,7 +56,11 @@ def held_log(folder: Path) -> Iterator[None]:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{folder / LOG}: another process is adding battles or compacting; try again") from error
-        yield
+        try:
+            yield
+        finally:
+            # By name: a process forked meanwhile holds the same lock.
+            fcntl.flock(log, fcntl.LOCK_UN)
 
 
 def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Compacted:

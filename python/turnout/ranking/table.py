@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout import InvalidInputError
-from turnout.battles import Occurrences, battle_id
+from turnout.battles import Occurrences, battle_id, is_missing
 from turnout.data import BadRows, iter_battles
 from turnout.reference_elo import A_WINS, B_WINS, MIN_CHARACTERS, TIE, long_enough
 
@@ -129,7 +129,7 @@ def read_battle_table(
                     continue
                 outcome = _CODES[float(part.outcome[place])]
                 given = None if part.ids is None else part.ids[place]
-                number = made.id(prompt, a, b, outcome) if given is None else battle_id(given)
+                number = made.id(prompt, a, b, outcome) if is_missing(given) else battle_id(given)
                 if number in known:
                     left_out["ids that came before"] += 1
                     continue

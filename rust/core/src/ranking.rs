@@ -253,7 +253,7 @@ impl Ranking {
     }
 
     fn prompts(&self) -> usize {
-        self.base.prompts()
+        self.base.prompts() + self.added.load().iter().map(|segment| segment.prompts()).sum::<usize>()
     }
 
     /// Estimates for one query; `None` weighs all battles alike.

@@ -42,9 +42,11 @@ pub(crate) struct FaissIndex {
     library: &'static Library,
     pointer: Pointer,
     dim: usize,
-    /// Present where searches must not overlap.
-    turn: Option<Mutex<()>>,
+    one_at_a_time: bool,
 }
+
+/// Searches that must not overlap take turns across all routers: indexes on a GPU share its memory.
+static TURN: Mutex<()> = Mutex::new(());
 
 #[derive(Debug)]
 enum Pointer {
@@ -65,14 +67,13 @@ impl FaissIndex {
         let pointer = library
             .read(bytes)
             .map_err(|message| Error::artifact(name, "index", format!("FAISS refused it: {message}")))?;
-        Ok(Self { library, pointer: Pointer::Read(pointer), dim: 0, turn: None })
+        Ok(Self { library, pointer: Pointer::Read(pointer), dim: 0, one_at_a_time: false })
     }
 
     /// Takes an index that the caller made.
     pub(crate) fn live(library: Option<&Path>, index: &LiveIndex) -> Result<Self> {
         let library = Library::open(library)?;
-        let turn = index.one_at_a_time.then(Mutex::default);
-        Ok(Self { library, pointer: Pointer::Live(index.clone()), dim: 0, turn })
+        Ok(Self { library, pointer: Pointer::Live(index.clone()), dim: 0, one_at_a_time: index.one_at_a_time })
     }
 
     /// Compares the index with the vectors that it should hold.
@@ -110,7 +111,7 @@ impl FaissIndex {
                 self.dim
             )));
         }
-        let _turn = self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn = self.one_at_a_time.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         self.library.search(self.address(), vector, k).map_err(|message| Error::Inference(format!("FAISS: {message}")))
     }
 }

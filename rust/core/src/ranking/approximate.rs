@@ -60,6 +60,12 @@ impl Approximate {
         let cells = Cells::parse(&artifact.file(&cells.file)?, dim, count, &base.outcomes, spec.tier_count)
             .map_err(|(tensor, message)| Error::artifact(&path, tensor, message))?;
         let neighbors = spec.index.as_ref().map_or(DEFAULT_NEIGHBORS, |index| index.neighbors).min(count);
+        let mut probe = vec![0.0; dim];
+        probe[0] = 1.0;
+        // Some indexes on a GPU refuse large numbers of neighbours: better now than at every decision.
+        index
+            .nearest(&probe, neighbors)
+            .map_err(|error| Error::Engine(format!("a trial search of the index failed: {error}")))?;
         Ok(Some(Self { index, cells, neighbors, error }))
     }
 

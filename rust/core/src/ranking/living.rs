@@ -76,6 +76,11 @@ impl Ranking {
     pub(super) fn read_log(&self, artifact: &Artifact) -> Result<()> {
         let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
         let battles = living.log.read()?;
+        // A compaction empties the log after it has replaced the manifest.
+        if !artifact.is_current()? {
+            let message = "was compacted or replaced while it was loaded: load it again";
+            return Err(Error::artifact(artifact.path(), "artifact", message));
+        }
         let news = self.unknown(&mut living, battles);
         self.show(artifact, &news)
     }
@@ -98,10 +103,11 @@ impl Ranking {
                     .filter(|battle| wanted.contains(&battle.id) && known.insert(battle.id))
                     .collect())
             },
-        )?;
+        );
+        // What others added counts even where our own could not be written.
         let others = self.unknown(&mut living, seen);
         self.show(artifact, &others)?;
-        let own = self.unknown(&mut living, written);
+        let own = self.unknown(&mut living, written?);
         self.show(artifact, &own)?;
         Ok(own.len())
     }

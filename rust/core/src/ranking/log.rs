@@ -73,7 +73,7 @@ impl Log {
         file.read_to_end(&mut bytes).map_err(|error| self.failed(&error))?;
         let mut at = 0;
         if self.end == 0 {
-            if bytes.len() < HEADER && self.header().starts_with(&bytes) {
+            if is_unwritten(&bytes) || (bytes.len() < HEADER && self.header().starts_with(&bytes)) {
                 return Ok(Vec::new());
             }
             let found = &bytes[..HEADER.min(bytes.len())];
@@ -100,12 +100,11 @@ impl Log {
     /// The payload of the record at `at` and where the next one starts; `None` at the end or at a record that was not finished.
     fn record<'a>(&self, bytes: &'a [u8], at: usize) -> Result<Option<(&'a [u8], usize)>> {
         let rest = &bytes[at..];
-        // A file system may lengthen a file before it writes the content.
-        if rest.iter().all(|&byte| byte == 0) {
+        if is_unwritten(rest) {
             return Ok(None);
         }
         let Some((head, body)) = rest.split_at_checked(HEAD) else { return Ok(None) };
-        let number = |at: usize| head[at..at + 4].iter().rev().fold(0u32, |sum, &byte| sum << 8 | u32::from(byte));
+        let number = |at: usize| number(&head[at..at + 4]);
         let (length, checksum) = (number(0) as usize, number(8));
         if crc32fast::hash(&head[..4]) != number(4) || length > MAX_RECORD {
             return Err(self.damaged(at, "the checksum of its length is wrong"));
@@ -127,18 +126,8 @@ impl Log {
         unchanged: impl FnOnce() -> Result<bool>,
         catch_up: impl FnOnce(Vec<LoggedBattle>) -> Result<Vec<LoggedBattle>>,
     ) -> Result<Vec<LoggedBattle>> {
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
-        let mut file = open.map_err(|error| self.failed(&error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::InvalidInput(format!(
-                    "{}: another process is adding battles; try again",
-                    self.path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(self.failed(&error)),
-        }
+        let mut held = Held::new(self)?;
+        let file = &mut held.0;
         if !unchanged()? {
             let message = "the artifact was compacted or replaced since it was loaded: load it again, then add";
             return Err(Error::artifact(&self.path, "artifact", message));
@@ -151,7 +140,7 @@ impl Log {
                 "became shorter since it was read: load the artifact again, then add",
             ));
         }
-        let others = self.read_on(&mut file)?;
+        let others = self.read_on(file)?;
         let battles = catch_up(others)?;
         if battles.is_empty() {
             return Ok(battles);
@@ -164,7 +153,11 @@ impl Log {
             file.write_all(&bytes)?;
             file.sync_all()?;
             // A file that is new must also be in its folder when the power fails.
-            if self.end == 0 { File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
+            if self.end <= HEADER as u64 {
+                File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+            } else {
+                Ok(())
+            }
         })();
         if let Err(error) = written {
             let _ = file.set_len(self.end);
@@ -211,6 +204,51 @@ impl Log {
             self.end + at as u64
         );
         Error::artifact(&self.path, "record", message)
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0u32, |sum, &byte| sum << 8 | u32::from(byte))
+}
+
+/// Whether these bytes are an append that was never finished: a file system may lengthen a file before it writes the content, and
+/// write later pages before the first. No record starts with zeros, so what starts with them and holds no whole record was none.
+fn is_unwritten(bytes: &[u8]) -> bool {
+    if !bytes.iter().take(HEAD).all(|&byte| byte == 0) {
+        return false;
+    }
+    let is_whole = |at: usize| {
+        let head = &bytes[at..at + HEAD];
+        let length = number(&head[..4]) as usize;
+        crc32fast::hash(&head[..4]) == number(&head[4..8])
+            && bytes
+                .get(at + HEAD..at + HEAD + length)
+                .is_some_and(|payload| crc32fast::hash(payload) == number(&head[8..]))
+    };
+    !(1..bytes.len().saturating_sub(HEAD)).any(is_whole)
+}
+
+/// An open log that nobody else writes to until this is dropped. Let go by name: a process forked meanwhile holds the same lock.
+struct Held(File);
+
+impl Held {
+    fn new(log: &Log) -> Result<Self> {
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&log.path);
+        let file = open.map_err(|error| log.failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("{}: another process is adding battles; try again", log.path.display());
+                Err(Error::InvalidInput(message))
+            }
+            Err(TryLockError::Error(error)) => Err(log.failed(&error)),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }
 
@@ -310,10 +348,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("battles.log");
         add(&mut Log::new(folder.path(), 2), &[1]).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes.extend([0; 100]);
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(ids(&Log::new(folder.path(), 2).read().unwrap()), [1]);
+        let whole = std::fs::read(&path).unwrap();
+        for later in [0u8, 7] {
+            std::fs::write(&path, [&whole[..], &[0; 100], &[later; 50]].concat()).unwrap();
+            assert_eq!(ids(&Log::new(folder.path(), 2).read().unwrap()), [1]);
+        }
+        std::fs::write(&path, [0; 100]).unwrap();
+        assert!(Log::new(folder.path(), 2).read().unwrap().is_empty());
+        add(&mut Log::new(folder.path(), 2), &[5]).unwrap();
+        assert_eq!(ids(&Log::new(folder.path(), 2).read().unwrap()), [5]);
+        // A whole record after zeros was acknowledged: that is damage.
+        std::fs::write(&path, [&whole[..HEADER], &[0; 40], &whole[HEADER..]].concat()).unwrap();
+        assert!(Log::new(folder.path(), 2).read().is_err());
     }
 
     #[test]

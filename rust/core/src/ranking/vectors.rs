@@ -146,7 +146,11 @@ impl Vectors {
             return;
         }
         // Rounding a unit vector's numbers to whole steps moves a similarity by 0.3 steps (standard deviation).
-        let least = largest(similarities) - 2.0 * int8.largest_scale;
+        let most = largest(similarities);
+        if most == f32::NEG_INFINITY {
+            return;
+        }
+        let least = most - 2.0 * int8.largest_scale;
         for (block, similarities) in similarities.chunks_mut(BLOCK).enumerate() {
             if largest(similarities) < least {
                 continue;
