@@ -86,7 +86,7 @@ def test_batches_hold_each_prompt_once_and_stay_within_their_tokens():
 
 def test_the_artifact_routes_as_the_graph_scores(trained, session, tmp_path, tables, tokenizer):
     from turnout.export.bert import write_bert
-    from turnout.export.mf import Origin
+    from turnout.export.origin import Origin
 
     origin = Origin("toy", "Apache-2.0", "turnout train bert", [], [], "None.")
     folder = write_bert(trained, tokenizer.to_str(), [table.prompts for table in tables], origin, tmp_path / "toy")

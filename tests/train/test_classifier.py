@@ -70,3 +70,6 @@ def test_the_command_writes_an_artifact_with_quantiles_and_dev_scores(checkpoint
     assert len(manifest["thresholds"]["quantiles"]) == 101
     assert manifest["provenance"]["training"]["dev"][0]["table"] == "dev"
     assert turnout.load(out).strong == "gpt-4-1106-preview"
+    card = (out / "README.md").read_text()
+    assert "| dev | " in card
+    assert "the shipped `mf`" in card

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from turnout.train.curriculum import topic_rows
+from turnout.train.files import CachedTeacher
 from turnout.train.matrix_factorization import TrainedMf
-from turnout.train.recipe import CachedTeacher, fit_mf
+from turnout.train.recipe import fit_mf
 
 
 @pytest.fixture(scope="module")

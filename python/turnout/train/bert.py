@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.evaluate.dev import DevResult, dev_results
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.curriculum import OPINIONS, Curriculum, Embeds, plan
-from turnout.train.dev import DevResult, dev_results
-from turnout.train.distill import Teacher
+from turnout.train.curriculum import OPINIONS, Curriculum, plan
 from turnout.train.features import Floats, Ids, encode, inputs
+from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
-from turnout.train.recipe import EXAMPLES_A_TABLE, CachedTeacher, TrainingFiles, looks, read_tokenizer
-from turnout.train.tables import pair_examples, read_all_battles, read_tables
+from turnout.train.recipe import EXAMPLES_A_TABLE, looks
+from turnout.train.tables import pair_examples
 from turnout.train.transformer import SmallTransformer, TransformerConfig, distil, first_rows
 
 
@@ -108,21 +108,15 @@ def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) ->
         show: Told of the progress.
     """
     lessons = config.lessons
-    dev = read_tables(files.dev)
-    exclude = {prompt for table in dev for prompt in table.prompts}
-    tables = read_tables(files.correctness, exclude)
-    battles = read_all_battles(files.battles, exclude)
-    tokenizer = read_tokenizer(files.teacher)
-    teacher: Embeds = Teacher(files.teacher, lessons.teacher_tokens)
-    if files.cache is not None:
-        teacher = CachedTeacher(teacher, files.cache, str(lessons.teacher_tokens))
-    curriculum = plan(lessons, tables, battles, teacher, tokenizer, show)
+    data = files.read()
+    tokenizer = files.read_tokenizer()
+    teacher = files.read_teacher(lessons.teacher_tokens)
+    curriculum = plan(lessons, data.tables, data.battles, teacher, tokenizer, show)
     transformer = distilled(config, curriculum, teacher.word_embeddings, show)
-    trained = fit_bert(config, curriculum, transformer, tables, battles, show)
-    results = dev_results(dev, lambda prompts: trained.win_rates(tokenizer, prompts), lessons)
-    rows = {table.name: len(table) for table in tables} | {"battles": len(battles)}
-    report = {"rows": rows, "config": asdict(config), "dev": [result.as_json() for result in results]}
-    return replace(trained, report=report, dev=results)
+    trained = fit_bert(config, curriculum, transformer, data.tables, data.battles, show)
+    pair = (lessons.strong, lessons.weak)
+    results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, lessons.seed)
+    return replace(trained, report=data.report(asdict(config), results), dev=results)
 
 
 def distilled(

@@ -92,7 +92,6 @@ class MfConfig:
         min_battles: A model with fewer battles than this gets no vector.
         max_tokens: Token limit of the router.
         teacher_tokens: Token limit of the teacher.
-        dev_pairs: Pairs to judge on dev tables that lack the pair, the best stand-in first.
         seed: Seed of everything random.
     """
 
@@ -158,8 +157,4 @@ class MfConfig:
     min_battles: int = 1000
     max_tokens: int = 512
     teacher_tokens: int = 128
-    dev_pairs: tuple[tuple[str, str], ...] = (
-        ("gpt-4-turbo-2024-04-09", "mixtral-8x7b-instruct-v0.1"),
-        ("gpt-4-turbo-2024-04-09", "gpt-3.5-turbo-0125"),
-    )
     seed: int = 0

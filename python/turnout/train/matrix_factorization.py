@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from turnout.evaluate.dev import DevResult
 from turnout.train.config import MfConfig
-from turnout.train.dev import DevResult
 from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.lessons import Lesson
 from turnout.train.tables import PairExamples

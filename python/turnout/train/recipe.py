@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from turnout.data import Battles, Outcomes
+from turnout.evaluate.dev import dev_results
 from turnout.progress import Show, silent
-from turnout.train import distill
 from turnout.train.config import MfConfig
 from turnout.train.curriculum import Embeds, plan
-from turnout.train.dev import dev_results
-from turnout.train.distill import Teacher
 from turnout.train.features import Floats, Ids, inputs
+from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import LOOK_EVERY, Encoder, Progress, TrainedMf, fit_models, train_hidden
-from turnout.train.tables import pair_examples, read_all_battles, read_tables
+from turnout.train.tables import pair_examples
 
 #: Pairs of models drawn from each table for the model vectors.
 EXAMPLES_A_TABLE = 20_000
-
-
-@dataclass(frozen=True)
-class TrainingFiles:
-    """Files of a training run.
-
-    Attributes:
-        correctness: Correctness tables.
-        battles: Battles.
-        dev: Dev tables: judged at the end, never trained on.
-        teacher: Folder of the sentence encoder, with its ``tokenizer.json``.
-        cache: Folder in which the teacher's embeddings are kept; by default they are not.
-    """
-
-    correctness: Sequence[Path]
-    battles: Sequence[Path]
-    teacher: Path
-    dev: Sequence[Path] = ()
-    cache: Path | None = None
 
 
 def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent) -> TrainedMf:
@@ -54,27 +31,13 @@ def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent) -> Tra
         files: What to read.
         show: Told of the progress.
     """
-    dev = read_tables(files.dev)
-    exclude = {prompt for table in dev for prompt in table.prompts}
-    tables = read_tables(files.correctness, exclude)
-    battles = read_all_battles(files.battles, exclude)
-    tokenizer = read_tokenizer(files.teacher)
-    teacher: Embeds = Teacher(files.teacher, config.teacher_tokens)
-    if files.cache is not None:
-        teacher = CachedTeacher(teacher, files.cache, str(config.teacher_tokens))
-    trained = fit_mf(config, tables, battles, teacher, tokenizer, show)
-    results = dev_results(dev, lambda prompts: trained.win_rates(tokenizer, prompts), config)
-    rows = {table.name: len(table) for table in tables} | {"battles": len(battles)}
-    report = {"rows": rows, "config": asdict(config), "dev": [result.as_json() for result in results]}
-    return replace(trained, report=report, dev=results)
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The teacher's tokenizer without padding, truncation and special tokens: the router's tokenizer."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
+    data = files.read()
+    tokenizer = files.read_tokenizer()
+    teacher = files.read_teacher(config.teacher_tokens)
+    trained = fit_mf(config, data.tables, data.battles, teacher, tokenizer, show)
+    pair = (config.strong, config.weak)
+    results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, config.seed)
+    return replace(trained, report=data.report(asdict(config), results), dev=results)
 
 
 def fit_mf(
@@ -118,33 +81,3 @@ def looks(show: Show, config: MfConfig) -> Progress:
         show("student", done, config.members * -(-config.steps // LOOK_EVERY))
 
     return looked
-
-
-class CachedTeacher:
-    """Keeps a teacher's embeddings in a folder, one file for each list of prompts.
-
-    Args:
-        teacher: The teacher.
-        folder: Made if it is missing.
-        variant: What else the embeddings depend on.
-    """
-
-    def __init__(self, teacher: Embeds, folder: Path, variant: str) -> None:
-        self._teacher, self._folder, self._variant = teacher, folder, variant
-
-    @property
-    def word_embeddings(self) -> Floats:
-        """The teacher's."""
-        return self._teacher.word_embeddings
-
-    def embed(self, prompts: Sequence[str], progress: distill.Progress | None = None) -> Floats:
-        """The teacher's, read back if these prompts were embedded before."""
-        digest = hashlib.sha256("\0".join([self._variant, *prompts]).encode("utf-8", "surrogatepass")).hexdigest()
-        file = self._folder / f"{digest[:32]}.npy"
-        if file.exists():
-            kept: Floats = np.load(file)
-            return kept
-        result = self._teacher.embed(prompts, progress)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        np.save(file, result)
-        return result

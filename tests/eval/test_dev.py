@@ -3,10 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from turnout.data import Outcomes
-from turnout.train.dev import dev_result, pair_of
+from turnout.evaluate.dev import dev_result, pair_of
 
 
 def _table() -> Outcomes:
