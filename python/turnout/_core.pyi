@@ -171,6 +171,7 @@ class Router:
         max_batch_rows: int = 64,
         max_batch_tokens: int = 16_384,
         max_wait_us: int = 0,
+        sessions: int = 0,
         tiers: dict[str, int] = ...,
         index: str | PathLike[str] | tuple[int, object, bool] | None = None,
         faiss_library: str | PathLike[str] | None = None,

@@ -176,6 +176,7 @@ def load(
     max_batch_rows: int = 64,
     max_batch_tokens: int = 16_384,
     max_wait_us: int = 0,
+    sessions: int = 0,
     tiers: Mapping[str, int] | None = None,
     index: str | Path | Any = None,
 ) -> Router:
@@ -202,6 +203,8 @@ def load(
         max_batch_rows: Prompts that one run of a network may hold.
         max_batch_tokens: Tokens that one run may hold, padding included.
         max_wait_us: How long a free session waits for more prompts before it runs. Zero is best on a CPU.
+        sessions: Sessions of ONNX Runtime beside each other on the CPU, which share the threads; each holds the weights. More of them
+            serve more callers at once, one serves a lone caller sooner. 0 is one, or up to eight of a network below 32 MiB.
         tiers: For routers of kind ``sw_ranking``: tiers of models, 0 the strongest. Models that fought no battle need one; two
             names with tiers route between any two tiers.
         index: For routers of kind ``sw_ranking``: where the battles nearest to a prompt are looked for. By default in the artifact's
@@ -239,6 +242,7 @@ def load(
         max_batch_rows=max_batch_rows,
         max_batch_tokens=max_batch_tokens,
         max_wait_us=max_wait_us,
+        sessions=sessions,
         tiers=dict(tiers or {}),
         index=index,
     )

@@ -151,7 +151,8 @@ def test_closing_wakes_threads_that_wait(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"max_queue": 0}, {"max_batch_rows": 0}, {"max_batch_tokens": -1}, {"max_wait_us": 1 << 40}]
+    "option",
+    [{"max_queue": 0}, {"max_batch_rows": 0}, {"max_batch_tokens": -1}, {"max_wait_us": 1 << 40}, {"sessions": 300}],
 )
 def test_batch_options_must_make_sense(folder: Path, option: dict[str, int]) -> None:
     with pytest.raises(turnout.ConfigError, match=f"{next(iter(option))} is .*expected"):

@@ -147,11 +147,13 @@ pub struct BatchConfig {
     pub max_tokens: usize,
     /// How long a free session waits for more prompts before it runs what is there. Zero is best on a CPU.
     pub max_wait_us: u64,
+    /// Sessions beside each other on the CPU, which share its threads; each holds the weights. 0 is one, or several of a small network.
+    pub sessions: usize,
 }
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { max_queue: 1024, max_rows: 64, max_tokens: 16_384, max_wait_us: 0 }
+        Self { max_queue: 1024, max_rows: 64, max_tokens: 16_384, max_wait_us: 0, sessions: 0 }
     }
 }
 
@@ -170,6 +172,9 @@ impl BatchConfig {
             if value == 0 || value > limit {
                 return Err(Error::Config(format!("{field} is {value}, expected 1..={limit}")));
             }
+        }
+        if self.sessions > 256 {
+            return Err(Error::Config(format!("sessions is {}, expected at most 256", self.sessions)));
         }
         if self.max_wait_us > 10_000_000 {
             let message = format!("max_wait_us is {}, expected at most 10000000 (10 s)", self.max_wait_us);
@@ -244,6 +249,7 @@ mod tests {
             BatchConfig { max_rows: 5000, ..BatchConfig::default() },
             BatchConfig { max_tokens: 0, ..BatchConfig::default() },
             BatchConfig { max_wait_us: u64::MAX, ..BatchConfig::default() },
+            BatchConfig { sessions: 257, ..BatchConfig::default() },
         ];
         for config in wrong {
             assert!(config.check().unwrap_err().to_string().contains("expected"), "{config:?}");

@@ -9,6 +9,8 @@ mod network;
 mod ranked;
 #[cfg(feature = "onnx")]
 mod runner;
+#[cfg(feature = "onnx")]
+mod sessions;
 
 use std::time::Instant;
 

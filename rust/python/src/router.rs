@@ -106,7 +106,7 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, sessions=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
@@ -126,6 +126,7 @@ impl Router {
         max_batch_rows: i64,
         max_batch_tokens: i64,
         max_wait_us: i64,
+        sessions: i64,
         tiers: BTreeMap<String, u16>,
         index: Option<&Bound<'_, PyAny>>,
         faiss_library: Option<PathBuf>,
@@ -152,6 +153,7 @@ impl Router {
                 max_rows: natural("max_batch_rows", max_batch_rows)?,
                 max_tokens: natural("max_batch_tokens", max_batch_tokens)?,
                 max_wait_us: natural("max_wait_us", max_wait_us)? as u64,
+                sessions: natural("sessions", sessions)?,
             },
             tiers,
             index,

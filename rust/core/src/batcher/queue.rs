@@ -53,11 +53,15 @@ pub(super) enum Arrival<T> {
     Closed(Entry<T>),
 }
 
+/// A run is not cut below this many prompts to keep another session busy: smaller ones cost more a prompt.
+const FAIR_ROWS: usize = 8;
+
 /// The waiting entries and the free slots.
 #[derive(Debug, Clone)]
 pub(super) struct Queue<T> {
     waiting: VecDeque<Entry<T>>,
     rows: usize,
+    slots: usize,
     free: Vec<usize>,
     limit: usize,
     closed: bool,
@@ -66,7 +70,7 @@ pub(super) struct Queue<T> {
 impl<T> Queue<T> {
     /// A queue before `slots` sessions that lets `limit` prompts wait.
     pub fn new(slots: usize, limit: usize) -> Self {
-        Self { waiting: VecDeque::new(), rows: 0, free: (0..slots).rev().collect(), limit, closed: false }
+        Self { waiting: VecDeque::new(), rows: 0, slots, free: (0..slots).rev().collect(), limit, closed: false }
     }
 
     pub fn arrive(&mut self, entry: Entry<T>) -> Arrival<T> {
@@ -95,7 +99,7 @@ impl<T> Queue<T> {
         head
     }
 
-    /// Takes what may run together with `head`, oldest first.
+    /// Takes what may run together with `head`, oldest first, and leaves other sessions their share.
     pub fn gather(
         &mut self,
         head: &Entry<T>,
@@ -105,9 +109,10 @@ impl<T> Queue<T> {
     ) -> Vec<Entry<T>> {
         self.expire(now, expired);
         let (mut rows, mut tokens) = (head.rows, head.tokens);
+        let share = (rows + self.rows).div_ceil(self.slots).max(FAIR_ROWS).min(limits.rows);
         let mut batch = Vec::new();
         let mut place = 0;
-        while place < self.waiting.len() && rows < limits.rows {
+        while place < self.waiting.len() && rows < share {
             let entry = &self.waiting[place];
             let padded = (rows + entry.rows) * tokens.max(entry.tokens);
             if entry.kind == head.kind && rows + entry.rows <= limits.rows && padded <= limits.tokens {
@@ -188,6 +193,20 @@ mod tests {
         assert_eq!([1, 16, 17, 24, 25, 32, 33, 49, 500].map(bucket), [16, 16, 24, 24, 32, 32, 48, 64, 512]);
         for tokens in 16..5000 {
             assert!(tokens <= bucket(tokens) && bucket(tokens) * 2 <= tokens * 3, "{tokens}");
+        }
+    }
+
+    #[test]
+    fn a_batch_leaves_other_sessions_their_share() {
+        for (waiting, taken) in [(9, 7), (23, 11), (63, 31)] {
+            let mut queue = Queue::new(2, 100);
+            for id in 0..waiting + 2 {
+                queue.arrive(entry(id, 1, 20));
+            }
+            let now = Instant::now();
+            let head = queue.finish(0, now, &mut vec![]).unwrap();
+            let limits = Limits { rows: 64, tokens: 10_000 };
+            assert_eq!(queue.gather(&head, limits, now, &mut vec![]).len(), taken, "of {waiting}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{
     head::{Head, Step, logit_of_labels, step},
     runner::{OnnxRunner, Opening},
+    sessions::{Place, places},
 };
 use crate::{
     artifact::Artifact,
@@ -58,11 +59,10 @@ impl Network {
             pair,
             not_native_because: not_native_because.clone(),
         };
-        let devices = config.device.each();
-        let open = |device| OnnxRunner::open(artifact, &opening, device);
-        let runners = devices.iter().map(|&device| open(device)).collect::<Result<Vec<_>>>()?;
+        let places = places(config, manifest.files.values().map(|entry| entry.bytes).sum());
+        let open = |&place: &Place| OnnxRunner::open(artifact, &opening, place);
+        let runners = places.iter().map(open).collect::<Result<Vec<_>>>()?;
         let (path, hash) = (artifact.path().to_path_buf(), artifact.hash().to_owned());
-        let devices = devices.to_vec();
         let restart = move |slot: usize| {
             let artifact = Artifact::open(&path)?;
             if artifact.hash() != hash {
@@ -71,7 +71,7 @@ impl Network {
                     path.display()
                 )));
             }
-            OnnxRunner::open(&artifact, &opening, devices[slot])
+            OnnxRunner::open(&artifact, &opening, places[slot])
         };
         Ok(Self {
             batcher: Batcher::new(runners, &config.batch, Box::new(restart)),

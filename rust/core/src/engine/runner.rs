@@ -11,7 +11,7 @@ use ort::{
     value::{Tensor, TensorElementType, ValueType},
 };
 
-use super::environment::environment;
+use super::{environment::environment, sessions::Place};
 use crate::{
     artifact::{Artifact, EncoderSpec},
     batcher::{Request, Row, RunError, Runner, bucket},
@@ -51,14 +51,15 @@ fn is_matrix_of(value: &ValueType, width: usize) -> bool {
 }
 
 /// Options of a session on a device. A device that cannot be had is an error: ONNX Runtime would fall back silently.
-fn builder(opening: &Opening, device: Device, cache: &std::path::Path) -> Result<SessionBuilder> {
+fn builder(opening: &Opening, place: Place, cache: &std::path::Path) -> Result<SessionBuilder> {
     let config = &opening.config;
     let environment = environment(config.onnxruntime_library.as_deref(), &opening.not_native_because)?;
     let engine = |error: String| Error::Engine(error);
     let mut builder = Session::builder(environment).map_err(|error| engine(error.to_string()))?;
-    if config.threads > 0 {
-        builder = builder.with_intra_threads(config.threads).map_err(|error| engine(error.to_string()))?;
+    if place.threads > 0 {
+        builder = builder.with_intra_threads(place.threads).map_err(|error| engine(error.to_string()))?;
     }
+    let device = place.device;
     let id = |number: u32| i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {device}")));
     let cuda = |number: u32| -> Result<ep::CUDA> {
         let provider = ep::CUDA::default().with_device_id(id(number)?).with_tf32(false);
@@ -94,10 +95,10 @@ fn builder(opening: &Opening, device: Device, cache: &std::path::Path) -> Result
 }
 
 impl OnnxRunner {
-    pub(super) fn open(artifact: &Artifact, opening: &Opening, device: Device) -> Result<Self> {
+    pub(super) fn open(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
         let manifest = artifact.manifest();
         let path = artifact.path().join(artifact.graph()?);
-        let mut builder = builder(opening, device, artifact.path())?;
+        let mut builder = builder(opening, place, artifact.path())?;
         let refused = |error: String| Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}"));
         let not_data = [manifest.graph.as_ref(), manifest.tokenizer.as_ref().map(|spec| &spec.file)];
         for name in manifest.files.keys().filter(|name| !not_data.contains(&Some(name))) {
@@ -114,7 +115,7 @@ impl OnnxRunner {
             takes_embeddings: matches!(manifest.encoder, EncoderSpec::External { .. }),
             makes_embeddings: session.outputs().iter().any(|outlet| outlet.name() == "embedding"),
             pair: None,
-            fixed_shapes: !device.is_cpu(),
+            fixed_shapes: !place.device.is_cpu(),
             session,
         };
         runner.check(opening).map_err(|message| Error::artifact(&path, "graph", message))
