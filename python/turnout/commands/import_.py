@@ -17,6 +17,7 @@ examples:
   turnout import causal_llm path/to/causal_llm_gpt4_augmented
   turnout calibrate --router my-router --prompts prompts.txt --strong-share 0.5 --embedding-url https://api.openai.com/v1
 
+bert reads BERT, MiniLM, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
 An mf artifact takes embeddings of the model that the checkpoint was trained with: yours from the caller, or those of an
 OpenAI-compatible endpoint. The others take prompts and run in ONNX Runtime. RouteLLM's thresholds hold unchanged.
 """
