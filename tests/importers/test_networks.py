@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import re
@@ -179,10 +180,15 @@ def test_what_is_no_checkpoint_is_told_by_file_and_field(tmp_path):
         import_causal_llm(without, tmp_path / "out")
 
 
-def test_an_architecture_that_is_not_written_here_is_told(tmp_path):
+def test_an_architecture_that_needs_torch_says_so_where_there_is_none(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
     other = edited("bert", tmp_path / "other", model_type="albert")
-    with pytest.raises(turnout.ArtifactError, match=r"'albert', expected bert, .*, modernbert"):
+    with pytest.raises(turnout.ConfigError, match=r"'albert', expected bert, .*, modernbert; .* torch.*turnout\[train"):
         import_bert(other, tmp_path / "out")
+    with pytest.raises(turnout.ConfigError, match=r"'albert', which cannot be had in int8; expected bert"):
+        import_bert(other, tmp_path / "out", int8=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_fields_of_modernbert_that_are_not_understood_are_told(tmp_path):

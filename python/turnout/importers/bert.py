@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from turnout._core import ArtifactError, ConfigError
@@ -13,7 +14,7 @@ from turnout.importers.modernbert_graph import modernbert_logits, modernbert_pos
 
 #: What RouteLLM's labels mean, by their number (its ``BERTRouter``: the win rate is the first label's probability).
 DEFAULT_LABELS = {1: ("strong",), 2: ("strong", "weak"), 3: ("strong", "tie", "weak")}
-#: The ``model_type`` of the architectures whose graph is written here, node by node.
+#: The ``model_type`` of the architectures whose graph is written here, node by node; torch traces the others.
 WRITTEN_TYPES = (*BERT_TYPES, "modernbert")
 
 
@@ -27,10 +28,12 @@ def import_bert(
     threshold: float = 0.5,
     name: str = "bert",
     int8: bool = False,
+    tell: Callable[[str], object] = warnings.warn,
 ) -> Path:
     """Writes an artifact from a checkpoint of ``AutoModelForSequenceClassification`` with 1, 2 or 3 labels.
 
-    BERT, MiniLM, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT. The win rate is the softmax at the
+    BERT, MiniLM, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT need no torch. Every other architecture needs
+    torch, transformers and ONNX Runtime: see :func:`turnout.importers.traced_graph.traced`. The win rate is the softmax at the
     label ``strong``, or the sigmoid of a single logit. Longer prompts are cut where the tokenizer of the checkpoint would cut them.
 
     Args:
@@ -43,23 +46,30 @@ def import_bert(
         threshold: Default threshold.
         name: Of the artifact.
         int8: Quantise linear layers and embeddings; see :mod:`turnout.export.network`.
+        tell: Called with a line of text when torch has to export the graph, and with what its check found.
 
     Returns:
         The artifact folder.
 
     Raises:
-        ArtifactError: The checkpoint is damaged, or of another kind; names file, field or tensor.
-        ConfigError: The labels do not fit.
+        ArtifactError: The checkpoint is damaged, or of a kind that cannot be exported; names file, field or tensor.
+        ConfigError: The labels do not fit, the architecture needs torch, which is not installed, or it cannot be had in int8.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
+    from turnout.importers.traced_graph import traced
 
     source, out = Checkpoint(checkpoint), Path(out)
     count = len(source.config.get("id2label") or {0: "", 1: ""})
     meaning = _labels(source, labels, count)
-    if source.kind not in WRITTEN_TYPES:
-        expected = ", ".join(WRITTEN_TYPES)
-        raise ArtifactError(f"{source.folder / 'config.json'}: model_type is {source.kind!r}, expected {expected}")
-    network = _written(source, out, count, int8=int8)
+    if source.kind in WRITTEN_TYPES:
+        network = _written(source, out, count, int8=int8)
+    elif int8:
+        raise ConfigError(
+            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in int8; "
+            f"expected {', '.join(WRITTEN_TYPES)}, or no quantisation"
+        )
+    else:
+        network = traced(source, out, count, WRITTEN_TYPES, tell)
     spec = ArtifactSpec(
         name=name,
         kind="bert",
