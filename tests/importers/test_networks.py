@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from turnout.export import network
 from turnout.importers import import_bert, import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
-CLASSIFIERS = ["bert", "distilbert", "xlm-roberta"]
+CLASSIFIERS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]
 ALL = [*CLASSIFIERS, "causal_llm"]
 
 
@@ -46,6 +49,32 @@ def test_ids_and_win_rates_are_those_of_transformers(name, tmp_path):
         # float32 against double precision over the same float32 logits.
         assert explained.decision.win_rate == pytest.approx(case["win_rate"], abs=1e-5), case["prompt"]
         assert explained.model_scores == []
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_logits_are_those_of_transformers_alone_and_in_a_mixed_batch(name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(convert(name, tmp_path / "out").path / "model.onnx")
+    cases = cases_of(name)
+    expected = np.array([case["logits"] for case in cases])
+    lengths = [len(case["ids"]) for case in cases]
+    assert max(lengths) > 3 * min(lengths)
+
+    def logits(rows: list[list[int]], tokens: int) -> np.ndarray:
+        ids = np.array([row + [0] * (tokens - len(row)) for row in rows])
+        mask = np.array([[1] * len(row) + [0] * (tokens - len(row)) for row in rows])
+        return session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+
+    alone = np.concatenate([logits([case["ids"]], len(case["ids"])) for case in cases])
+    together = logits([case["ids"] for case in cases], max(lengths) + 3)
+    # float32 in another order of sums.
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+def test_the_prompts_of_modernbert_are_longer_than_its_window():
+    window = json.loads((NETWORKS / "modernbert" / "config.json").read_text())["local_attention"]
+    assert max(len(case["ids"]) for case in cases_of("modernbert")) > 2 * window
 
 
 def test_the_cases_of_the_causal_model_cover_every_place_of_the_score():
@@ -126,8 +155,8 @@ def test_the_pair_has_one_direction_and_other_names_are_labels(tmp_path):
 def test_what_is_no_checkpoint_is_told_by_file_and_field(tmp_path):
     with pytest.raises(turnout.ArtifactError, match=r"config\.json: missing"):
         import_bert(tmp_path, tmp_path / "out")
-    with pytest.raises(turnout.ArtifactError, match="model_type is 'gpt2', expected bert"):
-        import_bert(edited("bert", tmp_path / "a", model_type="gpt2"), tmp_path / "out")
+    with pytest.raises(turnout.ArtifactError, match="model_type is 'bert', expected llama"):
+        import_causal_llm(NETWORKS / "bert", tmp_path / "out")
     with pytest.raises(turnout.ArtifactError, match="hidden_act is 'swish'"):
         import_bert(edited("bert", tmp_path / "b", hidden_act="swish"), tmp_path / "out")
     with pytest.raises(turnout.ArtifactError, match=r"has the shape \[64, 16\], expected \[65, 16\]"):
@@ -149,6 +178,49 @@ def test_what_is_no_checkpoint_is_told_by_file_and_field(tmp_path):
     shutil.copyfile(NETWORKS / "causal_llm" / "tokenizer.json", without / "tokenizer.json")
     with pytest.raises(turnout.ArtifactError, match="with text on both sides"):
         import_causal_llm(without, tmp_path / "out")
+
+
+def test_an_architecture_that_needs_torch_says_so_where_there_is_none(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    other = edited("bert", tmp_path / "other", model_type="albert")
+    with pytest.raises(turnout.ConfigError, match=r"'albert', expected bert, .*, modernbert; .* torch.*turnout\[train"):
+        import_bert(other, tmp_path / "out")
+    with pytest.raises(turnout.ConfigError, match=r"'albert', which cannot be had in int8; expected bert"):
+        import_bert(other, tmp_path / "out", int8=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_fields_of_modernbert_that_are_not_understood_are_told(tmp_path):
+    for number, (match, changes) in enumerate(
+        {
+            r"hidden_activation is 'silu', expected gelu": {"hidden_activation": "silu"},
+            r"classifier_pooling is 'max', expected 'cls' or 'mean'": {"classifier_pooling": "max"},
+            r"hidden_size 16 is no multiple of twice num_attention_heads 16": {"num_attention_heads": 16},
+            r"layer_types is \['full_attention'\], expected 3 times": {"layer_types": ["full_attention"]},
+            r"global_attn_every_n_layers is 0": {"layer_types": None, "global_attn_every_n_layers": 0},
+            r"rope_type of full_attention is 'yarn'": {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
+            r"local_rope_theta .* is nan": {"rope_parameters": None, "local_rope_theta": math.nan},
+            r"tensor 'model\.layers\.0\.attn\.Wqkv\.bias' is missing": {"attention_bias": True},
+        }.items()
+    ):
+        folder = edited("modernbert", tmp_path / str(number), **changes)
+        with pytest.raises(turnout.ArtifactError, match=match):
+            import_bert(folder, tmp_path / "out")
+
+
+def test_older_configurations_of_modernbert_mean_the_same(tmp_path):
+    older = edited(
+        "modernbert",
+        tmp_path / "older",
+        layer_types=None,
+        rope_parameters=None,
+        global_attn_every_n_layers=3,
+        global_rope_theta=160000.0,
+        local_rope_theta=10000.0,
+    )
+    graphs = [import_bert(folder, tmp_path / folder.name) / "model.onnx" for folder in (NETWORKS / "modernbert", older)]
+    assert graphs[0].read_bytes() == graphs[1].read_bytes()
 
 
 def test_sharded_and_half_precision_weights_are_read(tmp_path):
@@ -186,14 +258,17 @@ def test_the_frame_has_texts_of_its_own_where_the_folder_has_none(tmp_path):
     assert (frame["before"][-10:], frame["after"]) == ("Question:\n", "\n\nScore:</u>")
 
 
-def test_the_command_reports_what_int8_changes(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_the_command_reports_what_int8_changes(name, tmp_path, capsys):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("what is this?\nprove it\nwhy not\n")
     out = tmp_path / "out"
     command = [
         "import",
         "bert",
-        str(NETWORKS / "bert"),
+        str(NETWORKS / name),
+        "--threshold",
+        "0.4321",
         "--out",
         str(out),
         "--quantize",
@@ -203,8 +278,16 @@ def test_the_command_reports_what_int8_changes(tmp_path, capsys):
     ]
     assert main([*command, "--strong", "a", "--weak", "b"]) == 0
     told = capsys.readouterr().out
-    for words in ("a over b", "at most 48 tokens", "3 prompts", "win-rate error", "decision flips", "size", "time"):
-        assert words in told
+    for pattern in (
+        r"a over b, prompts of at most 48 tokens",
+        r"float32, 3 prompts",
+        r"win-rate error +mean 0\.\d{4}, largest 0\.\d{4}",
+        r"decision flips +\d at the threshold 0\.4321, \d at the median 0\.\d{4}",
+        r"alone or in a batch \d\.\de[+-]\d\d apart",
+        r"size +\d\.\d\d MB, was \d\.\d\d MB",
+        r"time, one thread +\d+\.\d{3} ms a prompt, was \d+\.\d{3} ms",
+    ):
+        assert re.search(pattern, told), told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "prompts.txt"]
     assert (
         main(["import", "causal_llm", str(NETWORKS / "causal_llm"), "--out", str(tmp_path / "c"), "--labels", "a"]) != 0

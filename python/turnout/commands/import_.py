@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from turnout.commands._measure import needs
@@ -17,6 +18,8 @@ examples:
   turnout import causal_llm path/to/causal_llm_gpt4_augmented
   turnout calibrate --router my-router --prompts prompts.txt --strong-share 0.5 --embedding-url https://api.openai.com/v1
 
+bert reads BERT, MiniLM, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT without torch. Any other
+architecture with a sequence classifier goes through torch (turnout[train,onnx]) and is checked against it.
 An mf artifact takes embeddings of the model that the checkpoint was trained with: yours from the caller, or those of an
 OpenAI-compatible endpoint. The others take prompts and run in ONNX Runtime. RouteLLM's thresholds hold unchanged.
 """
@@ -187,7 +190,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     def write(folder: Path, int8: bool) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name, "int8": int8}
         if args.kind == "bert":
-            return import_bert(args.path[0], folder, labels=labels, **names)
+            return import_bert(args.path[0], folder, labels=labels, tell=_aloud, **names)
         return import_causal_llm(args.path[0], folder, **names)
 
     write(out, args.quantize == "int8")
@@ -197,3 +200,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     if args.quantize:
         print(quantization_report(router, lambda folder: write(folder, False), args.prompts))
     return 0
+
+
+def _aloud(line: str) -> None:
+    print(line, file=sys.stderr)

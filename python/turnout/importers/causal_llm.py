@@ -77,7 +77,7 @@ def import_causal_llm(
 
     source, out = Checkpoint(checkpoint), Path(out)
     config = source.folder / "config.json"
-    kind = str(source.config.get("model_type"))
+    kind = source.kind
     if kind not in _FAMILIES:
         raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(_FAMILIES)}")
     tokenizer = source.tokenizer()

@@ -35,6 +35,11 @@ class Checkpoint:
         for file in self._files():
             self._read_header(file)
 
+    @property
+    def kind(self) -> str:
+        """The architecture, as transformers names it: ``model_type`` of ``config.json``."""
+        return str(self.config.get("model_type"))
+
     def json(self, name: str) -> dict[str, Any]:
         """A JSON object of the folder; it must be there."""
         file = self.folder / name
@@ -100,10 +105,10 @@ class Checkpoint:
             )
         return file.read_bytes()
 
-    def max_tokens(self, positions: int) -> int:
-        """The limit at which the tokenizer truncates: its own, that of the position table, and that of artifacts."""
+    def max_tokens(self, positions: int | None) -> int:
+        """The limit at which the tokenizer truncates: its own, that of the position table if there is one, that of artifacts."""
         own = self.optional_json("tokenizer_config.json").get("model_max_length")
-        limits = [positions, _MAX_TOKENS]
+        limits = [_MAX_TOKENS] if positions is None else [positions, _MAX_TOKENS]
         # "No limit" is written as 1e30.
         if isinstance(own, (int, float)) and 0 < own < 1e12:
             limits.append(int(own))
