@@ -200,6 +200,29 @@ def test_a_loop_that_is_closed_early_disturbs_nobody(folder: Path, run_python: C
     assert run_python(script, str(folder)) == "True\n"
 
 
+def test_a_process_may_end_while_its_callbacks_run(folder: Path, run_python: Callable[..., str]) -> None:
+    """A callback lets go of the interpreter, as writing to a loop's socket does, and finds it finalised; then it is refused."""
+    script = """
+        import atexit, sys, threading, time
+        def late():
+            try:
+                router._submit("why?", print)
+            except turnout.RouterError as error:
+                print("ending" in str(error))
+        # Run last: what was registered first.
+        atexit.register(late)
+        import turnout
+        router = turnout.load(sys.argv[1])
+        inside = threading.Event()
+        def callback(win_rate, error):
+            inside.set()
+            time.sleep(0.3)
+        router._submit("why?", callback)
+        inside.wait()
+    """
+    assert run_python(script, str(folder)) == "True\n"
+
+
 @pytest.mark.parametrize("device", ["cuda:0", "tensorrt:0", "cuda:0,cuda:1"])
 def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(folder: Path, device: str) -> None:
     with pytest.raises(turnout.DeviceError, match="cannot be had") as told:

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod decision;
+mod ending;
 mod errors;
 mod router;
 
@@ -36,6 +37,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::refuse_another_interpreter()?;
+        super::ending::register(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         super::errors::add_to(module)
     }

@@ -12,6 +12,7 @@ use turnout_core::{BatchConfig, Error, IndexChoice, LiveIndex, NewBattles, Route
 use crate::{
     arguments::{floats, string, text},
     decision::{Decision, Explanation, Neighbor},
+    ending::{attached, refuse_after_the_end},
     errors::{invalid_type, to_python},
 };
 
@@ -351,10 +352,10 @@ impl Router {
 
     fn _submit(&self, prompt: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<Option<u64>> {
         let py = prompt.py();
+        refuse_after_the_end().map_err(|error| to_python(py, error))?;
         let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
         let tell = move |win_rate: Result<f32, Error>| {
-            // Nobody is left to be told while the interpreter ends.
-            Python::try_attach(|py| {
+            attached(|py| {
                 let (win_rate, error) = match win_rate {
                     Ok(win_rate) => (Some(win_rate), None),
                     Err(error) => (None, Some(to_python(py, error))),
