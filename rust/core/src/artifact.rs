@@ -32,7 +32,7 @@ pub struct Artifact {
     manifest: Manifest,
     manifest_text: String,
     hash: String,
-    contents: HashMap<String, Arc<Vec<u8>>>,
+    contents: HashMap<String, Arc<[u8]>>,
 }
 
 impl Artifact {
@@ -81,7 +81,7 @@ impl Artifact {
     }
 
     /// The checked bytes of a listed file.
-    pub fn file(&self, name: &str) -> Result<Arc<Vec<u8>>> {
+    pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
         self.contents
             .get(name)
             .cloned()

@@ -3,8 +3,6 @@
 //! The graph must take `input_ids` and `attention_mask` (int64 `[prompts, tokens]`), or `embedding` (float32 `[prompts, dim]`), and
 //! make the output of its head (float32 `[prompts, width]`); `strong` and `weak` (int64 scalars) are supplied where it asks for them.
 
-use std::sync::Arc;
-
 use ort::{
     ep,
     session::{Session, SessionInputValue, builder::SessionBuilder},
@@ -102,7 +100,7 @@ impl OnnxRunner {
         let not_data = [manifest.graph.as_ref(), manifest.tokenizer.as_ref().map(|spec| &spec.file)];
         for name in manifest.files.keys().filter(|name| !not_data.contains(&Some(name))) {
             builder = builder
-                .with_external_initializer_file_in_memory(name, Arc::<[u8]>::from(&artifact.file(name)?[..]))
+                .with_external_initializer_file_in_memory(name, artifact.file(name)?)
                 .map_err(|error| refused(error.to_string()))?;
         }
         let bytes = artifact.file(artifact.graph()?)?;
