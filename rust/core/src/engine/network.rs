@@ -4,19 +4,20 @@ use std::time::Instant;
 
 use super::{
     head::{Head, Step, logit_of_labels, step},
+    own_thread::OwnThread,
     runner::{OnnxRunner, Opening},
 };
 use crate::{
     artifact::Artifact,
-    batcher::{Batcher, Request, Row},
-    config::{Devices, RouterConfig},
+    batcher::{Batcher, Request, Row, Runner},
+    config::{Device, Devices, RouterConfig},
     error::{Error, Result},
 };
 
 /// A network ready to run for one pair of models.
 #[derive(Debug)]
 pub(crate) struct Network {
-    batcher: Batcher<OnnxRunner>,
+    batcher: Batcher<Box<dyn Runner>>,
     head: Head,
     devices: Devices,
     not_native_because: String,
@@ -24,6 +25,12 @@ pub(crate) struct Network {
     max_tokens: usize,
     /// The threads of a session belong to this process and do not live on in one that it forks.
     process: u32,
+}
+
+/// A session, on a thread of its own where it captures CUDA graphs.
+fn session(artifact: &Artifact, opening: &Opening, device: Device) -> Result<Box<dyn Runner>> {
+    let runner = OnnxRunner::open(artifact, opening, device)?;
+    Ok(if opening.config.cuda_graphs { Box::new(OwnThread::new(runner)?) } else { Box::new(runner) })
 }
 
 impl Network {
@@ -59,7 +66,7 @@ impl Network {
             not_native_because: not_native_because.clone(),
         };
         let devices = config.device.each();
-        let open = |device| OnnxRunner::open(artifact, &opening, device);
+        let open = |device| session(artifact, &opening, device);
         let runners = devices.iter().map(|&device| open(device)).collect::<Result<Vec<_>>>()?;
         let (path, hash) = (artifact.path().to_path_buf(), artifact.hash().to_owned());
         let devices = devices.to_vec();
@@ -71,7 +78,7 @@ impl Network {
                     path.display()
                 )));
             }
-            OnnxRunner::open(&artifact, &opening, devices[slot])
+            session(&artifact, &opening, devices[slot])
         };
         Ok(Self {
             batcher: Batcher::new(runners, &config.batch, Box::new(restart)),
