@@ -167,6 +167,8 @@ class Router:
         device: str = "cpu",
         threads: int = 0,
         device_memory_bytes: int | None = None,
+        cuda_graphs: bool = False,
+        tensorrt_cache: str | PathLike[str] | None = None,
         max_queue: int = 1024,
         max_batch_rows: int = 64,
         max_batch_tokens: int = 16_384,
@@ -283,7 +285,7 @@ class Router:
         """``"native"`` or ``"onnxruntime"``."""
     @property
     def device(self) -> str:
-        """``"cpu"`` or ``"cuda:N"``."""
+        """``"cpu"``, ``"cuda:N"`` or ``"tensorrt:N"``, or several GPUs with commas between."""
     @property
     def not_native_because(self) -> str | None:
         """Why the core does not run the graph natively, if it does not."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 #: Environment variable that names another FAISS library.
 FAISS_DYLIB_PATH = "FAISS_DYLIB_PATH"
 #: Environment variable that names another ONNX Runtime library, as in other users of ONNX Runtime.
 ORT_DYLIB_PATH = "ORT_DYLIB_PATH"
+
+#: CUDA's libraries, each after those that it needs, and TensorRT's.
+_CUDA = ("cudart", "nvrtc", "cublasLt", "cublas", "curand", "cufft", "cudnn", "nvinfer", "nvonnxparser")
 
 
 def onnxruntime_library() -> str | None:
@@ -44,3 +48,38 @@ def faiss_library() -> str | None:
         sys.platform, "libfaiss.so"
     )
     return str(library) if library.is_file() else None
+
+
+def cuda_libraries(roots: Iterable[str | Path] | None = None) -> list[Path]:
+    """CUDA, cuDNN and TensorRT as pip installs them, in an order in which they can be opened.
+
+    Args:
+        roots: Folders of installed packages; by default those of this interpreter.
+
+    Returns:
+        All versions of every library, none where pip installed none: then the system's loader has to find them.
+    """
+    folders = [Path(root) for root in (sys.path if roots is None else roots)]
+    # nvidia/cu13/lib, nvidia/cudnn/lib and, up to CUDA 12, nvidia/cublas/lib and so on.
+    places = [place for root in folders for place in (*root.glob("nvidia/*/lib"), root / "tensorrt_libs")]
+    return [file for name in _CUDA for place in places for file in sorted(place.glob(f"lib{name}.so.*"))]
+
+
+def preload_cuda() -> None:
+    """Opens the libraries of :func:`cuda_libraries`, for ONNX Runtime's GPU parts look for them by name alone.
+
+    What cannot be opened is left to ONNX Runtime, whose error names it.
+    """
+    # Imported here: routers on a CPU need none of it.
+    import ctypes
+
+    for library in cuda_libraries():
+        try:
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue
+
+
+def engine_cache() -> Path:
+    """Folder of the user in which TensorRT keeps engines: ``turnout/tensorrt`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnout" / "tensorrt"

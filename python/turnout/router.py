@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout import _core
-from turnout.engines import faiss_library, onnxruntime_library
+from turnout.engines import engine_cache, faiss_library, onnxruntime_library, preload_cuda
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,9 @@ class Router(_core.Router):
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
         arguments = {**options, "index": _core_index(options.get("index"))}
+        if arguments.get("device", "cpu") != "cpu":
+            preload_cuda()
+            arguments["tensorrt_cache"] = arguments.get("tensorrt_cache") or engine_cache()
         router = super().__new__(
             cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
         )
@@ -172,6 +175,8 @@ def load(
     device: str = "cpu",
     threads: int = 0,
     device_memory_bytes: int | None = None,
+    cuda_graphs: bool = False,
+    tensorrt_cache: str | Path | None = None,
     max_queue: int = 1024,
     max_batch_rows: int = 64,
     max_batch_tokens: int = 16_384,
@@ -198,6 +203,13 @@ def load(
             queue. There is no fallback.
         threads: Threads for a batch; 0 means as many as the machine has.
         device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds.
+        cuda_graphs: Captures runs on ``"cuda:N"`` as CUDA graphs and replays them, which spares a GPU the launching of every kernel.
+            There is one graph for each shape that occurs (rows up to a power of two, tokens up to 16, 24, 32, 48, 64 and so on);
+            the first run of a shape captures it and takes longer, and no other library of the process should use a GPU meanwhile. A
+            graph of which some nodes run on the CPU is refused when it is loaded; where the capture itself fails, the prompt gets an
+            ``InferenceError`` (those of ``causal_llm`` hold ``GatherND``, which may do that). For other devices it is an error.
+        tensorrt_cache: Folder in which TensorRT keeps the engines that it builds for ``"tensorrt:N"``, by artifact; by default
+            ``turnout/tensorrt`` in the user's cache folder. Whoever can write there can run code in this process.
         max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``. This and what follows
             is for graphs that run in ONNX Runtime; others never wait.
         max_batch_rows: Prompts that one run of a network may hold.
@@ -238,6 +250,8 @@ def load(
         device=device,
         threads=threads,
         device_memory_bytes=device_memory_bytes,
+        cuda_graphs=cuda_graphs,
+        tensorrt_cache=tensorrt_cache,
         max_queue=max_queue,
         max_batch_rows=max_batch_rows,
         max_batch_tokens=max_batch_tokens,

@@ -21,7 +21,8 @@ _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 
 _LOAD_OPTIONS = (
     "path", "strong", "weak", "threshold", "engine", "device", "threads", "tiers", "index",
-    "device_memory_bytes", "max_queue", "max_batch_rows", "max_batch_tokens", "max_wait_us", "sessions",
+    "device_memory_bytes", "cuda_graphs", "tensorrt_cache", "max_queue", "max_batch_rows", "max_batch_tokens", "max_wait_us",
+    "sessions",
 )  # fmt: skip
 _EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
 _HINTS = {

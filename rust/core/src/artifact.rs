@@ -16,7 +16,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use manifest::{
+    EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, Thresholds, TokenizerSpec,
+};
 pub use network::{Generation, Label};
 pub use ranking::{CellsSpec, ErrorSpec, IndexSpec, RankingSpec};
 
@@ -32,7 +34,7 @@ pub struct Artifact {
     manifest: Manifest,
     manifest_text: String,
     hash: String,
-    contents: HashMap<String, Arc<Vec<u8>>>,
+    contents: HashMap<String, Arc<[u8]>>,
 }
 
 impl Artifact {
@@ -81,7 +83,7 @@ impl Artifact {
     }
 
     /// The checked bytes of a listed file.
-    pub fn file(&self, name: &str) -> Result<Arc<Vec<u8>>> {
+    pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
         self.contents
             .get(name)
             .cloned()

@@ -1,8 +1,9 @@
 //! Prompts of many callers share the runs of one session.
 //!
-//! There is no thread of our own. A caller that finds the session free runs its prompt itself, without a hand-off. What arrives
-//! meanwhile waits and forms the next batch; the caller that ends a run hands the session to the one that has waited longest, which
-//! runs the batch for all that fit ([`queue`] has the rules). No timer is involved unless `max_wait_us` asks for one.
+//! There is no thread of our own, except behind a session that must be run by one (CUDA graphs). A caller that finds the session free
+//! runs its prompt itself, without a hand-off. What arrives meanwhile waits and forms the next batch; the caller that ends a run
+//! hands the session to the one that has waited longest, which runs the batch for all that fit ([`queue`] has the rules). No timer
+//! is involved unless `max_wait_us` asks for one.
 //!
 //! Callers that cannot wait on a thread (asyncio) leave a callback; a thread is started to run for them and ends with the batch.
 //!
@@ -77,6 +78,21 @@ pub(crate) enum RunError {
 pub(crate) trait Runner: Send {
     /// One row for each request, in order. All requests are of the same variant.
     fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError>;
+
+    /// Whether the last run left a session that can run no more and has to be made anew.
+    fn is_lost(&self) -> bool {
+        false
+    }
+}
+
+impl Runner for Box<dyn Runner> {
+    fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
+        (**self).run(batch)
+    }
+
+    fn is_lost(&self) -> bool {
+        (**self).is_lost()
+    }
 }
 
 /// Who is told the rows of an entry.
@@ -92,7 +108,7 @@ struct Shared<R> {
     queue: Mutex<Queue<Job>>,
     /// Told of arrivals, for a leader that waits for more of them.
     arrived: Condvar,
-    /// A runner is taken by the leader of its slot; none is there after a panic.
+    /// A runner is taken by the leader of its slot; none is there after a panic, or after a run that lost the session.
     runners: Vec<Mutex<Option<R>>>,
     restart: Restart<R>,
     limits: Limits,
@@ -372,13 +388,13 @@ impl<R: Runner + 'static> Shared<R> {
         queue.gather(head, self.limits, Instant::now(), expired)
     }
 
-    /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error.
+    /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error. So does a lost session.
     fn run(&self, slot: usize, batch: &[&Request]) -> Vec<Result<Row>> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let runner = lock(&self.runners[slot]).take();
             let mut runner = runner.map_or_else(|| (self.restart)(slot), Ok)?;
             let rows = split::run(&mut runner, batch);
-            *lock(&self.runners[slot]) = Some(runner);
+            *lock(&self.runners[slot]) = Some(runner).filter(|runner| !runner.is_lost());
             Ok(rows)
         }));
         let error = match attempt {

@@ -1,11 +1,23 @@
 //! What runs the artifact's graph: the core itself where it knows the graph, else ONNX Runtime.
 
 #[cfg(feature = "onnx")]
+mod bound;
+#[cfg(feature = "onnx")]
+mod buckets;
+#[cfg(feature = "onnx")]
+mod capturing;
+#[cfg(feature = "onnx")]
 mod environment;
+#[cfg(feature = "onnx")]
+mod failure;
 #[cfg(feature = "onnx")]
 mod head;
 #[cfg(feature = "onnx")]
 mod network;
+#[cfg(feature = "onnx")]
+mod own_thread;
+#[cfg(feature = "onnx")]
+mod providers;
 mod ranked;
 #[cfg(feature = "onnx")]
 mod runner;
@@ -17,7 +29,7 @@ use std::time::Instant;
 #[cfg(feature = "onnx")]
 pub(crate) use self::network::Network;
 use crate::{
-    artifact::{Artifact, EncoderSpec, Kind, RankingSpec},
+    artifact::{Artifact, EncoderSpec, Kind, Precision, RankingSpec},
     config::{Devices, EngineChoice, RouterConfig},
     encoder::{Pattern, TableEncoder},
     error::{Error, Result},
@@ -54,7 +66,8 @@ impl Engine {
         let others = manifest.files.iter().filter(|(name, _)| manifest.kind != Kind::Mf && *name != file);
         let files: Vec<DataFile<'_>> = others.map(|(name, entry)| DataFile { name, bytes: entry.bytes }).collect();
         let graph = Graph::parse_beside(&bytes, &files).map_err(|message| Error::artifact(&path, "graph", message))?;
-        if graph.float16 && config.device.is_cpu() {
+        let is_float16 = graph.float16 || manifest.graph_precision == Precision::Float16;
+        if is_float16 && config.device.is_cpu() {
             return Err(Error::Device(format!(
                 "{}: holds float16 weights, which a CPU runs ten times slower than float32: open it with device \"cuda:0\", or \
                  export it in float32 or int8",

@@ -56,6 +56,7 @@ impl Router {
         if config.threads > MAX_THREADS {
             return Err(Error::Config(format!("threads is {}, expected at most {MAX_THREADS}", config.threads)));
         }
+        config.check()?;
         let mut artifact = Artifact::open(path)?;
         let manifest = artifact.manifest();
         let thresholds = &manifest.thresholds;

@@ -9,7 +9,7 @@ use bytemuck::Pod;
 pub(crate) enum View<T> {
     /// Aligned and a whole number of `T` long: [`View::of_file`] has checked.
     File {
-        bytes: Arc<Vec<u8>>,
+        bytes: Arc<[u8]>,
         range: Range<usize>,
         kind: PhantomData<T>,
     },
@@ -18,7 +18,7 @@ pub(crate) enum View<T> {
 
 impl<T: Pod> View<T> {
     /// A part of a file, or the reason why it is no slice of `T`.
-    pub(crate) fn of_file(bytes: &Arc<Vec<u8>>, range: Range<usize>) -> Result<Self, String> {
+    pub(crate) fn of_file(bytes: &Arc<[u8]>, range: Range<usize>) -> Result<Self, String> {
         let part = bytes.get(range.clone()).ok_or_else(|| format!("ends at byte {}, after the file", range.end))?;
         bytemuck::try_cast_slice::<u8, T>(part).map_err(|error| {
             format!("starts at byte {}, and numbers of {} bytes cannot: {error}", range.start, size_of::<T>())
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn parts_that_are_no_whole_numbers_or_lie_outside_are_refused() {
-        let bytes = Arc::new(vec![0u8; 64]);
+        let bytes: Arc<[u8]> = Arc::from([0u8; 64]);
         let start = bytes.as_ptr().align_offset(8);
         assert_eq!(View::<f32>::of_file(&bytes, start..start + 16).unwrap().as_slice(), [0.0; 4]);
         for wrong in [start..start + 15, start + 1..start + 17, 60..68, 100..104] {

@@ -107,7 +107,7 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, sessions=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
+    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, cuda_graphs=false, tensorrt_cache=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, sessions=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
@@ -123,6 +123,8 @@ impl Router {
         device: &str,
         threads: i64,
         device_memory_bytes: Option<i64>,
+        cuda_graphs: bool,
+        tensorrt_cache: Option<PathBuf>,
         max_queue: i64,
         max_batch_rows: i64,
         max_batch_tokens: i64,
@@ -149,6 +151,8 @@ impl Router {
             device,
             threads: natural("threads", threads)?,
             device_memory_bytes: device_memory_bytes.map(|bytes| natural("device_memory_bytes", bytes)).transpose()?,
+            cuda_graphs,
+            tensorrt_cache,
             batch: BatchConfig {
                 max_queue: natural("max_queue", max_queue)?,
                 max_rows: natural("max_batch_rows", max_batch_rows)?,

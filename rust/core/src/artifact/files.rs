@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{ErrorKind, Read},
     path::Path,
     sync::Arc,
 };
@@ -31,8 +31,8 @@ pub(super) fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Reads a regular file that lies in `folder` itself, at most `limit` bytes.
-pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
+/// Opens a regular file that lies in `folder` itself and has at most `limit` bytes; with its size.
+fn open_inside(folder: &Path, name: &str, limit: u64) -> Result<(File, u64)> {
     let path = folder.join(name);
     let io_error = |error: std::io::Error| Error::artifact(&path, "file", error.to_string());
     let metadata = fs::symlink_metadata(&path).map_err(io_error)?;
@@ -52,11 +52,20 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
     if size > limit {
         return Err(Error::artifact(&path, "size", format!("{size} bytes, expected at most {limit}")));
     }
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(size as usize)
-        .map_err(|_| Error::artifact(&path, "size", format!("{size} bytes, more than this machine has memory for")))?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    // Whether there is room is asked for here: the allocation of a shared slice has no way to say no.
+    if Vec::<u8>::new().try_reserve_exact(size as usize).is_err() {
+        return Err(Error::artifact(&path, "size", format!("{size} bytes, more than this machine has memory for")));
+    }
+    Ok((file, size))
+}
+
+/// Reads a regular file that lies in `folder` itself, at most `limit` bytes.
+pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let path = folder.join(name);
+    let (file, size) = open_inside(folder, name, limit)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::artifact(&path, "file", error.to_string()))?;
     if bytes.len() as u64 > limit {
         return Err(Error::artifact(&path, "size", format!("grew while it was read, expected at most {limit} bytes")));
     }
@@ -64,16 +73,25 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
 }
 
 /// Reads a listed file and checks its size before and its hash after.
-pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<Vec<u8>>> {
+///
+/// A shared slice, filled in place: engines keep weights of gigabytes by such a slice, and a copy would double them.
+pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<[u8]>> {
     let path = folder.join(name);
-    let bytes = read_inside(folder, name, entry.bytes)?;
-    if bytes.len() as u64 != entry.bytes {
-        return Err(Error::artifact(
-            &path,
-            "size",
-            format!("{} bytes, the manifest says {}: the file is truncated or was replaced", bytes.len(), entry.bytes),
-        ));
+    let other_size = |found: u64| {
+        let message =
+            format!("{found} bytes, the manifest says {}: the file is truncated or was replaced", entry.bytes);
+        Error::artifact(&path, "size", message)
+    };
+    let (mut file, size) = open_inside(folder, name, entry.bytes)?;
+    if size != entry.bytes {
+        return Err(other_size(size));
     }
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size as usize).collect();
+    let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
+    file.read_exact(place).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
+        _ => Error::artifact(&path, "file", error.to_string()),
+    })?;
     let found = hex::encode(Sha256::digest(&bytes));
     if found != entry.sha256 {
         return Err(Error::artifact(
@@ -82,7 +100,7 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
             format!("{found}, the manifest says {}: the file was altered", entry.sha256),
         ));
     }
-    Ok(Arc::new(bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub struct Manifest {
     /// File name of the ONNX graph; null where battles alone decide over the caller's embeddings.
     #[serde(deserialize_with = "Option::deserialize")]
     pub graph: Option<String>,
+    /// Type of the graph's weights.
+    #[serde(default)]
+    pub graph_precision: Precision,
     /// Tokenizer of the prompt; null where embeddings come from the caller.
     #[serde(deserialize_with = "Option::deserialize")]
     pub tokenizer: Option<TokenizerSpec>,
@@ -82,6 +85,21 @@ pub enum Kind {
 }
 
 const KINDS: [&str; 4] = ["mf", "sw_ranking", "bert", "causal_llm"];
+
+/// Type in which a graph keeps most of its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Float32,
+    /// 16-bit floats, for GPUs only.
+    Float16,
+    /// 8-bit integers with scales.
+    Int8,
+    /// 4-bit integers with scales.
+    Int4,
+}
 
 /// The two models between which the router was trained to decide.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

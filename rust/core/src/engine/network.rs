@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use super::{
     head::{Head, Step, logit_of_labels, step},
+    own_thread::OwnThread,
     runner::{OnnxRunner, Opening},
     sessions::{Place, places},
 };
 use crate::{
     artifact::Artifact,
-    batcher::{Batcher, Request, Row},
+    batcher::{Batcher, Request, Row, Runner},
     config::{Devices, RouterConfig},
     error::{Error, Result},
 };
@@ -17,7 +18,7 @@ use crate::{
 /// A network ready to run for one pair of models.
 #[derive(Debug)]
 pub(crate) struct Network {
-    batcher: Batcher<OnnxRunner>,
+    batcher: Batcher<Box<dyn Runner>>,
     head: Head,
     devices: Devices,
     not_native_because: String,
@@ -25,6 +26,12 @@ pub(crate) struct Network {
     max_tokens: usize,
     /// The threads of a session belong to this process and do not live on in one that it forks.
     process: u32,
+}
+
+/// A session, on a thread of its own where it captures CUDA graphs.
+fn session(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Box<dyn Runner>> {
+    let runner = OnnxRunner::open(artifact, opening, place)?;
+    Ok(if opening.config.cuda_graphs { Box::new(OwnThread::new(runner)?) } else { Box::new(runner) })
 }
 
 impl Network {
@@ -60,7 +67,7 @@ impl Network {
             not_native_because: not_native_because.clone(),
         };
         let places = places(config, manifest.files.values().map(|entry| entry.bytes).sum());
-        let open = |&place: &Place| OnnxRunner::open(artifact, &opening, place);
+        let open = |&place: &Place| session(artifact, &opening, place);
         let runners = places.iter().map(open).collect::<Result<Vec<_>>>()?;
         let (path, hash) = (artifact.path().to_path_buf(), artifact.hash().to_owned());
         let restart = move |slot: usize| {
@@ -71,7 +78,7 @@ impl Network {
                     path.display()
                 )));
             }
-            OnnxRunner::open(&artifact, &opening, places[slot])
+            session(&artifact, &opening, places[slot])
         };
         Ok(Self {
             batcher: Batcher::new(runners, &config.batch, Box::new(restart)),

@@ -2,16 +2,23 @@
 //!
 //! The graph must take `input_ids` and `attention_mask` (int64 `[prompts, tokens]`), or `embedding` (float32 `[prompts, dim]`), and
 //! make the output of its head (float32 `[prompts, width]`); `strong` and `weak` (int64 scalars) are supplied where it asks for them.
-
-use std::sync::Arc;
+//!
+//! On a CPU every run brings tensors of its own, as long as its longest prompt. On a GPU shapes are rounded up, so that few occur, and
+//! the tensors of a shape are kept ([`bound`](super::bound)).
 
 use ort::{
-    ep,
-    session::{Session, SessionInputValue, builder::SessionBuilder},
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    session::{RunOptions, Session, SessionInputValue},
     value::{Tensor, TensorElementType, ValueType},
 };
 
-use super::{environment::environment, sessions::Place};
+use super::{
+    bound::{Bound, Content, write_tokens},
+    capturing::turn,
+    failure::run_error,
+    providers::builder,
+    sessions::Place,
+};
 use crate::{
     artifact::{Artifact, EncoderSpec},
     batcher::{Request, Row, RunError, Runner, bucket},
@@ -31,9 +38,12 @@ pub(super) struct Opening {
 }
 
 /// A session and what its graph takes.
-#[derive(Debug)]
 pub(super) struct OnnxRunner {
+    /// Tensors of fixed shapes, on a GPU. Gone before the session, whose memory they have.
+    bound: Option<Bound>,
     session: Session,
+    /// For runs that must not be captured, where the session captures runs.
+    uncaptured: Option<RunOptions>,
     output: &'static str,
     width: usize,
     dim: usize,
@@ -42,6 +52,7 @@ pub(super) struct OnnxRunner {
     pair: Option<(usize, usize)>,
     /// Shapes are rounded up on devices that plan or capture them.
     fixed_shapes: bool,
+    lost: bool,
 }
 
 /// Whether a value is a float32 matrix of that width, as far as the graph says: sizes may be open, and so may the whole shape.
@@ -50,75 +61,94 @@ fn is_matrix_of(value: &ValueType, width: usize) -> bool {
     shape.is_empty() || (shape.len() == 2 && (shape[1] < 0 || shape[1] == width as i64))
 }
 
-/// Options of a session on a device. A device that cannot be had is an error: ONNX Runtime would fall back silently.
-fn builder(opening: &Opening, place: Place, cache: &std::path::Path) -> Result<SessionBuilder> {
-    let config = &opening.config;
-    let environment = environment(config.onnxruntime_library.as_deref(), &opening.not_native_because)?;
-    let engine = |error: String| Error::Engine(error);
-    let mut builder = Session::builder(environment).map_err(|error| engine(error.to_string()))?;
-    if place.threads > 0 {
-        builder = builder.with_intra_threads(place.threads).map_err(|error| engine(error.to_string()))?;
-    }
-    let device = place.device;
-    let id = |number: u32| i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {device}")));
-    let cuda = |number: u32| -> Result<ep::CUDA> {
-        let provider = ep::CUDA::default().with_device_id(id(number)?).with_tf32(false);
-        Ok(match config.device_memory_bytes {
-            Some(bytes) => {
-                provider.with_memory_limit(bytes).with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
-            }
-            None => provider,
-        })
-    };
-    let providers = match device {
-        Device::Cpu => return Ok(builder),
-        Device::Cuda(number) => vec![cuda(number)?.build().error_on_failure()],
-        Device::TensorRt(number) => {
-            let provider = ep::TensorRT::default()
-                .with_device_id(id(number)?)
-                .with_engine_cache(true)
-                .with_engine_cache_path(cache.display())
-                .with_timing_cache(true);
-            let provider = match config.device_memory_bytes {
-                Some(bytes) => provider.with_max_workspace_size(bytes),
-                None => provider,
-            };
-            // What TensorRT does not take runs on the same GPU.
-            vec![provider.build().error_on_failure(), cuda(number)?.build().error_on_failure()]
-        }
-    };
-    builder.with_execution_providers(providers).map_err(|error| {
-        Error::Device(format!(
-            "device {device} cannot be had: {error}; install `turnout[gpu]` (and remove `turnout[onnx]`) and check the driver"
-        ))
-    })
-}
-
 impl OnnxRunner {
     pub(super) fn open(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
+        let device = place.device;
+        let _turn = (!device.is_cpu()).then(|| turn(false));
+        let mut runner = Self::open_plain(artifact, opening, place)?;
+        runner.fixed_shapes = !device.is_cpu();
+        match device {
+            Device::Cuda(number) if opening.config.cuda_graphs => {
+                let memory = runner.cuda_memory(number).map_err(|error| {
+                    Error::Device(format!("device {device} gives no memory to the tensors of CUDA graphs: {error}"))
+                })?;
+                runner.bind(artifact, Some(memory))?;
+            }
+            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, None)?,
+            Device::Cpu => {}
+        }
+        Ok(runner)
+    }
+
+    fn open_plain(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
         let manifest = artifact.manifest();
         let path = artifact.path().join(artifact.graph()?);
-        let mut builder = builder(opening, place, artifact.path())?;
+        let mut builder = builder(artifact, &opening.config, place, &opening.not_native_because)?;
         let refused = |error: String| Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}"));
         let not_data = [manifest.graph.as_ref(), manifest.tokenizer.as_ref().map(|spec| &spec.file)];
         for name in manifest.files.keys().filter(|name| !not_data.contains(&Some(name))) {
             builder = builder
-                .with_external_initializer_file_in_memory(name, Arc::<[u8]>::from(&artifact.file(name)?[..]))
+                .with_external_initializer_file_in_memory(name, artifact.file(name)?)
                 .map_err(|error| refused(error.to_string()))?;
         }
         let bytes = artifact.file(artifact.graph()?)?;
-        let session = builder.commit_from_memory(&bytes).map_err(|error| refused(error.to_string()))?;
+        let session = builder.commit_from_memory(&bytes).map_err(|error| match error.to_string() {
+            error if opening.config.cuda_graphs && error.contains("graph capture") => Error::Device(format!(
+                "{}: cuda_graphs was asked for, but some nodes of this graph do not run on the GPU and cannot be captured; open it \
+                 without cuda_graphs: {error}",
+                path.display()
+            )),
+            error => refused(error),
+        })?;
         let runner = Self {
+            bound: None,
+            uncaptured: None,
             output: opening.output,
             width: opening.width,
             dim: manifest.encoder.dim(),
             takes_embeddings: matches!(manifest.encoder, EncoderSpec::External { .. }),
             makes_embeddings: session.outputs().iter().any(|outlet| outlet.name() == "embedding"),
             pair: None,
-            fixed_shapes: !place.device.is_cpu(),
+            fixed_shapes: false,
+            lost: false,
             session,
         };
         runner.check(opening).map_err(|message| Error::artifact(&path, "graph", message))
+    }
+
+    fn cuda_memory(&self, number: u32) -> ort::Result<Allocator> {
+        let id = i32::try_from(number).unwrap_or(i32::MAX);
+        let place = MemoryInfo::new(AllocationDevice::CUDA, id, AllocatorType::Device, MemoryType::Default)?;
+        Allocator::new(&self.session, place)
+    }
+
+    /// Keeps tensors of fixed shapes from now on: in the host's memory, or in the device's for CUDA graphs.
+    fn bind(&mut self, artifact: &Artifact, device: Option<Allocator>) -> Result<()> {
+        if device.is_some() {
+            if self.columns(self.output).is_none() {
+                let message =
+                    format!("{} has no width, which cuda_graphs needs; open it without cuda_graphs", self.output);
+                return Err(Error::artifact(&artifact.path().join(artifact.graph()?), "graph", message));
+            }
+            let mut options = RunOptions::new().map_err(|error| Error::Engine(error.to_string()))?;
+            options.set("gpu_graph_id", "-1").map_err(|error| Error::Engine(error.to_string()))?;
+            self.uncaptured = Some(options);
+        }
+        self.bound = Some(Bound::new(device, self.pair));
+        Ok(())
+    }
+
+    /// Columns of an output, where they are known before a run.
+    fn columns(&self, output: &str) -> Option<usize> {
+        match (output, self.width) {
+            ("embedding", _) => Some(self.dim),
+            (_, 0) => {
+                let outlet = self.session.outputs().iter().find(|outlet| outlet.name() == output)?;
+                let ValueType::Tensor { shape, .. } = outlet.dtype() else { return None };
+                shape.get(1).and_then(|&columns| usize::try_from(columns).ok()).filter(|&columns| columns > 0)
+            }
+            (_, width) => Some(width),
+        }
     }
 
     /// Whether the graph has the interface that its manifest promises.
@@ -148,48 +178,68 @@ impl OnnxRunner {
         Ok(self)
     }
 
-    /// Ids and mask of a batch. A prompt without tokens still needs a column; its mask is zero.
-    fn token_inputs(&self, batch: &[&[u32]]) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
-        let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
-        let shape = shape_of(batch.len(), longest, self.fixed_shapes);
-        let [rows, tokens] = shape;
-        let (mut ids, mut mask) = (vec![0i64; rows * tokens], vec![0i64; rows * tokens]);
-        for (row, encoding) in batch.iter().enumerate() {
-            let place = row * tokens..row * tokens + encoding.len();
-            ids[place.clone()].iter_mut().zip(*encoding).for_each(|(to, &id)| *to = i64::from(id));
-            mask[place].fill(1);
+    /// Rows and columns of the tensors of a run. A prompt without tokens still needs a column.
+    fn shape(&self, content: Content<'_>) -> [usize; 2] {
+        match content {
+            Content::Tokens(batch) => {
+                let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
+                if self.fixed_shapes {
+                    [batch.len().next_power_of_two(), bucket(longest)]
+                } else {
+                    [batch.len(), longest]
+                }
+            }
+            Content::Embeddings(batch) if self.fixed_shapes => [batch.len().next_power_of_two(), self.dim],
+            Content::Embeddings(batch) => [batch.len(), self.dim],
         }
-        // Rows that only fill a shape see one token, so that nothing divides by zero.
-        (batch.len()..rows).for_each(|row| mask[row * tokens] = 1);
-        let (ids, mask) = (Tensor::from_array((shape, ids))?, Tensor::from_array((shape, mask))?);
-        Ok(vec![("input_ids", ids.into()), ("attention_mask", mask.into())])
     }
 
-    fn embedding_inputs(&self, batch: &[&[f32]]) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
-        let tensor = Tensor::from_array(([batch.len(), self.dim], batch.concat()))?;
-        Ok(vec![("embedding", tensor.into())])
-    }
-
-    fn rows(
-        &mut self,
-        mut inputs: Vec<(&'static str, SessionInputValue<'static>)>,
-        output: &'static str,
-        rows: usize,
-        width: usize,
-    ) -> std::result::Result<Vec<Row>, RunError> {
-        let failed = |error: ort::Error| match error.to_string() {
-            message if is_out_of_memory(&message) => RunError::OutOfMemory(message),
-            message => RunError::Failed(Error::Inference(format!("ONNX Runtime: {message}"))),
-        };
-        if let Some((strong, weak)) = self.pair {
-            for (name, row) in [("strong", strong), ("weak", weak)] {
-                let scalar = Tensor::from_array(([0usize; 0], vec![row as i64])).map_err(failed)?;
-                inputs.push((name, scalar.into()));
+    fn inputs(
+        &self,
+        content: Content<'_>,
+        shape: [usize; 2],
+    ) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+        let size = shape[0] * shape[1];
+        let mut inputs = vec![];
+        match content {
+            Content::Tokens(batch) => {
+                let (mut ids, mut mask) = (vec![0; size], vec![0; size]);
+                write_tokens(batch, shape, &mut ids, &mut mask);
+                inputs.push(("input_ids", Tensor::from_array((shape, ids))?.into()));
+                inputs.push(("attention_mask", Tensor::from_array((shape, mask))?.into()));
+            }
+            Content::Embeddings(batch) => {
+                let mut values = batch.concat();
+                values.resize(size, 0.0);
+                inputs.push(("embedding", Tensor::from_array((shape, values))?.into()));
             }
         }
-        let outputs = self.session.run(inputs).map_err(failed)?;
+        if let Some((strong, weak)) = self.pair {
+            for (name, row) in [("strong", strong), ("weak", weak)] {
+                inputs.push((name, Tensor::from_array(([0usize; 0], vec![row as i64]))?.into()));
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Rows of an output for tensors that are made for this run and go with it.
+    fn run_plain(
+        &mut self,
+        content: Content<'_>,
+        shape: [usize; 2],
+        output: &'static str,
+        rows: usize,
+    ) -> std::result::Result<Vec<Row>, RunError> {
+        let failed = |error: ort::Error| run_error(&error);
+        let inputs = self.inputs(content, shape).map_err(failed)?;
+        let outputs = match &self.uncaptured {
+            Some(options) => self.session.run_with_options(inputs, options),
+            None => self.session.run(inputs),
+        };
+        let outputs = outputs.map_err(failed)?;
         let (shape, values) = outputs[output].try_extract_tensor::<f32>().map_err(failed)?;
         let found = &shape[..];
+        let width = if output == "embedding" { self.dim } else { self.width };
         let fits =
             found.len() == 2 && found[0] >= rows as i64 && found[1] > 0 && (width == 0 || found[1] == width as i64);
         if !fits {
@@ -199,34 +249,44 @@ impl OnnxRunner {
         }
         Ok(values.chunks_exact(found[1] as usize).take(rows).map(<[f32]>::to_vec).collect())
     }
-}
 
-/// Rows and tokens of the tensors for a batch. With fixed shapes, rows are a power of two and tokens a bucket, so that few shapes
-/// occur and each is planned (TensorRT) or allocated (CUDA) once.
-fn shape_of(rows: usize, tokens: usize, fixed: bool) -> [usize; 2] {
-    if fixed { [rows.next_power_of_two(), bucket(tokens)] } else { [rows, tokens] }
-}
-
-/// Whether ONNX Runtime's words mean that the device has no room left.
-fn is_out_of_memory(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["failed to allocate memory", "out of memory", "cuda failure 2", "cudaerrormemoryallocation", "bad_alloc"]
-        .iter()
-        .any(|words| message.contains(words))
+    /// Rows of an output, with kept tensors where there are some.
+    fn rows(
+        &mut self,
+        content: Content<'_>,
+        output: &'static str,
+        rows: usize,
+    ) -> std::result::Result<Vec<Row>, RunError> {
+        let shape = self.shape(content);
+        let columns = self.columns(output);
+        let Some(bound) = &mut self.bound else { return self.run_plain(content, shape, output, rows) };
+        if let Some(columns) = columns {
+            match bound.run(&mut self.session, content, shape, (output, columns)) {
+                Ok(Some(rows)) => return Ok(rows),
+                Ok(None) => {}
+                Err(failure) => {
+                    let error = run_error(&failure.error);
+                    self.lost = failure.in_capture && !matches!(error, RunError::OutOfMemory(_));
+                    return Err(error);
+                }
+            }
+        }
+        let _turn = turn(false);
+        self.run_plain(content, shape, output, rows)
+    }
 }
 
 impl Runner for OnnxRunner {
     fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
-        let failed = |error: ort::Error| RunError::Failed(Error::Inference(format!("ONNX Runtime: {error}")));
         let refuse = |message: &str| Err(RunError::Failed(Error::InvalidInput(message.into())));
         let mut ids: Vec<&[u32]> = Vec::with_capacity(batch.len());
         let mut embeddings: Vec<&[f32]> = Vec::new();
-        let (mut output, mut width) = (self.output, self.width);
+        let mut output = self.output;
         for request in batch {
             match request {
                 Request::Scores(tokens) => ids.push(tokens),
                 Request::Embedding(tokens) => {
-                    (output, width) = ("embedding", self.dim);
+                    output = "embedding";
                     ids.push(tokens);
                 }
                 Request::ScoresOfEmbedding(values) => embeddings.push(values),
@@ -242,31 +302,14 @@ impl Runner for OnnxRunner {
                 "this graph runs in ONNX Runtime from token ids; it takes prompts, not embeddings"
             });
         }
-        let inputs = if self.takes_embeddings { self.embedding_inputs(&embeddings) } else { self.token_inputs(&ids) };
-        self.rows(inputs.map_err(failed)?, output, batch.len(), width)
+        let content = if self.takes_embeddings { Content::Embeddings(&embeddings) } else { Content::Tokens(&ids) };
+        self.rows(content, output, batch.len())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shapes_are_fixed_only_where_asked() {
-        assert_eq!(shape_of(5, 37, false), [5, 37]);
-        assert_eq!(shape_of(5, 37, true), [8, 48]);
-        assert_eq!(shape_of(1, 3, true), [1, 16]);
-    }
-
-    #[test]
-    fn out_of_memory_is_known_by_its_words() {
-        for message in [
-            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 17",
-            "CUDA failure 2: out of memory ; GPU=0",
-            "std::bad_alloc",
-        ] {
-            assert!(is_out_of_memory(message), "{message}");
-        }
-        assert!(!is_out_of_memory("Got invalid dimensions for input: input_ids"));
-    }
-}
+mod tests;

@@ -23,6 +23,9 @@ pub enum DataType {
     Other(i64),
 }
 
+/// 16-bit float.
+const FLOAT16: DataType = DataType::Other(10);
+
 impl DataType {
     /// Bytes of an element in raw data, where they are whole.
     fn bytes(self) -> Option<usize> {
@@ -272,7 +275,7 @@ impl Parser<'_> {
                 }
                 (5, value) => {
                     let tensor = parse_tensor(value.bytes()?, self.files)?;
-                    self.float16 |= tensor.data_type == DataType::Other(10);
+                    self.float16 |= tensor.data_type == FLOAT16;
                     self.push(&mut graph.tensors, tensor, MAX_TENSORS, "tensors");
                 }
                 (11, value) => self.push(&mut graph.inputs, parse_name(value.bytes()?)?, MAX_EDGES, "graph inputs"),
@@ -320,7 +323,7 @@ impl Parser<'_> {
                 (2, Value::Fixed32(bytes)) => attribute = Attribute::Float(f32::from_le_bytes(bytes)),
                 (3, value) => attribute = Attribute::Int(value.integer()?),
                 (4, value) => attribute = Attribute::Text(value.bytes()?),
-                (5 | 10, value) => drop(parse_tensor(value.bytes()?, self.files)?),
+                (5 | 10, value) => self.float16 |= parse_tensor(value.bytes()?, self.files)?.data_type == FLOAT16,
                 (6 | 11, value) => drop(self.graph(value.bytes()?, depth + 1)?),
                 (22 | 23, value) => parse_sparse_tensor(value.bytes()?)?,
                 _ => {}

@@ -25,7 +25,7 @@ pub(crate) struct Battles {
 
 impl Battles {
     /// Reads and checks the file's bytes. Errors name the tensor and say what was expected and found.
-    pub(crate) fn parse(bytes: &Arc<Vec<u8>>, dim: usize, models: usize) -> Result<Self, (String, String)> {
+    pub(crate) fn parse(bytes: &Arc<[u8]>, dim: usize, models: usize) -> Result<Self, (String, String)> {
         let fail = |tensor: &str, message: String| (tensor.to_string(), message);
         let (header, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|error| fail("header", error.to_string()))?;

@@ -33,7 +33,7 @@ pub(super) struct Cells {
 impl Cells {
     /// Reads and checks the file's bytes, and adds up the battles of every cell.
     pub(super) fn parse(
-        bytes: &Arc<Vec<u8>>,
+        bytes: &Arc<[u8]>,
         dim: usize,
         prompts: usize,
         outcomes: &Outcomes,
