@@ -16,7 +16,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Thresholds, TokenizerSpec};
+pub use manifest::{
+    EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, Thresholds, TokenizerSpec,
+};
 pub use network::{Generation, Label};
 pub use ranking::{CellsSpec, ErrorSpec, IndexSpec, RankingSpec};
 

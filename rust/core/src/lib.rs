@@ -31,7 +31,7 @@ mod view;
 
 pub use artifact::{
     Artifact, CellsSpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, Generation, IndexSpec, Kind, Label,
-    Manifest, Pair, RankingSpec, Thresholds, TokenizerSpec,
+    Manifest, Pair, Precision, RankingSpec, Thresholds, TokenizerSpec,
 };
 pub use calibration::{Calibration, sigmoid};
 pub use config::{BatchConfig, Device, Devices, EngineChoice, IndexChoice, RouterConfig};

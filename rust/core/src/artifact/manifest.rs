@@ -47,6 +47,9 @@ pub struct Manifest {
     /// File name of the ONNX graph; null where battles alone decide over the caller's embeddings.
     #[serde(deserialize_with = "Option::deserialize")]
     pub graph: Option<String>,
+    /// Number format of the matrices of a `bert` or `causal_llm`; absent means float32.
+    #[serde(default)]
+    pub graph_precision: Option<Precision>,
     /// Tokenizer of the prompt; null where embeddings come from the caller.
     #[serde(deserialize_with = "Option::deserialize")]
     pub tokenizer: Option<TokenizerSpec>,
@@ -79,6 +82,20 @@ pub enum Kind {
     /// A language model that is asked for a score.
     #[serde(rename = "causal_llm")]
     CausalLm,
+}
+
+/// Number format in which a network keeps its matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    Float32,
+    /// 16 bits, multiplied in 16 bits: for GPUs.
+    Float16,
+    /// 8 bits, a scale for each output channel; rows of activations are rounded to 8 bits too.
+    Int8,
+    /// 4 bits, a scale for each block of 32; activations stay float32.
+    Int4,
 }
 
 const KINDS: [&str; 4] = ["mf", "sw_ranking", "bert", "causal_llm"];

@@ -48,6 +48,9 @@ impl Manifest {
         if self.kind != Kind::CausalLm && self.generation.is_some() {
             return unexpected("generation");
         }
+        if !matches!(self.kind, Kind::Bert | Kind::CausalLm) && self.graph_precision.is_some() {
+            return unexpected("graph_precision");
+        }
         match self.kind {
             Kind::Mf | Kind::SwRanking => Ok(()),
             Kind::Bert => self.labels.as_deref().map_or(Ok(()), |labels| self.check_labels(labels)),
