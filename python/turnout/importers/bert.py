@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from turnout._core import ArtifactError, ConfigError
+from turnout.export.precision import PRECISIONS, Precision
 from turnout.importers.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def import_bert(
     labels: Sequence[str] | None = None,
     threshold: float = 0.5,
     name: str = "bert",
-    int8: bool = False,
+    precision: Precision = "float32",
 ) -> Path:
     """Writes an artifact from a checkpoint of ``AutoModelForSequenceClassification``.
 
@@ -115,14 +116,15 @@ def import_bert(
             are these, else RouteLLM's order.
         threshold: Default threshold.
         name: Of the artifact.
-        int8: Quantise linear layers and embeddings; see :mod:`turnout.export.network`.
+        precision: Of linear layers and embeddings: ``"float32"``, ``"float16"`` (for GPUs alone), ``"int8"`` or ``"int4"``; see
+            :mod:`turnout.export.precision`.
 
     Returns:
         The artifact folder.
 
     Raises:
         ArtifactError: The checkpoint is of another kind, or damaged; names file and tensor.
-        ConfigError: The labels do not fit.
+        ConfigError: The labels do not fit, there is no such precision, or a weight is beyond it.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
     from turnout.export.network import NetworkWriter
@@ -136,7 +138,7 @@ def import_bert(
     meaning = _labels(source, labels, count)
     position_offset = int(source.number("pad_token_id", default=1)) + 1 if family.counts_tokens else 0
     positions = int(source.number("max_position_embeddings", default=512))
-    writer = NetworkWriter(out, source.bytes_as_float32, int8=int8)
+    writer = NetworkWriter(out, source.bytes_as_float32, precision)
     logits = _classifier(writer, source, family, positions, position_offset, count)
     writer.name_output(logits, "logits")
     graph = writer.finish([("logits", ["prompts", count])])
@@ -149,10 +151,11 @@ def import_bert(
         encoder={"kind": "graph", "dim": int(source.number("hidden_size", "dim"))},
         max_tokens=source.max_tokens(positions - position_offset),
         default_threshold=threshold,
+        graph_precision=precision,
         sections={"labels": list(meaning)},
         provenance={
             "imported_from": f"{kind} checkpoint {source.folder.name}",
-            "weights": "int8 per channel, activations int8 per row" if int8 else "float32",
+            "weights": PRECISIONS[precision],
         },
     )
     return write_artifact(out, spec, graph=graph, tokenizer=source.tokenizer(), data=writer.data)
