@@ -48,7 +48,7 @@ def main() -> None:
         folder = checkpoint(Path(name) / "checkpoint")
         reference = BertRouter(folder)
         routers = {
-            precision: turnout.load(import_bert(folder, Path(name) / precision, int8=precision == "int8"), threads=1)
+            precision: turnout.load(import_bert(folder, Path(name) / precision, precision=precision), threads=1)
             for precision in ("float32", "int8")
         }
         for prompt_name in ("ascii-20", "ascii-128"):

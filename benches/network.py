@@ -146,9 +146,11 @@ def best_batch(plain: Plain, ids: np.ndarray, seconds: float) -> tuple[int, floa
     return best, best / times[best], times
 
 
-def measure(folder: Path, shape: dict[str, object], *, int8: bool, threads: int, seconds: float) -> dict[str, float]:
+def measure(
+    folder: Path, shape: dict[str, object], *, precision: str, threads: int, seconds: float
+) -> dict[str, float]:
     """All numbers of one precision. Candidates take turns, and medians of the turns are compared."""
-    artifact = import_bert(checkpoint(folder / "checkpoint", shape), folder / f"int8-{int8}", int8=int8)
+    artifact = import_bert(checkpoint(folder / "checkpoint", shape), folder / precision, precision=precision)
     prompt = PROMPTS["ascii-20"]
     router, plain = turnout.load(artifact), Plain(artifact)
     assert abs(router.win_rate(prompt) - plain.win_rate(prompt)) < 1e-4
@@ -189,11 +191,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=64)
     arguments = parser.parse_args()
     for name, shape in SHAPES.items():
-        for int8 in (False, True):
+        for precision in ("float32", "int8"):
             with tempfile.TemporaryDirectory() as folder:
-                results = measure(Path(folder), shape, int8=int8, threads=arguments.threads, seconds=arguments.seconds)
+                results = measure(
+                    Path(folder), shape, precision=precision, threads=arguments.threads, seconds=arguments.seconds
+                )
             told = {key: round(value, 3) for key, value in results.items()}
-            print(name, "int8" if int8 else "float32", json.dumps(told), flush=True)
+            print(name, precision, json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers give the win rates that transformers gives; int8 does not depend on what shares a run."""
+"""Checkpoints of transformers give the win rates that transformers gives; int8 and int4 do not depend on what shares a run."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def test_the_cases_of_the_causal_model_cover_every_place_of_the_score():
     assert {0, None} < places, places
 
 
-@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_prompt_alone_and_in_any_batch_has_the_same_win_rate(name, int8, tmp_path):
-    router = convert(name, tmp_path / "out", int8=int8)
+def test_a_prompt_alone_and_in_any_batch_has_the_same_win_rate(name, precision, tmp_path):
+    router = convert(name, tmp_path / "out", precision=precision)
     prompts = [case["prompt"] for case in cases_of(name)]
     alone = np.array([router.win_rate(prompt) for prompt in prompts])
     together = router.win_rates(prompts)
@@ -96,7 +96,7 @@ def test_a_prompt_alone_and_in_any_batch_has_the_same_win_rate(name, int8, tmp_p
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_int8_stays_close(name, tmp_path):
-    exact, rough = convert(name, tmp_path / "a"), convert(name, tmp_path / "b", int8=True)
+    exact, rough = convert(name, tmp_path / "a"), convert(name, tmp_path / "b", precision="int8")
     prompts = [case["prompt"] for case in cases_of(name)]
     assert 0 < np.abs(exact.win_rates(prompts) - rough.win_rates(prompts)).mean() < 0.03
     sizes = [router.manifest["files"]["model.onnx"]["bytes"] for router in (exact, rough)]
@@ -187,7 +187,7 @@ def test_an_architecture_that_needs_torch_says_so_where_there_is_none(tmp_path, 
     with pytest.raises(turnout.ConfigError, match=r"'albert', expected bert, .*, modernbert; .* torch.*turnout\[train"):
         import_bert(other, tmp_path / "out")
     with pytest.raises(turnout.ConfigError, match=r"'albert', which cannot be had in int8; expected bert"):
-        import_bert(other, tmp_path / "out", int8=True)
+        import_bert(other, tmp_path / "out", precision="int8")
     assert not (tmp_path / "out").exists()
 
 
@@ -271,7 +271,7 @@ def test_the_command_reports_what_int8_changes(name, tmp_path, capsys):
         "0.4321",
         "--out",
         str(out),
-        "--quantize",
+        "--precision",
         "int8",
         "--prompts",
         str(prompts),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import turnout
+from turnout.cli import main
 from turnout.train.causal_llm import CausalConfig, train_causal_llm
 from turnout.train.fine_tuning import FineTuningConfig
 
@@ -34,8 +36,6 @@ def checkpoint(tmp_path_factory, tokenizer):
 def test_a_tiny_llama_learns_to_score_and_is_imported(rank, checkpoint, config, tables, battles, tmp_path):
     from turnout.importers import import_causal_llm
 
-    if rank:
-        pytest.importorskip("peft")
     tuned = tmp_path / "tuned"
     loss = train_causal_llm(CausalConfig(config, TUNING, rank), checkpoint, tables, battles, tuned)
     assert loss < np.log(5)
@@ -50,3 +50,41 @@ def test_a_tiny_llama_learns_to_score_and_is_imported(rank, checkpoint, config, 
 def test_a_folder_without_a_model_is_an_error_that_names_it(config, tables, battles, tmp_path):
     with pytest.raises(turnout.ConfigError, match="expected a folder with a causal language model"):
         train_causal_llm(CausalConfig(config, TUNING), tmp_path, tables, battles, tmp_path / "out")
+
+
+@pytest.fixture
+def files(tables, tmp_path):
+    """A correctness table and battles of the pair that the command trains for."""
+    gold, pair = tables[0], "gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1"
+    rows = [f'"{prompt}",{big},{small}' for prompt, big, small in zip(gold.prompts, *gold.scores.values(), strict=True)]
+    (tmp_path / "gold.csv").write_text("\n".join([f"prompt,{pair}", *rows[:60]]) + "\n")
+    poems = [f"Write a poem about {thing},{pair},tie" for thing in ("apples", "law", "sum", "cost")]
+    (tmp_path / "battles.csv").write_text("\n".join(["prompt,model_a,model_b,winner", *poems]) + "\n")
+    return ["--correctness", str(tmp_path / "gold.csv"), "--battles", str(tmp_path / "battles.csv")]
+
+
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_the_command_writes_a_checkpoint_that_the_next_command_reads(rank, checkpoint, files, tmp_path, capsys):
+    tuned, artifact = tmp_path / "tuned", tmp_path / "artifact"
+    options = ["--lora-rank", rank, "--epochs", "1", "--batch", "4", "--max-tokens", "96", "--seed", "3"]
+    assert main(["train", "causal_llm", str(checkpoint), *files, *options, "--out", str(tuned)]) == 0
+    assert f"next: turnout import causal_llm {tuned}" in " ".join(capsys.readouterr().err.split())
+    assert main(["import", "causal_llm", str(tuned), "--out", str(artifact)]) == 0
+    generation = turnout.load(artifact).manifest["generation"]
+    assert (generation["before"], generation["after"]) == ("explain . which is right : ", " answer :")
+    assert len(set(generation["score_tokens"])) == 5
+    before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, tuned))
+    assert before.keys() <= after.keys()
+    assert any(not np.array_equal(before[name], after[name]) for name in before if "proj" in name)
+
+
+def test_the_command_does_not_write_over_the_checkpoint(checkpoint, files, capsys):
+    assert main(["train", "causal_llm", str(checkpoint), *files, "--out", str(checkpoint)]) != 0
+    assert "is the checkpoint itself, expected another folder" in capsys.readouterr().err
+
+
+def test_the_command_names_a_limit_that_leaves_no_prompt(checkpoint, files, tmp_path, capsys):
+    command = ["train", "causal_llm", str(checkpoint), *files, "--max-tokens", "3", "--out", str(tmp_path / "tuned")]
+    assert main(command) != 0
+    assert "no prompt is within 3 tokens" in capsys.readouterr().err
+    assert not (tmp_path / "tuned").exists()

@@ -120,7 +120,7 @@ def test_every_written_architecture_is_among_these():
 def test_modernbert_in_int8_is_the_same_alone_and_in_a_batch(name, checkpoint, tables, tmp_path):
     folder = checkpoint("modernbert", WRITTEN[name])
     exact = turnout.load(import_bert(folder, tmp_path / "exact"))
-    rough = turnout.load(import_bert(folder, tmp_path / "rough", int8=True))
+    rough = turnout.load(import_bert(folder, tmp_path / "rough", precision="int8"))
     prompts = ["", "law", *tables[0].prompts[:20], "apples " * 60]
     alone = np.array([rough.win_rate(prompt) for prompt in prompts])
     np.testing.assert_allclose(rough.win_rates(prompts), alone, rtol=0, atol=1e-5)
@@ -153,7 +153,7 @@ def test_the_command_says_on_standard_error_that_torch_exports(checkpoint, tmp_p
     assert "'albert', not bert" in told.err
     assert "checked: logits at most" in told.err
     assert f"prompts of at most {POSITIONS} tokens" in told.out
-    assert main(["import", "bert", str(folder), "--out", str(tmp_path / "out8"), "--quantize", "int8"]) != 0
+    assert main(["import", "bert", str(folder), "--out", str(tmp_path / "out8"), "--precision", "int8"]) != 0
     assert "cannot be had in int8" in capsys.readouterr().err
 
 

@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 from turnout.commands._measure import needs
+from turnout.export.precision import PRECISIONS, Precision
 
 EPILOG = """\
 examples:
   turnout import mf path/to/mf_gpt4_augmented --out my-router
   turnout import sw_ranking arena-55k.parquet --embeddings embeddings.npy --out my-router
   turnout import bert path/to/bert_gpt4_augmented --out my-router
-  turnout import bert path/to/checkpoint --quantize int8 --prompts prompts.txt
-  turnout import causal_llm path/to/causal_llm_gpt4_augmented
+  turnout import bert path/to/checkpoint --precision int8 --prompts prompts.txt
+  turnout import causal_llm path/to/causal_llm_gpt4_augmented --precision int4
   turnout calibrate --router my-router --prompts prompts.txt --strong-share 0.5 --embedding-url https://api.openai.com/v1
 
 bert reads BERT, MiniLM, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT without torch. Any other
@@ -72,7 +73,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own, else RouteLLM's order",
     )
     network.add_argument(
-        "--quantize", choices=["int8"], help="quantise, and report what that changes against the same router in float32"
+        "--precision",
+        choices=list(PRECISIONS),
+        default="float32",
+        help="of matrices, with a report of what it changes against float32; float16 is for GPUs (default: %(default)s)",
     )
     network.add_argument(
         "--prompts", type=Path, metavar="FILE", help="prompts of that report; default: those of `turnout demo`"
@@ -150,8 +154,8 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     import turnout
     from turnout.importers import import_mf
 
-    if args.quantize or args.labels or args.prompts:
-        raise turnout.ConfigError("--quantize, --labels and --prompts belong to bert and causal_llm, not to mf")
+    if args.precision != "float32" or args.labels or args.prompts:
+        raise turnout.ConfigError("--precision, --labels and --prompts belong to bert and causal_llm, not to mf")
     models = None
     if args.models:
         found = json.loads(args.models.read_text(encoding="utf-8"))
@@ -179,26 +183,27 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("onnx", "onnxruntime")
     import turnout
     from turnout.importers import import_bert, import_causal_llm
-    from turnout.importers.quantization import quantization_report
+    from turnout.importers.precision_report import precision_report
 
     if args.labels and args.kind != "bert":
         raise turnout.ConfigError("--labels belongs to bert")
-    if args.prompts and not args.quantize:
-        raise turnout.ConfigError("--prompts are for the report of --quantize")
+    if args.prompts and args.precision == "float32":
+        raise turnout.ConfigError("--prompts are for the report of --precision float16, int8 or int4")
     labels = args.labels.split(",") if args.labels else None
 
-    def write(folder: Path, int8: bool) -> Path:
-        names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name, "int8": int8}
+    def write(folder: Path, precision: Precision) -> Path:
+        names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
         if args.kind == "bert":
-            return import_bert(args.path[0], folder, labels=labels, tell=_aloud, **names)
-        return import_causal_llm(args.path[0], folder, **names)
+            return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_aloud, **names)
+        return import_causal_llm(args.path[0], folder, precision=precision, **names)
 
-    write(out, args.quantize == "int8")
-    router = turnout.load(out)
-    limit = router.manifest["tokenizer"]["max_tokens"]
-    print(f"{out}: {router.strong} over {router.weak}, prompts of at most {limit} tokens")
-    if args.quantize:
-        print(quantization_report(router, lambda folder: write(folder, False), args.prompts))
+    write(out, args.precision)
+    manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
+    print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
+    if args.precision == "float32":
+        turnout.load(out)
+    else:
+        print(precision_report(out, lambda folder: write(folder, "float32"), args.prompts))
     return 0
 
 

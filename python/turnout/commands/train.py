@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
+from turnout.export.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from turnout.export.origin import Origin
@@ -51,7 +52,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--epochs", type=int, default=3, help="with --encoder: passes over the prompts (default: %(default)s)"
     )
     bert.add_argument(
-        "--int8", action="store_true", help="with --encoder: quantise the artifact; the small one always is"
+        "--precision",
+        choices=[precision for precision in PRECISIONS if precision != "float16"],
+        default="float32",
+        help="with --encoder: of the artifact's matrices; the small one's are int8 (default: %(default)s)",
     )
     bert.set_defaults(run=run_bert)
     causal = kinds.add_parser(
@@ -70,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=int,
         default=0,
         metavar="R",
-        help="train low-rank updates (turnout[lora]); 0 trains all weights",
+        help="train low-rank updates of this rank; 0 trains all weights",
     )
     causal.add_argument("--epochs", type=int, default=1, help="passes over the prompts (default: %(default)s)")
     causal.add_argument("--batch", type=int, default=8, help="prompts a step (default: %(default)s)")
@@ -226,7 +230,7 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     pair = (config.pair.strong, config.pair.weak)
     training = {"config": asdict(config.tuning), "held_out_loss": loss}
     prompts, origin = data.calibration_prompts(), origin_of(args)
-    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, int8=args.int8)
+    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, args.precision)
     show(results, console)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
@@ -235,9 +239,8 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
 def _need_training_packages() -> None:
     import turnout
 
-    missing = [
-        name for name in ("torch", "transformers", "polars", "rich", "sklearn") if not importlib.util.find_spec(name)
-    ]
+    names = ("torch", "transformers", "peft", "polars", "rich", "sklearn")
+    missing = [name for name in names if not importlib.util.find_spec(name)]
     if missing:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
 

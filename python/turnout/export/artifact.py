@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from turnout.export.precision import Precision
+
 FORMAT_VERSION = 1
 
 
@@ -31,6 +33,7 @@ class ArtifactSpec:
         calibration: ``{"kind": "identity"}``, ``{"kind": "platt", ...}`` or ``{"kind": "isotonic", ...}``.
         provenance: Data, rows, licences, recipe, scores.
         ranking: The section of that name, for kind ``"sw_ranking"``.
+        graph_precision: Of the graph's matrices; other than float32 for ``"bert"`` and ``"causal_llm"`` alone.
         sections: Fields of this kind alone: ``labels`` of ``bert``, ``generation`` of ``causal_llm``.
     """
 
@@ -46,6 +49,7 @@ class ArtifactSpec:
     calibration: Mapping[str, Any] = field(default_factory=lambda: {"kind": "identity"})
     provenance: Mapping[str, Any] = field(default_factory=dict)
     ranking: Mapping[str, Any] | None = None
+    graph_precision: Precision = "float32"
     sections: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -104,6 +108,8 @@ def write_artifact(
     }
     if spec.ranking is not None:
         manifest["ranking"] = dict(spec.ranking)
+    if spec.graph_precision != "float32":
+        manifest["graph_precision"] = spec.graph_precision
     return rewrite_manifest(folder, manifest)
 
 

@@ -13,6 +13,7 @@ from turnout.evaluate.dev import DevResult, dev_results
 from turnout.export.artifact import ArtifactSpec, replace_file, rewrite_manifest
 from turnout.export.card import classifier_card
 from turnout.export.origin import Origin
+from turnout.export.precision import Precision
 from turnout.export.quantiles import weighted_quantiles
 from turnout.importers import import_bert
 
@@ -25,8 +26,7 @@ def write_classifier(
     dev: Sequence[Outcomes],
     origin: Origin,
     out: Path,
-    *,
-    int8: bool = False,
+    precision: Precision = "float32",
 ) -> list[DevResult]:
     """Writes the artifact of a fine-tuned classifier.
 
@@ -38,13 +38,13 @@ def write_classifier(
         dev: Tables to judge the router on.
         origin: For the card.
         out: Folder, made if it is missing.
-        int8: Whether linear layers and embeddings are quantised.
+        precision: Of linear layers and embeddings; not float16, since the router is judged on the CPU.
 
     Returns:
         Dev scores.
     """
     strong, weak = pair
-    import_bert(checkpoint, out, strong=strong, weak=weak, name=origin.name, int8=int8)
+    import_bert(checkpoint, out, strong=strong, weak=weak, name=origin.name, precision=precision)
     # The written router itself says its quantiles and scores: they belong to the weights as they are stored.
     router, shipped = turnout.load(out), turnout.load()
     quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])

@@ -1,36 +1,31 @@
-"""Writes ONNX graphs of networks node by node, weights streamed, linear layers in float32 or int8.
-
-int8 quantisation keeps its promise that a prompt alone and in a batch gives the same win rate: weights have one scale for each
-output channel, fixed; activations have one scale for each row (each token of each prompt), made from that row alone. A scale for
-the whole tensor, as ``DynamicQuantizeLinear`` makes it, would depend on whatever shares the run.
-
-    row_scale = max(|x|, 1e-30) / 127          q = round(x / row_scale) + 128                      uint8
-    y = ((q - 128) @ W_int8) * column_scale * row_scale + bias                                     float32
-
-Weights use 7 of the 8 bits: on processors without VNNI, two products of full 8-bit numbers overflow the 16 bits in which ONNX
-Runtime adds them, and the same artifact would give other win rates there.
-"""
+"""Writes ONNX graphs of networks node by node, weights streamed, linear layers and embeddings in one of four precisions."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from turnout._core import ConfigError
+from turnout.export.autocast import Autocast
+from turnout.export.blocks import row_blocks
+from turnout.export.int4 import int4_linear
+from turnout.export.int8 import int8_gather, int8_linear
 from turnout.export.onnx import IR_VERSION, OPSET
+from turnout.export.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-#: Beyond this many bytes weights go into a file of their own: an ONNX file cannot have more than 2 GiB.
-INLINE_BYTES = 512 << 20
+#: Beyond this many bytes weights go into a file of their own, streamed: an ONNX file cannot have more than 2 GiB, and building one in
+#: memory takes six times its size.
+INLINE_BYTES = 64 << 20
 #: Name of that file.
 DATA_FILE = "model.onnx.data"
-_WEIGHT_RANGE = 63
-_ACTIVATION_RANGE = 127
 
 
 class NetworkWriter:
@@ -38,22 +33,31 @@ class NetworkWriter:
 
     Args:
         folder: Where the file of weights is written, if there is one.
-        bytes_expected: Size of all weights, which decides on that file.
-        int8: Whether linear layers and embeddings are quantised.
+        bytes_expected: Size of all weights in float32, which decides on that file.
+        precision: Of linear layers and embeddings.
+
+    Raises:
+        ConfigError: There is no such precision.
     """
 
-    def __init__(self, folder: Path, bytes_expected: int, *, int8: bool = False) -> None:
-        self.int8 = int8
+    def __init__(self, folder: Path, bytes_expected: int, precision: Precision = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision is {precision!r}, expected {', '.join(PRECISIONS)}")
+        self.precision = precision
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
         self._count = 0
         self._known: dict[tuple[str, bytes, tuple[int, ...]], str] = {}
+        self._autocast = (
+            Autocast(lambda value, to: str(self.add("Cast", value, to=to))) if precision == "float16" else None
+        )
         self.data: Path | None = None
         self._stream: IO[bytes] | None = None
         if bytes_expected > INLINE_BYTES:
             folder.mkdir(parents=True, exist_ok=True)
             self.data = folder / DATA_FILE
-            self._stream = self.data.open("wb")
+            # Under another name until it is whole: an artifact that is there already stays whole too.
+            self._stream = (folder / f".{DATA_FILE}.part").open("wb")
 
     def add(self, op: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """Adds a node.
@@ -63,15 +67,19 @@ class NetworkWriter:
         """
         from onnx import helper
 
+        taken = list(inputs) if self._autocast is None else self._autocast.inputs(op, inputs)
         names = [self._name(op.lower()) for _ in range(outputs)]
-        self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **attributes))
+        self._nodes.append(helper.make_node(op, taken, names, domain=domain, **attributes))
+        if self._autocast is not None:
+            self._autocast.outputs(op, taken, names, attributes)
         return names[0] if outputs == 1 else names
 
     def name_output(self, value: str, name: str) -> None:
-        """Gives a value the name of a graph output."""
-        from onnx import helper
+        """Gives a float value the name of a graph output, which is float32."""
+        from onnx import TensorProto, helper
 
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        exact = value if self._autocast is None else self._autocast.as_type(value, TensorProto.FLOAT)
+        self._nodes.append(helper.make_node("Identity", [exact], [name]))
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         """A small constant; equal ones are stored once."""
@@ -82,75 +90,83 @@ class NetworkWriter:
         return self._known[key]
 
     def weight(self, array: NDArray[Any]) -> str:
-        """A weight; large ones go to the file of weights where there is one."""
-        from onnx import TensorProto, helper, numpy_helper
-
-        name = self._name("w")
-        array = np.ascontiguousarray(array)
-        if self._stream is None or array.nbytes < 1024:
-            self._weights.append(numpy_helper.from_array(array, name))
-            return name
-        # Aligned, so that the engine may use the bytes where they are.
-        self._stream.write(b"\0" * (-self._stream.tell() % 4096))
-        tensor = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
-        tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": DATA_FILE, "offset": self._stream.tell(), "length": array.nbytes}
-        for key, value in place.items():
-            tensor.external_data.add(key=key, value=str(value))
-        self._stream.write(array.data)
-        self._weights.append(tensor)
-        return name
+        """A weight, as it is; large ones go to the file of weights where there is one."""
+        return self._stored(array, array.dtype)
 
     def linear(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
         """``x @ weight.T + bias``; ``weight`` is float32 ``[out, in]``, as torch stores it."""
-        y: str
-        if not self.int8:
-            y = self.add("MatMul", x, self.weight(weight.T))
+        if self.precision == "int8":
+            y = int8_linear(self, x, weight)
+        elif self.precision == "int4":
+            y = int4_linear(self, x, weight)
         else:
-            scale = np.maximum(np.abs(weight).max(axis=1), 1e-30) / _WEIGHT_RANGE
-            quantised = np.rint(weight / scale[:, None]).astype(np.int8)
-            rows, row_scale = self._rows_as_int8(x)
-            integers = self.add(
-                "MatMulInteger", rows, self.weight(quantised.T), self.constant(_ACTIVATION_RANGE + 1, np.uint8)
-            )
-            unscaled = self.add("Mul", self.add("Cast", integers, to=1), self.weight(scale.astype(np.float32)))
-            y = self.add("Mul", unscaled, row_scale)
-        return y if bias is None else self.add("Add", y, self.weight(bias))
+            y = str(self.add("MatMul", x, self._stored(weight.T, self._float)))
+        return y if bias is None else str(self.add("Add", y, self._stored(bias, self._float)))
 
     def gather(self, table: NDArray[np.float32], ids: str) -> str:
-        """Rows of an embedding table, float32 ``[rows, width]``; int8 has one scale for each row of it."""
-        if not self.int8:
-            return str(self.add("Gather", self.weight(table), ids))
-        scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-30) / 127
-        quantised = np.rint(table / scale).astype(np.int8)
-        rows = self.add("Cast", self.add("Gather", self.weight(quantised), ids), to=1)
-        return str(self.add("Mul", rows, self.add("Gather", self.weight(scale.astype(np.float32)), ids)))
+        """Rows of an embedding table, float32 ``[rows, width]``, as float32; with 8 bits and less, int8."""
+        if self.precision in ("int8", "int4"):
+            return int8_gather(self, table, ids)
+        rows = str(self.add("Gather", self._stored(table, self._float), ids))
+        return rows if self._autocast is None else str(self.add("Cast", rows, to=1))
 
     def finish(self, outputs: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
         """The serialised model, from ``input_ids`` and ``attention_mask`` to float32 outputs of these names and shapes."""
         from onnx import TensorProto, checker, helper
 
-        if self._stream is not None:
+        if self._stream is not None and self.data is not None:
             self._stream.close()
+            os.replace(self._stream.name, self.data)
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["prompts", "tokens"])
             for name in ("input_ids", "attention_mask")
         ]
         made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in outputs]
         graph = helper.make_graph(self._nodes, "turnout_network", inputs, made, self._weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        domains = {"": OPSET} | {node.domain: 1 for node in self._nodes if node.domain}
+        opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         if self.data is None:
             checker.check_model(model, full_check=True)
         serialised: bytes = model.SerializeToString()
         return serialised
 
-    def _rows_as_int8(self, x: str) -> tuple[str, str]:
-        largest = self.add("ReduceMax", self.add("Abs", x), self.constant([-1], np.int64), keepdims=1)
-        scale = self.add("Mul", self.add("Max", largest, self.constant(1e-30)), self.constant(1 / _ACTIVATION_RANGE))
-        unit = self.add("Div", x, scale)
-        zero = self.constant(_ACTIVATION_RANGE + 1, np.uint8)
-        return self.add("QuantizeLinear", unit, self.constant(1.0), zero), scale
+    @property
+    def _float(self) -> np.dtype[Any]:
+        """Of the weights of linear layers and embeddings that are not integers."""
+        return np.dtype(np.float16 if self.precision == "float16" else np.float32)
+
+    def _stored(self, array: NDArray[Any], dtype: np.dtype[Any]) -> str:
+        """A weight in that type, written a piece at a time."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        name = self._name("w")
+        type_, bytes_ = helper.np_dtype_to_tensor_dtype(dtype), array.size * dtype.itemsize
+        if self._autocast is not None:
+            self._autocast.weight(name, type_)
+        if self._stream is None or bytes_ < 1024:
+            self._weights.append(numpy_helper.from_array(_converted(array, dtype), name))
+            return name
+        # Aligned, so that the engine may use the bytes where they are.
+        self._stream.write(b"\0" * (-self._stream.tell() % 4096))
+        tensor = TensorProto(name=name, dims=array.shape, data_type=type_)
+        tensor.data_location = TensorProto.EXTERNAL
+        place = {"location": DATA_FILE, "offset": self._stream.tell(), "length": bytes_}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        for rows in row_blocks(array):
+            self._stream.write(_converted(array[rows], dtype).data)
+        self._weights.append(tensor)
+        return name
 
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype == np.float16 and np.abs(array).max(initial=0.0) > np.finfo(np.float16).max:
+        raise ConfigError(
+            f"a weight is {np.abs(array).max():g}, beyond float16's {np.finfo(np.float16).max:g}: choose another precision"
+        )
+    return np.asarray(array, dtype=dtype, order="C")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from turnout._core import ArtifactError, ConfigError
+from turnout.export.precision import PRECISIONS, Precision
 from turnout.importers.bert_graph import BERT_TYPES, bert_logits, bert_positions
 from turnout.importers.checkpoint import Checkpoint
 from turnout.importers.classifier_network import ClassifierNetwork
@@ -27,7 +28,7 @@ def import_bert(
     labels: Sequence[str] | None = None,
     threshold: float = 0.5,
     name: str = "bert",
-    int8: bool = False,
+    precision: Precision = "float32",
     tell: Callable[[str], object] = warnings.warn,
 ) -> Path:
     """Writes an artifact from a checkpoint of ``AutoModelForSequenceClassification`` with 1, 2 or 3 labels.
@@ -45,7 +46,8 @@ def import_bert(
             are these, else RouteLLM's order.
         threshold: Default threshold.
         name: Of the artifact.
-        int8: Quantise linear layers and embeddings; see :mod:`turnout.export.network`.
+        precision: Of linear layers and embeddings: ``"float32"``, ``"float16"`` (for GPUs alone), ``"int8"`` or ``"int4"``; see
+            :mod:`turnout.export.precision`.
         tell: Called with a line of text when torch has to export the graph, and with what its check found.
 
     Returns:
@@ -53,7 +55,8 @@ def import_bert(
 
     Raises:
         ArtifactError: The checkpoint is damaged, or of a kind that cannot be exported; names file, field or tensor.
-        ConfigError: The labels do not fit, the architecture needs torch, which is not installed, or it cannot be had in int8.
+        ConfigError: The labels do not fit, there is no such precision, a weight is beyond it, the architecture needs torch, which is not
+            installed, or it can be had in float32 only.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
     from turnout.importers.traced_graph import traced
@@ -62,11 +65,11 @@ def import_bert(
     count = len(source.config.get("id2label") or {0: "", 1: ""})
     meaning = _labels(source, labels, count)
     if source.kind in WRITTEN_TYPES:
-        network = _written(source, out, count, int8=int8)
-    elif int8:
+        network = _written(source, out, count, precision)
+    elif precision != "float32":
         raise ConfigError(
-            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in int8; "
-            f"expected {', '.join(WRITTEN_TYPES)}, or no quantisation"
+            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
+            f"expected {', '.join(WRITTEN_TYPES)}, or float32"
         )
     else:
         network = traced(source, out, count, WRITTEN_TYPES, tell)
@@ -79,16 +82,17 @@ def import_bert(
         encoder={"kind": "graph", "dim": network.dim},
         max_tokens=network.max_tokens,
         default_threshold=threshold,
+        graph_precision=precision,
         sections={"labels": list(meaning)},
         provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
     )
     return write_artifact(out, spec, graph=network.graph, tokenizer=source.tokenizer(), data=network.data)
 
 
-def _written(source: Checkpoint, out: Path, labels: int, *, int8: bool) -> ClassifierNetwork:
+def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -> ClassifierNetwork:
     from turnout.export.network import NetworkWriter
 
-    writer = NetworkWriter(out, source.bytes_as_float32, int8=int8)
+    writer = NetworkWriter(out, source.bytes_as_float32, precision)
     if source.kind == "modernbert":
         logits, positions = modernbert_logits(writer, source, labels), modernbert_positions(source)
     else:
@@ -99,7 +103,7 @@ def _written(source: Checkpoint, out: Path, labels: int, *, int8: bool) -> Class
         data=writer.data,
         dim=int(source.number("hidden_size", "dim")),
         max_tokens=source.max_tokens(positions),
-        provenance={"weights": "int8 per channel, activations int8 per row" if int8 else "float32"},
+        provenance={"weights": PRECISIONS[precision]},
     )
 
 

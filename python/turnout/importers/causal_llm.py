@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turnout._core import ArtifactError
+from turnout.export.precision import PRECISIONS, Precision
 from turnout.importers.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def import_causal_llm(
     weak: str = "mixtral-8x7b-instruct-v0.1",
     threshold: float = 0.5,
     name: str = "causal_llm",
-    int8: bool = False,
+    precision: Precision = "float32",
 ) -> Path:
     """Writes an artifact from a Llama-architecture checkpoint with the five score tokens ``[[1]]`` to ``[[5]]``.
 
@@ -64,13 +65,15 @@ def import_causal_llm(
         weak: Weak model.
         threshold: Default threshold.
         name: Of the artifact.
-        int8: Quantise linear layers and embeddings; see :mod:`turnout.export.network`.
+        precision: Of linear layers and embeddings: ``"float32"``, ``"float16"`` (for GPUs alone), ``"int8"`` or ``"int4"``; see
+            :mod:`turnout.export.precision`.
 
     Returns:
         The artifact folder.
 
     Raises:
         ArtifactError: The checkpoint is of another kind, or damaged; names file and tensor.
+        ConfigError: There is no such precision, or a weight is beyond it.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
     from turnout.export.network import NetworkWriter
@@ -82,10 +85,10 @@ def import_causal_llm(
         raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(_FAMILIES)}")
     tokenizer = source.tokenizer()
     scores = _score_tokens(source, tokenizer)
-    before, after = _frame(source)
+    before, after = frame(source)
     positions = source.max_tokens(int(source.number("max_position_embeddings")))
-    writer = NetworkWriter(out, source.bytes_as_float32, int8=int8)
-    logits = _last_logits(writer, source, positions)
+    writer = NetworkWriter(out, source.bytes_as_float32, precision)
+    logits = _last_logits(writer, source, positions, scores)
     writer.name_output(logits, "logits")
     graph = writer.finish([("logits", ["prompts", int(source.number("vocab_size"))])])
     generation = {
@@ -104,10 +107,11 @@ def import_causal_llm(
         encoder={"kind": "graph", "dim": int(source.number("hidden_size"))},
         max_tokens=positions,
         default_threshold=threshold,
+        graph_precision=precision,
         sections={"generation": generation},
         provenance={
             "imported_from": f"{kind} checkpoint {source.folder.name}",
-            "weights": "int8 per channel, activations int8 per row" if int8 else "float32",
+            "weights": PRECISIONS[precision],
         },
     )
     return write_artifact(out, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
@@ -131,8 +135,12 @@ def _end_tokens(source: Checkpoint) -> list[int]:
     return [int(token) for token in listed]
 
 
-def _frame(source: Checkpoint) -> tuple[str, str]:
-    """The texts before and after the prompt. As in RouteLLM, each turn is stripped after the question is put in."""
+def frame(source: Checkpoint) -> tuple[str, str]:
+    """The texts before and after the prompt. As in RouteLLM, each turn is stripped after the question is put in.
+
+    Raises:
+        ArtifactError: A file beside the checkpoint has no single place for the question; names it.
+    """
     form = source.optional_json("prompt_format.json") or DEFAULT_FORMAT
     for turn in ("system", "user"):
         if str(form.get(turn, "")).count("{text}") != 1:
@@ -174,7 +182,7 @@ def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     raise ArtifactError(f"{source.folder / 'config.json'}: rope_type is {kind!r}, expected default, linear or llama3")
 
 
-def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int) -> str:
+def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: list[int]) -> str:
     config = source.folder / "config.json"
     dim, layers, inner = (int(source.number(key)) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
     heads = int(source.number("num_attention_heads"))
@@ -244,12 +252,12 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int) -> str:
             # [prompts, 1, 1, size / 2]: each prompt's last token has a place of its own.
             q_cosine, q_sine = (w.add("Unsqueeze", w.add("Gather", table, last), axis) for table in tables)
         q = rotated(split(linear(h, f"{layer}.self_attn.q_proj", heads * size, dim), heads), q_cosine, q_sine)
+        q = w.add("Mul", q, w.constant(1 / math.sqrt(size)))
         # Heads of a group share keys and values: [prompts, groups, heads of a group, tokens, size].
         q = w.add("Reshape", q, w.constant([0, groups, heads // groups, -1, size], np.int64))
         k = w.add("Unsqueeze", w.add("Transpose", k, perm=[0, 1, 3, 2]), w.constant([2], np.int64))
         v = w.add("Unsqueeze", v, w.constant([2], np.int64))
-        scores = w.add("Mul", w.add("MatMul", q, k), w.constant(1 / math.sqrt(size)))
-        weights = w.add("Softmax", w.add("Add", scores, bias), axis=-1)
+        weights = w.add("Softmax", w.add("Add", w.add("MatMul", q, k), bias), axis=-1)
         mixed = w.add("Reshape", w.add("MatMul", weights, v), w.constant([0, heads, -1, size], np.int64))
         mixed = w.add("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = w.add("Reshape", mixed, w.constant([0, 0, heads * size], np.int64))
@@ -261,4 +269,11 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int) -> str:
         x = w.add("Add", x, linear(hidden, f"{layer}.mlp.down_proj", dim, inner))
     x = w.add("Squeeze", normalised(x, "model.norm"), axis)
     head = "model.embed_tokens.weight" if source.config.get("tie_word_embeddings") else "lm_head.weight"
-    return w.linear(x, source.tensor(head, vocabulary, dim))
+    rows = source.tensor(head, vocabulary, dim)
+    logits = w.linear(x, rows)
+    if w.precision == "float32":
+        return logits
+    # The win rate is read from these five logits alone: their rows stay float32.
+    exact = w.add("MatMul", x, w.weight(rows[scores].T))
+    places = w.add("Expand", w.constant([scores], np.int64), w.add("Shape", exact))
+    return str(w.add("ScatterElements", logits, places, exact, axis=1))

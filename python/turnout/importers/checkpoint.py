@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ArtifactError
+from turnout.export.blocks import row_blocks
 
 #: More tokens than an artifact may ask for; see ``models/README.md``.
 _MAX_TOKENS = 8192
@@ -30,8 +31,8 @@ class Checkpoint:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.config = self.json("config.json")
-        #: File, type, shape, first and last byte of every tensor by name.
-        self._places: dict[str, tuple[Path, str, list[int], int, int]] = {}
+        #: File, type, shape and first byte of every tensor by name.
+        self._places: dict[str, tuple[Path, str, list[int], int]] = {}
         for file in self._files():
             self._read_header(file)
 
@@ -75,25 +76,31 @@ class Checkpoint:
     @property
     def bytes_as_float32(self) -> int:
         """Size of all tensors in float32."""
-        return sum(4 * math.prod(shape) for _, _, shape, _, _ in self._places.values())
+        return sum(4 * math.prod(shape) for _, _, shape, _ in self._places.values())
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A tensor as float32, of that shape."""
         if name not in self._places:
             listed = ", ".join(sorted(self._places)[:8])
             raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; it holds {listed}, ...")
-        file, kind, found, start, end = self._places[name]
+        file, kind, found, start = self._places[name]
         if tuple(found) != shape:
             raise ArtifactError(f"{file}: tensor {name!r} has the shape {found}, expected {list(shape)}")
+        values = np.empty(math.prod(shape), dtype=np.float32)
         with file.open("rb") as stream:
             stream.seek(start)
-            raw = np.frombuffer(stream.read(end - start), dtype=_TYPES[kind])
-        if raw.size != math.prod(shape):
-            raise ArtifactError(f"{file}: tensor {name!r} is cut short")
-        # bfloat16 is the upper half of float32.
-        values = (raw.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else raw.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise ArtifactError(f"{file}: tensor {name!r} holds numbers that are not finite")
+            for place in row_blocks(values):
+                part = values[place]
+                raw = np.fromfile(stream, dtype=_TYPES[kind], count=part.size)
+                if raw.size != part.size:
+                    raise ArtifactError(f"{file}: tensor {name!r} is cut short")
+                if kind == "BF16":
+                    # The upper half of a float32.
+                    np.left_shift(raw, 16, out=part.view(np.uint32), dtype=np.uint32)
+                else:
+                    part[:] = raw
+                if not np.isfinite(part).all():
+                    raise ArtifactError(f"{file}: tensor {name!r} holds numbers that are not finite")
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
@@ -144,6 +151,6 @@ class Checkpoint:
                     raise ValueError(f"tensor {name!r} lies outside of the file")
                 if end - start != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
                     raise ValueError(f"tensor {name!r} of shape {shape} has {end - start} bytes")
-                self._places[name] = (file, kind, shape, start, end)
+                self._places[name] = (file, kind, shape, start)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{file}: no safetensors file: {error}") from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from turnout import ConfigError
 from turnout.data import Battles, Outcomes
-from turnout.importers.causal_llm import SCORE_TOKENS, _frame
+from turnout.importers.causal_llm import SCORE_TOKENS, frame
 from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
@@ -67,8 +67,7 @@ def train_causal_llm(
         The mean held-out loss.
 
     Raises:
-        ConfigError: The folder holds no causal language model that transformers can read, ``peft`` is missing, or there are too few
-            prompts.
+        ConfigError: The folder holds no causal language model that transformers can read, or there are too few prompts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -90,13 +89,13 @@ def train_causal_llm(
         raise ConfigError(
             f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
         )
-    frame = _frame(Checkpoint(checkpoint))
+    before, after = frame(Checkpoint(checkpoint))
     targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
     balance = balanced_weights(targets, train.weight)
     score_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SCORE_TOKENS)), device=where)
     losses, lengths, parts = [], [], []
     for part in (train, held):
-        ids = [tokenizer(frame[0] + prompt + frame[1])["input_ids"] for prompt in part.prompts]
+        ids = [tokenizer(before + prompt + after)["input_ids"] for prompt in part.prompts]
         # The router refuses a prompt that is too long, so there is nothing to learn from one.
         kept = np.flatnonzero([len(row) <= tuning.max_tokens for row in ids])
         parts.append(part.rows(kept))
@@ -116,10 +115,8 @@ def train_causal_llm(
 
 
 def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ConfigError("low-rank fine-tuning needs peft: `pip install turnout[lora]`") from error
+    from peft import LoraConfig, get_peft_model
+
     # The score tokens may be new: their rows are trained whole.
     whole = ["embed_tokens", "lm_head"]
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=whole)

@@ -170,6 +170,7 @@ fn sections_belong_to_their_kinds() {
         ("mf", "labels", json!(["strong", "weak"]), "labels"),
         ("mf", "generation", generation(), "generation"),
         ("bert", "generation", generation(), "generation"),
+        ("bert", "graph_precision", json!("float8"), "json"),
         ("bert", "labels", json!([]), "labels"),
         ("bert", "labels", json!(["weak"]), "labels"),
         ("bert", "labels", json!(["strong", "tie"]), "labels"),
