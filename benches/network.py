@@ -3,13 +3,15 @@
 Usage: python benches/network.py [--seconds 2] [--threads 64]
 
 Every number is of one run on one machine; the model's weights are random, which changes no time. ``plain`` is what a careful engineer
-writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread.
+writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread. ``sessions`` is turnout with a
+session for every core, which is the default for networks below 32 MiB.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import threading
 import time
@@ -146,6 +148,20 @@ def best_batch(plain: Plain, ids: np.ndarray, seconds: float) -> tuple[int, floa
     return best, best / times[best], times
 
 
+def one_caller(artifact: Path, prompt: str, seconds: float) -> float:
+    """Seconds of a whole decision over those of the bare run in the same process, one thread each: median of calls that take turns."""
+    router, plain = turnout.load(artifact, threads=1), Plain(artifact, 1)
+    ids, ratios = plain.ids(prompt), []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        router.win_rate(prompt)
+        between = time.perf_counter()
+        plain.run(ids)
+        ratios.append((between - start) / (time.perf_counter() - between))
+    return float(np.median(ratios))
+
+
 def measure(
     folder: Path, shape: dict[str, object], *, precision: str, threads: int, seconds: float
 ) -> dict[str, float]:
@@ -153,7 +169,9 @@ def measure(
     artifact = import_bert(checkpoint(folder / "checkpoint", shape), folder / precision, precision=precision)
     prompt = PROMPTS["ascii-20"]
     router, plain = turnout.load(artifact), Plain(artifact)
-    assert abs(router.win_rate(prompt) - plain.win_rate(prompt)) < 1e-4
+    beside = turnout.load(artifact, sessions=os.cpu_count() or 1)
+    for each in (router, beside):
+        assert abs(each.win_rate(prompt) - plain.win_rate(prompt)) < 1e-4
     ids = plain.ids(prompt)
     size, _, _ = best_batch(plain, ids, 2 * seconds)
     batch = np.repeat(ids, size, axis=0)
@@ -163,6 +181,8 @@ def measure(
     for _ in range(ROUNDS):
         best = closed_loop(lambda: plain.run(batch), 1, seconds)
         ours = closed_loop(lambda: router.win_rate(prompt), threads, seconds)
+        many = closed_loop(lambda: beside.win_rate(prompt), threads, seconds)
+        alone = [closed_loop(lambda: each.win_rate(prompt), 1, seconds / 4)[2] for each in (router, beside)]  # noqa: B023
         theirs = closed_loop(lambda: plain.win_rate(prompt), threads, seconds)
         run = closed_loop(lambda: plain.run(half), 1, seconds)[2]
         found = {
@@ -172,6 +192,12 @@ def measure(
             "share_of_best": ours[0] / (size * best[0]),
             "share_of_best_by_cpu": ours[1] / (size * best[1]),
             "over_plain": ours[0] / theirs[0],
+            "sessions_per_s": many[0],
+            "sessions_share_of_best": many[0] / (size * best[0]),
+            "sessions_over_plain": many[0] / theirs[0],
+            "sessions_p99_ms": float(np.percentile(many[2], 99)) * 1e3,
+            "alone_ms": float(np.median(alone[0])) * 1e3,
+            "sessions_alone_ms": float(np.median(alone[1])) * 1e3,
             "over_plain_by_cpu": ours[1] / theirs[1],
             "p50_ms": float(np.percentile(ours[2], 50)) * 1e3,
             "p99_ms": float(np.percentile(ours[2], 99)) * 1e3,
@@ -181,7 +207,10 @@ def measure(
         }
         for name, value in found.items():
             rounds.setdefault(name, []).append(value)
-    return {"tokens": ids.shape[1], "best_batch": size} | {name: float(np.median(v)) for name, v in rounds.items()}
+    alone = one_caller(artifact, prompt, 2 * seconds)
+    return {"tokens": ids.shape[1], "best_batch": size, "one_caller_over_bare": alone} | {
+        name: float(np.median(v)) for name, v in rounds.items()
+    }
 
 
 def main() -> None:

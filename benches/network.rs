@@ -45,10 +45,11 @@ fn main() {
 fn bare(artifact: &Artifact, ids: &[u32], library: &Path) {
     let builder = ort::init_from(library).expect("ONNX Runtime opens");
     let environment = builder.with_telemetry(false).build().expect("ONNX Runtime starts");
-    let graph = artifact.file(artifact.graph().expect("it has a graph")).expect("it is listed");
+    // By its path, so that ONNX Runtime finds weights that lie beside it.
+    let graph = artifact.path().join(artifact.graph().expect("it has a graph"));
     let mut session = Session::builder(&environment)
         .and_then(|builder| Ok(builder.with_intra_threads(1)?))
-        .and_then(|mut builder| builder.commit_from_memory(&graph))
+        .and_then(|mut builder| builder.commit_from_file(&graph))
         .expect("ONNX Runtime takes the graph");
     let input: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
     let mask = vec![1i64; input.len()];
