@@ -9,9 +9,10 @@ import turnout
 from turnout.train.classifier import ClassifierConfig, train_classifier
 from turnout.train.fine_tuning import FineTuningConfig
 
+torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-TUNING = FineTuningConfig(epochs=8, learning_rate=5e-3, max_tokens=48, held_out=0.15, patience=20)
+TUNING = FineTuningConfig(epochs=8, learning_rate=2e-3, max_tokens=48, held_out=0.15, patience=20)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,7 @@ def checkpoint(tmp_path_factory, tokenizer):
     words = tokenizer.get_vocab_size()
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     config = transformers.BertConfig(vocab_size=words, max_position_embeddings=64, **sizes)
+    torch.manual_seed(0)
     transformers.BertModel(config).save_pretrained(folder)
     wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
     wrapped.save_pretrained(folder)
@@ -51,6 +53,21 @@ def test_its_labels_are_named(tuned):
 def test_a_folder_without_a_model_is_an_error_that_names_it(config, tables, battles, tmp_path):
     with pytest.raises(turnout.ConfigError, match="expected a folder with an encoder"):
         train_classifier(ClassifierConfig(config, TUNING), tmp_path, tables, battles, tmp_path / "out")
+
+
+def test_a_precision_that_cannot_be_had_is_told_before_training(checkpoint, tmp_path, capsys):
+    import json
+    import shutil
+
+    from turnout.cli import main
+
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model_type": "albert"}))
+    (tmp_path / "t.csv").write_text("prompt,gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1\nwhy,1,0\n")
+    arguments = ["--correctness", str(tmp_path / "t.csv"), "--precision", "int8", "--out", str(tmp_path / "out")]
+    assert main(["train", "bert", "--encoder", str(other), *arguments]) != 0
+    assert "'albert', which cannot be had in int8" in capsys.readouterr().err
 
 
 def test_the_command_writes_an_artifact_with_quantiles_and_dev_scores(checkpoint, tables, tmp_path):

@@ -223,6 +223,7 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
 
     console = Console(stderr=True)
     config = ClassifierConfig(MfConfig(seed=args.seed), FineTuningConfig(epochs=args.epochs, seed=args.seed))
+    _check_precision(args.encoder, args.precision)
     data = files.read()
     tuned = args.out.with_name(args.out.name + "-checkpoint")
     with progress_bars(console) as bars:
@@ -234,6 +235,20 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     show(results, console)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
+
+
+def _check_precision(encoder: Path, precision: str) -> None:
+    """Before hours of training rather than after them."""
+    import turnout
+    from turnout.importers.bert import WRITTEN_TYPES
+    from turnout.importers.checkpoint import Checkpoint
+
+    kind = Checkpoint(encoder).kind
+    if precision != "float32" and kind not in WRITTEN_TYPES:
+        raise turnout.ConfigError(
+            f"{encoder / 'config.json'}: model_type is {kind!r}, which cannot be had in {precision}; "
+            f"expected {', '.join(WRITTEN_TYPES)}, or --precision float32"
+        )
 
 
 def _need_training_packages() -> None:

@@ -141,16 +141,7 @@ impl Library {
                 error.len(),
             )
         };
-        let version = if told { text(&version) } else { text(&error) };
-        let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
-        let (oldest, newest) = VERSIONS;
-        match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) if (major, minor) >= oldest && (major, minor) < newest => Ok(()),
-            _ => Err(format!(
-                "is version {version:?}, expected at least {}.{} and less than {}.{}",
-                oldest.0, oldest.1, newest.0, newest.1
-            )),
-        }
+        accepted(&if told { text(&version) } else { text(&error) })
     }
 
     /// Reads and searches an index whose answer is known.
@@ -243,6 +234,33 @@ impl Head {
                 count: bytes.add(16).cast::<i64>().read(),
                 trained: bytes.add(25).read() != 0,
             }
+        }
+    }
+}
+
+/// Whether the shim fits a FAISS of that version.
+fn accepted(version: &str) -> std::result::Result<(), String> {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    let (oldest, newest) = VERSIONS;
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= oldest && (major, minor) < newest => Ok(()),
+        _ => Err(format!(
+            "is version {version:?}, expected at least {}.{} and less than {}.{}",
+            oldest.0, oldest.1, newest.0, newest.1
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_accepted_from_the_oldest_to_before_the_newest() {
+        let (oldest, newest) = VERSIONS;
+        accepted(&format!("{}.{}.0", oldest.0, oldest.1)).unwrap();
+        for wrong in [format!("{}.{}.0", newest.0, newest.1), "0.9.1".into(), "1".into(), String::new(), "x.y".into()] {
+            assert!(accepted(&wrong).unwrap_err().contains("expected at least"), "{wrong}");
         }
     }
 }
