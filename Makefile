@@ -61,7 +61,7 @@ TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
 APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 
-.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser parity bench bench-smoke bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
@@ -173,8 +173,13 @@ bench: build $(DEV) $(ROUTELLM) ## all benchmarks and a report in benches/report
 	$(PY) benches/report.py
 	$(PY) benches/ranking.py --routellm $(ROUTELLM_VENV)/bin/python
 
+bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and beside transformers as RouteLLM calls it
+	$(PY) benches/network.py
+	PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) benches/bert_router.py
+
 bench-smoke: build $(DEV) ## every benchmark once: answers are asserted, times are not
-	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke; else echo "no benches/report.py"; fi
+	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke; \
+	else echo "no benches/report.py"; fi
 
 bench-serve: build $(DEV) ## what the server adds to a call, and 500 streams for a minute
 	$(PY) benches/serve_latency.py
