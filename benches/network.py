@@ -218,10 +218,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--threads", type=int, default=64)
-    parser.add_argument("--smoke", action="store_true", help="the small shape, for a moment: answers are asserted, times are not")
+    parser.add_argument(
+        "--smoke", action="store_true", help="the small shape, for a moment: answers are asserted, times are not"
+    )
     arguments = parser.parse_args()
     if arguments.smoke:
-        arguments.seconds, arguments.threads = 0.02, 4
+        arguments.seconds, arguments.threads = 0.2, 4
     for name, shape in SHAPES.items():
         if arguments.smoke and name != "2x128":
             continue
