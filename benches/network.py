@@ -3,7 +3,8 @@
 Usage: python benches/network.py [--seconds 2] [--threads 64]
 
 Every number is of one run on one machine; the model's weights are random, which changes no time. ``plain`` is what a careful engineer
-writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread. ``sessions`` is turnout with a
+writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread. ``threads`` is turnout with one session of
+all threads, ``sessions`` with a
 session for every core, which is the default for networks below 32 MiB.
 """
 
@@ -168,7 +169,7 @@ def measure(
     """All numbers of one precision. Candidates take turns, and medians of the turns are compared."""
     artifact = import_bert(checkpoint(folder / "checkpoint", shape), folder / precision, precision=precision)
     prompt = PROMPTS["ascii-20"]
-    router, plain = turnout.load(artifact), Plain(artifact)
+    router, plain = turnout.load(artifact, sessions=1), Plain(artifact)
     beside = turnout.load(artifact, sessions=os.cpu_count() or 1)
     for each in (router, beside):
         assert abs(each.win_rate(prompt) - plain.win_rate(prompt)) < 1e-4
@@ -182,7 +183,10 @@ def measure(
         best = closed_loop(lambda: plain.run(batch), 1, seconds)
         ours = closed_loop(lambda: router.win_rate(prompt), threads, seconds)
         many = closed_loop(lambda: beside.win_rate(prompt), threads, seconds)
-        alone = [closed_loop(lambda: each.win_rate(prompt), 1, seconds / 4)[2] for each in (router, beside)]  # noqa: B023
+        few = [
+            [closed_loop(lambda: each.win_rate(prompt), callers, seconds / 2) for each in (router, beside)]  # noqa: B023
+            for callers in (1, 2)
+        ]
         theirs = closed_loop(lambda: plain.win_rate(prompt), threads, seconds)
         run = closed_loop(lambda: plain.run(half), 1, seconds)[2]
         found = {
@@ -196,11 +200,16 @@ def measure(
             "sessions_share_of_best": many[0] / (size * best[0]),
             "sessions_over_plain": many[0] / theirs[0],
             "sessions_p99_ms": float(np.percentile(many[2], 99)) * 1e3,
-            "alone_ms": float(np.median(alone[0])) * 1e3,
-            "sessions_alone_ms": float(np.median(alone[1])) * 1e3,
+            "alone_ms": float(np.median(few[0][0][2])) * 1e3,
+            "sessions_alone_ms": float(np.median(few[0][1][2])) * 1e3,
+            "two_per_s": few[1][0][0],
+            "sessions_two_per_s": few[1][1][0],
+            "two_p99_ms": float(np.percentile(few[1][0][2], 99)) * 1e3,
+            "sessions_two_p99_ms": float(np.percentile(few[1][1][2], 99)) * 1e3,
             "over_plain_by_cpu": ours[1] / theirs[1],
             "p50_ms": float(np.percentile(ours[2], 50)) * 1e3,
             "p99_ms": float(np.percentile(ours[2], 99)) * 1e3,
+            "sessions_p99_over_half_batch": float(np.percentile(many[2], 99) / np.median(run)),
             "plain_p99_ms": float(np.percentile(theirs[2], 99)) * 1e3,
             "half_batch_ms": float(np.median(run)) * 1e3,
             "p99_over_half_batch": float(np.percentile(ours[2], 99) / np.median(run)),

@@ -79,6 +79,13 @@ def test_a_manifest_that_says_float16_is_refused_on_a_cpu(folder: Path) -> None:
         turnout.load(folder, device="cuda:0")
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "tensorrt:0"])
+def test_int8_is_refused_on_a_gpu_which_would_leave_it_to_the_cpu(folder: Path, device: str, tmp_path: Path) -> None:
+    edit(folder, lambda manifest: manifest.update(graph_precision="int8"))
+    with pytest.raises(turnout.DeviceError, match=r'model\.onnx: multiplies int8.*device "cpu", or export'):
+        turnout.load(folder, device=device, tensorrt_cache=tmp_path if "tensorrt" in device else None)
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 def test_other_precisions_change_nothing(folder: Path, precision: str) -> None:
     expected = turnout.load(folder).win_rate("why?")

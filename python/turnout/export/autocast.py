@@ -15,6 +15,7 @@ from typing import Any
 # Element types by their numbers in ONNX.
 _FLOAT32, _INT64, _BOOL, _FLOAT16 = 1, 7, 9, 10
 _NEEDS_FLOAT32 = frozenset({"LayerNormalization", "ReduceMean", "ReduceSum", "Softmax"})
+_PRODUCTS = frozenset({"Gemm", "MatMul"})
 _ANSWERS_YES_OR_NO = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"})
 
 
@@ -39,10 +40,10 @@ class Autocast:
     def inputs(self, op: str, names: Sequence[str]) -> list[str]:
         """What a node has to take in place of these values."""
         types = [self._types[name] for name in names]
-        if op == "Cast" or (_FLOAT16 not in types and op != "MatMul"):
+        if op == "Cast" or (_FLOAT16 not in types and op not in _PRODUCTS):
             return list(names)
         exact = any(name in self._weights and self._types[name] == _FLOAT32 for name in names)
-        narrow = not exact if op == "MatMul" else _FLOAT32 not in types and op not in _NEEDS_FLOAT32
+        narrow = not exact if op in _PRODUCTS else _FLOAT32 not in types and op not in _NEEDS_FLOAT32
         wanted = _FLOAT16 if narrow else _FLOAT32
         return [self.as_type(name, wanted) if self._types[name] in (_FLOAT32, _FLOAT16) else name for name in names]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _WEIGHT_RANGE = 63
 _ACTIVATION_RANGE = 127
+_ZERO = _ACTIVATION_RANGE + 1
 
 
 def quantized_rows(matrix: NDArray[np.float32], largest: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -48,10 +49,12 @@ def quantized_rows(matrix: NDArray[np.float32], largest: int) -> tuple[NDArray[n
 def int8_linear(w: NetworkWriter, x: str, weight: NDArray[np.float32]) -> str:
     """``x @ weight.T``; ``weight`` is float32 ``[out, in]``."""
     quantised, scale = quantized_rows(weight, _WEIGHT_RANGE)
-    rows, row_scale = _rows_as_int8(w, x)
-    zero = w.constant(_ACTIVATION_RANGE + 1, np.uint8)
-    integers = w.add("MatMulInteger", rows, w.weight(quantised.T), zero)
-    return str(w.add("Mul", w.add("Mul", w.add("Cast", integers, to=1), w.weight(scale)), row_scale))
+    rows, row_scale = _rows_as_int8(w, x, weight.shape[1])
+    # One operator for integer products and column scales: a pass over the outputs less than MatMulInteger, Cast and Mul.
+    of_rows, zero = w.constant(1.0), w.constant(_ZERO, np.uint8)
+    matrix = (w.weight(quantised.T), of_rows, w.weight(scale), zero)
+    products = w.add("MatMulIntegerToFloat", rows, *matrix, domain="com.microsoft")
+    return str(w.add("Mul", products, row_scale))
 
 
 def int8_gather(w: NetworkWriter, table: NDArray[np.float32], ids: str) -> str:
@@ -61,9 +64,8 @@ def int8_gather(w: NetworkWriter, table: NDArray[np.float32], ids: str) -> str:
     return str(w.add("Mul", rows, w.add("Gather", w.weight(scale[:, None]), ids)))
 
 
-def _rows_as_int8(w: NetworkWriter, x: str) -> tuple[str, str]:
+def _rows_as_int8(w: NetworkWriter, x: str, width: int) -> tuple[str, str]:
     largest = w.add("ReduceMax", w.add("Abs", x), w.constant([-1], np.int64), keepdims=1)
     scale = w.add("Mul", w.add("Max", largest, w.constant(1e-30)), w.constant(1 / _ACTIVATION_RANGE))
-    unit = w.add("Div", x, scale)
-    zero = w.constant(_ACTIVATION_RANGE + 1, np.uint8)
-    return w.add("QuantizeLinear", unit, w.constant(1.0), zero), scale
+    zeros = w.add("Expand", w.constant(_ZERO, np.uint8), w.add("Shape", scale))
+    return w.add("QuantizeLinear", x, scale, zeros, axis=-1, block_size=width), scale

@@ -13,7 +13,6 @@ from turnout.export.autocast import Autocast
 from turnout.export.blocks import row_blocks
 from turnout.export.int4 import int4_linear
 from turnout.export.int8 import int8_gather, int8_linear
-from turnout.export.onnx import IR_VERSION, OPSET
 from turnout.export.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 #: Beyond this many bytes weights go into a file of their own, streamed: an ONNX file cannot have more than 2 GiB, and building one in
 #: memory takes six times its size.
 INLINE_BYTES = 64 << 20
+#: The first operator set whose ``QuantizeLinear`` takes a scale for each row, and the first format version that knows it.
+_OPSET, _IR_VERSION = 21, 10
 #: Name of that file.
 DATA_FILE = "model.onnx.data"
 
@@ -103,6 +104,12 @@ class NetworkWriter:
             y = str(self.add("MatMul", x, self._stored(weight.T, self._float)))
         return y if bias is None else str(self.add("Add", y, self._stored(bias, self._float)))
 
+    def dense(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
+        """``linear`` of an ``x`` of two dimensions: where nothing is quantised, ONNX Runtime adds the bias while it multiplies."""
+        if self.precision in ("int8", "int4"):
+            return self.linear(x, weight, bias)
+        return str(self.add("Gemm", x, self._stored(weight.T, self._float), self._stored(bias, self._float)))
+
     def gather(self, table: NDArray[np.float32], ids: str) -> str:
         """Rows of an embedding table, float32 ``[rows, width]``, as float32; with 8 bits and less, int8."""
         if self.precision in ("int8", "int4"):
@@ -123,9 +130,9 @@ class NetworkWriter:
         ]
         made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in outputs]
         graph = helper.make_graph(self._nodes, "turnout_network", inputs, made, self._weights)
-        domains = {"": OPSET} | {node.domain: 1 for node in self._nodes if node.domain}
+        domains = {"": _OPSET} | {node.domain: 1 for node in self._nodes if node.domain}
         opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         if self.data is None:
             checker.check_model(model, full_check=True)
         serialised: bytes = model.SerializeToString()

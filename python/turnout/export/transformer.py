@@ -97,14 +97,40 @@ class _Graph:
         return self.add("Mul", [f"{name}_unscaled", f"{name}_scale"], name)
 
     def linear(self, name: str, x: str, weights: tuple[Floats, Floats]) -> str:
+        """``x`` has two dimensions: ONNX Runtime then adds the bias while it multiplies, not in a pass of its own."""
         self.constant(f"{name}_bias", weights[1])
-        self.add("MatMul", [x, self.matrix(f"{name}_matrix", weights[0])], f"{name}_product")
-        return self.add("Add", [f"{name}_product", f"{name}_bias"], name)
+        return self.add("Gemm", [x, self.matrix(f"{name}_matrix", weights[0]), f"{name}_bias"], name)
 
     def norm(self, name: str, x: str, weight: Floats, bias: Floats) -> str:
         self.constant(f"{name}_weight", weight)
         self.constant(f"{name}_bias", bias)
         return self.add("LayerNormalization", [x, f"{name}_weight", f"{name}_bias"], name, axis=-1, epsilon=_EPSILON)
+
+    def split(self, x: str, outputs: Sequence[str]) -> Sequence[str]:
+        """Equal parts along the second axis."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node("Split", [x], list(outputs), axis=1, num_outputs=len(outputs)))
+        return outputs
+
+    def floats(self, name: str, table: str) -> str:
+        """A row of an integer table for each token, float32 ``[prompts, tokens, columns]``."""
+        from onnx import TensorProto
+
+        return self.add("Cast", [self.add("Gather", [table, "input_ids"], name)], f"{name}_float", to=TensorProto.FLOAT)
+
+    def by_prompt(self, x: str, width: int) -> str:
+        """``[prompts * tokens, width]`` as ``[prompts, tokens, width]``."""
+        shape = self.add("Concat", ["prompts_tokens", self.integers(f"{x}_width", width)], f"{x}_shape", axis=0)
+        return self.add("Reshape", [x, shape], f"{x}_by_prompt")
+
+    def total(self, name: str, x: str) -> str:
+        """Sum over the tokens that are there, as a product with the mask: ``[prompts, columns]``."""
+        return self.add("Squeeze", [self.add("MatMul", ["mask_row", x], f"{name}_row"), "one"], name)
+
+    def mean(self, name: str, x: str) -> str:
+        """Mean over the tokens that are there, ``[prompts, columns]``."""
+        return self.add("Div", [self.total(f"{name}_total", x), "divisor"], name)
 
 
 def transformer_graph(encoder: TransformerEncoder, head: MatrixFactorizationHead) -> bytes:
@@ -125,8 +151,11 @@ def transformer_graph(encoder: TransformerEncoder, head: MatrixFactorizationHead
     g = _Graph()
     x = _rows_of_tokens(g, encoder)
     for place, layer in enumerate(encoder.layers):
-        x = _layer(g, f"layer{place}", x, layer, encoder)
-    _pooled(g, x, encoder)
+        name = f"layer{place}"
+        x, units = _layer(g, name, x, layer, encoder)
+        if place + 1 < len(encoder.layers):
+            x = g.add("Add", [x, g.linear(f"{name}_narrow", units, layer.narrow)], f"{name}_out")
+    _pooled(g, x, units, encoder)
     g.constant("hidden_weight", encoder.weight)
     g.constant("hidden_bias", encoder.bias)
     g.add("Gemm", ["pooled", "hidden_weight", "hidden_bias"], "before_activation")
@@ -170,72 +199,65 @@ def _rows_of_tokens(g: _Graph, encoder: TransformerEncoder) -> str:
     g.constant("unit", np.ones(1, np.float32))
     g.constant("padding", np.full(1, _PADDING, np.float32))
     g.integers("head_axes", 1, 2)
-    g.integers("row_axis", 2)
+    attention = encoder.layers[0].mix[0].shape[0]
+    g.integers("heads", 3 * encoder.heads, attention // encoder.heads)
+    g.add("Concat", [g.add("Shape", ["input_ids"], "prompts_tokens"), "heads"], "by_head", axis=0)
+    g.integers("flat", -1, encoder.positions.shape[1])
     g.add("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
     g.add("Unsqueeze", [g.add("Sub", ["unit", "mask"], "absent"), "head_axes"], "absent_keys")
     g.add("Mul", ["absent_keys", "padding"], "attention_bias")
-    return g.add("Add", ["rows", "places"], "layer0_in")
+    return g.add("Reshape", [g.add("Add", ["rows", "places"], "rows_in_place"), "flat"], "layer0_in")
 
 
-def _layer(g: _Graph, name: str, x: str, layer: TransformerLayer, encoder: TransformerEncoder) -> str:
+def _layer(g: _Graph, name: str, x: str, layer: TransformerLayer, encoder: TransformerEncoder) -> tuple[str, str]:
+    """Up to the activation inside: ``x`` with attention added, and the units, both ``[prompts * tokens, .]``."""
     attention = layer.mix[0].shape[0]
     size = attention // encoder.heads
     matrix, bias = (part.copy() for part in layer.query_key_value)
     matrix[:, :attention] /= np.sqrt(size)
     bias[:attention] /= np.sqrt(size)
-    g.integers("thirds", attention, attention, attention)
-    g.integers("by_head", 0, 0, encoder.heads, size)
-    g.integers("joined", 0, 0, attention)
+    g.integers("joined", -1, attention)
 
-    normed = g.norm(f"{name}_norm", x, layer.norms[0], layer.norms[1])
-    split = [f"{name}_{part}" for part in ("query", "key", "value")]
-    from onnx import helper
-
-    g.nodes.append(
-        helper.make_node("Split", [g.linear(f"{name}_qkv", normed, (matrix, bias)), "thirds"], split, axis=2)
-    )
-    for part, order in zip(split, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
-        g.add("Transpose", [g.add("Reshape", [part, "by_head"], f"{part}_heads")], f"{part}_turned", perm=order)
-    g.add("MatMul", [f"{split[0]}_turned", f"{split[1]}_turned"], f"{name}_scores")
+    # Query, key and value of every head, [prompts, 3 * heads, tokens, size], turned in one pass.
+    stacked = g.linear(f"{name}_qkv", g.norm(f"{name}_norm", x, layer.norms[0], layer.norms[1]), (matrix, bias))
+    g.add("Reshape", [stacked, "by_head"], f"{name}_heads")
+    g.add("Transpose", [f"{name}_heads"], f"{name}_turned", perm=[0, 2, 1, 3])
+    query, key, value = g.split(f"{name}_turned", [f"{name}_{part}" for part in ("query", "key", "value")])
+    g.add("Transpose", [key], f"{name}_key_columns", perm=[0, 1, 3, 2])
+    g.add("MatMul", [query, f"{name}_key_columns"], f"{name}_scores")
     g.add("Add", [f"{name}_scores", "attention_bias"], f"{name}_masked")
     g.add("Softmax", [f"{name}_masked"], f"{name}_attention", axis=-1)
-    g.add("MatMul", [f"{name}_attention", f"{split[2]}_turned"], f"{name}_mixed")
+    g.add("MatMul", [f"{name}_attention", value], f"{name}_mixed")
     g.add("Transpose", [f"{name}_mixed"], f"{name}_mixed_turned", perm=[0, 2, 1, 3])
     g.add("Reshape", [f"{name}_mixed_turned", "joined"], f"{name}_mixed_joined")
     x = g.add("Add", [x, g.linear(f"{name}_mix", f"{name}_mixed_joined", layer.mix)], f"{name}_between")
 
     normed = g.norm(f"{name}_inner_norm", x, layer.norms[2], layer.norms[3])
-    g.add("Relu", [g.linear(f"{name}_widen", normed, layer.widen)], f"{name}_inner")
-    return g.add("Add", [x, g.linear(f"{name}_narrow", f"{name}_inner", layer.narrow)], f"{name}_out")
+    return x, g.add("Relu", [g.linear(f"{name}_widen", normed, layer.widen)], f"{name}_inner")
 
 
-def _pooled(g: _Graph, x: str, encoder: TransformerEncoder) -> None:
-    from onnx import TensorProto
-
+def _pooled(g: _Graph, x: str, units: str, encoder: TransformerEncoder) -> None:
+    """Means and sums over the tokens. The last matrix is linear, so it multiplies the mean of its units, not each token's."""
     opinions, scale = quantise_columns(encoder.opinions)
     g.constant("opinion_table", opinions)
     g.constant("opinion_scale", scale)
     g.constant("count_table", encoder.counts.astype(np.int8))
-    g.add("Unsqueeze", ["mask", "row_axis"], "mask_column")
     g.add("ReduceSum", ["mask", "one"], "tokens", keepdims=1)
     g.add("Max", ["tokens", "unit"], "divisor")
+    g.add("Unsqueeze", ["mask", "one"], "mask_row")
 
-    g.add("Mul", [x, "mask_column"], "kept_rows")
-    g.add("ReduceSum", ["kept_rows", "one"], "total", keepdims=0)
-    g.add("Div", ["total", "divisor"], "mean")
-
-    g.add("Gather", ["opinion_table", "input_ids"], "token_opinions")
-    g.add("Cast", ["token_opinions"], "token_opinions_float", to=TensorProto.FLOAT)
-    g.add("Mul", ["token_opinions_float", "mask_column"], "kept_opinions")
-    g.add("ReduceSum", ["kept_opinions", "one"], "total_opinions", keepdims=0)
-    g.add("Div", ["total_opinions", "divisor"], "mean_unscaled")
+    g.mean("mean_between", g.by_prompt(x, encoder.positions.shape[1]))
+    g.mean("mean_units", g.by_prompt(units, encoder.layers[-1].widen[1].shape[0]))
+    matrix, bias = encoder.layers[-1].narrow
+    g.constant("last_narrow_bias", bias)
+    # A prompt without tokens has the mean zero.
+    g.add("Mul", [g.add("Div", ["tokens", "divisor"], "is_there"), "last_narrow_bias"], "mean_bias")
+    g.add("MatMul", ["mean_units", g.matrix("last_narrow_matrix", matrix)], "mean_product")
+    g.add("Sum", ["mean_between", "mean_product", "mean_bias"], "mean")
+    g.mean("mean_unscaled", g.floats("token_opinions", "opinion_table"))
     g.add("Mul", ["mean_unscaled", "opinion_scale"], "mean_opinions")
-
-    g.add("Gather", ["count_table", "input_ids"], "token_counts")
-    g.add("Cast", ["token_counts"], "token_counts_float", to=TensorProto.FLOAT)
-    g.add("Mul", ["token_counts_float", "mask_column"], "kept_counts")
-    g.add("ReduceSum", ["kept_counts", "one"], "counts", keepdims=0)
-    g.add("Log", [g.add("Add", ["counts", "unit"], "counts_plus_one")], "features")
+    counts = g.total("counts", g.floats("token_counts", "count_table"))
+    g.add("Log", [g.add("Add", [counts, "unit"], "counts_plus_one")], "features")
     g.add("Concat", ["mean", "mean_opinions", "features"], "pooled", axis=1)
 
 

@@ -146,44 +146,48 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     bias = w.add("Unsqueeze", bias, w.constant([1, 2], np.int64))
 
     width = int(source.number("embedding_size", default=dim)) if family.projection else dim
-    x = normalised(_embedded(w, source, family, width), f"{family.embeddings}.LayerNorm", width)
+    # One row for each token of each prompt, up to the first tokens of the last layer.
+    x = w.add("Reshape", _embedded(w, source, family, width), w.constant([-1, width], np.int64))
+    x = normalised(x, f"{family.embeddings}.LayerNorm", width)
     if family.projection and width != dim:
-        x = w.linear(x, *matrix(family.projection, dim, width))
-    split = [0, 0, heads, dim // heads]
+        x = w.dense(x, *matrix(family.projection, dim, width))
+    size = dim // heads
+    prompts_tokens = w.add("Shape", "input_ids")
+
+    def by_head(rows: str, parts: int) -> list[str]:
+        """Parts of rows side by side, each ``[prompts, heads, tokens, size]``."""
+        shape = w.add("Concat", prompts_tokens, w.constant([parts * heads, size], np.int64), axis=0)
+        turned = w.add("Transpose", w.add("Reshape", rows, shape), perm=[0, 2, 1, 3])
+        return list(w.add("Split", turned, outputs=parts, axis=1, num_outputs=parts))
+
     for number in range(layers):
         layer = family.layer.format(number)
         query, query_bias = matrix(f"{layer}.{family.query}", dim, dim)
         key, key_bias = matrix(f"{layer}.{family.key}", dim, dim)
         value, value_bias = matrix(f"{layer}.{family.value}", dim, dim)
-        root = np.float32(np.sqrt(dim // heads))
+        root = np.float32(np.sqrt(size))
         query, query_bias = query / root, query_bias / root
         if number + 1 < layers:
-            stacked = w.linear(
-                x, np.concatenate([query, key, value]), np.concatenate([query_bias, key_bias, value_bias])
-            )
-            q, k, v = w.add("Split", stacked, outputs=3, axis=-1, num_outputs=3)
+            stacked = np.concatenate([query, key, value]), np.concatenate([query_bias, key_bias, value_bias])
+            q, k, v = by_head(w.dense(x, *stacked), 3)
         else:
             # The classifier reads the first token alone: in the last layer nothing else is asked for.
-            stacked = w.linear(x, np.concatenate([key, value]), np.concatenate([key_bias, value_bias]))
-            k, v = w.add("Split", stacked, outputs=2, axis=-1, num_outputs=2)
-            x = w.add("Slice", x, w.constant([0], np.int64), w.constant([1], np.int64), w.constant([1], np.int64))
-            q = w.linear(x, query, query_bias)
-        shape = w.constant(split, np.int64)
-        q = w.add("Transpose", w.add("Reshape", q, shape), perm=[0, 2, 1, 3])
-        k = w.add("Transpose", w.add("Reshape", k, shape), perm=[0, 2, 3, 1])
-        v = w.add("Transpose", w.add("Reshape", v, shape), perm=[0, 2, 1, 3])
-        weights = w.add("Softmax", w.add("Add", w.add("MatMul", q, k), bias), axis=-1)
-        mixed = w.add("Transpose", w.add("MatMul", weights, v), perm=[0, 2, 1, 3])
-        mixed = w.add("Reshape", mixed, w.constant([0, 0, dim], np.int64))
-        attended = w.linear(mixed, *matrix(f"{layer}.{family.attention_out}", dim, dim))
+            stacked = np.concatenate([key, value]), np.concatenate([key_bias, value_bias])
+            k, v = by_head(w.dense(x, *stacked), 2)
+            by_prompt = w.add("Concat", prompts_tokens, w.constant([dim], np.int64), axis=0)
+            x = w.add("Gather", w.add("Reshape", x, by_prompt), w.constant(0, np.int64), axis=1)
+            q = w.add("Reshape", w.dense(x, query, query_bias), w.constant([-1, heads, 1, size], np.int64))
+        scores = w.add("MatMul", q, w.add("Transpose", k, perm=[0, 1, 3, 2]))
+        mixed = w.add("MatMul", w.add("Softmax", w.add("Add", scores, bias), axis=-1), v)
+        mixed = w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), w.constant([-1, dim], np.int64))
+        attended = w.dense(mixed, *matrix(f"{layer}.{family.attention_out}", dim, dim))
         x = normalised(w.add("Add", attended, x), f"{layer}.{family.attention_norm}")
-        hidden = activation(w, w.linear(x, *matrix(f"{layer}.{family.feed_forward}", inner, dim)))
+        hidden = activation(w, w.dense(x, *matrix(f"{layer}.{family.feed_forward}", inner, dim)))
         x = normalised(
-            w.add("Add", w.linear(hidden, *matrix(f"{layer}.{family.feed_forward_out}", dim, inner)), x),
+            w.add("Add", w.dense(hidden, *matrix(f"{layer}.{family.feed_forward_out}", dim, inner)), x),
             f"{layer}.{family.norm}",
         )
-    first = w.add("Squeeze", x, w.constant([1], np.int64))
-    pooled = w.add(family.head_activation, w.linear(first, *matrix(family.head, dim, dim)))
+    pooled = w.add(family.head_activation, w.dense(x, *matrix(family.head, dim, dim)))
     # The last layer decides and is small: it stays float32.
     scores = w.add("MatMul", pooled, w.weight(source.tensor(f"{family.classifier}.weight", labels, dim).T))
     return str(w.add("Add", scores, w.weight(source.tensor(f"{family.classifier}.bias", labels))))

@@ -74,6 +74,13 @@ impl Engine {
                 path.display()
             )));
         }
+        if manifest.graph_precision == Precision::Int8 && !config.device.is_cpu() {
+            return Err(Error::Device(format!(
+                "{}: multiplies int8, which ONNX Runtime does on the CPU alone, whatever the device: open it with device \"cpu\", or \
+                 export it in float16 or float32",
+                path.display()
+            )));
+        }
         let native = match manifest.kind {
             Kind::Mf => Native::recognize(artifact, &graph, pair),
             _ => Err("a router of this kind is a network".to_string()),

@@ -17,14 +17,29 @@ static INSIDE: AtomicUsize = AtomicUsize::new(0);
 /// A thread that is in has a callback of microseconds to make. In a fork of another thread's making it may not exist at all.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A thread that is in, also while it panics.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Attaches a native thread to the interpreter, unless that is ending; `work` is then dropped.
 pub(crate) fn attached(work: impl FnOnce(Python<'_>)) {
     // Counted before looking: either the end sees this thread, or this thread the end.
-    INSIDE.fetch_add(1, Ordering::SeqCst);
+    let _inside = Inside::enter();
     if !ENDING.load(Ordering::SeqCst) {
         Python::try_attach(work);
     }
-    INSIDE.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// An error once the interpreter is ending: what is submitted then would never be answered.

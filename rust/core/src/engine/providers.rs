@@ -10,10 +10,9 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{environment::environment, sessions::Place};
+use super::{environment::environment, runner::fixed_length, sessions::Place};
 use crate::{
     artifact::{Artifact, EncoderSpec, Manifest, Precision},
-    batcher::bucket,
     config::{BatchConfig, Device, RouterConfig},
     error::{Error, Result},
 };
@@ -88,13 +87,13 @@ fn tensorrt(manifest: &Manifest, config: &RouterConfig, id: i32, cache: &Path) -
 /// between; without them every new shape would build another.
 fn shapes(manifest: &Manifest, batch: &BatchConfig) -> [String; 3] {
     let rows = batch.max_rows.next_power_of_two();
-    let tokens = bucket(manifest.tokenizer.as_ref().map_or(1, |spec| spec.max_tokens));
+    let tokens = manifest.tokenizer.as_ref().map_or(1, |spec| spec.max_tokens);
     let typical = [TYPICAL[0].min(rows), TYPICAL[1].min(tokens)];
     let of = |[rows, tokens]: [usize; 2]| match manifest.encoder {
         EncoderSpec::Graph { .. } => format!("input_ids:{rows}x{tokens},attention_mask:{rows}x{tokens}"),
         EncoderSpec::External { dim } => format!("embedding:{rows}x{dim}"),
     };
-    [[1, bucket(1)], typical, [rows, tokens]].map(of)
+    [[1, fixed_length(1, tokens)], typical, [rows, tokens]].map(of)
 }
 
 /// Where engines of this artifact are kept: never in its folder, which may be read-only and whose files are listed.
@@ -138,12 +137,12 @@ mod tests {
             [
                 "input_ids:1x16,attention_mask:1x16",
                 "input_ids:8x64,attention_mask:8x64",
-                "input_ids:64x512,attention_mask:64x512"
+                "input_ids:64x500,attention_mask:64x500"
             ]
         );
         let short = manifest(|value| value["tokenizer"]["max_tokens"] = json!(20));
         let alone = BatchConfig { max_rows: 1, ..BatchConfig::default() };
-        assert_eq!(shapes(&short, &alone)[1..], ["input_ids:1x24,attention_mask:1x24"; 2]);
+        assert_eq!(shapes(&short, &alone)[1..], ["input_ids:1x20,attention_mask:1x20"; 2]);
         let external = manifest(|value| {
             value["encoder"] = json!({"kind": "external", "dim": 12});
             value["tokenizer"] = json!(null);

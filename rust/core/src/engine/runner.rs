@@ -52,6 +52,8 @@ pub(super) struct OnnxRunner {
     pair: Option<(usize, usize)>,
     /// Shapes are rounded up on devices that plan or capture them.
     fixed_shapes: bool,
+    /// Beyond these the network may have no positions, not even for padding.
+    max_tokens: usize,
     lost: bool,
 }
 
@@ -59,6 +61,11 @@ pub(super) struct OnnxRunner {
 fn is_matrix_of(value: &ValueType, width: usize) -> bool {
     let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = value else { return false };
     shape.is_empty() || (shape.len() == 2 && (shape[1] < 0 || shape[1] == width as i64))
+}
+
+/// Tokens of a fixed shape for prompts of so many, where the network reads at most `most`.
+pub(super) fn fixed_length(tokens: usize, most: usize) -> usize {
+    bucket(tokens).min(most).max(tokens)
 }
 
 impl OnnxRunner {
@@ -110,6 +117,7 @@ impl OnnxRunner {
             makes_embeddings: session.outputs().iter().any(|outlet| outlet.name() == "embedding"),
             pair: None,
             fixed_shapes: false,
+            max_tokens: manifest.tokenizer.as_ref().map_or(1, |spec| spec.max_tokens),
             lost: false,
             session,
         };
@@ -184,7 +192,7 @@ impl OnnxRunner {
             Content::Tokens(batch) => {
                 let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
                 if self.fixed_shapes {
-                    [batch.len().next_power_of_two(), bucket(longest)]
+                    [batch.len().next_power_of_two(), fixed_length(longest, self.max_tokens)]
                 } else {
                     [batch.len(), longest]
                 }

@@ -52,6 +52,8 @@ fn shapes_are_fixed_only_where_asked() {
     assert_eq!(runner.shape(Content::Tokens(&batch)), [8, 48]);
     assert_eq!(runner.shape(Content::Tokens(&batch[1..2])), [1, 16]);
     assert_eq!(runner.shape(Content::Embeddings(&[&[0.0], &[0.0], &[0.0]])), [4, runner.dim]);
+    runner.max_tokens = 40;
+    assert_eq!(runner.shape(Content::Tokens(&batch)), [8, 40], "padding within the network's positions");
     runner.fixed_shapes = false;
     assert_eq!(runner.shape(Content::Tokens(&batch)), [5, 37]);
     assert_eq!(runner.shape(Content::Tokens(&batch[1..2])), [1, 1]);
