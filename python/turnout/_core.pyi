@@ -266,7 +266,9 @@ class Router:
         """Decides one prompt and tells everything on the way: tokens, scores, stages with nanoseconds."""
     def close(self) -> None:
         """Ends the queue before a network: whoever waits, and whoever comes later, gets ``WorkerStoppedError``."""
-    def _submit(self, prompt: str, callback: Callable[[float | None, Exception | None], object]) -> int | None: ...
+    def _submit(
+        self, prompt: str, callback: Callable[[float | None, Exception | None], object], deadline_us: int | None = None
+    ) -> int | None: ...
     def _withdraw(self, place: int) -> None: ...
     def _decide(
         self, win_rate: float, *, threshold: float | None = None, strong_share: float | None = None

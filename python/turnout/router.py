@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ class Router(_core.Router):
         if arguments.get("device", "cpu") != "cpu":
             preload_cuda()
             arguments["tensorrt_cache"] = arguments.get("tensorrt_cache") or engine_cache()
+        # ONNX Runtime has sent usage data on Linux since 1.29 unless told before it is loaded; its threads also hang the end of a fork.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         router = super().__new__(
             cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
         )
@@ -72,21 +75,21 @@ class Router(_core.Router):
             self._decide(0.0, threshold=threshold, strong_share=strong_share)
             win_rate = await self._queued(prompt, deadline_us)
             return self._decide(win_rate, threshold=threshold, strong_share=strong_share)
-        return await asyncio.to_thread(
-            self.route,
-            prompt,
-            threshold=threshold,
-            strong_share=strong_share,
-            embedding=embedding,
-            deadline_us=deadline_us,
-        )
+        asked = time.monotonic()
+
+        def route() -> Decision:
+            # The time until the thread is there counts.
+            passed = int((time.monotonic() - asked) * 1e6)
+            left = deadline_us if deadline_us is None or deadline_us < 0 else max(deadline_us - passed, 0)
+            options = {"threshold": threshold, "strong_share": strong_share, "embedding": embedding}
+            return self.route(prompt, **options, deadline_us=left)
+
+        return await asyncio.to_thread(route)
 
     async def _queued(self, prompt: str, deadline_us: int | None) -> float:
         """The win rate of a prompt that waits in the network's queue while the loop goes on."""
         import asyncio
 
-        if deadline_us is not None and deadline_us < 0:
-            raise _core.InvalidInputError(f"deadline_us is {deadline_us}, expected microseconds from now")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[float] = loop.create_future()
 
@@ -103,7 +106,7 @@ class Router(_core.Router):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, win_rate, error)
 
-        place = self._submit(prompt, tell)
+        place = self._submit(prompt, tell, deadline_us)
         try:
             return await asyncio.wait_for(future, None if deadline_us is None else deadline_us / 1e6)
         except asyncio.TimeoutError as error:
@@ -210,11 +213,13 @@ def load(
             ``InferenceError`` (those of ``causal_llm`` hold ``GatherND``, which may do that). For other devices it is an error.
         tensorrt_cache: Folder in which TensorRT keeps the engines that it builds for ``"tensorrt:N"``, by artifact; by default
             ``turnout/tensorrt`` in the user's cache folder. Whoever can write there can run code in this process.
-        max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``. This and what follows
-            is for graphs that run in ONNX Runtime; others never wait.
+        max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``, and so is a batch; one that
+            comes before may wait beside them, in parts. This and what follows is for graphs that run in ONNX Runtime; others never
+            wait.
         max_batch_rows: Prompts that one run of a network may hold.
-        max_batch_tokens: Tokens that one run may hold, padding included.
-        max_wait_us: How long a free session waits for more prompts before it runs. Zero is best on a CPU.
+        max_batch_tokens: Tokens that one run may hold, padding included, on a GPU also that of rounded shapes.
+        max_wait_us: How long a free session waits for more prompts of similar length before it runs; others that are free leave them
+            to it. Zero is best on a CPU.
         sessions: Sessions of ONNX Runtime beside each other on the CPU, which share the threads; each holds the weights. More of them
             serve more callers at once, one serves a lone caller sooner. 0 is one, or up to eight of a network below 32 MiB.
         tiers: For routers of kind ``sw_ranking``: tiers of models, 0 the strongest. Models that fought no battle need one; two

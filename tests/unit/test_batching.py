@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import shutil
@@ -179,6 +180,83 @@ def test_a_network_after_a_fork_says_what_to_do(folder: Path, run_python: Callab
         print(asyncio.run(router.aroute("why?")).win_rate == expected)
     """
     assert run_python(script, str(folder)) == "True\n"
+
+
+def test_a_fork_may_drop_close_and_end(folder: Path, run_python: Callable[..., str]) -> None:
+    """Sessions of several threads, the queue's lock perhaps held: nothing of the parent's is touched, and the child ends by itself."""
+    script = """
+        import os, sys, threading
+        import turnout
+        router = turnout.load(sys.argv[1], sessions=1, threads=4, max_queue=64)
+        expected = router.win_rate("why?")
+        stop = threading.Event()
+        def work():
+            while not stop.is_set():
+                router.win_rate("why?")
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        [thread.start() for thread in threads]
+        children = []
+        for number in range(6):
+            child = os.fork()
+            if child == 0:
+                if number % 2:
+                    router.close()
+                router = turnout.load(sys.argv[1])
+                sys.exit(0 if router.win_rate("why?") == expected else 3)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        stop.set()
+        [thread.join() for thread in threads]
+        print(codes)
+    """
+    assert run_python(script, str(folder)) == "[0, 0, 0, 0, 0, 0]\n"
+
+
+def test_a_network_leaves_nothing_in_the_home_folder(
+    folder: Path, run_python: Callable[..., str], tmp_path: Path
+) -> None:
+    """ONNX Runtime's telemetry keeps a device id and a database there."""
+    script = """
+        import sys, time
+        import turnout
+        turnout.load(sys.argv[1]).win_rate("why?")
+        time.sleep(0.5)
+    """
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    run_python(script, str(folder), environment=home)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_waiting_for_more_does_not_outlast_a_deadline(folder: Path) -> None:
+    router = turnout.load(folder, max_wait_us=5_000_000, sessions=1)
+    with pytest.raises(turnout.DeadlineExceededError):
+        router.route("why?", deadline_us=5_000)
+    router.close()
+
+
+@pytest.mark.parametrize("prompt", ["why?", "why? " * 2000])
+async def test_a_deadline_that_has_passed_runs_nothing(folder: Path, prompt: str) -> None:
+    router = turnout.load(folder)
+    with pytest.raises(turnout.DeadlineExceededError):
+        await router.aroute(prompt, deadline_us=0)
+
+
+def test_a_batch_is_admitted_while_there_is_room_and_then_runs_to_its_end(folder: Path) -> None:
+    router = turnout.load(folder, max_queue=4)
+    expected = router.win_rates(PROMPTS)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(turnout.OverloadedError):
+                router.win_rate("why?")
+
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(work) for _ in range(4)]
+        found = [router.win_rates(PROMPTS) for _ in range(10)]
+        stop.set()
+        [other.result() for other in others]
+    assert all(np.abs(rates - expected).max() < 1e-5 for rates in found)
 
 
 def test_a_loop_that_is_closed_early_disturbs_nobody(folder: Path, run_python: Callable[..., str]) -> None:

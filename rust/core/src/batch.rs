@@ -8,12 +8,12 @@ use std::{
 use crate::error::{Error, Result};
 
 /// Calls `work` for ranges of `share` items until `count` are done, on up to `threads` threads, and puts the results in order.
-pub(crate) fn in_shares(
+pub(crate) fn in_shares<T: Send>(
     count: usize,
     share: usize,
     threads: usize,
-    work: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
-) -> Result<Vec<f32>> {
+    work: impl Fn(Range<usize>) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<T>> {
     if threads <= 1 {
         let mut results = Vec::with_capacity(count);
         for start in (0..count).step_by(share) {
@@ -23,17 +23,20 @@ pub(crate) fn in_shares(
     }
     // Threads live for this call only: a pool would not survive a fork of the host process.
     let next = AtomicUsize::new(0);
-    let take = || -> Result<Vec<(usize, Vec<f32>)>> {
+    let take = || -> Result<Vec<(usize, Vec<T>)>> {
         let mut done = Vec::new();
         loop {
             let start = next.fetch_add(share, Ordering::Relaxed);
             if start >= count {
                 return Ok(done);
             }
-            done.push((start, work(start..count.min(start + share))?));
+            // After an error nobody begins another share.
+            let results =
+                work(start..count.min(start + share)).inspect_err(|_| next.store(count, Ordering::Relaxed))?;
+            done.push((start, results));
         }
     };
-    let shares = std::thread::scope(|scope| {
+    let mut shares = std::thread::scope(|scope| {
         let spawn = || std::thread::Builder::new().name("turnout-batch".into()).spawn_scoped(scope, take);
         // A thread that cannot be had costs time, not answers: the shares go to the others.
         let helpers: Vec<_> = (1..threads).map_while(|_| spawn().ok()).collect();
@@ -43,9 +46,6 @@ pub(crate) fn in_shares(
         }
         Ok::<_, Error>(shares)
     })?;
-    let mut results = vec![0.0; count];
-    for (start, share) in shares {
-        results[start..start + share.len()].copy_from_slice(&share);
-    }
-    Ok(results)
+    shares.sort_unstable_by_key(|(start, _)| *start);
+    Ok(shares.into_iter().flat_map(|(_, results)| results).collect())
 }

@@ -14,6 +14,7 @@ mod queue;
 mod split;
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -22,9 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::queue::bucket;
-use self::queue::{Arrival, Entry, Kind, Limits, Queue};
+pub(crate) use self::queue::{Admission, fixed_length, fixed_rows};
+use self::queue::{Arrival, Entry, FAIR_ROWS, Kind, Limits, Queue, bucket};
 use crate::{
+    batch::in_shares,
     config::BatchConfig,
     error::{Error, Result},
 };
@@ -112,8 +114,22 @@ struct Shared<R> {
     runners: Vec<Mutex<Option<R>>>,
     restart: Restart<R>,
     limits: Limits,
+    max_queue: usize,
     max_wait: Duration,
     next_id: AtomicU64,
+    /// Locks may be held for ever, and sessions lack their threads, in a process that this one forks.
+    process: u32,
+}
+
+/// How a caller came to lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// It found a session free and runs itself.
+    Inline,
+    /// It found a session free, and a thread was started for it.
+    OnThread,
+    /// It waited and was handed a session.
+    Appointed,
 }
 
 struct Job {
@@ -173,57 +189,97 @@ impl<R: Runner + 'static> std::fmt::Debug for Batcher<R> {
 
 impl<R: Runner + 'static> Drop for Batcher<R> {
     fn drop(&mut self) {
-        self.close();
+        if self.is_of_this_process() {
+            self.close();
+        } else {
+            // A session that is ended without its threads crashes or hangs; the memory of a fork goes with it.
+            std::mem::forget(self.0.clone());
+        }
     }
 }
 
 impl<R: Runner + 'static> Batcher<R> {
-    /// One queue before one runner or several. `restart` makes the runner of a slot anew after a panic.
-    pub(crate) fn new(runners: Vec<R>, config: &BatchConfig, restart: Restart<R>) -> Self {
+    /// One queue before one runner or several. `restart` makes the runner of a slot anew after a panic. `fixed_shapes` is the most
+    /// tokens of a prompt where runners round the shapes of runs up.
+    pub(crate) fn new(runners: Vec<R>, config: &BatchConfig, fixed_shapes: Option<usize>, restart: Restart<R>) -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue::new(runners.len(), config.max_queue)),
             arrived: Condvar::new(),
             runners: runners.into_iter().map(|runner| Mutex::new(Some(runner))).collect(),
             restart,
-            limits: Limits { rows: config.max_rows, tokens: config.max_tokens },
+            limits: Limits { rows: config.max_rows, tokens: config.max_tokens, fixed_shapes },
+            max_queue: config.max_queue,
             max_wait: Duration::from_micros(config.max_wait_us),
             next_id: AtomicU64::new(0),
+            process: std::process::id(),
         }))
+    }
+
+    /// Whether this is the process that opened the sessions, and no fork of it.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        std::process::id() == self.0.process
     }
 
     /// The row of one request.
     ///
     /// # Errors
     /// What the run gave; [`Error::Overloaded`], [`Error::DeadlineExceeded`] or [`Error::WorkerStopped`].
-    pub(crate) fn run(&self, request: Request, deadline: Option<Instant>) -> Result<Row> {
-        let mut rows = self.run_entry(vec![request], deadline)?;
+    pub(crate) fn run(&self, request: Request, deadline: Option<Instant>, admission: Admission) -> Result<Row> {
+        let mut rows = self.run_entry(vec![request], deadline, admission)?;
         rows.pop().ok_or_else(|| Error::Inference("the model gave no row".into()))
     }
 
-    /// The rows of many requests of one variant, in their order. Similar lengths share a run, and other callers get their turn
-    /// between the runs.
-    pub(crate) fn run_many(&self, requests: Vec<Request>, deadline: Option<Instant>) -> Result<Vec<Row>> {
+    /// The rows of many requests of one variant, in their order, on all sessions. Similar lengths share a run, and other callers get
+    /// their turn between the runs. What is let in is run to its end, however many others come meanwhile.
+    pub(crate) fn run_many(
+        &self,
+        requests: Vec<Request>,
+        deadline: Option<Instant>,
+        admission: Admission,
+    ) -> Result<Vec<Row>> {
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|&row| requests[row].length());
-        let mut requests: Vec<Option<Request>> = requests.into_iter().map(Some).collect();
-        let mut rows = vec![Row::new(); requests.len()];
-        let mut rest = order.as_slice();
-        while !rest.is_empty() {
-            let length = |place: usize| requests[rest[place]].as_ref().map_or(1, Request::length);
-            let first = bucket(length(0));
-            let fits = |count: usize| {
-                let longest = length(count - 1);
-                count <= self.0.limits.rows && count * longest <= self.0.limits.tokens && longest <= first
-            };
-            let count = (1..=rest.len()).take_while(|&count| fits(count)).last().unwrap_or(1);
-            let (batch, later) = rest.split_at(count);
-            let entry = batch.iter().filter_map(|&row| requests[row].take()).collect();
-            for (&row, found) in batch.iter().zip(self.run_entry(entry, deadline)?) {
-                rows[row] = found;
+        let parts = self.parts(&order.iter().map(|&row| requests[row].length()).collect::<Vec<_>>());
+        if admission == Admission::Asked {
+            let queue = lock(&self.0.queue);
+            if queue.is_full() {
+                return Err(Shared::<R>::overloaded(queue.rows()));
             }
-            rest = later;
+        }
+        let mut requests: Vec<Option<Request>> = requests.into_iter().map(Some).collect();
+        let mut take = |part: &Range<usize>| {
+            Mutex::new(order[part.clone()].iter().filter_map(|&row| requests[row].take()).collect::<Vec<_>>())
+        };
+        let entries: Vec<_> = parts.iter().map(&mut take).collect();
+        let sessions = self.0.runners.len();
+        let found = in_shares(entries.len(), 1, sessions.min(entries.len()), |share| {
+            let run = |entry| self.run_entry(std::mem::take(&mut *lock(entry)), deadline, Admission::Given);
+            entries[share].iter().map(run).collect::<Result<Vec<_>>>().map(|rows| rows.concat())
+        })?;
+        let mut rows = vec![Row::new(); order.len()];
+        for (&row, found) in order.iter().zip(found) {
+            rows[row] = found;
         }
         Ok(rows)
+    }
+
+    /// Cuts requests of these lengths, which never fall, into the parts that run at once.
+    fn parts(&self, lengths: &[usize]) -> Vec<Range<usize>> {
+        let share = lengths.len().div_ceil(self.0.runners.len()).max(FAIR_ROWS);
+        let most = share.min(self.0.limits.rows).min(self.0.max_queue);
+        let mut parts = Vec::new();
+        let mut start = 0;
+        while start < lengths.len() {
+            let longest = bucket(lengths[start]);
+            let fits = |end: &usize| {
+                let length = lengths[end - 1];
+                end - start <= most && length <= longest && self.0.limits.allow(end - start, length)
+            };
+            let end = (start + 1..=lengths.len()).take_while(fits).last().unwrap_or(start + 1);
+            parts.push(start..end);
+            start = end;
+        }
+        parts
     }
 
     /// Leaves a request and goes on; `callback` is called once, on another thread, with its row or an error. Returns what
@@ -232,6 +288,7 @@ impl<R: Runner + 'static> Batcher<R> {
         &self,
         request: Request,
         deadline: Option<Instant>,
+        admission: Admission,
         callback: impl FnOnce(Result<Row>) + Send + 'static,
     ) -> u64 {
         let callback = move |rows: Result<Vec<Row>>| {
@@ -239,20 +296,30 @@ impl<R: Runner + 'static> Batcher<R> {
                 rows.and_then(|mut rows| rows.pop().ok_or_else(|| Error::Inference("the model gave no row".into()))),
             );
         };
-        let entry = self.0.entry(vec![request], deadline, Reply::Callback(Box::new(callback)));
+        let entry = self.0.entry(vec![request], deadline, admission, Reply::Callback(Box::new(callback)));
         let id = entry.id;
-        self.0.submit(entry);
+        if entry.is_late() {
+            entry.item.reply.tell(Err(exceeded()));
+        } else {
+            self.0.submit(entry);
+        }
         id
     }
 
     /// Forgets a submitted request whose caller has gone. Its callback is dropped if it still waited; a run is not interrupted.
     pub(crate) fn withdraw(&self, id: u64) {
+        if !self.is_of_this_process() {
+            return;
+        }
         let entry = lock(&self.0.queue).withdraw(id);
         drop(entry);
     }
 
     /// Refuses new requests and wakes everyone that waits with an error. A run that goes on ends normally.
     pub(crate) fn close(&self) {
+        if !self.is_of_this_process() {
+            return;
+        }
         let left = lock(&self.0.queue).close();
         self.0.arrived.notify_all();
         for entry in left {
@@ -260,18 +327,19 @@ impl<R: Runner + 'static> Batcher<R> {
         }
     }
 
-    fn run_entry(&self, requests: Vec<Request>, deadline: Option<Instant>) -> Result<Vec<Row>> {
+    fn run_entry(&self, requests: Vec<Request>, deadline: Option<Instant>, admission: Admission) -> Result<Vec<Row>> {
         let ticket = Arc::new(Ticket::default());
-        let entry = self.0.entry(requests, deadline, Reply::Ticket(ticket.clone()));
+        let entry = self.0.entry(requests, deadline, admission, Reply::Ticket(ticket.clone()));
         let id = entry.id;
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if entry.is_late() {
             return Err(exceeded());
         }
         let arrival = lock(&self.0.queue).arrive(entry);
         match arrival {
-            Arrival::Lead(slot, entry) => Shared::lead(&self.0, slot, entry, true),
+            Arrival::Lead(slot, entry) => Shared::lead(&self.0, slot, entry, Start::Inline),
             Arrival::Waits => {
-                self.0.arrived.notify_one();
+                // A condition variable has one queue of sleepers: the one whom it concerns may not be the first.
+                self.0.arrived.notify_all();
                 self.wait(id, &ticket, deadline)
             }
             Arrival::Overloaded(_, rows) => Err(Shared::<R>::overloaded(rows)),
@@ -286,7 +354,7 @@ impl<R: Runner + 'static> Batcher<R> {
                 State::Done(rows) => return rows,
                 State::Lead(slot, entry) => {
                     drop(state);
-                    return Shared::lead(&self.0, slot, entry, false);
+                    return Shared::lead(&self.0, slot, entry, Start::Appointed);
                 }
                 State::Waiting => {}
             }
@@ -326,7 +394,13 @@ impl Reply {
 }
 
 impl<R: Runner + 'static> Shared<R> {
-    fn entry(&self, requests: Vec<Request>, deadline: Option<Instant>, reply: Reply) -> Entry<Job> {
+    fn entry(
+        &self,
+        requests: Vec<Request>,
+        deadline: Option<Instant>,
+        admission: Admission,
+        reply: Reply,
+    ) -> Entry<Job> {
         let tokens = requests.iter().map(Request::length).max().unwrap_or(1);
         let graph_side = requests.first().map_or(0, Request::graph_side);
         Entry {
@@ -335,6 +409,7 @@ impl<R: Runner + 'static> Shared<R> {
             rows: requests.len(),
             tokens,
             deadline,
+            admission,
             item: Job { requests, reply },
         }
     }
@@ -348,44 +423,70 @@ impl<R: Runner + 'static> Shared<R> {
     fn submit(self: &Arc<Self>, entry: Entry<Job>) {
         let arrival = lock(&self.queue).arrive(entry);
         match arrival {
-            Arrival::Lead(slot, entry) => Self::lead_on_a_thread(self, slot, entry),
-            Arrival::Waits => self.arrived.notify_one(),
+            Arrival::Lead(slot, entry) => Self::lead_on_a_thread(self, slot, entry, Start::OnThread),
+            Arrival::Waits => self.arrived.notify_all(),
             Arrival::Overloaded(entry, rows) => entry.item.reply.tell(Err(Self::overloaded(rows))),
             Arrival::Closed(entry) => entry.item.reply.tell(Err(closed())),
         }
     }
 
     /// Runs the next batch of a slot, hands the slot over, tells the others of the batch and returns the rows of `head`.
-    fn lead(self: &Arc<Self>, slot: usize, mut head: Entry<Job>, alone: bool) -> Result<Vec<Row>> {
+    fn lead(self: &Arc<Self>, slot: usize, mut head: Entry<Job>, start: Start) -> Result<Vec<Row>> {
         let own = std::mem::replace(&mut head.item.reply, Reply::Own);
         drop(own);
-        let mut expired = Vec::new();
-        let followers = if alone && self.max_wait.is_zero() { vec![] } else { self.gather(&head, &mut expired) };
-        expired.into_iter().for_each(|entry| entry.item.reply.tell(Err(exceeded())));
+        let may_wait = start != Start::Appointed && !self.max_wait.is_zero();
+        if may_wait && !self.wait_for_more(&head) {
+            self.hand_over(slot);
+            return Err(exceeded());
+        }
+        let followers = if start == Start::Inline && !may_wait { vec![] } else { self.gather(&head) };
         let entries = std::iter::once(&head).chain(&followers);
         let batch: Vec<&Request> = entries.flat_map(|entry| &entry.item.requests).collect();
         let mut rows = self.run(slot, &batch).into_iter();
         self.hand_over(slot);
-        let mut of = |entry: &Entry<Job>| rows.by_ref().take(entry.rows).collect::<Result<Vec<Row>>>();
+        // Every row of an entry is taken, also after one that failed: the next entry's rows follow.
+        let mut of = |entry: &Entry<Job>| {
+            let rows: Vec<Result<Row>> = rows.by_ref().take(entry.rows).collect();
+            rows.into_iter().collect::<Result<Vec<Row>>>()
+        };
         let own = of(&head);
+        // Those that sleep are woken first: a callback may take its time.
+        let mut callbacks = Vec::new();
         for entry in followers {
             let rows = of(&entry);
-            entry.item.reply.tell(rows);
+            match entry.item.reply {
+                reply @ Reply::Callback(_) => callbacks.push((reply, rows)),
+                reply => reply.tell(rows),
+            }
         }
+        callbacks.into_iter().for_each(|(reply, rows)| reply.tell(rows));
         own
     }
 
-    fn gather(&self, head: &Entry<Job>, expired: &mut Vec<Entry<Job>>) -> Vec<Entry<Job>> {
-        let mut queue = lock(&self.queue);
+    /// Waits until more prompts have come or the time for it is over; `false` if the caller's deadline passed meanwhile.
+    fn wait_for_more(self: &Arc<Self>, head: &Entry<Job>) -> bool {
         let until = Instant::now() + self.max_wait;
-        while !self.max_wait.is_zero() && !queue.is_closed() && head.rows + queue.rows() < self.limits.rows {
+        let until = head.deadline.map_or(until, |deadline| deadline.min(until));
+        let mut queue = lock(&self.queue);
+        queue.begin_gathering(head.kind);
+        while !queue.is_closed() && head.rows + queue.rows() < self.limits.rows {
             let now = Instant::now();
             if now >= until {
                 break;
             }
             queue = self.arrived.wait_timeout(queue, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        queue.gather(head, self.limits, Instant::now(), expired)
+        queue.end_gathering(head.kind);
+        !head.is_late()
+    }
+
+    /// Takes what shares the run of `head`. What was gathered and is left goes to sessions that are free.
+    fn gather(self: &Arc<Self>, head: &Entry<Job>) -> Vec<Entry<Job>> {
+        let mut expired = Vec::new();
+        let mut queue = lock(&self.queue);
+        let batch = queue.gather(head, self.limits, Instant::now(), &mut expired);
+        self.appoint(queue, expired);
+        batch
     }
 
     /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error. So does a lost session.
@@ -406,30 +507,31 @@ impl<R: Runner + 'static> Shared<R> {
     }
 
     fn hand_over(self: &Arc<Self>, slot: usize) {
-        let mut expired = Vec::new();
         let mut queue = lock(&self.queue);
-        let Some(mut head) = queue.finish(slot, Instant::now(), &mut expired) else {
-            drop(queue);
-            expired.into_iter().for_each(|entry| entry.item.reply.tell(Err(exceeded())));
-            return;
-        };
-        match std::mem::replace(&mut head.item.reply, Reply::Own) {
-            Reply::Ticket(ticket) => {
+        queue.finish(slot);
+        self.appoint(queue, vec![]);
+    }
+
+    /// Gives free sessions to those that wait, and tells those that waited too long.
+    fn appoint(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<Job>>, mut expired: Vec<Entry<Job>>) {
+        let mut callers = Vec::new();
+        while let Some((slot, mut head)) = queue.next(Instant::now(), &mut expired) {
+            match std::mem::replace(&mut head.item.reply, Reply::Own) {
                 // Under the queue's lock: a caller whose deadline passes must find either its entry or its appointment.
-                ticket.set(State::Lead(slot, head));
-                drop(queue);
-            }
-            reply => {
-                drop(queue);
-                head.item.reply = reply;
-                Self::lead_on_a_thread(self, slot, head);
+                Reply::Ticket(ticket) => ticket.set(State::Lead(slot, head)),
+                reply => {
+                    head.item.reply = reply;
+                    callers.push((slot, head));
+                }
             }
         }
+        drop(queue);
+        callers.into_iter().for_each(|(slot, head)| Self::lead_on_a_thread(self, slot, head, Start::Appointed));
         expired.into_iter().for_each(|entry| entry.item.reply.tell(Err(exceeded())));
     }
 
     /// Runs a batch for a caller that left a callback. The thread ends with it, so none is left behind by a fork.
-    fn lead_on_a_thread(self: &Arc<Self>, slot: usize, mut head: Entry<Job>) {
+    fn lead_on_a_thread(self: &Arc<Self>, slot: usize, mut head: Entry<Job>, start: Start) {
         let shared = self.clone();
         let Reply::Callback(callback) = std::mem::replace(&mut head.item.reply, Reply::Own) else { return };
         let work = Arc::new(Mutex::new(Some((head, callback))));
@@ -438,7 +540,7 @@ impl<R: Runner + 'static> Shared<R> {
             move || {
                 let taken = lock(&work).take();
                 if let Some((head, callback)) = taken {
-                    let rows = Self::lead(&shared, slot, head, false);
+                    let rows = Self::lead(&shared, slot, head, start);
                     Reply::Callback(callback).tell(rows);
                 }
             }

@@ -11,6 +11,8 @@ mod environment;
 #[cfg(feature = "onnx")]
 mod failure;
 #[cfg(feature = "onnx")]
+mod follow_ups;
+#[cfg(feature = "onnx")]
 mod head;
 #[cfg(feature = "onnx")]
 mod network;
@@ -211,7 +213,7 @@ impl Engine {
                 ranked.ranking.logit(embedding)
             }
             #[cfg(feature = "onnx")]
-            Self::Network(network) => network.logit(ids, deadline),
+            Self::Network(network) => network.logit(ids.to_vec(), deadline),
         }
     }
 

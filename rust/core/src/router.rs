@@ -174,18 +174,25 @@ impl Router {
     }
 
     /// Leaves a prompt to the queue of a network and goes on. `callback` is called with its win rate or an error, once, on another
-    /// thread; it is dropped unheard if the prompt is withdrawn in time. `None` where the graph runs natively: deciding there takes
-    /// less time than asking.
+    /// thread, or on this one where the prompt is refused; it is dropped unheard if the prompt is withdrawn in time. A prompt whose
+    /// run has not begun within `limit` is given up. `None` where the graph runs natively: deciding there takes less time than asking.
     ///
     /// # Errors
     /// As [`route`](Self::route), where the prompt cannot be queued at all.
     #[cfg(feature = "onnx")]
-    pub fn submit(&self, prompt: &str, callback: impl FnOnce(Result<f32>) + Send + 'static) -> Result<Option<u64>> {
+    pub fn submit(
+        &self,
+        prompt: &str,
+        limit: Option<Duration>,
+        callback: impl FnOnce(Result<f32>) + Send + 'static,
+    ) -> Result<Option<u64>> {
         let Some(network) = self.engine.network() else { return Ok(None) };
+        let deadline = limit.map(deadline);
         let mut ids = Vec::new();
         self.encode(prompt, &mut ids)?;
         let calibration = self.calibration.clone();
-        network.submit(ids, move |logit| callback(logit.and_then(|logit| calibrated(&calibration, logit)))).map(Some)
+        let told = move |logit: Result<f32>| callback(logit.and_then(|logit| calibrated(&calibration, logit)));
+        network.submit(ids, deadline, told).map(Some)
     }
 
     /// Forgets a prompt that [`submit`](Self::submit) queued; one that is running is not interrupted.
@@ -408,7 +415,8 @@ impl Router {
             self.encode(prompt, &mut ids)?;
             Ok(ids)
         };
-        prompts.iter().map(encode).collect()
+        let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
+        in_shares(prompts.len(), BATCH_SHARE, threads, |range| prompts[range].iter().map(encode).collect())
     }
 
     fn win_rates_in_network(&self, prompts: &[&str], deadline: Option<Instant>) -> Result<Vec<f32>> {

@@ -1,8 +1,8 @@
 //! Native threads and the end of the interpreter.
 //!
-//! CPython before 3.14 ends a thread that asks for the interpreter while it finalises by unwinding its stack, which no Rust frame
-//! survives: the process would abort after its work is done. So nobody is let in once the end has begun, and the end waits for those
-//! that are in.
+//! CPython before 3.14 ends a thread that asks for the interpreter while it finalises: by unwinding its stack, which no Rust frame
+//! survives, or, where PyO3 stands between, by never letting it go on. So nobody is let in once the end has begun, and the end waits
+//! for those that are in: their callbacks are called.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},

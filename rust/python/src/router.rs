@@ -354,8 +354,15 @@ impl Router {
         Ok(columns)
     }
 
-    fn _submit(&self, prompt: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<Option<u64>> {
+    #[pyo3(signature = (prompt, callback, deadline_us=None))]
+    fn _submit(
+        &self,
+        prompt: &Bound<'_, PyAny>,
+        callback: Py<PyAny>,
+        deadline_us: Option<i64>,
+    ) -> PyResult<Option<u64>> {
         let py = prompt.py();
+        let limit = limit(py, deadline_us)?;
         refuse_after_the_end().map_err(|error| to_python(py, error))?;
         let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
         let tell = move |win_rate: Result<f32, Error>| {
@@ -369,7 +376,7 @@ impl Router {
                 }
             });
         };
-        self.core.submit(prompt, tell).map_err(|error| to_python(py, error))
+        self.core.submit(prompt, limit, tell).map_err(|error| to_python(py, error))
     }
 
     fn _withdraw(&self, place: u64) {

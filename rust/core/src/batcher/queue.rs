@@ -1,8 +1,9 @@
 //! Who waits, who leads and what runs next: the rules of the batcher without a lock, a thread or a clock of its own.
 //!
 //! A slot is a session. Whoever holds a slot is the leader of its next run. A caller that arrives while a slot is free gets it at
-//! once; otherwise it waits, and the leader that ends a run hands the slot to the caller that has waited longest. So a slot is free
-//! only while nobody waits, and nothing here can be forgotten: an entry is in the queue, or somebody has been given it.
+//! once; otherwise it waits, and the leader that ends a run hands the slot to the caller that has waited longest. A leader may also
+//! gather: what is of its kind then waits for it, though another slot be free. So while a slot is free, whoever waits is waited for,
+//! and nothing here can be forgotten: an entry is in the queue, or somebody has been given it.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -19,8 +20,16 @@ pub(super) struct Entry<T> {
     pub tokens: usize,
     /// When the caller will have gone.
     pub deadline: Option<Instant>,
+    /// Whether a full queue may refuse it.
+    pub admission: Admission,
     /// What is to be run and who is to be told.
     pub item: T,
+}
+
+impl<T> Entry<T> {
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
 }
 
 /// What entries must have in common to share a run.
@@ -32,12 +41,34 @@ pub(super) struct Kind {
     pub bucket: usize,
 }
 
+/// Whether work may be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is new.
+    Asked,
+    /// It goes on with what was let in: the next part of a batch, the next token of a text.
+    Given,
+}
+
 /// What one run may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub rows: usize,
     /// Tokens with padding.
     pub tokens: usize,
+    /// Where shapes are rounded up: the most tokens of a prompt that the network reads.
+    pub fixed_shapes: Option<usize>,
+}
+
+impl Limits {
+    /// Whether a run may have so many prompts, the longest of so many tokens.
+    pub fn allow(&self, rows: usize, tokens: usize) -> bool {
+        let padded = match self.fixed_shapes {
+            Some(most) => fixed_rows(rows) * fixed_length(tokens, most),
+            None => rows * tokens,
+        };
+        rows <= self.rows && padded <= self.tokens
+    }
 }
 
 /// What becomes of an entry that arrives.
@@ -54,7 +85,7 @@ pub(super) enum Arrival<T> {
 }
 
 /// A run is not cut below this many prompts to keep another session busy: smaller ones cost more a prompt.
-const FAIR_ROWS: usize = 8;
+pub(super) const FAIR_ROWS: usize = 8;
 
 /// The waiting entries and the free slots.
 #[derive(Debug, Clone)]
@@ -63,6 +94,8 @@ pub(super) struct Queue<T> {
     rows: usize,
     slots: usize,
     free: Vec<usize>,
+    /// Kinds that a leader waits for.
+    gathering: Vec<Kind>,
     limit: usize,
     closed: bool,
 }
@@ -70,18 +103,20 @@ pub(super) struct Queue<T> {
 impl<T> Queue<T> {
     /// A queue before `slots` sessions that lets `limit` prompts wait.
     pub fn new(slots: usize, limit: usize) -> Self {
-        Self { waiting: VecDeque::new(), rows: 0, slots, free: (0..slots).rev().collect(), limit, closed: false }
+        let free = (0..slots).rev().collect();
+        Self { waiting: VecDeque::new(), rows: 0, slots, free, gathering: vec![], limit, closed: false }
     }
 
     pub fn arrive(&mut self, entry: Entry<T>) -> Arrival<T> {
         if self.closed {
             return Arrival::Closed(entry);
         }
-        if let Some(slot) = self.free.pop() {
+        if !self.gathering.contains(&entry.kind)
+            && let Some(slot) = self.free.pop()
+        {
             return Arrival::Lead(slot, entry);
         }
-        // An empty queue takes a batch of any size: it could not be had in smaller pieces.
-        if self.rows > 0 && self.rows + entry.rows > self.limit {
+        if entry.admission == Admission::Asked && self.is_full() {
             return Arrival::Overloaded(entry, self.rows);
         }
         self.rows += entry.rows;
@@ -89,14 +124,37 @@ impl<T> Queue<T> {
         Arrival::Waits
     }
 
-    /// Ends a run. The slot goes to the entry that is returned, which has left the queue, or is free.
-    pub fn finish(&mut self, slot: usize, now: Instant, expired: &mut Vec<Entry<T>>) -> Option<Entry<T>> {
-        self.expire(now, expired);
-        let head = self.take(0);
-        if head.is_none() {
-            self.free.push(slot);
+    /// Whether as many prompts wait as may. Until then a batch of any size is taken: it could not be had in smaller pieces.
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.limit
+    }
+
+    /// Ends a run: the slot is free. [`next`](Self::next) says who gets it.
+    pub fn finish(&mut self, slot: usize) {
+        self.free.push(slot);
+    }
+
+    /// A free slot and the entry that gets it, which has left the queue; to be asked until there is none.
+    pub fn next(&mut self, now: Instant, expired: &mut Vec<Entry<T>>) -> Option<(usize, Entry<T>)> {
+        if self.free.is_empty() || self.waiting.is_empty() {
+            return None;
         }
-        head
+        self.expire(now, expired);
+        let place = self.waiting.iter().position(|entry| !self.gathering.contains(&entry.kind))?;
+        let head = self.take(place)?;
+        self.free.pop().map(|slot| (slot, head))
+    }
+
+    /// From now on entries of this kind wait for the leader that gathers them.
+    pub fn begin_gathering(&mut self, kind: Kind) {
+        self.gathering.push(kind);
+    }
+
+    /// The leader has waited long enough. Of what it leaves, [`next`](Self::next) has to be asked.
+    pub fn end_gathering(&mut self, kind: Kind) {
+        if let Some(place) = self.gathering.iter().position(|one| *one == kind) {
+            self.gathering.swap_remove(place);
+        }
     }
 
     /// Takes what may run together with `head`, oldest first, and leaves other sessions their share.
@@ -114,8 +172,7 @@ impl<T> Queue<T> {
         let mut place = 0;
         while place < self.waiting.len() && rows < share {
             let entry = &self.waiting[place];
-            let padded = (rows + entry.rows) * tokens.max(entry.tokens);
-            if entry.kind == head.kind && rows + entry.rows <= limits.rows && padded <= limits.tokens {
+            if entry.kind == head.kind && limits.allow(rows + entry.rows, tokens.max(entry.tokens)) {
                 (rows, tokens) = (rows + entry.rows, tokens.max(entry.tokens));
                 batch.extend(self.take(place));
             } else {
@@ -171,17 +228,27 @@ pub(crate) fn bucket(tokens: usize) -> usize {
     if tokens <= power / 4 * 3 && power > 16 { power / 4 * 3 } else { power }
 }
 
+/// Tokens of a fixed shape for prompts of so many, where the network reads at most `most`.
+pub(crate) fn fixed_length(tokens: usize, most: usize) -> usize {
+    bucket(tokens).min(most).max(tokens)
+}
+
+/// Rows of a fixed shape for so many prompts.
+pub(crate) fn fixed_rows(rows: usize) -> usize {
+    rows.next_power_of_two()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    const LIMITS: Limits = Limits { rows: 4, tokens: 100 };
+    const LIMITS: Limits = Limits { rows: 4, tokens: 100, fixed_shapes: None };
 
     fn entry(id: u64, rows: usize, tokens: usize) -> Entry<()> {
         let kind = Kind { graph_side: 0, bucket: bucket(tokens) };
-        Entry { id, kind, rows, tokens, deadline: None, item: () }
+        Entry { id, kind, rows, tokens, deadline: None, admission: Admission::Asked, item: () }
     }
 
     fn ids(entries: &[Entry<()>]) -> Vec<u64> {
@@ -204,8 +271,9 @@ mod tests {
                 queue.arrive(entry(id, 1, 20));
             }
             let now = Instant::now();
-            let head = queue.finish(0, now, &mut vec![]).unwrap();
-            let limits = Limits { rows: 64, tokens: 10_000 };
+            queue.finish(0);
+            let head = queue.next(now, &mut vec![]).unwrap().1;
+            let limits = Limits { rows: 64, tokens: 10_000, fixed_shapes: None };
             assert_eq!(queue.gather(&head, limits, now, &mut vec![]).len(), taken, "of {waiting}");
         }
     }
@@ -220,11 +288,49 @@ mod tests {
         let now = Instant::now();
         // 1 + 1 + 2 rows of 24 tokens are 96; the next would be a fifth row.
         assert_eq!(ids(&queue.gather(&head, LIMITS, now, &mut vec![])), [1, 3]);
-        let head = queue.finish(0, now, &mut vec![]).unwrap();
+        queue.finish(0);
+        let head = queue.next(now, &mut vec![]).unwrap().1;
         assert_eq!((head.id, queue.gather(&head, LIMITS, now, &mut vec![]).len()), (2, 0));
-        let head = queue.finish(0, now, &mut vec![]).unwrap();
+        queue.finish(0);
+        let head = queue.next(now, &mut vec![]).unwrap().1;
         assert_eq!((head.id, ids(&queue.gather(&head, LIMITS, now, &mut vec![]))), (4, vec![5]));
-        assert!(queue.finish(0, now, &mut vec![]).is_none());
+        queue.finish(0);
+        assert!(queue.next(now, &mut vec![]).is_none());
+    }
+
+    #[test]
+    fn limits_count_the_padding_of_fixed_shapes() {
+        let fixed = Limits { rows: 64, tokens: 16_384, fixed_shapes: Some(500) };
+        assert!(fixed.allow(32, 500) && fixed.allow(40, 256), "64 x 256 are the limit");
+        assert!(!fixed.allow(33, 385), "which run as 64 x 500");
+        assert!(Limits { fixed_shapes: None, ..fixed }.allow(33, 385));
+    }
+
+    #[test]
+    fn what_goes_on_with_what_was_let_in_is_not_refused() {
+        let mut queue = Queue::new(1, 2);
+        let Arrival::Lead(0, _) = queue.arrive(entry(0, 1, 20)) else { panic!("the slot was free") };
+        assert!(matches!(queue.arrive(entry(1, 5, 20)), Arrival::Waits), "a batch of any size");
+        assert!(queue.is_full() && matches!(queue.arrive(entry(2, 1, 20)), Arrival::Overloaded(_, 5)));
+        assert!(matches!(queue.arrive(Entry { admission: Admission::Given, ..entry(3, 1, 20) }), Arrival::Waits));
+    }
+
+    #[test]
+    fn what_a_leader_gathers_waits_for_it_and_the_rest_does_not() {
+        let mut queue = Queue::new(3, 100);
+        let Arrival::Lead(0, head) = queue.arrive(entry(0, 1, 20)) else { panic!("the slot was free") };
+        queue.begin_gathering(head.kind);
+        for id in 1..6 {
+            assert!(matches!(queue.arrive(entry(id, 1, 20)), Arrival::Waits));
+        }
+        assert!(matches!(queue.arrive(entry(6, 1, 90)), Arrival::Lead(1, _)), "of another length");
+        let now = Instant::now();
+        assert!(queue.next(now, &mut vec![]).is_none(), "they are waited for");
+        queue.end_gathering(head.kind);
+        assert_eq!(ids(&queue.gather(&head, LIMITS, now, &mut vec![])), [1, 2, 3]);
+        let (slot, next) = queue.next(now, &mut vec![]).unwrap();
+        assert_eq!((slot, next.id), (2, 4));
+        assert!(queue.next(now, &mut vec![]).is_none(), "no slot is free for the last");
     }
 
     /// Everything that can happen to four callers, two of them with deadlines, in every order: 1 or 2 sessions, a queue of 2.
@@ -233,12 +339,17 @@ mod tests {
         #[derive(Clone)]
         struct World {
             queue: Queue<()>,
-            leading: Vec<Option<Vec<u64>>>,
+            leading: Vec<Option<Lead>>,
             /// Outcome of each caller: none yet, or how many times answered.
             answers: [u8; 4],
             arrived: [bool; 4],
             late: bool,
             steps: usize,
+        }
+        #[derive(Clone)]
+        enum Lead {
+            Gathers(Entry<()>),
+            Runs(Vec<u64>),
         }
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
@@ -250,7 +361,14 @@ mod tests {
             let mut batch = ids(&world.queue.gather(&head, LIMITS, now, &mut expired));
             answer(world, &expired);
             batch.push(head.id);
-            assert!(world.leading[slot].replace(batch).is_none(), "two leaders of one session");
+            assert!(world.leading[slot].replace(Lead::Runs(batch)).is_none(), "two leaders of one session");
+        }
+        fn appoint(world: &mut World, now: Instant) {
+            let mut expired = vec![];
+            while let Some((slot, head)) = world.queue.next(now, &mut expired) {
+                lead(world, slot, head, now);
+            }
+            answer(world, &expired);
         }
         let mut seen = 0u64;
         let mut open = vec![];
@@ -269,11 +387,15 @@ mod tests {
             let now = if world.late { later } else { start };
             let free = world.leading.iter().filter(|batch| batch.is_none()).count();
             assert_eq!(free, world.queue.free.len());
-            assert!(free == 0 || world.queue.waiting.is_empty(), "a session is free while somebody waits");
+            let is_gathered = |entry: &Entry<()>| world.queue.gathering.contains(&entry.kind);
+            assert!(free == 0 || world.queue.waiting.iter().all(is_gathered), "a session is free while somebody waits");
             assert!(world.queue.rows() <= 2 && world.answers.iter().all(|&times| times <= 1));
             let waiting = |id: u64| world.queue.waiting.iter().any(|entry| entry.id == id);
             for id in 0..4u64 {
-                let in_run = world.leading.iter().flatten().any(|batch| batch.contains(&id));
+                let in_run = world.leading.iter().flatten().any(|lead| match lead {
+                    Lead::Gathers(head) => head.id == id,
+                    Lead::Runs(batch) => batch.contains(&id),
+                });
                 let places = u8::from(waiting(id)) + u8::from(in_run) + world.answers[id as usize];
                 assert_eq!(places, u8::from(world.arrived[id as usize]), "caller {id} is lost or counted twice");
             }
@@ -287,7 +409,13 @@ mod tests {
                 next.arrived[id as usize] = true;
                 let deadline = (id % 2 == 1).then_some(later);
                 match next.queue.arrive(Entry { deadline, ..entry(id, 1, 20 + 20 * (id as usize / 2)) }) {
-                    Arrival::Lead(slot, head) => lead(&mut next, slot, head, now),
+                    Arrival::Lead(slot, head) => {
+                        let mut gathers = next.clone();
+                        gathers.queue.begin_gathering(head.kind);
+                        gathers.leading[slot] = Some(Lead::Gathers(head.clone()));
+                        go(gathers);
+                        lead(&mut next, slot, head, now);
+                    }
                     Arrival::Waits => {}
                     Arrival::Overloaded(..) | Arrival::Closed(_) => next.answers[id as usize] += 1,
                 }
@@ -295,16 +423,24 @@ mod tests {
             }
             for slot in 0..world.leading.len() {
                 let mut next = world.clone();
-                if let Some(batch) = next.leading[slot].take() {
-                    batch.iter().for_each(|&id| next.answers[id as usize] += 1);
-                    let mut expired = vec![];
-                    let head = next.queue.finish(slot, now, &mut expired);
-                    answer(&mut next, &expired);
-                    if let Some(head) = head {
-                        lead(&mut next, slot, head, now);
+                match next.leading[slot].take() {
+                    Some(Lead::Runs(batch)) => {
+                        batch.iter().for_each(|&id| next.answers[id as usize] += 1);
+                        next.queue.finish(slot);
                     }
-                    go(next);
+                    Some(Lead::Gathers(head)) => {
+                        next.queue.end_gathering(head.kind);
+                        if head.deadline.is_some_and(|deadline| deadline <= now) {
+                            answer(&mut next, &[head]);
+                            next.queue.finish(slot);
+                        } else {
+                            lead(&mut next, slot, head, now);
+                        }
+                    }
+                    None => continue,
                 }
+                appoint(&mut next, now);
+                go(next);
             }
             for id in (0..4u64).filter(|&id| waiting(id)) {
                 let mut next = world.clone();

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use super::*;
+use super::{Admission::Asked, *};
 
 /// Answers the first id of each prompt; id 13 panics, id 7 fails. Counts what runs.
 #[derive(Clone, Default)]
@@ -35,7 +35,7 @@ impl Runner for Echo {
 
 fn batcher(echo: &Echo, config: BatchConfig) -> Batcher<Echo> {
     let fresh = echo.clone();
-    Batcher::new(vec![echo.clone()], &config, Box::new(move |_| Ok(fresh.clone())))
+    Batcher::new(vec![echo.clone()], &config, None, Box::new(move |_| Ok(fresh.clone())))
 }
 
 fn ask(id: u32) -> Request {
@@ -63,7 +63,7 @@ fn until_running(echo: &Echo, runs: usize) {
 fn a_caller_alone_runs_at_once() {
     let echo = Echo::default();
     let batcher = batcher(&echo, BatchConfig::default());
-    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+    assert_eq!(batcher.run(ask(3), None, Asked).unwrap(), [3.0]);
     assert_eq!(*lock(&echo.runs), [1]);
 }
 
@@ -72,13 +72,13 @@ fn what_arrives_during_a_run_forms_the_next_batch() {
     let echo = slow(60);
     let batcher = batcher(&echo, BatchConfig::default());
     thread::scope(|scope| {
-        let first = scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        let first = scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
         until_running(&echo, 1);
         let others: Vec<_> = (20..26)
             .map(|id| {
                 scope.spawn({
                     let batcher = &batcher;
-                    move || batcher.run(ask(id), None).unwrap()
+                    move || batcher.run(ask(id), None, Asked).unwrap()
                 })
             })
             .collect();
@@ -95,10 +95,10 @@ fn many_requests_come_back_in_their_order() {
     let echo = Echo::default();
     let batcher = batcher(&echo, BatchConfig { max_rows: 8, max_tokens: 100, ..BatchConfig::default() });
     let requests: Vec<Request> = (0..50).map(|n| Request::scores(vec![100 + n; 1 + (n as usize * 7) % 60])).collect();
-    let rows = batcher.run_many(requests, None).unwrap();
+    let rows = batcher.run_many(requests, None, Asked).unwrap();
     assert_eq!(rows, (0..50).map(|n| vec![(100 + n) as f32]).collect::<Vec<_>>());
     assert!(lock(&echo.runs).iter().all(|&rows| rows <= 8));
-    assert!(batcher.run_many(vec![], None).unwrap().is_empty());
+    assert!(batcher.run_many(vec![], None, Asked).unwrap().is_empty());
 }
 
 #[test]
@@ -106,16 +106,16 @@ fn a_full_queue_says_so_at_once() {
     let echo = slow(50);
     let batcher = batcher(&echo, BatchConfig { max_queue: 2, ..BatchConfig::default() });
     thread::scope(|scope| {
-        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
         until_running(&echo, 1);
         for id in 2..4 {
             scope.spawn({
                 let batcher = &batcher;
-                move || batcher.run(ask(id), None).unwrap()
+                move || batcher.run(ask(id), None, Asked).unwrap()
             });
         }
         until_waiting(&batcher, 2);
-        let refused = batcher.run(ask(5), None).unwrap_err();
+        let refused = batcher.run(ask(5), None, Asked).unwrap_err();
         assert!(matches!(&refused, Error::Overloaded(message) if message.contains("2 prompts wait")), "{refused:?}");
     });
 }
@@ -124,27 +124,27 @@ fn a_full_queue_says_so_at_once() {
 fn a_deadline_takes_no_place_in_a_batch() {
     let echo = slow(50);
     let batcher = batcher(&echo, BatchConfig::default());
-    let past = batcher.run(ask(1), Some(Instant::now())).unwrap_err();
+    let past = batcher.run(ask(1), Some(Instant::now()), Asked).unwrap_err();
     assert!(matches!(past, Error::DeadlineExceeded(_)));
     thread::scope(|scope| {
-        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
         until_running(&echo, 1);
         let soon = Some(Instant::now() + Duration::from_millis(5));
-        assert!(matches!(batcher.run(ask(2), soon).unwrap_err(), Error::DeadlineExceeded(_)));
+        assert!(matches!(batcher.run(ask(2), soon, Asked).unwrap_err(), Error::DeadlineExceeded(_)));
     });
     assert_eq!(*lock(&echo.runs), [1]);
     let later = Some(Instant::now() + Duration::from_secs(60));
-    assert_eq!(batcher.run(ask(2), later).unwrap(), [2.0]);
+    assert_eq!(batcher.run(ask(2), later, Asked).unwrap(), [2.0]);
 }
 
 #[test]
 fn a_panic_is_an_error_for_its_batch_and_a_restart_for_the_next() {
     let echo = Echo::default();
     let batcher = batcher(&echo, BatchConfig::default());
-    assert!(matches!(batcher.run(ask(13), None).unwrap_err(), Error::WorkerStopped(_)));
-    assert_eq!(batcher.run(ask(2), None).unwrap(), [2.0]);
-    assert!(matches!(batcher.run(ask(7), None).unwrap_err(), Error::Inference(_)));
-    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+    assert!(matches!(batcher.run(ask(13), None, Asked).unwrap_err(), Error::WorkerStopped(_)));
+    assert_eq!(batcher.run(ask(2), None, Asked).unwrap(), [2.0]);
+    assert!(matches!(batcher.run(ask(7), None, Asked).unwrap_err(), Error::Inference(_)));
+    assert_eq!(batcher.run(ask(3), None, Asked).unwrap(), [3.0]);
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn a_lost_session_is_made_anew_for_the_next_run() {
     }
     let made = AtomicUsize::new(1);
     let restart = move |_| Ok(Once { number: made.fetch_add(1, Ordering::SeqCst), lost: false });
-    let batcher = Batcher::new(vec![Once { number: 0, lost: false }], &BatchConfig::default(), Box::new(restart));
+    let batcher = Batcher::new(vec![Once { number: 0, lost: false }], &BatchConfig::default(), None, Box::new(restart));
     for number in 0..3 {
-        assert_eq!(batcher.run(ask(1), None).unwrap_err().to_string(), number.to_string());
+        assert_eq!(batcher.run(ask(1), None, Asked).unwrap_err().to_string(), number.to_string());
     }
 }
 
@@ -180,10 +180,10 @@ fn a_restart_that_fails_is_tried_again_by_the_next() {
         0 => Err(Error::Engine("not yet".into())),
         _ => Ok(Echo::default()),
     };
-    let batcher = Batcher::new(vec![Echo::default()], &BatchConfig::default(), Box::new(restart));
-    assert!(batcher.run(ask(13), None).is_err());
-    assert!(matches!(batcher.run(ask(1), None).unwrap_err(), Error::Engine(_)));
-    assert_eq!(batcher.run(ask(1), None).unwrap(), [1.0]);
+    let batcher = Batcher::new(vec![Echo::default()], &BatchConfig::default(), None, Box::new(restart));
+    assert!(batcher.run(ask(13), None, Asked).is_err());
+    assert!(matches!(batcher.run(ask(1), None, Asked).unwrap_err(), Error::Engine(_)));
+    assert_eq!(batcher.run(ask(1), None, Asked).unwrap(), [1.0]);
 }
 
 #[test]
@@ -192,10 +192,10 @@ fn closing_wakes_everyone_and_refuses_the_rest() {
     let batcher = batcher(&echo, BatchConfig::default());
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        let running = scope.spawn(|| batcher.run(ask(1), None));
+        let running = scope.spawn(|| batcher.run(ask(1), None, Asked));
         until_running(&echo, 1);
-        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| batcher.run(ask(2), None))).collect();
-        batcher.submit(ask(4), None, move |row| sender.send(row).unwrap());
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| batcher.run(ask(2), None, Asked))).collect();
+        batcher.submit(ask(4), None, Asked, move |row| sender.send(row).unwrap());
         until_waiting(&batcher, 4);
         batcher.close();
         for caller in waiting {
@@ -204,7 +204,7 @@ fn closing_wakes_everyone_and_refuses_the_rest() {
         assert!(matches!(receiver.recv().unwrap().unwrap_err(), Error::WorkerStopped(_)));
         assert_eq!(running.join().unwrap().unwrap(), [1.0]);
     });
-    assert!(matches!(batcher.run(ask(1), None).unwrap_err(), Error::WorkerStopped(_)));
+    assert!(matches!(batcher.run(ask(1), None, Asked).unwrap_err(), Error::WorkerStopped(_)));
 }
 
 #[test]
@@ -214,9 +214,9 @@ fn callbacks_and_threads_share_the_queue() {
     let (sender, receiver) = mpsc::channel();
     for id in 30..40 {
         let sender = sender.clone();
-        batcher.submit(ask(id), None, move |row| sender.send((id, row.unwrap())).unwrap());
+        batcher.submit(ask(id), None, Asked, move |row| sender.send((id, row.unwrap())).unwrap());
     }
-    assert_eq!(batcher.run(ask(2), None).unwrap(), [2.0]);
+    assert_eq!(batcher.run(ask(2), None, Asked).unwrap(), [2.0]);
     let mut told: Vec<_> = receiver.iter().take(10).collect();
     told.sort_by_key(|(id, _)| *id);
     assert_eq!(told, (30..40).map(|id| (id, vec![id as f32])).collect::<Vec<_>>());
@@ -228,13 +228,13 @@ fn a_withdrawn_request_is_not_run() {
     let echo = slow(30);
     let batcher = batcher(&echo, BatchConfig::default());
     thread::scope(|scope| {
-        scope.spawn(|| batcher.run(ask(1), None).unwrap());
+        scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
         until_running(&echo, 1);
-        let id = batcher.submit(ask(2), None, |_| panic!("nobody waits for this"));
+        let id = batcher.submit(ask(2), None, Asked, |_| panic!("nobody waits for this"));
         batcher.withdraw(id);
         batcher.withdraw(id);
     });
-    assert_eq!(batcher.run(ask(3), None).unwrap(), [3.0]);
+    assert_eq!(batcher.run(ask(3), None, Asked).unwrap(), [3.0]);
     assert_eq!(*lock(&echo.runs), [1, 1]);
 }
 
@@ -247,7 +247,7 @@ fn a_free_session_waits_for_more_where_it_is_told_to() {
         for id in 1..5 {
             scope.spawn({
                 let batcher = &batcher;
-                move || batcher.run(ask(id), None).unwrap()
+                move || batcher.run(ask(id), None, Asked).unwrap()
             });
         }
     });
@@ -260,17 +260,133 @@ fn several_sessions_serve_one_queue() {
     let (first, second) = (slow(40), slow(40));
     let fresh = first.clone();
     let sessions = vec![first.clone(), second.clone()];
-    let batcher = Batcher::new(sessions, &BatchConfig::default(), Box::new(move |_| Ok(fresh.clone())));
+    let batcher = Batcher::new(sessions, &BatchConfig::default(), None, Box::new(move |_| Ok(fresh.clone())));
     thread::scope(|scope| {
         for id in 20..24 {
             scope.spawn({
                 let batcher = &batcher;
-                move || assert_eq!(batcher.run(ask(id), None).unwrap(), [id as f32])
+                move || assert_eq!(batcher.run(ask(id), None, Asked).unwrap(), [id as f32])
             });
         }
     });
     assert_eq!(lock(&first.runs).iter().sum::<usize>() + lock(&second.runs).iter().sum::<usize>(), 4);
     assert!(!lock(&first.runs).is_empty() && !lock(&second.runs).is_empty());
+}
+
+#[test]
+fn an_error_of_some_rows_moves_no_other_rows() {
+    /// Has no room for more than four rows, nor for those of a batch with id 7.
+    struct Small(Echo);
+    impl Runner for Small {
+        fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
+            if batch.len() > 4 || batch.contains(&&ask(7)) {
+                return Err(RunError::OutOfMemory("no room".into()));
+            }
+            self.0.run(batch)
+        }
+    }
+    let batcher = Batcher::new(
+        vec![Small(Echo::default())],
+        &BatchConfig::default(),
+        None,
+        Box::new(|_| Ok(Small(Echo::default()))),
+    );
+    let (sender, receiver) = mpsc::channel();
+    let entry = |requests: Vec<Request>, caller: u32| {
+        let sender = sender.clone();
+        let told = move |rows: Result<Vec<Row>>| sender.send((caller, rows.ok())).unwrap();
+        batcher.0.entry(requests, None, Asked, Reply::Callback(Box::new(told)))
+    };
+    let head = batcher.0.entry(vec![ask(7), ask(2), ask(3)], None, Asked, Reply::Own);
+    let Arrival::Lead(0, head) = lock(&batcher.0.queue).arrive(head) else { panic!("the session was free") };
+    for (id, caller) in [(4, 0), (5, 1), (6, 2)] {
+        lock(&batcher.0.queue).arrive(entry(vec![ask(id)], caller));
+    }
+    assert!(Shared::lead(&batcher.0, 0, head, Start::Appointed).is_err());
+    let told: Vec<_> = receiver.iter().take(3).collect();
+    assert_eq!(told, [4.0, 5.0, 6.0].into_iter().zip(0..).map(|(id, n)| (n, Some(vec![vec![id]]))).collect::<Vec<_>>());
+}
+
+#[test]
+fn waiting_for_more_ends_with_the_callers_deadline() {
+    let config = BatchConfig { max_wait_us: 10_000_000, ..BatchConfig::default() };
+    let echo = Echo::default();
+    let batcher = batcher(&echo, config);
+    let soon = Some(Instant::now() + Duration::from_millis(5));
+    assert!(matches!(batcher.run(ask(1), soon, Asked).unwrap_err(), Error::DeadlineExceeded(_)));
+    assert!(lock(&echo.runs).is_empty());
+    assert_eq!(lock(&batcher.0.queue).next(Instant::now(), &mut vec![]).map(|(slot, _)| slot), None);
+}
+
+#[test]
+fn sessions_that_are_free_leave_arrivals_to_the_one_that_waits() {
+    let (first, second) = (Echo::default(), Echo::default());
+    let fresh = first.clone();
+    let config = BatchConfig { max_wait_us: 10_000_000, max_rows: 2, ..BatchConfig::default() };
+    let sessions = vec![first.clone(), second.clone()];
+    let batcher = Batcher::new(sessions, &config, None, Box::new(move |_| Ok(fresh.clone())));
+    thread::scope(|scope| {
+        for id in 20..22 {
+            let batcher = &batcher;
+            scope.spawn(move || assert_eq!(batcher.run(ask(id), None, Asked).unwrap(), [id as f32]));
+        }
+    });
+    assert_eq!([lock(&first.runs).as_slice(), lock(&second.runs).as_slice()].concat(), [2]);
+}
+
+#[test]
+fn many_requests_run_in_all_sessions() {
+    let (first, second) = (slow(10), slow(10));
+    let fresh = first.clone();
+    let sessions = vec![first.clone(), second.clone()];
+    let config = BatchConfig { max_rows: 4, ..BatchConfig::default() };
+    let batcher = Batcher::new(sessions, &config, None, Box::new(move |_| Ok(fresh.clone())));
+    let rows = batcher.run_many((20..52).map(ask).collect(), None, Asked).unwrap();
+    assert_eq!(rows, (20..52).map(|id| vec![id as f32]).collect::<Vec<_>>());
+    assert!(lock(&first.runs).len() > 1 && lock(&second.runs).len() > 1);
+    let failed = batcher.run_many((0..60).map(ask).collect(), None, Asked).unwrap_err();
+    assert!(matches!(failed, Error::Inference(_) | Error::WorkerStopped(_)), "{failed:?}");
+}
+
+#[test]
+fn a_batch_that_was_let_in_is_not_refused_between_its_runs() {
+    let echo = slow(1);
+    let batcher = batcher(&echo, BatchConfig { max_queue: 4, max_rows: 64, ..BatchConfig::default() });
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for id in 100..104 {
+            let (batcher, done) = (&batcher, &done);
+            scope.spawn(move || {
+                while done.load(Ordering::SeqCst) == 0 {
+                    drop(batcher.run(ask(id), None, Asked));
+                }
+            });
+        }
+        let many = || batcher.run_many((20..80).map(ask).collect(), None, Asked);
+        let served = (0..20).filter(|_| many().is_ok_and(|rows| rows.len() == 60)).count();
+        done.store(1, Ordering::SeqCst);
+        assert!(served > 0, "refused every time, or half way");
+    });
+    assert!(lock(&echo.runs).iter().all(|&rows| rows <= 8));
+}
+
+#[test]
+fn a_submitted_request_may_have_a_deadline() {
+    let echo = slow(40);
+    let batcher = batcher(&echo, BatchConfig::default());
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
+        until_running(&echo, 1);
+        for deadline in [Instant::now(), Instant::now() + Duration::from_millis(5)] {
+            let sender = sender.clone();
+            batcher.submit(ask(2), Some(deadline), Asked, move |row| sender.send(row).unwrap());
+        }
+    });
+    for row in receiver.iter().take(2) {
+        assert!(matches!(row.unwrap_err(), Error::DeadlineExceeded(_)));
+    }
+    assert_eq!(*lock(&echo.runs), [1]);
 }
 
 /// 64 callers of every sort for as long as `TURNOUT_SOAK_SECONDS` says: right answers or honest errors, and nobody hangs.
@@ -300,7 +416,7 @@ fn a_soak_of_64_threads_with_random_cancellation() {
                     match random(4) {
                         0 => {
                             submitted.fetch_add(1, Ordering::SeqCst);
-                            let place = batcher.submit(request, None, {
+                            let place = batcher.submit(request, None, Asked, {
                                 let sender = sender.clone();
                                 move |row| drop(sender.send((id, row)))
                             });
@@ -310,16 +426,18 @@ fn a_soak_of_64_threads_with_random_cancellation() {
                         }
                         1 => {
                             let deadline = Some(Instant::now() + Duration::from_micros(random(1500)));
-                            match batcher.run(request, deadline) {
+                            match batcher.run(request, deadline, Asked) {
                                 Ok(row) => assert_eq!(row, [id as f32]),
                                 Err(Error::Artifact { .. } | Error::Config(_)) => panic!("no such error here"),
                                 Err(_) => {}
                             }
                         }
-                        2 => drop(batcher.run_many(vec![request.clone(), ask(200), request], None).map(|rows| {
-                            assert_eq!(rows, [vec![id as f32], vec![200.0], vec![id as f32]]);
-                        })),
-                        _ => drop(batcher.run(request, None).map(|row| assert_eq!(row, [id as f32]))),
+                        2 => {
+                            drop(batcher.run_many(vec![request.clone(), ask(200), request], None, Asked).map(|rows| {
+                                assert_eq!(rows, [vec![id as f32], vec![200.0], vec![id as f32]]);
+                            }))
+                        }
+                        _ => drop(batcher.run(request, None, Asked).map(|row| assert_eq!(row, [id as f32]))),
                     }
                 }
             });
@@ -329,5 +447,5 @@ fn a_soak_of_64_threads_with_random_cancellation() {
     let told = receiver.iter().inspect(|(id, row)| row.iter().for_each(|row| assert_eq!(*row, [*id as f32]))).count();
     assert!(told <= submitted.load(Ordering::SeqCst));
     // Nothing is left behind: the session is free again.
-    assert_eq!(batcher.run(ask(5), None).unwrap(), [5.0]);
+    assert_eq!(batcher.run(ask(5), None, Asked).unwrap(), [5.0]);
 }

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::batcher::Row;
 
-/// Sets and bytes that a session keeps: every shape of the default limits of batches, which take some 20 MiB.
+/// Sets and bytes that a session keeps: every shape of the default limits of batches, which take some 20 MiB where outputs are narrow.
 const KEPT: (usize, usize) = (128, 64 << 20);
+/// And of outputs as wide as a vocabulary, so many times the largest.
+const KEPT_OUTPUTS: usize = 16;
 
 /// What a run is made of.
 #[derive(Debug, Clone, Copy)]
@@ -60,9 +62,11 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// With device memory from `device` and CUDA graphs, or else in the host's memory.
-    pub(super) fn new(device: Option<Allocator>, pair: Option<(usize, usize)>) -> Self {
-        let limits = Limits { entries: KEPT.0, bytes: KEPT.1, replace: device.is_none() };
+    /// With device memory from `device` and CUDA graphs, or else in the host's memory. `output_bytes` are those of the largest run.
+    pub(super) fn new(device: Option<Allocator>, pair: Option<(usize, usize)>, output_bytes: usize) -> Self {
+        let twins = if device.is_some() { 2 } else { 1 };
+        let bytes = KEPT.1.saturating_add(output_bytes.saturating_mul(twins * KEPT_OUTPUTS));
+        let limits = Limits { entries: KEPT.0, bytes, replace: device.is_none() };
         Self { sets: Buckets::new(limits), device, pair, last_graph: 0 }
     }
 

@@ -5,6 +5,11 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::{
+    batcher::{Request, Row, RunError, Runner},
+    error::Error,
+};
+
 static GPU: RwLock<()> = RwLock::new(());
 
 /// Kept for as long as a session uses a GPU.
@@ -22,5 +27,33 @@ pub(super) fn turn(captures: bool) -> Turn {
         Turn::Alone(GPU.write().unwrap_or_else(PoisonError::into_inner))
     } else {
         Turn::Together(GPU.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A session that gives the memory of its GPU back while nobody captures.
+#[derive(Debug)]
+pub(super) struct GoesInTurn<R>(Option<R>);
+
+impl<R> GoesInTurn<R> {
+    pub(super) fn new(session: R) -> Self {
+        Self(Some(session))
+    }
+}
+
+impl<R: Runner> Runner for GoesInTurn<R> {
+    fn run(&mut self, batch: &[&Request]) -> Result<Vec<Row>, RunError> {
+        let gone = || RunError::Failed(Error::WorkerStopped("the session is gone".into()));
+        self.0.as_mut().ok_or_else(gone)?.run(batch)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.as_ref().is_none_or(Runner::is_lost)
+    }
+}
+
+impl<R> Drop for GoesInTurn<R> {
+    fn drop(&mut self) {
+        let _turn = turn(false);
+        self.0 = None;
     }
 }

@@ -9,6 +9,9 @@ use ort::{environment::Environment, logging::LogLevel};
 
 use crate::error::{Error, Result};
 
+// From version 1.29 on the library reads `ORT_DISABLE_TELEMETRY` while it is loaded, which is the only switch that keeps its telemetry
+// from starting at all; setting a variable is no library's business in Rust, so the Python package does it.
+
 /// The process-wide environment and the library it was opened from; ONNX Runtime has one of each in a process.
 static ENVIRONMENT: OnceLock<(PathBuf, Environment)> = OnceLock::new();
 static OPENING: Mutex<()> = Mutex::new(());

@@ -1,8 +1,10 @@
 //! Any graph that the core does not run itself, through ONNX Runtime: sessions behind a batcher, and the head that reads their rows.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
+    capturing::GoesInTurn,
+    follow_ups::FollowUps,
     head::{Head, Step, logit_of_labels, step},
     own_thread::OwnThread,
     runner::{OnnxRunner, Opening},
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     artifact::Artifact,
-    batcher::{Batcher, Request, Row, Runner},
+    batcher::{Admission, Batcher, Request, Row, Runner},
     config::{Devices, RouterConfig},
     error::{Error, Result},
 };
@@ -24,14 +26,30 @@ pub(crate) struct Network {
     not_native_because: String,
     /// Tokens that the tokenizer's limit leaves, for generation.
     max_tokens: usize,
-    /// The threads of a session belong to this process and do not live on in one that it forks.
-    process: u32,
+    follow_ups: FollowUps,
+}
+
+/// What a row says.
+enum Read {
+    /// The logit of the win rate.
+    Logit(f32),
+    /// Nothing yet: the text goes on with this token.
+    On(u32),
+}
+
+/// What was let in is read on from, however many wait by now.
+fn admission(place: usize) -> Admission {
+    if place == 0 { Admission::Asked } else { Admission::Given }
 }
 
 /// A session, on a thread of its own where it captures CUDA graphs.
 fn session(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Box<dyn Runner>> {
     let runner = OnnxRunner::open(artifact, opening, place)?;
-    Ok(if opening.config.cuda_graphs { Box::new(OwnThread::new(runner)?) } else { Box::new(runner) })
+    Ok(match (place.device.is_cpu(), opening.config.cuda_graphs) {
+        (true, _) => Box::new(runner),
+        (false, false) => Box::new(GoesInTurn::new(runner)),
+        (false, true) => Box::new(OwnThread::new(GoesInTurn::new(runner))?),
+    })
 }
 
 impl Network {
@@ -80,13 +98,15 @@ impl Network {
             }
             session(&artifact, &opening, places[slot])
         };
+        let max_tokens = manifest.tokenizer.as_ref().map_or(0, |spec| spec.max_tokens);
+        let fixed_shapes = (!config.device.is_cpu()).then_some(max_tokens);
         Ok(Self {
-            batcher: Batcher::new(runners, &config.batch, Box::new(restart)),
+            batcher: Batcher::new(runners, &config.batch, fixed_shapes, Box::new(restart)),
             head,
             devices: config.device.clone(),
             not_native_because,
-            max_tokens: manifest.tokenizer.as_ref().map_or(0, |spec| spec.max_tokens),
-            process: std::process::id(),
+            max_tokens,
+            follow_ups: FollowUps::default(),
         })
     }
 
@@ -103,110 +123,160 @@ impl Network {
     }
 
     fn check_process(&self) -> Result<()> {
-        if std::process::id() == self.process {
+        if self.batcher.is_of_this_process() {
             return Ok(());
         }
         Err(Error::Inference(format!(
-            "this router runs in ONNX Runtime and was opened in process {} before a fork, which its threads do not survive; \
-             open it again in this process ({})",
-            self.process,
+            "this router runs in ONNX Runtime and was opened before a fork, which its threads do not survive; open it again in this \
+             process ({})",
             std::process::id()
         )))
     }
 
     /// Logit of one prompt.
-    pub(crate) fn logit(&self, ids: &[u32], deadline: Option<Instant>) -> Result<f32> {
+    pub(crate) fn logit(&self, mut ids: Vec<u32>, deadline: Option<Instant>) -> Result<f32> {
         self.check_process()?;
-        let row = self.batcher.run(Request::scores(ids.to_vec()), deadline)?;
-        self.logit_of_row(ids, &row, deadline)
+        for place in 0.. {
+            let row = self.batcher.run(Request::scores(ids.clone()), deadline, admission(place))?;
+            match self.read(&row, place, ids.len())? {
+                Read::Logit(logit) => return Ok(logit),
+                Read::On(token) => ids.push(token),
+            }
+        }
+        Ok(f32::INFINITY)
     }
 
-    /// Logits of many prompts.
-    pub(crate) fn logits(&self, encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
+    /// Logits of many prompts. Those that are read on from share their runs, too.
+    pub(crate) fn logits(&self, mut encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
         self.check_process()?;
-        let requests = encodings.iter().map(|ids| Request::scores(ids.clone())).collect();
-        let rows = self.batcher.run_many(requests, deadline)?;
-        encodings.iter().zip(rows).map(|(ids, row)| self.logit_of_row(ids, &row, deadline)).collect()
+        let mut logits = vec![f32::INFINITY; encodings.len()];
+        let mut open: Vec<usize> = (0..encodings.len()).collect();
+        for place in 0.. {
+            let requests = open.iter().map(|&prompt| Request::scores(encodings[prompt].clone())).collect();
+            let rows = self.batcher.run_many(requests, deadline, admission(place))?;
+            let mut unfinished = Vec::new();
+            for (&prompt, row) in open.iter().zip(rows) {
+                match self.read(&row, place, encodings[prompt].len())? {
+                    Read::Logit(logit) => logits[prompt] = logit,
+                    Read::On(token) => {
+                        encodings[prompt].push(token);
+                        unfinished.push(prompt);
+                    }
+                }
+            }
+            if unfinished.is_empty() {
+                break;
+            }
+            open = unfinished;
+        }
+        Ok(logits)
     }
 
-    /// Leaves a prompt to the queue; `callback` is called once, on another thread. Returns what [`withdraw`](Self::withdraw) takes.
+    /// Leaves a prompt to the queue; `callback` is called once, as a rule on another thread. Returns what
+    /// [`withdraw`](Self::withdraw) takes.
     ///
     /// # Errors
     /// Where the prompt cannot be left at all; `callback` is then dropped.
     pub(crate) fn submit(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         ids: Vec<u32>,
+        deadline: Option<Instant>,
         callback: impl FnOnce(Result<f32>) + Send + 'static,
     ) -> Result<u64> {
         self.check_process()?;
-        let network = std::sync::Arc::downgrade(self);
-        let request = Request::scores(ids.clone());
-        Ok(self.batcher.submit(request, None, move |row| {
-            let logit = row.and_then(|row| match network.upgrade() {
-                Some(network) => network.logit_of_row(&ids, &row, None),
-                None => Err(Error::WorkerStopped("the router is gone".into())),
-            });
-            callback(logit);
-        }))
+        let submission = self.follow_ups.begin();
+        self.submit_run(submission, ids, 0, deadline, Box::new(callback));
+        Ok(submission)
     }
 
-    pub(crate) fn withdraw(&self, id: u64) {
-        self.batcher.withdraw(id);
+    /// One run of a submission. The next one is submitted again rather than run here: this is the thread of another caller.
+    fn submit_run(
+        self: &Arc<Self>,
+        submission: u64,
+        mut ids: Vec<u32>,
+        place: usize,
+        deadline: Option<Instant>,
+        callback: Box<dyn FnOnce(Result<f32>) + Send>,
+    ) {
+        let network = Arc::downgrade(self);
+        let request = Request::scores(ids.clone());
+        let id = self.batcher.submit(request, deadline, admission(place), move |row| {
+            let Some(network) = network.upgrade() else {
+                return callback(Err(Error::WorkerStopped("the router is gone".into())));
+            };
+            match row.and_then(|row| network.read(&row, place, ids.len())) {
+                // Whoever withdrew has gone, and the callback with it.
+                Ok(Read::On(_)) if !network.follow_ups.goes_on(submission) => {}
+                Ok(Read::On(token)) => {
+                    ids.push(token);
+                    network.submit_run(submission, ids, place + 1, deadline, callback);
+                }
+                Ok(Read::Logit(logit)) => {
+                    network.follow_ups.end(submission);
+                    callback(Ok(logit));
+                }
+                Err(error) => {
+                    network.follow_ups.end(submission);
+                    callback(Err(error));
+                }
+            }
+        });
+        self.follow_ups.waits_as(submission, place, id);
+    }
+
+    pub(crate) fn withdraw(&self, submission: u64) {
+        if let Some(id) = self.follow_ups.end(submission) {
+            self.batcher.withdraw(id);
+        }
     }
 
     /// Logits of embeddings in rows.
     pub(crate) fn logits_of_embeddings<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Result<Vec<f32>> {
         self.check_process()?;
         let requests = rows.map(|row| Request::ScoresOfEmbedding(row.to_vec())).collect();
-        let rows = self.batcher.run_many(requests, None)?;
-        rows.iter().map(|row| self.logit_of_row(&[], row, None)).collect()
+        let rows = self.batcher.run_many(requests, None, Admission::Asked)?;
+        let logit = |row: Row| match self.read(&row, 0, 0)? {
+            Read::Logit(logit) => Ok(logit),
+            Read::On(_) => {
+                Err(Error::InvalidInput("an embedding cannot be read on from: this router takes prompts".into()))
+            }
+        };
+        rows.into_iter().map(logit).collect()
     }
 
     pub(crate) fn embed(&self, ids: &[u32]) -> Result<Vec<f32>> {
         self.check_process()?;
-        self.batcher.run(Request::Embedding(ids.to_vec()), None)
+        self.batcher.run(Request::Embedding(ids.to_vec()), None, Admission::Asked)
     }
 
     /// Scores of all models; none where the head scores a pair as a whole.
     pub(crate) fn model_scores(&self, ids: &[u32]) -> Result<Vec<f32>> {
         self.check_process()?;
         match self.head {
-            Head::Models(..) => self.batcher.run(Request::scores(ids.to_vec()), None),
+            Head::Models(..) => self.batcher.run(Request::scores(ids.to_vec()), None, Admission::Asked),
             Head::Labels(_) | Head::Tokens(_) => Ok(vec![]),
         }
     }
 
-    fn logit_of_row(&self, ids: &[u32], row: &[f32], deadline: Option<Instant>) -> Result<f32> {
-        match &self.head {
-            Head::Models(strong, weak) => Ok(row[*strong] - row[*weak]),
-            Head::Labels(labels) => Ok(logit_of_labels(labels, row)),
-            Head::Tokens(_) => self.generate(ids, row, deadline),
-        }
-    }
-
-    /// Reads on until a score comes. Nearly always the first token is one; where it is not, the text is run again with the token
-    /// behind it, up to the limit of tokens. Without a score the win rate is 1, the strong model.
-    fn generate(&self, ids: &[u32], row: &[f32], deadline: Option<Instant>) -> Result<f32> {
-        let Head::Tokens(generation) = &self.head else { return Ok(f32::NAN) };
+    /// Reads the row of a text of so many tokens, the last `place` of them generated. Nearly always the first row has the score; where
+    /// it has not, the text is run again with the token behind it, up to the limit of tokens. Without a score the win rate is 1, the
+    /// strong model.
+    fn read(&self, row: &[f32], place: usize, tokens: usize) -> Result<Read> {
+        let generation = match &self.head {
+            Head::Models(strong, weak) => return Ok(Read::Logit(row[*strong] - row[*weak])),
+            Head::Labels(labels) => return Ok(Read::Logit(logit_of_labels(labels, row))),
+            Head::Tokens(generation) => generation,
+        };
         if generation.score_tokens.iter().any(|&token| token as usize >= row.len()) {
             return Err(Error::Inference(format!(
                 "the graph has logits of {} tokens, fewer than the scores",
                 row.len()
             )));
         }
-        let mut text = ids.to_vec();
-        let mut next: Row = vec![];
-        for place in 0..generation.max_new_tokens {
-            match step(generation, if place == 0 { row } else { &next }) {
-                Step::Score(logit) => return Ok(logit),
-                Step::End => break,
-                Step::Token(token) if place + 1 < generation.max_new_tokens && text.len() < self.max_tokens => {
-                    text.push(token);
-                    next = self.batcher.run(Request::scores(text.clone()), deadline)?;
-                }
-                Step::Token(_) => break,
-            }
-        }
-        Ok(f32::INFINITY)
+        Ok(match step(generation, row) {
+            Step::Score(logit) => Read::Logit(logit),
+            Step::Token(token) if place + 1 < generation.max_new_tokens && tokens < self.max_tokens => Read::On(token),
+            Step::Token(_) | Step::End => Read::Logit(f32::INFINITY),
+        })
     }
 }

@@ -10,9 +10,10 @@ use ort::{
     session::{Session, builder::SessionBuilder},
 };
 
-use super::{environment::environment, runner::fixed_length, sessions::Place};
+use super::{environment::environment, sessions::Place};
 use crate::{
-    artifact::{Artifact, EncoderSpec, Manifest, Precision},
+    artifact::{Artifact, EncoderSpec, Manifest},
+    batcher::{fixed_length, fixed_rows},
     config::{BatchConfig, Device, RouterConfig},
     error::{Error, Result},
 };
@@ -65,11 +66,12 @@ fn cuda(config: &RouterConfig, id: i32) -> ep::CUDA {
     }
 }
 
+/// Without TensorRT's flag for float16, which lets it choose the type of every layer, the graph's own types hold: those of a float16
+/// graph are float32 where sums could overflow.
 fn tensorrt(manifest: &Manifest, config: &RouterConfig, id: i32, cache: &Path) -> ep::TensorRT {
     let [least, typical, most] = shapes(manifest, &config.batch);
     let provider = ep::TensorRT::default()
         .with_device_id(id)
-        .with_fp16(manifest.graph_precision == Precision::Float16)
         .with_engine_cache(true)
         .with_engine_cache_path(cache.display())
         .with_timing_cache(true)
@@ -86,7 +88,7 @@ fn tensorrt(manifest: &Manifest, config: &RouterConfig, id: i32, cache: &Path) -
 /// Smallest, typical and largest shapes of the inputs, as TensorRT takes them (`name:1x16,name:1x16`). One engine serves all shapes in
 /// between; without them every new shape would build another.
 fn shapes(manifest: &Manifest, batch: &BatchConfig) -> [String; 3] {
-    let rows = batch.max_rows.next_power_of_two();
+    let rows = fixed_rows(batch.max_rows);
     let tokens = manifest.tokenizer.as_ref().map_or(1, |spec| spec.max_tokens);
     let typical = [TYPICAL[0].min(rows), TYPICAL[1].min(tokens)];
     let of = |[rows, tokens]: [usize; 2]| match manifest.encoder {

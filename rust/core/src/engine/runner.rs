@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     artifact::{Artifact, EncoderSpec},
-    batcher::{Request, Row, RunError, Runner, bucket},
+    batcher::{Request, Row, RunError, Runner, fixed_length, fixed_rows},
     config::{Device, RouterConfig},
     error::{Error, Result},
 };
@@ -63,11 +63,6 @@ fn is_matrix_of(value: &ValueType, width: usize) -> bool {
     shape.is_empty() || (shape.len() == 2 && (shape[1] < 0 || shape[1] == width as i64))
 }
 
-/// Tokens of a fixed shape for prompts of so many, where the network reads at most `most`.
-pub(super) fn fixed_length(tokens: usize, most: usize) -> usize {
-    bucket(tokens).min(most).max(tokens)
-}
-
 impl OnnxRunner {
     pub(super) fn open(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
         let device = place.device;
@@ -79,9 +74,9 @@ impl OnnxRunner {
                 let memory = runner.cuda_memory(number).map_err(|error| {
                     Error::Device(format!("device {device} gives no memory to the tensors of CUDA graphs: {error}"))
                 })?;
-                runner.bind(artifact, Some(memory))?;
+                runner.bind(artifact, opening, Some(memory))?;
             }
-            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, None)?,
+            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, opening, None)?,
             Device::Cpu => {}
         }
         Ok(runner)
@@ -131,7 +126,7 @@ impl OnnxRunner {
     }
 
     /// Keeps tensors of fixed shapes from now on: in the host's memory, or in the device's for CUDA graphs.
-    fn bind(&mut self, artifact: &Artifact, device: Option<Allocator>) -> Result<()> {
+    fn bind(&mut self, artifact: &Artifact, opening: &Opening, device: Option<Allocator>) -> Result<()> {
         if device.is_some() {
             if self.columns(self.output).is_none() {
                 let message =
@@ -142,7 +137,9 @@ impl OnnxRunner {
             options.set("gpu_graph_id", "-1").map_err(|error| Error::Engine(error.to_string()))?;
             self.uncaptured = Some(options);
         }
-        self.bound = Some(Bound::new(device, self.pair));
+        let rows = fixed_rows(opening.config.batch.max_rows);
+        let output_bytes = rows * self.columns(self.output).unwrap_or(0) * size_of::<f32>();
+        self.bound = Some(Bound::new(device, self.pair, output_bytes));
         Ok(())
     }
 
@@ -192,12 +189,12 @@ impl OnnxRunner {
             Content::Tokens(batch) => {
                 let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0).max(1);
                 if self.fixed_shapes {
-                    [batch.len().next_power_of_two(), fixed_length(longest, self.max_tokens)]
+                    [fixed_rows(batch.len()), fixed_length(longest, self.max_tokens)]
                 } else {
                     [batch.len(), longest]
                 }
             }
-            Content::Embeddings(batch) if self.fixed_shapes => [batch.len().next_power_of_two(), self.dim],
+            Content::Embeddings(batch) if self.fixed_shapes => [fixed_rows(batch.len()), self.dim],
             Content::Embeddings(batch) => [batch.len(), self.dim],
         }
     }
@@ -274,7 +271,7 @@ impl OnnxRunner {
                 Ok(None) => {}
                 Err(failure) => {
                     let error = run_error(&failure.error);
-                    self.lost = failure.in_capture && !matches!(error, RunError::OutOfMemory(_));
+                    self.lost |= failure.in_capture && !matches!(error, RunError::OutOfMemory(_));
                     return Err(error);
                 }
             }
