@@ -74,9 +74,9 @@ impl OnnxRunner {
                 let memory = runner.cuda_memory(number).map_err(|error| {
                     Error::Device(format!("device {device} gives no memory to the tensors of CUDA graphs: {error}"))
                 })?;
-                runner.bind(artifact, opening, Some(memory))?;
+                runner.bind(artifact, opening.config.batch.max_rows, Some(memory))?;
             }
-            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, opening, None)?,
+            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, opening.config.batch.max_rows, None)?,
             Device::Cpu => {}
         }
         Ok(runner)
@@ -126,7 +126,7 @@ impl OnnxRunner {
     }
 
     /// Keeps tensors of fixed shapes from now on: in the host's memory, or in the device's for CUDA graphs.
-    fn bind(&mut self, artifact: &Artifact, opening: &Opening, device: Option<Allocator>) -> Result<()> {
+    fn bind(&mut self, artifact: &Artifact, most_rows: usize, device: Option<Allocator>) -> Result<()> {
         if device.is_some() {
             if self.columns(self.output).is_none() {
                 let message =
@@ -137,7 +137,7 @@ impl OnnxRunner {
             options.set("gpu_graph_id", "-1").map_err(|error| Error::Engine(error.to_string()))?;
             self.uncaptured = Some(options);
         }
-        let rows = fixed_rows(opening.config.batch.max_rows);
+        let rows = fixed_rows(most_rows);
         let output_bytes = rows * self.columns(self.output).unwrap_or(0) * size_of::<f32>();
         self.bound = Some(Bound::new(device, self.pair, output_bytes));
         Ok(())

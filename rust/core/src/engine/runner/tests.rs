@@ -30,9 +30,9 @@ fn session() -> Option<(Artifact, OnnxRunner)> {
 fn three() -> Option<[OnnxRunner; 3]> {
     let (_, plain) = session()?;
     let (artifact, mut host) = session()?;
-    host.bind(&artifact, None).unwrap();
+    host.bind(&artifact, 64, None).unwrap();
     let (artifact, mut twins) = session()?;
-    twins.bind(&artifact, Some(Allocator::default())).unwrap();
+    twins.bind(&artifact, 64, Some(Allocator::default())).unwrap();
     Some([plain, host, twins])
 }
 
