@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from turnout.cli import main
+
 pytest.importorskip("httpx")
 pytest.importorskip("pyarrow")
 pytest.importorskip("rich")
+
+PROMPTS = ["big wins here", "small wins here", "first wins here", "nobody is better"]
 
 
 class FakeEndpoint:
@@ -100,3 +104,18 @@ def endpoint() -> Iterator[FakeEndpoint]:
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def judge(endpoint, tmp_path):
+    """Runs the command on prompts."""
+    out = tmp_path / "battles.jsonl"
+
+    def run(*options, prompts=PROMPTS):
+        file = tmp_path / "prompts.jsonl"
+        file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+        models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url]
+        return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
+
+    run.out = out
+    return run

@@ -1,33 +1,16 @@
 from __future__ import annotations
 
-import json
 import sqlite3
 
 import pytest
 
 from turnout.augment import Budget, Price
-from turnout.cli import main
 from turnout.data import BadRows, read_battles
 
 PROMPTS = ["big wins here", "small wins here", "first wins here", "nobody is better"]
 PRICES = ["--strong-price", "2,4", "--weak-price", "1,2", "--judge-price", "2,4"]
 #: Two answers and two verdicts at 10 and 5 tokens.
 DOLLARS_A_PROMPT = (10 * 2 + 5 * 4 + 10 * 1 + 5 * 2 + 2 * (10 * 2 + 5 * 4)) / 1e6
-
-
-@pytest.fixture
-def judge(endpoint, tmp_path):
-    """Runs the command on prompts."""
-    out = tmp_path / "battles.jsonl"
-
-    def run(*options, prompts=PROMPTS):
-        file = tmp_path / "prompts.jsonl"
-        file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
-        models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url]
-        return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
-
-    run.out = out
-    return run
 
 
 def outcomes(path):

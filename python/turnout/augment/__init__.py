@@ -5,7 +5,8 @@ verdicts of a judge model on answers of the strong and the weak model.
 """
 
 from turnout.augment.battle_table import write_battles
-from turnout.augment.chat_client import ChatClient, Endpoint, Usage
+from turnout.augment.chat_client import ChatClient
+from turnout.augment.endpoint import Endpoint, Usage
 from turnout.augment.gold import gold_battles
 from turnout.augment.judge import JudgeOptions, Progress, Summary, judge_battles
 from turnout.augment.ledger import Budget, Ledger, Price

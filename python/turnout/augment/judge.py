@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from turnout import InferenceError
-from turnout.augment.chat_client import ChatClient, Endpoint, OverBudgetError, Usage
+from turnout.augment.chat_client import ChatClient, OverBudgetError
+from turnout.augment.endpoint import Endpoint, Usage
 from turnout.augment.ledger import Ledger
 from turnout.data import Battles
 

@@ -158,6 +158,8 @@ def run_judge(args: argparse.Namespace) -> int:
         )
 
     options = JudgeOptions(endpoint("strong"), endpoint("weak"), endpoint("judge"))
+    for who in (options.strong, options.weak, options.judge):
+        who.authorization()  # A key that no header can hold is told before anything is asked.
     unpriced = [who for who in ("strong", "weak", "judge") if getattr(args, f"{who}_price") is None]
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
@@ -165,7 +167,8 @@ def run_judge(args: argparse.Namespace) -> int:
     chunks = list(read_prompts(args.prompts, args.column))
     prompts = [p for chunk in chunks for p in chunk.prompts if isinstance(p, str) and p.strip() and _is_text(p)]
     unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
-    console = Console(stderr=True)
+    # Names of files and words of endpoints are shown as they are, on one line each.
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if unusable:
         console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
     ledger = Ledger(args.out.with_name(args.out.name + ".ledger"))
@@ -244,7 +247,7 @@ def _report(summary: Summary, battles: Battles, console: Console) -> int:
     if summary.undecided:
         console.print(f"{summary.undecided} prompts without a battle: the judge gave no verdict")
     if summary.failed:
-        console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}", markup=False)
+        console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}")
     if summary.unpaid:
         console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
     console.print(f"${summary.dollars:.4f} spent so far")
