@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -95,8 +96,8 @@ class FakeEndpoint:
         return 200, json.dumps({"choices": [{"message": {"content": reply}}], "usage": usage})
 
 
-@pytest.fixture
-def endpoint() -> Iterator[FakeEndpoint]:
+@contextlib.contextmanager
+def serving() -> Iterator[FakeEndpoint]:
     fake = FakeEndpoint()
     thread = threading.Thread(target=fake.server.serve_forever, daemon=True)
     thread.start()
@@ -104,6 +105,19 @@ def endpoint() -> Iterator[FakeEndpoint]:
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def other_endpoint() -> Iterator[FakeEndpoint]:
+    """Another origin."""
+    with serving() as fake:
+        yield fake
 
 
 @pytest.fixture

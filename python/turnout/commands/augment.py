@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from turnout.augment import ChatClient, JudgeOptions, Ledger, Summary
+    from turnout.augment import ChatClient, Endpoint, JudgeOptions, Ledger, Summary
     from turnout.data import Battles
 
 #: Exit code of a run that left prompts without a battle.
@@ -46,6 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
         judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint, if it is not that of --base-url")
         judge.add_argument(
+            f"--{who}-key-variable",
+            metavar="NAME",
+            help="environment variable with its key (default: that of --key-variable at the origin of --base-url, else no key)",
+        )
+        judge.add_argument(
             f"--{who}-price", type=_price, metavar="IN,OUT", help="dollars per million tokens sent and received"
         )
     judge.add_argument(
@@ -55,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--key-variable",
         default="OPENAI_API_KEY",
         metavar="NAME",
-        help="environment variable with the key (default: %(default)s)",
+        help="environment variable with the key for the origin of --base-url (default: %(default)s)",
     )
     judge.add_argument(
         "--answer-tokens", type=_count, default=1024, metavar="N", help="longest answer (default: %(default)s)"
@@ -137,7 +143,7 @@ def run_judge(args: argparse.Namespace) -> int:
     try:
         from rich.console import Console
 
-        from turnout.augment import Budget, ChatClient, Endpoint, JudgeOptions, Ledger, Price
+        from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
         from turnout.augment.judge import estimate
         from turnout.prompt_files import WRITABLE, read_prompts
     except ImportError as error:
@@ -147,19 +153,8 @@ def run_judge(args: argparse.Namespace) -> int:
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
 
-    def endpoint(who: str) -> Endpoint:
-        price = getattr(args, f"{who}_price")
-        return Endpoint(
-            getattr(args, who),
-            getattr(args, f"{who}_url") or args.base_url,
-            None if price is None else Price(*price),
-            args.verdict_tokens if who == "judge" else args.answer_tokens,
-            args.key_variable,
-        )
-
-    options = JudgeOptions(endpoint("strong"), endpoint("weak"), endpoint("judge"))
-    for who in (options.strong, options.weak, options.judge):
-        who.authorization()  # A key that no header can hold is told before anything is asked.
+    endpoints = {who: _endpoint(args, who) for who in ("strong", "weak", "judge")}
+    options = JudgeOptions(**endpoints)
     unpriced = [who for who in ("strong", "weak", "judge") if getattr(args, f"{who}_price") is None]
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
@@ -169,6 +164,13 @@ def run_judge(args: argparse.Namespace) -> int:
     unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
     # Names of files and words of endpoints are shown as they are, on one line each.
     console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if keyless := [
+        who for who, endpoint in endpoints.items() if endpoint.key_variable is None and endpoint.authorization() is None
+    ]:
+        variables = ", ".join(f"--{who}-key-variable" for who in keyless)
+        console.print(
+            f"no key is sent for {', '.join(keyless)}: another origin than --base-url; give it one with {variables}"
+        )
     if unusable:
         console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
     ledger = Ledger(args.out.with_name(args.out.name + ".ledger"))
@@ -194,6 +196,27 @@ def run_judge(args: argparse.Namespace) -> int:
         write_battles(battles, args.out, source=f"judge {args.judge}")
         console.print(f"wrote {args.out}: {_told(battles)}")
     return _report(summary, battles, console)
+
+
+def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
+    """Who is asked, with a key that is meant for where it goes."""
+    import turnout
+    from turnout.augment import Endpoint, Price
+
+    price, own_key = getattr(args, f"{who}_price"), getattr(args, f"{who}_key_variable")
+    common = Endpoint("", args.base_url)
+    endpoint = Endpoint(
+        getattr(args, who),
+        getattr(args, f"{who}_url") or args.base_url,
+        None if price is None else Price(*price),
+        args.verdict_tokens if who == "judge" else args.answer_tokens,
+    )
+    shared = args.key_variable if endpoint.origin == common.origin else None
+    endpoint = replace(endpoint, key_variable=own_key or shared)
+    # A key that no header can hold, or that is not there, is told before anything is asked.
+    if endpoint.authorization() is None and own_key:
+        raise turnout.ConfigError(f"--{who}-key-variable {own_key}: the environment has no key of this name")
+    return endpoint
 
 
 async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], console: Console) -> tuple[Battles, Summary]:
