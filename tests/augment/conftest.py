@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from turnout.cli import main
-
 pytest.importorskip("httpx")
 pytest.importorskip("pyarrow")
 pytest.importorskip("rich")
+
+from turnout.augment import Ledger
+from turnout.cli import main
 
 PROMPTS = ["big wins here", "small wins here", "first wins here", "nobody is better"]
 
@@ -33,6 +34,7 @@ class FakeEndpoint:
         asked: Number of requests by model.
         bodies: Request bodies that were answered.
         keys: ``Authorization`` headers.
+        gate: Answers wait for it.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,8 @@ class FakeEndpoint:
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.gate = threading.Event()
+        self.gate.set()
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -56,6 +60,7 @@ class FakeEndpoint:
                     fake.asked[body["model"]] += 1
                     fake.keys.append(self.headers.get("Authorization"))
                     failure = fake.failures.pop(0) if fake.failures else None
+                fake.gate.wait(60)
                 status, answer = fake.answer(body, failure)
                 with fake._lock:
                     fake._at_once -= 1
@@ -67,8 +72,10 @@ class FakeEndpoint:
                 self.send_header("Content-Length", str(len(payload)))
                 if status == 429:
                     self.send_header("Retry-After", "0")
-                self.end_headers()
-                self.wfile.write(payload)
+                # Whoever asked may have gone.
+                with contextlib.suppress(OSError):
+                    self.end_headers()
+                    self.wfile.write(payload)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Says nothing."""
@@ -131,5 +138,12 @@ def judge(endpoint, tmp_path):
         models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url]
         return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
 
-    run.out = out
+    def spent() -> float:
+        ledger = Ledger(out.with_name(out.name + ".ledger"), look=True)
+        try:
+            return ledger.spent()
+        finally:
+            ledger.close()
+
+    run.out, run.spent = out, spent
     return run

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from turnout.augment import Budget, Price
@@ -91,8 +89,7 @@ def test_the_budget_is_never_exceeded_and_a_higher_one_goes_on(judge, endpoint, 
     worst = 2 * DOLLARS_A_PROMPT + 0.012
     assert judge("--budget", str(worst), *PRICES) == 1
     assert "for lack of budget" in capsys.readouterr().err
-    with sqlite3.connect(judge.out.with_name("battles.jsonl.ledger")) as ledger:
-        assert 0 < ledger.execute("SELECT SUM(dollars) FROM paid").fetchone()[0] <= worst
+    assert 0 < judge.spent() <= worst
     before = len(endpoint.bodies)
     assert judge("--budget", "1", *PRICES) == 0
     assert len(endpoint.bodies) == 16

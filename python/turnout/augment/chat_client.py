@@ -19,7 +19,7 @@ class OverBudgetError(Exception):
 
 
 class ChatClient:
-    """Asks endpoints, each request once in a lifetime of the ledger.
+    """Asks endpoints; a request whose answer is in the ledger is not sent again.
 
     The key is read from the environment for each request, kept nowhere, and replaced by ``***`` in every text that comes back.
 
@@ -92,19 +92,21 @@ class ChatClient:
         """One request, on the books whatever becomes of it."""
         if not self.budget.reserve(worst):
             raise OverBudgetError
-        paid, journey = 0.0, _Journey()
+        paid = 0.0
         try:
             await self._wait_for_turn()
+            entry = self.ledger.begin(key, worst)
+            # Whatever cuts in from here to the reply, a request that left may be on the bill.
+            answer, journey = None, _Journey()
             try:
                 reply = await self._send(endpoint, text, journey)
-            except asyncio.CancelledError:
-                if journey.left:
-                    paid = worst
-                    self.ledger.pay(key, None, paid)
+                answer = reply.text
+                paid = endpoint.dollars(reply.usage or endpoint.worst_case(text)) if reply.billed else 0.0
+            except BaseException:
+                paid = worst if journey.left else 0.0
                 raise
-            if reply.billed:
-                paid = endpoint.dollars(reply.usage or endpoint.worst_case(text))
-                self.ledger.pay(key, reply.text, paid)
+            finally:
+                self.ledger.settle(entry, answer, paid)
             return reply
         finally:
             self.budget.settle(worst, paid)

@@ -115,7 +115,7 @@ async def judge_battles(
     """Answers and verdicts for prompts.
 
     Every answer is in the client's ledger as soon as it arrives: after a crash, an interrupt or an exhausted budget the same call
-    goes on where it stopped. A prompt that fails stops no other.
+    goes on where it stopped, and asks again only what was under way. A prompt that fails stops no other.
 
     Args:
         client: Asks.
@@ -150,7 +150,14 @@ async def judge_battles(
                 progress(done, len(prompts), client.budget.spent)
 
     # Enough prompts under way to keep the client busy, and no task for every row of a large file.
-    await asyncio.gather(*(work() for _ in range(min(len(prompts), client.concurrency))))
+    workers = [asyncio.ensure_future(work()) for _ in range(min(len(prompts), client.concurrency))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        # Where one breaks off, nothing more is sent, and what is under way is on the books before the caller goes on.
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
     judged = [prompt for prompt in prompts if prompt in outcomes]
     summary.dollars = client.budget.spent
     battles = Battles(

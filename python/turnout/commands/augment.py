@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="battles from answers of both models and a judge's verdict on them",
         description="Asks an OpenAI-compatible endpoint: both models answer each prompt, the judge compares the answers in both "
         "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
-        "after a crash and pays nothing twice. Needs `pip install turnout[augment]`.",
+        "after a crash; only requests that were under way then are asked again. Needs `pip install turnout[augment]`.",
     )
     judge.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="txt, jsonl, csv or parquet")
     judge.add_argument("--column", default="prompt", help="column of the prompts (default: %(default)s)")
@@ -125,6 +125,7 @@ def run_gold(args: argparse.Namespace) -> int:
         from turnout.data import BadRows, read_outcomes
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    _check_folder(args.out)
     bad = BadRows()
     battles = gold_battles(read_outcomes(args.table, bad=bad), args.strong, args.weak)
     write_battles(battles, args.out, source=f"gold {args.table.name}")
@@ -148,6 +149,7 @@ def run_judge(args: argparse.Namespace) -> int:
         from turnout.prompt_files import WRITABLE, read_prompts
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    _check_folder(args.out)
     if args.out.suffix.lower() not in WRITABLE:
         raise turnout.ConfigError(f"{args.out} ends in {args.out.suffix!r}, expected one of {', '.join(WRITABLE)}")
     if args.strong == args.weak:
@@ -173,8 +175,12 @@ def run_judge(args: argparse.Namespace) -> int:
         )
     if unusable:
         console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
-    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"))
+    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), look=args.dry_run)
     try:
+        if ledger.unsettled:
+            console.print(
+                f"{ledger.unsettled} requests of a run that broke off count as spent at the most they can cost"
+            )
         console.print(_told_estimate(estimate(ledger, options, prompts), ledger))
         if args.dry_run:
             return 0
@@ -196,6 +202,15 @@ def run_judge(args: argparse.Namespace) -> int:
         write_battles(battles, args.out, source=f"judge {args.judge}")
         console.print(f"wrote {args.out}: {_told(battles)}")
     return _report(summary, battles, console)
+
+
+def _check_folder(out: Path) -> None:
+    import turnout
+
+    if not out.parent.is_dir():
+        raise turnout.ConfigError(f"--out {out}: expected a folder {out.parent}, found none; make it")
+    if out.is_dir():
+        raise turnout.ConfigError(f"--out {out}: expected the name of a file, found a folder")
 
 
 def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
