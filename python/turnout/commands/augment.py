@@ -120,15 +120,17 @@ def run_gold(args: argparse.Namespace) -> int:
     import turnout
 
     try:
-        from turnout.augment.battle_table import write_battles
+        from turnout.augment.battle_table import refuse_loss, write_battles
         from turnout.augment.gold import gold_battles
         from turnout.data import BadRows, read_outcomes
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
-    _check_folder(args.out)
+    _check_out(args.out, "--table", args.table)
+    source = f"gold {args.table.name}"
+    refuse_loss(args.out, args.strong, args.weak, source)
     bad = BadRows()
     battles = gold_battles(read_outcomes(args.table, bad=bad), args.strong, args.weak)
-    write_battles(battles, args.out, source=f"gold {args.table.name}")
+    write_battles(battles, args.out, source)
     if bad:
         print(bad, file=sys.stderr)
     print(f"wrote {args.out}: {_told(battles)}")
@@ -145,13 +147,12 @@ def run_judge(args: argparse.Namespace) -> int:
         from rich.console import Console
 
         from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
+        from turnout.augment.battle_table import refuse_loss, write_battles
         from turnout.augment.judge import estimate
-        from turnout.prompt_files import WRITABLE, read_prompts
+        from turnout.prompt_files import read_prompts
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
-    _check_folder(args.out)
-    if args.out.suffix.lower() not in WRITABLE:
-        raise turnout.ConfigError(f"{args.out} ends in {args.out.suffix!r}, expected one of {', '.join(WRITABLE)}")
+    _check_out(args.out, "--prompts", args.prompts)
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
 
@@ -164,6 +165,8 @@ def run_judge(args: argparse.Namespace) -> int:
     chunks = list(read_prompts(args.prompts, args.column))
     prompts = [p for chunk in chunks for p in chunk.prompts if isinstance(p, str) and p.strip() and _is_text(p)]
     unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
+    source = f"judge {args.judge}"
+    refuse_loss(args.out, args.strong, args.weak, source, set(prompts))
     # Names of files and words of endpoints are shown as they are, on one line each.
     console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if keyless := [
@@ -196,21 +199,25 @@ def run_judge(args: argparse.Namespace) -> int:
         )
     finally:
         ledger.close()
-    from turnout.augment.battle_table import write_battles
-
     if len(battles):
-        write_battles(battles, args.out, source=f"judge {args.judge}")
+        write_battles(battles, args.out, source)
         console.print(f"wrote {args.out}: {_told(battles)}")
     return _report(summary, battles, console)
 
 
-def _check_folder(out: Path) -> None:
+def _check_out(out: Path, option: str, read: Path) -> None:
+    """Refuses an ``--out`` that cannot be written, or is the file that is read, before any work."""
     import turnout
+    from turnout.prompt_files import WRITABLE
 
+    if out.suffix.lower() not in WRITABLE:
+        raise turnout.ConfigError(f"{out} ends in {out.suffix!r}, expected one of {', '.join(WRITABLE)}")
     if not out.parent.is_dir():
         raise turnout.ConfigError(f"--out {out}: expected a folder {out.parent}, found none; make it")
     if out.is_dir():
         raise turnout.ConfigError(f"--out {out}: expected the name of a file, found a folder")
+    if out.exists() and read.exists() and out.samefile(read):
+        raise turnout.ConfigError(f"--out {out} is the file that {option} reads; name another")
 
 
 def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
