@@ -52,4 +52,5 @@ def test_a_nonsensical_count_of_tokens_is_charged_at_the_most(judge, endpoint):
     ):
         endpoint.failures = [answer % usage]
         judge("--concurrency", "1", *PRICES, prompts=["big wins " + usage])
+        judge.out.unlink()
     assert judge.spent() > 2 * 1024 * 4e-6

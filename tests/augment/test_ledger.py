@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import time
 import pytest
 
 from turnout import ConfigError
-from turnout.augment import Ledger
+from turnout.augment import Answer, Ledger
 from turnout.cli import main
 
 PRICES = ["--strong-price", "2,4", "--weak-price", "1,2", "--judge-price", "2,4"]
@@ -24,9 +26,9 @@ def path(tmp_path):
 
 def test_an_attempt_without_an_answer_takes_nothing_from_a_paid_answer(path):
     ledger = Ledger(path)
-    ledger.settle(ledger.begin(b"key", 9.0), "paid", 1.0)
+    ledger.settle(ledger.begin(b"key", 9.0), Answer("paid", "length"), 1.0)
     ledger.settle(ledger.begin(b"key", 9.0), None, 2.0)
-    assert ledger.answer(b"key") == "paid"
+    assert ledger.answer(b"key") == Answer("paid", "length")
     assert ledger.spent() == 3.0
     ledger.close()
 
@@ -79,6 +81,16 @@ def test_a_folder_that_is_not_there_is_told(path):
     (path.parent / "folder.ledger").mkdir()
     with pytest.raises(ConfigError, match="expected a ledger to read and write"):
         Ledger(path.parent / "folder.ledger")
+
+
+def test_answers_of_ledgers_that_kept_no_reason_to_end_are_read(path):
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE paid (key BLOB PRIMARY KEY, answer TEXT, dollars REAL NOT NULL) WITHOUT ROWID")
+        old.execute("INSERT INTO paid VALUES (?, 'paid', 1.0)", (b"key",))
+        old.commit()
+    ledger = Ledger(path)
+    assert ledger.answer(b"key") == Answer("paid")
+    ledger.close()
 
 
 @pytest.fixture

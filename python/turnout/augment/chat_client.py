@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnout import ConfigError, InferenceError
+from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Endpoint
 from turnout.augment.ledger import Budget, Ledger
 from turnout.augment.reply import Reply, read_failure, read_response
@@ -59,7 +60,7 @@ class ChatClient:
         self._next_start = 0.0
         self._http = httpx.AsyncClient(timeout=timeout_s)
 
-    async def ask(self, endpoint: Endpoint, text: str) -> str:
+    async def ask(self, endpoint: Endpoint, text: str) -> Answer:
         """The model's answer to one user message, from the ledger if it was paid for.
 
         Raises:
@@ -75,8 +76,8 @@ class ChatClient:
             worst = endpoint.dollars(endpoint.worst_case(text))
             for attempt in range(self.retries + 1):
                 reply = await self._attempt(endpoint, text, key, worst)
-                if reply.text is not None:
-                    return reply.text
+                if reply.answer is not None:
+                    return reply.answer
                 if attempt == self.retries or not reply.retry:
                     times = f"{attempt + 1} time{'s' if attempt else ''}"
                     raise InferenceError(f"{endpoint.model} at {endpoint.url} failed {times}: {reply.problem}")
@@ -100,7 +101,7 @@ class ChatClient:
             answer, journey = None, _Journey()
             try:
                 reply = await self._send(endpoint, text, journey)
-                answer = reply.text
+                answer = reply.answer
                 paid = endpoint.dollars(reply.usage or endpoint.worst_case(text)) if reply.billed else 0.0
             except BaseException:
                 paid = worst if journey.left else 0.0
@@ -126,7 +127,9 @@ class ChatClient:
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
             return read_failure(error, journey.left, endpoint.hidden)
         reply = read_response(response, endpoint.hidden)
-        return reply if reply.text is None else replace(reply, text=endpoint.hidden_in_answer(reply.text))
+        if reply.answer is None:
+            return reply
+        return replace(reply, answer=replace(reply.answer, text=endpoint.hidden_in_answer(reply.answer.text)))
 
     async def _wait_for_turn(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -39,6 +39,8 @@ class Endpoint:
         max_tokens: Tokens of an answer at most.
         key_variable: Environment variable that holds the key; ``None``, or a variable that is not set, sends no key, which local
             servers accept.
+        reasoning: Whether it takes ``max_completion_tokens`` in place of ``max_tokens`` and no ``temperature``, as OpenAI's reasoning
+            models do; what it thinks counts towards the tokens.
 
     Raises:
         ConfigError: The URL has no http or https scheme, no host, or a ``?`` or ``#``.
@@ -53,6 +55,7 @@ class Endpoint:
     price: Price | None = None
     max_tokens: int = 1024
     key_variable: str | None = "OPENAI_API_KEY"
+    reasoning: bool = False
 
     def __post_init__(self) -> None:
         _split(self.base_url)
@@ -105,6 +108,8 @@ class Endpoint:
     def request(self, text: str) -> dict[str, Any]:
         """Body of a request with one user message."""
         messages = [{"role": "user", "content": text}]
+        if self.reasoning:
+            return {"model": self.model, "messages": messages, "max_completion_tokens": self.max_tokens}
         return {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.max_tokens}
 
     def key(self, text: str) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout import ConfigError
+from turnout.augment.answer import Answer
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,11 @@ class Ledger:
         # Locks the file now rather than at the first request.
         self._database.execute("BEGIN EXCLUSIVE")
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS paid (key BLOB PRIMARY KEY, answer TEXT, dollars REAL NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS paid (key BLOB PRIMARY KEY, answer TEXT, dollars REAL NOT NULL, finish TEXT) WITHOUT ROWID"
         )
+        if "finish" not in [column[1] for column in self._database.execute("PRAGMA table_info(paid)")]:
+            # A ledger from before this column was kept.
+            self._database.execute("ALTER TABLE paid ADD COLUMN finish TEXT")
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS under_way (entry INTEGER PRIMARY KEY, key BLOB NOT NULL, dollars REAL NOT NULL)"
         )
@@ -88,11 +92,11 @@ class Ledger:
                 self._add(key, None, dollars)
             self._database.execute("DELETE FROM under_way")
 
-    def answer(self, key: bytes) -> str | None:
+    def answer(self, key: bytes) -> Answer | None:
         """The answer to a request, if it was paid for."""
         with self._told():
-            row = self._database.execute("SELECT answer FROM paid WHERE key = ?", (key,)).fetchone()
-        return None if row is None else row[0]
+            row = self._database.execute("SELECT answer, finish FROM paid WHERE key = ?", (key,)).fetchone()
+        return None if row is None or row[0] is None else Answer(*row)
 
     def begin(self, key: bytes, dollars: float) -> int:
         """Enters a request that is about to be sent, at the most it can cost; gives its number for :meth:`settle`."""
@@ -100,7 +104,7 @@ class Ledger:
             entered = self._database.execute("INSERT INTO under_way (key, dollars) VALUES (?, ?)", (key, dollars))
         return int(entered.lastrowid or 0)
 
-    def settle(self, entry: int, answer: str | None, dollars: float) -> None:
+    def settle(self, entry: int, answer: Answer | None, dollars: float) -> None:
         """Puts what a request brought and cost in the place of what it could have cost.
 
         Args:
@@ -114,11 +118,12 @@ class Ledger:
             if answer is not None or dollars:
                 self._add(key, answer, dollars)
 
-    def _add(self, key: bytes, answer: str | None, dollars: float) -> None:
+    def _add(self, key: bytes, answer: Answer | None, dollars: float) -> None:
         self._database.execute(
-            "INSERT INTO paid (key, answer, dollars) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-            "answer = COALESCE(answer, excluded.answer), dollars = dollars + excluded.dollars",
-            (key, answer, dollars),
+            "INSERT INTO paid (key, answer, finish, dollars) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+            "answer = COALESCE(answer, excluded.answer), finish = CASE WHEN answer IS NULL THEN excluded.finish ELSE finish END, "
+            "dollars = dollars + excluded.dollars",
+            (key, answer and answer.text, answer and answer.finish, dollars),
         )
 
     def spent(self) -> float:

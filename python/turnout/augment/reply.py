@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Usage
 
 #: Statuses below 500 after which the same request can succeed.
 _RETRIED = frozenset({408, 409, 429})
 #: Statuses of a gateway that passed a request on and got no answer in time.
 _LOST = frozenset({504, 524})
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 #: Above this a count of tokens is nonsense, or no exact float.
 _MOST_TOKENS = 1 << 40
 
@@ -21,7 +24,7 @@ class Reply:
     """What became of one request.
 
     Attributes:
-        text: The answer; ``None`` if there is none.
+        answer: ``None`` if there is none.
         usage: Tokens, if the endpoint said.
         problem: Why there is no answer.
         retry: Whether asking again can help.
@@ -29,7 +32,7 @@ class Reply:
         billed: Whether the request is, or may be, on the bill.
     """
 
-    text: str | None = None
+    answer: Answer | None = None
     usage: Usage | None = None
     problem: str = ""
     retry: bool = False
@@ -55,14 +58,23 @@ def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
     body = None
     try:
         body = response.json()
-        text = body["choices"][0]["message"]["content"] or ""
+        choice = body["choices"][0]
+        text = choice["message"]["content"]
+        text = "" if text is None else text
         if not isinstance(text, str):
             raise TypeError(f"content is {type(text).__name__}, expected text")
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         shown = f"{hidden(repr(error))[:200]} in {hidden(response.text)[:200]!r}"
         problem = f"answered in another shape than OpenAI's: {shown}"
         return Reply(usage=_usage(body), problem=problem, billed=True)
-    return Reply(text, _usage(body), billed=True)
+    finish = choice.get("finish_reason")
+    answer = Answer(_storable(text), finish if isinstance(finish, str) else None)
+    return Reply(answer, _usage(body), billed=True)
+
+
+def _storable(text: str) -> str:
+    """The text with halves of characters, which JSON can spell and no file can hold, replaced."""
+    return _HALF_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _usage(body: Any) -> Usage | None:

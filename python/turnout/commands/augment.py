@@ -70,6 +70,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--verdict-tokens", type=_count, default=400, metavar="N", help="longest verdict (default: %(default)s)"
     )
     judge.add_argument(
+        "--reasoning",
+        nargs="+",
+        choices=["strong", "weak", "judge"],
+        default=[],
+        metavar="WHO",
+        help="which of strong, weak and judge take `max_completion_tokens` in place of `max_tokens` and no `temperature`, as "
+        "OpenAI's reasoning models do; what they think counts towards the limits",
+    )
+    judge.add_argument(
         "--budget", type=_dollars, metavar="DOLLARS", help="stop before more is spent, over all runs; needs the prices"
     )
     judge.add_argument(
@@ -148,7 +157,7 @@ def run_judge(args: argparse.Namespace) -> int:
 
         from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
         from turnout.augment.battle_table import refuse_loss, write_battles
-        from turnout.augment.judge import estimate
+        from turnout.augment.estimate import estimate
         from turnout.prompt_files import read_prompts
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
@@ -232,6 +241,7 @@ def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
         getattr(args, f"{who}_url") or args.base_url,
         None if price is None else Price(*price),
         args.verdict_tokens if who == "judge" else args.answer_tokens,
+        reasoning=who in args.reasoning,
     )
     shared = args.key_variable if endpoint.origin == common.origin else None
     endpoint = replace(endpoint, key_variable=own_key or shared)
@@ -289,6 +299,9 @@ def _told_estimate(estimate: Any, ledger: Ledger) -> str:
 
 
 def _report(summary: Summary, battles: Battles, console: Console) -> int:
+    limits = "; raise --answer-tokens or --verdict-tokens"
+    for fault, count in summary.faults.items():
+        console.print(f"{count} prompts without a battle: {fault.value}{limits if fault.name == 'CUT' else ''}")
     if summary.undecided:
         console.print(f"{summary.undecided} prompts without a battle: the judge gave no verdict")
     if summary.failed:
@@ -296,6 +309,6 @@ def _report(summary: Summary, battles: Battles, console: Console) -> int:
     if summary.unpaid:
         console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
     console.print(f"${summary.dollars:.4f} spent so far")
-    if summary.failed or summary.unpaid or summary.undecided or not len(battles):
+    if summary.failed or summary.unpaid or summary.undecided or summary.faults or not len(battles):
         return EXIT_INCOMPLETE
     return 0
