@@ -30,7 +30,7 @@ class FakeEndpoint:
     one that gives no verdict. Each request costs 10 tokens there and 5 back.
 
     Attributes:
-        failures: Status codes, ``"drop"`` (the connection is closed) or a body, for the next requests.
+        failures: Status codes, ``"drop"`` (the connection is closed), ``"drip"`` (a byte a tenth of a second, for ever) or a body, for the next requests.
         asked: Number of requests by model.
         bodies: Request bodies that were answered.
         keys: ``Authorization`` headers.
@@ -42,6 +42,7 @@ class FakeEndpoint:
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.stopped = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self.most_at_once = 0
@@ -64,6 +65,14 @@ class FakeEndpoint:
                 status, answer = fake.answer(body, failure)
                 with fake._lock:
                     fake._at_once -= 1
+                if failure == "drip":
+                    self.send_response(200)
+                    self.send_header("Content-Length", "100000")
+                    self.end_headers()
+                    with contextlib.suppress(OSError):
+                        while not fake.stopped.wait(0.1):
+                            self.wfile.write(b" ")
+                    status = 0
                 if status == 0:
                     self.close_connection = True
                     return
@@ -84,7 +93,7 @@ class FakeEndpoint:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def answer(self, body: dict[str, Any], failure: int | str | None) -> tuple[int, str]:
-        if failure == "drop":
+        if failure in ("drop", "drip"):
             return 0, ""
         if isinstance(failure, int):
             return failure, json.dumps({"error": {"message": "not now"}})
@@ -109,6 +118,7 @@ def serving() -> Iterator[FakeEndpoint]:
     thread = threading.Thread(target=fake.server.serve_forever, daemon=True)
     thread.start()
     yield fake
+    fake.stopped.set()
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()

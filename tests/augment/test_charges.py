@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
@@ -42,6 +43,16 @@ def test_of_statuses_only_a_gateways_time_out_is_charged(status, charged, judge,
     endpoint.failures = [status]
     assert judge("--concurrency", "1", *PRICES) == 0
     assert (judge.spent() > whole * 1.01) == charged
+
+
+def test_an_attempt_ends_at_its_time_out_however_often_bytes_come_and_is_charged(judge, endpoint, capsys):
+    endpoint.failures = ["drip"]
+    began = time.monotonic()
+    limits = ["--concurrency", "1", "--retries", "0", "--timeout-s", "1.5"]
+    assert judge(*limits, *PRICES, prompts=["big wins"]) == 1
+    assert time.monotonic() - began < 10
+    assert "failed 1 time: no whole answer within 1.5 s" in capsys.readouterr().err
+    assert judge.spent() > 1024 * 4e-6
 
 
 def test_a_nonsensical_count_of_tokens_is_charged_at_the_most(judge, endpoint):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from turnout import ConfigError, InferenceError
 from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Endpoint
 from turnout.augment.ledger import Budget, Ledger
 from turnout.augment.reply import Reply, read_failure, read_response
+
+_Result = TypeVar("_Result")
 
 
 class OverBudgetError(Exception):
@@ -29,7 +31,7 @@ class ChatClient:
         budget: Cap on the costs.
         concurrency: Requests under way at most.
         requests_per_minute: Requests started a minute at most; ``None`` is no limit.
-        timeout_s: For a request, from connection to last byte.
+        timeout_s: For an attempt, from connection to last byte.
         retries: Further attempts after time-outs, refused or lost connections and status 408, 409, 429 and 5xx, with doubling
             pauses or as long as ``Retry-After`` asks, at most a minute.
     """
@@ -58,7 +60,10 @@ class ChatClient:
         self._under_way = asyncio.Semaphore(concurrency)
         self._gap_s = 0.0 if requests_per_minute is None else 60.0 / requests_per_minute
         self._next_start = 0.0
-        self._http = httpx.AsyncClient(timeout=timeout_s)
+        self._timeout_s = timeout_s
+        # No more connections than requests under way: none waits for one.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency)
+        self._http = httpx.AsyncClient(timeout=timeout_s, limits=limits)
 
     async def ask(self, endpoint: Endpoint, text: str) -> Answer:
         """The model's answer to one user message, from the ledger if it was paid for.
@@ -118,12 +123,19 @@ class ChatClient:
         authorization = endpoint.authorization()
         headers = {"Authorization": authorization} if authorization else {}
         try:
-            response = await self._http.post(
-                endpoint.url + "/chat/completions",
-                json=endpoint.request(text),
-                headers=headers,
-                extensions={"trace": journey.note},
+            # httpx's own time-out is for each read and write, which an endpoint that drips never reaches.
+            response = await _within(
+                self._timeout_s,
+                self._http.post(
+                    endpoint.url + "/chat/completions",
+                    json=endpoint.request(text),
+                    headers=headers,
+                    extensions={"trace": journey.note},
+                ),
             )
+        except asyncio.TimeoutError:
+            problem = f"no whole answer within {self._timeout_s:g} s"
+            return Reply(problem=problem, retry=True, billed=journey.left)
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
             return read_failure(error, journey.left, endpoint.hidden)
         reply = read_response(response, endpoint.hidden)
@@ -136,6 +148,27 @@ class ChatClient:
         start = max(now, self._next_start)
         self._next_start = start + self._gap_s
         await asyncio.sleep(start - now)
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What the work gives, if it is done in time; else it is cancelled.
+
+    ``asyncio.wait_for`` can swallow a cancellation of its caller that comes with the result, and an interrupted run would go on.
+
+    Raises:
+        asyncio.TimeoutError: It was not done in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        in_time = task.done()
+        if not in_time:
+            task.cancel()
+            await asyncio.wait({task})
+    if not in_time:
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 class _Journey:
