@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from turnout.augment import Budget, Price
@@ -58,6 +60,28 @@ def test_a_refusal_is_told_with_its_words_and_not_repeated(judge, endpoint, caps
     assert set(endpoint.keys) == {"Bearer sk-secret"}
 
 
+def test_nothing_more_is_asked_once_a_model_that_never_answered_refuses(judge, endpoint, capsys):
+    endpoint.failures = [401] * 100
+    assert judge("--concurrency", "2", prompts=[f"prompt {number}" for number in range(20)]) == 1
+    told = capsys.readouterr().err
+    assert "18 prompts not asked: " in told
+    assert sum(endpoint.asked.values()) == 4
+
+
+def test_no_more_answers_are_paid_for_once_the_judge_refuses(judge, endpoint, capsys):
+    answers = [json.dumps({"choices": [{"message": {"content": f"{name} says"}}]}) for name in ("big", "small")]
+    endpoint.failures = [*answers, 404, 404]
+    assert judge("--concurrency", "1") == 1
+    assert "3 prompts not asked: " in capsys.readouterr().err
+    assert endpoint.asked == {"big": 1, "small": 1, "judge": 2}
+
+
+def test_a_refusal_of_a_model_that_answered_before_stops_nothing(judge, endpoint):
+    endpoint.failures = ['{"choices": [{"message": {"content": ""}}]}'] * 2 + [401]
+    assert judge("--concurrency", "1") == 1
+    assert len(outcomes(judge.out)) == 2
+
+
 def test_an_answer_in_another_shape_fails_its_prompt_alone(judge, endpoint, capsys):
     endpoint.failures = ['{"choices": []}']
     assert judge("--concurrency", "1") == 1
@@ -86,14 +110,26 @@ def test_a_dry_run_asks_nobody_and_tells_the_cost(judge, endpoint, capsys):
 
 
 def test_the_budget_is_never_exceeded_and_a_higher_one_goes_on(judge, endpoint, capsys):
-    worst = 2 * DOLLARS_A_PROMPT + 0.012
-    assert judge("--budget", str(worst), *PRICES) == 1
+    # Little more than the most that one answer of the strong model can cost.
+    budget = 0.00445
+    assert judge("--budget", str(budget), *PRICES) == 1
     assert "for lack of budget" in capsys.readouterr().err
-    assert 0 < judge.spent() <= worst
+    assert 0 < judge.spent() <= budget
     before = len(endpoint.bodies)
     assert judge("--budget", "1", *PRICES) == 0
     assert len(endpoint.bodies) == 16
     assert before < 16
+
+
+def test_a_budget_that_lasts_is_not_given_up_for_requests_under_way(judge, endpoint):
+    # Enough for two verdicts at the most they can cost; eight workers wait for each other.
+    assert judge("--budget", "0.012", "--concurrency", "8", *PRICES) == 0
+    assert len(endpoint.bodies) == 16
+
+
+def test_dollars_without_prices_are_said_to_be_no_whole_sum(judge, capsys):
+    judge("--strong-price", "1,1")
+    assert "spent so far, without what weak, judge cost: no price was given" in capsys.readouterr().err
 
 
 def test_a_budget_without_prices_is_an_error(judge, endpoint, capsys):

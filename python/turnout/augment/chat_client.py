@@ -21,6 +21,10 @@ class OverBudgetError(Exception):
     """The cap leaves no room for a request."""
 
 
+class RefusedError(InferenceError):
+    """A model that has not answered yet refuses the key, or is not there: it would refuse every other request too."""
+
+
 class ChatClient:
     """Asks endpoints; a request whose answer is in the ledger is not sent again.
 
@@ -60,6 +64,8 @@ class ChatClient:
         self._under_way = asyncio.Semaphore(concurrency)
         self._gap_s = 0.0 if requests_per_minute is None else 60.0 / requests_per_minute
         self._next_start = 0.0
+        self._settled = asyncio.Event()
+        self._answered: set[Endpoint] = set()
         self._timeout_s = timeout_s
         # No more connections than requests under way: none waits for one.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency)
@@ -70,7 +76,8 @@ class ChatClient:
 
         Raises:
             OverBudgetError: The request could break the cap; nothing was sent.
-            ConfigError: The key is none.
+            ConfigError: The key has characters that no header can hold, or the ledger cannot be written.
+            RefusedError: The endpoint knows no such key or model, and gave no answer before.
             InferenceError: The endpoint refused, or went on failing; the message has its status and words.
         """
         key = endpoint.key(text)
@@ -82,10 +89,13 @@ class ChatClient:
             for attempt in range(self.retries + 1):
                 reply = await self._attempt(endpoint, text, key, worst)
                 if reply.answer is not None:
+                    self._answered.add(endpoint)
                     return reply.answer
                 if attempt == self.retries or not reply.retry:
                     times = f"{attempt + 1} time{'s' if attempt else ''}"
-                    raise InferenceError(f"{endpoint.model} at {endpoint.url} failed {times}: {reply.problem}")
+                    problem = f"{endpoint.model} at {endpoint.url} failed {times}: {reply.problem}"
+                    refused = reply.refused and endpoint not in self._answered
+                    raise RefusedError(problem) if refused else InferenceError(problem)
                 pause = min(0.5 * 2**attempt, 30.0) * (0.5 + random.random() / 2)
                 await asyncio.sleep(pause if reply.pause_s is None else reply.pause_s)
         raise AssertionError("the last attempt returns or raises")
@@ -96,8 +106,7 @@ class ChatClient:
 
     async def _attempt(self, endpoint: Endpoint, text: str, key: bytes, worst: float) -> Reply:
         """One request, on the books whatever becomes of it."""
-        if not self.budget.reserve(worst):
-            raise OverBudgetError
+        await self._set_aside(worst)
         paid = 0.0
         try:
             await self._wait_for_turn()
@@ -116,6 +125,15 @@ class ChatClient:
             return reply
         finally:
             self.budget.settle(worst, paid)
+            self._settled.set()
+
+    async def _set_aside(self, dollars: float) -> None:
+        """Waits for requests under way where they may turn out to leave enough."""
+        while not self.budget.reserve(dollars):
+            if not self.budget.under_way:
+                raise OverBudgetError
+            self._settled.clear()
+            await self._settled.wait()
 
     async def _send(self, endpoint: Endpoint, text: str, journey: _Journey) -> Reply:
         import httpx

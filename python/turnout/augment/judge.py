@@ -16,7 +16,7 @@ import numpy as np
 
 from turnout import InferenceError
 from turnout.augment.answer import Answer, Fault
-from turnout.augment.chat_client import ChatClient, OverBudgetError
+from turnout.augment.chat_client import ChatClient, OverBudgetError, RefusedError
 from turnout.augment.endpoint import Endpoint
 from turnout.data import Battles
 
@@ -72,6 +72,7 @@ class Summary:
         faults: Prompts with an answer, or an answer of the judge, that was paid for and is not to be judged; they give no battle.
         failed: One message for each prompt whose requests failed.
         unpaid: Prompts for which the budget was too small.
+        unasked: Prompts that were not begun because a model refused a request as it would refuse every other.
         dollars: Spent over all runs of the ledger.
     """
 
@@ -80,6 +81,7 @@ class Summary:
     faults: Counter[Fault] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     unpaid: int = 0
+    unasked: int = 0
     dollars: float = 0.0
 
 
@@ -114,7 +116,8 @@ async def judge_battles(
     """Answers and verdicts for prompts.
 
     Every answer is in the client's ledger as soon as it arrives: after a crash, an interrupt or an exhausted budget the same call
-    goes on where it stopped, and asks again only what was under way. A prompt that fails stops no other.
+    goes on where it stopped, and asks again only what was under way. A prompt that fails stops no other,
+    except where a model that has not answered yet refuses the key or is not there: nothing more is begun then.
 
     Args:
         client: Asks.
@@ -146,6 +149,8 @@ async def judge_battles(
                 summary.unpaid += 1
             except InferenceError as error:
                 summary.failed.append(str(error))
+                if isinstance(error, RefusedError):
+                    summary.unasked += sum(1 for _ in waiting)
             done += 1
             if progress:
                 progress(done, len(prompts), client.budget.spent)

@@ -162,19 +162,24 @@ class Budget:
     Args:
         cap: Dollars; ``None`` is no cap.
         spent: Dollars spent before.
+
+    Attributes:
+        under_way: Requests that money is set aside for.
     """
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
-        self.cap, self.spent, self._reserved = cap, spent, 0.0
+        self.cap, self.spent, self.under_way, self._reserved = cap, spent, 0, 0.0
 
     def reserve(self, dollars: float) -> bool:
         """Sets money aside for a request; false if that could break the cap."""
         if self.cap is not None and self.spent + self._reserved + dollars > self.cap:
             return False
         self._reserved += dollars
+        self.under_way += 1
         return True
 
     def settle(self, reserved: float, paid: float) -> None:
         """A request that had this much set aside cost that much."""
-        self._reserved -= reserved
+        self.under_way -= 1
+        self._reserved = self._reserved - reserved if self.under_way else 0.0
         self.spent += paid

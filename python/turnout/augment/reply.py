@@ -12,6 +12,8 @@ from turnout.augment.endpoint import Usage
 
 #: Statuses below 500 after which the same request can succeed.
 _RETRIED = frozenset({408, 409, 429})
+#: Statuses of a wrong key, and of a model or an address that is not there.
+_REFUSED = frozenset({401, 404})
 #: Statuses of a gateway that passed a request on and got no answer in time.
 _LOST = frozenset({504, 524})
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -28,6 +30,7 @@ class Reply:
         usage: Tokens, if the endpoint said.
         problem: Why there is no answer.
         retry: Whether asking again can help.
+        refused: Whether no request to this model can succeed, whatever it asks.
         pause_s: Seconds that the endpoint asks to wait.
         billed: Whether the request is, or may be, on the bill.
     """
@@ -36,6 +39,7 @@ class Reply:
     usage: Usage | None = None
     problem: str = ""
     retry: bool = False
+    refused: bool = False
     pause_s: float | None = None
     billed: bool = False
 
@@ -52,9 +56,8 @@ def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
         asked = response.headers.get("retry-after", "")
         pause_s = min(float(asked), 60.0) if asked.isascii() and asked.replace(".", "", 1).isdigit() else None
         problem = f"status {status}: {hidden(response.text)[:500]}"
-        return Reply(
-            problem=problem, retry=status in _RETRIED or status >= 500, pause_s=pause_s, billed=status in _LOST
-        )
+        retry = status in _RETRIED or status >= 500
+        return Reply(problem=problem, retry=retry, refused=status in _REFUSED, pause_s=pause_s, billed=status in _LOST)
     body = None
     try:
         body = response.json()

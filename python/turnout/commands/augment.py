@@ -86,10 +86,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     judge.add_argument("--requests-per-minute", type=_dollars, metavar="N", help="requests started a minute at most")
     judge.add_argument(
-        "--retries", type=int, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
+        "--retries", type=_whole, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
     )
     judge.add_argument(
-        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for a request (default: %(default)s)"
+        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for an attempt (default: %(default)s)"
     )
     judge.add_argument(
         "--dry-run", action="store_true", help="say what would be asked and what it would cost, and ask nobody"
@@ -121,6 +121,12 @@ def _dollars(text: str) -> float:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number above 0")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 or a whole number above")
     return int(text)
 
 
@@ -206,12 +212,12 @@ def run_judge(args: argparse.Namespace) -> int:
         battles, summary = asyncio.run(
             _ask(lambda: ChatClient(ledger, budget, **client_options), options, prompts, console)
         )
+        if len(battles):
+            write_battles(battles, args.out, source)
+            console.print(f"wrote {args.out}: {_told(battles)}")
     finally:
         ledger.close()
-    if len(battles):
-        write_battles(battles, args.out, source)
-        console.print(f"wrote {args.out}: {_told(battles)}")
-    return _report(summary, battles, console)
+    return _report(summary, battles, unpriced, console)
 
 
 def _check_out(out: Path, option: str, read: Path) -> None:
@@ -298,7 +304,7 @@ def _told_estimate(estimate: Any, ledger: Ledger) -> str:
     return text + f"; about ${estimate.dollars:.4f}, at the very most ${estimate.most_dollars:.4f}"
 
 
-def _report(summary: Summary, battles: Battles, console: Console) -> int:
+def _report(summary: Summary, battles: Battles, unpriced: list[str], console: Console) -> int:
     limits = "; raise --answer-tokens or --verdict-tokens"
     for fault, count in summary.faults.items():
         console.print(f"{count} prompts without a battle: {fault.value}{limits if fault.name == 'CUT' else ''}")
@@ -306,9 +312,14 @@ def _report(summary: Summary, battles: Battles, console: Console) -> int:
         console.print(f"{summary.undecided} prompts without a battle: the judge gave no verdict")
     if summary.failed:
         console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}")
+    if summary.unasked:
+        console.print(
+            f"{summary.unasked} prompts not asked: a model refuses every request; mend that and go on from here"
+        )
     if summary.unpaid:
         console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
-    console.print(f"${summary.dollars:.4f} spent so far")
+    unknown = f", without what {', '.join(unpriced)} cost: no price was given" if unpriced else ""
+    console.print(f"${summary.dollars:.4f} spent so far{unknown}")
     if summary.failed or summary.unpaid or summary.undecided or summary.faults or not len(battles):
         return EXIT_INCOMPLETE
     return 0
