@@ -32,9 +32,10 @@ def test_another_path_of_the_same_origin_gets_the_key(judge, endpoint):
     assert set(endpoint.keys) == {"Bearer sk-first"}
 
 
-def test_a_named_variable_that_is_not_set_is_told_before_anything_is_asked(judge, endpoint, capsys):
-    assert judge("--strong-key-variable", "NOT_SET_ANYWHERE") == 2
-    assert "--strong-key-variable NOT_SET_ANYWHERE" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--strong-key-variable", "--key-variable"])
+def test_a_named_variable_that_is_not_set_is_told_before_anything_is_asked(option, judge, endpoint, capsys):
+    assert judge(option, "NOT_SET_ANYWHERE") == 2
+    assert f"{option} NOT_SET_ANYWHERE" in capsys.readouterr().err
     assert not endpoint.asked
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Exit code of a run that left prompts without a battle.
 EXIT_INCOMPLETE = 1
+#: Where nothing is named, this may be missing: servers of one's own ask for no key.
+_KEY_VARIABLE = "OPENAI_API_KEY"
 _TEXT = "jsonl, csv or parquet file; `turnout train` takes it under --battles"
 
 
@@ -59,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     judge.add_argument(
         "--key-variable",
-        default="OPENAI_API_KEY",
+        default=_KEY_VARIABLE,
         metavar="NAME",
         help="environment variable with the key for the origin of --base-url (default: %(default)s)",
     )
@@ -252,8 +254,12 @@ def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
     shared = args.key_variable if endpoint.origin == common.origin else None
     endpoint = replace(endpoint, key_variable=own_key or shared)
     # A key that no header can hold, or that is not there, is told before anything is asked.
-    if endpoint.authorization() is None and own_key:
-        raise turnout.ConfigError(f"--{who}-key-variable {own_key}: the environment has no key of this name")
+    named = own_key or (shared if shared != _KEY_VARIABLE else None)
+    if named and endpoint.authorization() is None:
+        option = f"--{who}-key-variable" if own_key else "--key-variable"
+        raise turnout.ConfigError(
+            f"{option} {named}: expected a key in the environment, found no variable of this name"
+        )
     return endpoint
 
 
