@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -16,6 +17,11 @@ pytest.importorskip("httpx")
 pytest.importorskip("pyarrow")
 pytest.importorskip("rich")
 
+from turnout.augment import Ledger
+from turnout.cli import main
+
+PROMPTS = ["big wins here", "small wins here", "first wins here", "nobody is better"]
+
 
 class FakeEndpoint:
     """``big`` and ``small`` answer with their name and the prompt; ``judge`` prefers as the prompt says.
@@ -24,10 +30,11 @@ class FakeEndpoint:
     one that gives no verdict. Each request costs 10 tokens there and 5 back.
 
     Attributes:
-        failures: Status codes, ``"drop"`` (the connection is closed) or a body, for the next requests.
+        failures: Status codes, ``"drop"`` (the connection is closed), ``"drip"`` (a byte a tenth of a second, for ever) or a body, for the next requests.
         asked: Number of requests by model.
         bodies: Request bodies that were answered.
         keys: ``Authorization`` headers.
+        gate: Answers wait for it.
     """
 
     def __init__(self) -> None:
@@ -35,6 +42,9 @@ class FakeEndpoint:
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.stopped = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -51,9 +61,18 @@ class FakeEndpoint:
                     fake.asked[body["model"]] += 1
                     fake.keys.append(self.headers.get("Authorization"))
                     failure = fake.failures.pop(0) if fake.failures else None
+                fake.gate.wait(60)
                 status, answer = fake.answer(body, failure)
                 with fake._lock:
                     fake._at_once -= 1
+                if failure == "drip":
+                    self.send_response(200)
+                    self.send_header("Content-Length", "100000")
+                    self.end_headers()
+                    with contextlib.suppress(OSError):
+                        while not fake.stopped.wait(0.1):
+                            self.wfile.write(b" ")
+                    status = 0
                 if status == 0:
                     self.close_connection = True
                     return
@@ -62,8 +81,10 @@ class FakeEndpoint:
                 self.send_header("Content-Length", str(len(payload)))
                 if status == 429:
                     self.send_header("Retry-After", "0")
-                self.end_headers()
-                self.wfile.write(payload)
+                # Whoever asked may have gone.
+                with contextlib.suppress(OSError):
+                    self.end_headers()
+                    self.wfile.write(payload)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Says nothing."""
@@ -72,7 +93,7 @@ class FakeEndpoint:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def answer(self, body: dict[str, Any], failure: int | str | None) -> tuple[int, str]:
-        if failure == "drop":
+        if failure in ("drop", "drip"):
             return 0, ""
         if isinstance(failure, int):
             return failure, json.dumps({"error": {"message": "not now"}})
@@ -91,12 +112,48 @@ class FakeEndpoint:
         return 200, json.dumps({"choices": [{"message": {"content": reply}}], "usage": usage})
 
 
-@pytest.fixture
-def endpoint() -> Iterator[FakeEndpoint]:
+@contextlib.contextmanager
+def serving() -> Iterator[FakeEndpoint]:
     fake = FakeEndpoint()
     thread = threading.Thread(target=fake.server.serve_forever, daemon=True)
     thread.start()
     yield fake
+    fake.stopped.set()
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def other_endpoint() -> Iterator[FakeEndpoint]:
+    """Another origin."""
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def judge(endpoint, tmp_path):
+    """Runs the command on prompts."""
+    out = tmp_path / "battles.jsonl"
+
+    def run(*options, prompts=PROMPTS):
+        file = tmp_path / "prompts.jsonl"
+        file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+        models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url]
+        return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
+
+    def spent() -> float:
+        ledger = Ledger(out.with_name(out.name + ".ledger"), look=True)
+        try:
+            return ledger.spent()
+        finally:
+            ledger.close()
+
+    run.out, run.spent = out, spent
+    return run

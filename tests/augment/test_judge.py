@@ -1,33 +1,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import pytest
 
 from turnout.augment import Budget, Price
-from turnout.cli import main
 from turnout.data import BadRows, read_battles
 
 PROMPTS = ["big wins here", "small wins here", "first wins here", "nobody is better"]
 PRICES = ["--strong-price", "2,4", "--weak-price", "1,2", "--judge-price", "2,4"]
 #: Two answers and two verdicts at 10 and 5 tokens.
 DOLLARS_A_PROMPT = (10 * 2 + 5 * 4 + 10 * 1 + 5 * 2 + 2 * (10 * 2 + 5 * 4)) / 1e6
-
-
-@pytest.fixture
-def judge(endpoint, tmp_path):
-    """Runs the command on prompts."""
-    out = tmp_path / "battles.jsonl"
-
-    def run(*options, prompts=PROMPTS):
-        file = tmp_path / "prompts.jsonl"
-        file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
-        models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url]
-        return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
-
-    run.out = out
-    return run
 
 
 def outcomes(path):
@@ -77,6 +60,28 @@ def test_a_refusal_is_told_with_its_words_and_not_repeated(judge, endpoint, caps
     assert set(endpoint.keys) == {"Bearer sk-secret"}
 
 
+def test_nothing_more_is_asked_once_a_model_that_never_answered_refuses(judge, endpoint, capsys):
+    endpoint.failures = [401] * 100
+    assert judge("--concurrency", "2", prompts=[f"prompt {number}" for number in range(20)]) == 1
+    told = capsys.readouterr().err
+    assert "18 prompts not asked: " in told
+    assert sum(endpoint.asked.values()) == 4
+
+
+def test_no_more_answers_are_paid_for_once_the_judge_refuses(judge, endpoint, capsys):
+    answers = [json.dumps({"choices": [{"message": {"content": f"{name} says"}}]}) for name in ("big", "small")]
+    endpoint.failures = [*answers, 404, 404]
+    assert judge("--concurrency", "1") == 1
+    assert "3 prompts not asked: " in capsys.readouterr().err
+    assert endpoint.asked == {"big": 1, "small": 1, "judge": 2}
+
+
+def test_a_refusal_of_a_model_that_answered_before_stops_nothing(judge, endpoint):
+    endpoint.failures = ['{"choices": [{"message": {"content": ""}}]}'] * 2 + [401]
+    assert judge("--concurrency", "1") == 1
+    assert len(outcomes(judge.out)) == 2
+
+
 def test_an_answer_in_another_shape_fails_its_prompt_alone(judge, endpoint, capsys):
     endpoint.failures = ['{"choices": []}']
     assert judge("--concurrency", "1") == 1
@@ -105,15 +110,26 @@ def test_a_dry_run_asks_nobody_and_tells_the_cost(judge, endpoint, capsys):
 
 
 def test_the_budget_is_never_exceeded_and_a_higher_one_goes_on(judge, endpoint, capsys):
-    worst = 2 * DOLLARS_A_PROMPT + 0.012
-    assert judge("--budget", str(worst), *PRICES) == 1
+    # Little more than the most that one answer of the strong model can cost.
+    budget = 0.00445
+    assert judge("--budget", str(budget), *PRICES) == 1
     assert "for lack of budget" in capsys.readouterr().err
-    with sqlite3.connect(judge.out.with_name("battles.jsonl.ledger")) as ledger:
-        assert 0 < ledger.execute("SELECT SUM(dollars) FROM paid").fetchone()[0] <= worst
+    assert 0 < judge.spent() <= budget
     before = len(endpoint.bodies)
     assert judge("--budget", "1", *PRICES) == 0
     assert len(endpoint.bodies) == 16
     assert before < 16
+
+
+def test_a_budget_that_lasts_is_not_given_up_for_requests_under_way(judge, endpoint):
+    # Enough for two verdicts at the most they can cost; eight workers wait for each other.
+    assert judge("--budget", "0.012", "--concurrency", "8", *PRICES) == 0
+    assert len(endpoint.bodies) == 16
+
+
+def test_dollars_without_prices_are_said_to_be_no_whole_sum(judge, capsys):
+    judge("--strong-price", "1,1")
+    assert "spent so far, without what weak, judge cost: no price was given" in capsys.readouterr().err
 
 
 def test_a_budget_without_prices_is_an_error(judge, endpoint, capsys):

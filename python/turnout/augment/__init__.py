@@ -4,16 +4,20 @@ These are the two augmentations of RouteLLM's paper (arXiv 2406.18665, section 4
 verdicts of a judge model on answers of the strong and the weak model.
 """
 
+from turnout.augment.answer import Answer, Fault
 from turnout.augment.battle_table import write_battles
-from turnout.augment.chat_client import ChatClient, Endpoint, Usage
+from turnout.augment.chat_client import ChatClient
+from turnout.augment.endpoint import Endpoint, Usage
 from turnout.augment.gold import gold_battles
 from turnout.augment.judge import JudgeOptions, Progress, Summary, judge_battles
 from turnout.augment.ledger import Budget, Ledger, Price
 
 __all__ = [
+    "Answer",
     "Budget",
     "ChatClient",
     "Endpoint",
+    "Fault",
     "JudgeOptions",
     "Ledger",
     "Price",

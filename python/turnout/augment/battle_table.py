@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
+from turnout import ConfigError, InvalidInputError
 from turnout.data import Battles
-from turnout.prompt_files import Chunk, Row, open_writer
+from turnout.prompt_files import Chunk, Row, open_writer, read_prompts
 
 #: ``winner`` by outcome.
 _WINNERS = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
@@ -31,6 +32,40 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
     ]
     with open_writer(path, {}) as write:
         write(rows, _chunk(rows))
+
+
+def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Container[str] | None = None) -> None:
+    """Refuses to write over a file with anything that the new table of battles will not hold.
+
+    Args:
+        path: The file; one that is not there is no loss.
+        strong: Model a of the new table.
+        weak: Its model b.
+        source: Its source.
+        prompts: Prompts that it can hold; ``None`` for a table that anybody can make again.
+
+    Raises:
+        ConfigError: The file is no table of battles, or has rows of other models, of another source or of other prompts.
+    """
+    if not path.exists():
+        return
+    lost, example = 0, ""
+    try:
+        for chunk in read_prompts(path):
+            for number, row, prompt in zip(chunk.numbers, chunk.rows, chunk.prompts, strict=True):
+                made = [row.get(name) for name in ("model_a", "model_b", "source")]
+                if made == [strong, weak, source] and (prompts is None or prompt in prompts):
+                    continue
+                lost += 1
+                other = "of a prompt that is not asked" if made == [strong, weak, source] else f"of {made}"
+                example = example or f"row {number} is {other}"
+    except InvalidInputError as error:
+        raise ConfigError(f"{path} is there and is no table of battles; move it, or name another: {error}") from error
+    if lost:
+        raise ConfigError(
+            f"{path} is there with {lost} rows that the battles of {strong!r} and {weak!r} from {source!r} would not hold ({example}); "
+            "move it, or name another"
+        )
 
 
 def _chunk(rows: Sequence[Row]) -> Chunk:

@@ -3,83 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import os
 import random
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from turnout import ConfigError, InferenceError
-from turnout.augment.ledger import Budget, Ledger, Price
+from turnout.augment.answer import Answer
+from turnout.augment.endpoint import Endpoint
+from turnout.augment.ledger import Budget, Ledger
+from turnout.augment.reply import Reply, read_failure, read_response
 
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
-#: Tokens of a chat message beyond its text, at most.
-_OVERHEAD_TOKENS = 16
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A model somewhere.
-
-    Attributes:
-        model: Its name there.
-        base_url: Such as ``https://api.openai.com/v1`` or ``http://localhost:8000/v1``.
-        price: What it costs; ``None`` where nobody asked.
-        max_tokens: Tokens of an answer at most.
-        key_variable: Environment variable that holds the key; where it is not set, no key is sent, which local servers accept.
-    """
-
-    model: str
-    base_url: str
-    price: Price | None = None
-    max_tokens: int = 1024
-    key_variable: str = "OPENAI_API_KEY"
-
-    def request(self, text: str) -> dict[str, Any]:
-        """Body of a request with one user message."""
-        messages = [{"role": "user", "content": text}]
-        return {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.max_tokens}
-
-    def key(self, text: str) -> bytes:
-        """What identifies a request in the ledger."""
-        body = json.dumps([self.base_url.rstrip("/"), self.request(text)], sort_keys=True)
-        return hashlib.sha256(body.encode()).digest()
-
-    def worst_case(self, text: str) -> Usage:
-        """Tokens that a request can take at most: a token is at least one byte."""
-        return Usage(len(text.encode("utf-8", "surrogatepass")) + _OVERHEAD_TOKENS, self.max_tokens)
-
-    def dollars(self, usage: Usage) -> float:
-        """Cost of a request; 0 without a price."""
-        return 0.0 if self.price is None else self.price.dollars(usage.prompt_tokens, usage.completion_tokens)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a request."""
-
-    prompt_tokens: int
-    completion_tokens: int
+_Result = TypeVar("_Result")
 
 
 class OverBudgetError(Exception):
     """The cap leaves no room for a request."""
 
 
-class ChatClient:
-    """Asks endpoints, each request once in a lifetime of the ledger.
+class RefusedError(InferenceError):
+    """A model that has not answered yet refuses the key, or is not there: it would refuse every other request too."""
 
-    The key is read from the environment for each request and kept nowhere.
+
+class ChatClient:
+    """Asks endpoints; a request whose answer is in the ledger is not sent again.
+
+    The key is read from the environment for each request, kept nowhere, and replaced by ``***`` in every text that comes back.
 
     Args:
         ledger: Keeps answers and costs.
         budget: Cap on the costs.
         concurrency: Requests under way at most.
         requests_per_minute: Requests started a minute at most; ``None`` is no limit.
-        timeout_s: For a request, from connection to last byte.
-        retries: Further attempts after time-outs, refused connections and status 408, 409, 429 and 5xx, with doubling pauses or
-            as long as ``Retry-After`` asks, at most a minute.
+        timeout_s: For an attempt, from connection to last byte.
+        retries: Further attempts after time-outs, refused or lost connections and status 408, 409, 429 and 5xx, with doubling
+            pauses or as long as ``Retry-After`` asks, at most a minute.
     """
 
     def __init__(
@@ -106,13 +64,20 @@ class ChatClient:
         self._under_way = asyncio.Semaphore(concurrency)
         self._gap_s = 0.0 if requests_per_minute is None else 60.0 / requests_per_minute
         self._next_start = 0.0
-        self._http = httpx.AsyncClient(timeout=timeout_s)
+        self._settled = asyncio.Event()
+        self._answered: set[Endpoint] = set()
+        self._timeout_s = timeout_s
+        # No more connections than requests under way: none waits for one.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency)
+        self._http = httpx.AsyncClient(timeout=timeout_s, limits=limits)
 
-    async def ask(self, endpoint: Endpoint, text: str) -> str:
+    async def ask(self, endpoint: Endpoint, text: str) -> Answer:
         """The model's answer to one user message, from the ledger if it was paid for.
 
         Raises:
             OverBudgetError: The request could break the cap; nothing was sent.
+            ConfigError: The key has characters that no header can hold, or the ledger cannot be written.
+            RefusedError: The endpoint knows no such key or model, and gave no answer before.
             InferenceError: The endpoint refused, or went on failing; the message has its status and words.
         """
         key = endpoint.key(text)
@@ -122,59 +87,79 @@ class ChatClient:
         async with self._under_way:
             worst = endpoint.dollars(endpoint.worst_case(text))
             for attempt in range(self.retries + 1):
-                if not self.budget.reserve(worst):
-                    raise OverBudgetError
-                paid = 0.0
-                try:
-                    await self._wait_for_turn()
-                    try:
-                        outcome = await self._attempt(endpoint, text)
-                    except asyncio.CancelledError:
-                        paid = worst
-                        self.ledger.pay(key, None, paid)
-                        raise
-                    if isinstance(outcome, _Answer):
-                        usage = outcome.usage or endpoint.worst_case(text)
-                        paid = endpoint.dollars(usage)
-                        self.ledger.pay(key, outcome.text, paid)
-                        return outcome.text
-                    if outcome.maybe_billed:
-                        paid = worst
-                        self.ledger.pay(key, None, paid)
-                finally:
-                    self.budget.settle(worst, paid)
-                if attempt == self.retries or not outcome.retry:
+                reply = await self._attempt(endpoint, text, key, worst)
+                if reply.answer is not None:
+                    self._answered.add(endpoint)
+                    return reply.answer
+                if attempt == self.retries or not reply.retry:
                     times = f"{attempt + 1} time{'s' if attempt else ''}"
-                    raise InferenceError(f"{endpoint.model} at {endpoint.base_url} failed {times}: {outcome.problem}")
+                    problem = f"{endpoint.model} at {endpoint.url} failed {times}: {reply.problem}"
+                    refused = reply.refused and endpoint not in self._answered
+                    raise RefusedError(problem) if refused else InferenceError(problem)
                 pause = min(0.5 * 2**attempt, 30.0) * (0.5 + random.random() / 2)
-                await asyncio.sleep(pause if outcome.pause_s is None else outcome.pause_s)
+                await asyncio.sleep(pause if reply.pause_s is None else reply.pause_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
         """Closes connections."""
         await self._http.aclose()
 
-    async def _attempt(self, endpoint: Endpoint, text: str) -> _Answer | _Failure:
+    async def _attempt(self, endpoint: Endpoint, text: str, key: bytes, worst: float) -> Reply:
+        """One request, on the books whatever becomes of it."""
+        await self._set_aside(worst)
+        paid = 0.0
+        try:
+            await self._wait_for_turn()
+            entry = self.ledger.begin(key, worst)
+            # Whatever cuts in from here to the reply, a request that left may be on the bill.
+            answer, journey = None, _Journey()
+            try:
+                reply = await self._send(endpoint, text, journey)
+                answer = reply.answer
+                paid = endpoint.dollars(reply.usage or endpoint.worst_case(text)) if reply.billed else 0.0
+            except BaseException:
+                paid = worst if journey.left else 0.0
+                raise
+            finally:
+                self.ledger.settle(entry, answer, paid)
+            return reply
+        finally:
+            self.budget.settle(worst, paid)
+            self._settled.set()
+
+    async def _set_aside(self, dollars: float) -> None:
+        """Waits for requests under way where they may turn out to leave enough."""
+        while not self.budget.reserve(dollars):
+            if not self.budget.under_way:
+                raise OverBudgetError
+            self._settled.clear()
+            await self._settled.wait()
+
+    async def _send(self, endpoint: Endpoint, text: str, journey: _Journey) -> Reply:
         import httpx
 
-        key = os.environ.get(endpoint.key_variable)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        url = endpoint.base_url.rstrip("/") + "/chat/completions"
+        authorization = endpoint.authorization()
+        headers = {"Authorization": authorization} if authorization else {}
         try:
-            response = await self._http.post(url, json=endpoint.request(text), headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return _Failure(f"{type(error).__name__}: {error}")
-        except httpx.TransportError as error:
-            # The request was sent, the answer lost: it may be on the bill.
-            return _Failure(f"{type(error).__name__}: {error}", maybe_billed=True)
+            # httpx's own time-out is for each read and write, which an endpoint that drips never reaches.
+            response = await _within(
+                self._timeout_s,
+                self._http.post(
+                    endpoint.url + "/chat/completions",
+                    json=endpoint.request(text),
+                    headers=headers,
+                    extensions={"trace": journey.note},
+                ),
+            )
+        except asyncio.TimeoutError:
+            problem = f"no whole answer within {self._timeout_s:g} s"
+            return Reply(problem=problem, retry=True, billed=journey.left)
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
-            return _Failure(f"{type(error).__name__}: {error}", retry=False)
-        if not response.is_success:
-            asked = response.headers.get("retry-after", "")
-            pause = min(float(asked), 60.0) if asked.replace(".", "", 1).isdigit() else None
-            problem = f"status {response.status_code}: {response.text[:500]}"
-            return _Failure(problem, retry=response.status_code in _RETRIED, pause_s=pause)
-        return _parsed(response)
+            return read_failure(error, journey.left, endpoint.hidden)
+        reply = read_response(response, endpoint.hidden)
+        if reply.answer is None:
+            return reply
+        return replace(reply, answer=replace(reply.answer, text=endpoint.hidden_in_answer(reply.answer.text)))
 
     async def _wait_for_turn(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -183,31 +168,38 @@ class ChatClient:
         await asyncio.sleep(start - now)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    text: str
-    usage: Usage | None
+async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What the work gives, if it is done in time; else it is cancelled.
 
+    ``asyncio.wait_for`` can swallow a cancellation of its caller that comes with the result, and an interrupted run would go on.
 
-@dataclass(frozen=True)
-class _Failure:
-    problem: str
-    retry: bool = True
-    pause_s: float | None = None
-    maybe_billed: bool = False
-
-
-def _parsed(response: Any) -> _Answer | _Failure:
+    Raises:
+        asyncio.TimeoutError: It was not done in time.
+    """
+    task = asyncio.ensure_future(work)
     try:
-        body = response.json()
-        text = body["choices"][0]["message"]["content"] or ""
-        if not isinstance(text, str):
-            raise TypeError(f"content is {type(text).__name__}, expected text")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        shown = f"{error!r} in {response.text[:200]!r}"
-        return _Failure(f"answered in another shape than OpenAI's: {shown}", retry=False, maybe_billed=True)
-    try:
-        usage = Usage(int(body["usage"]["prompt_tokens"]), int(body["usage"]["completion_tokens"]))
-    except (KeyError, TypeError, ValueError):
-        usage = None
-    return _Answer(text, usage)
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        in_time = task.done()
+        if not in_time:
+            task.cancel()
+            await asyncio.wait({task})
+    if not in_time:
+        raise asyncio.TimeoutError
+    return task.result()
+
+
+class _Journey:
+    """How far a request came, as httpx tells it.
+
+    Attributes:
+        left: Whether its headers were sent: from there on it may be on the bill.
+    """
+
+    def __init__(self) -> None:
+        self.left = False
+
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpx with names such as ``http11.send_request_headers.complete``."""
+        if event.endswith("send_request_headers.complete"):
+            self.left = True

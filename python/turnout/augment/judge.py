@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from turnout import InferenceError
-from turnout.augment.chat_client import ChatClient, Endpoint, OverBudgetError, Usage
-from turnout.augment.ledger import Ledger
+from turnout.augment.answer import Answer, Fault
+from turnout.augment.chat_client import ChatClient, OverBudgetError, RefusedError
+from turnout.augment.endpoint import Endpoint
 from turnout.data import Battles
 
 #: Called with the number of prompts done, of all prompts, and the dollars spent.
@@ -43,10 +45,6 @@ verdict: second
 verdict: tie"""
 
 _VERDICT = re.compile(r"verdict\W{1,8}(first|second|tie)\b", re.IGNORECASE)
-#: Characters a token, for estimates only.
-_CHARACTERS_A_TOKEN = 4
-#: Share of the longest possible answer that an answer takes, for estimates only.
-_TYPICAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,16 +68,20 @@ class Summary:
 
     Attributes:
         prompts: All of them.
-        undecided: Verdicts that could not be read; their prompts give no battle.
+        undecided: Prompts with a whole answer of the judge that has no verdict; they give no battle.
+        faults: Prompts with an answer, or an answer of the judge, that was paid for and is not to be judged; they give no battle.
         failed: One message for each prompt whose requests failed.
         unpaid: Prompts for which the budget was too small.
+        unasked: Prompts that were not begun because a model refused a request as it would refuse every other.
         dollars: Spent over all runs of the ledger.
     """
 
     prompts: int
     undecided: int = 0
+    faults: Counter[Fault] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     unpaid: int = 0
+    unasked: int = 0
     dollars: float = 0.0
 
 
@@ -114,7 +116,8 @@ async def judge_battles(
     """Answers and verdicts for prompts.
 
     Every answer is in the client's ledger as soon as it arrives: after a crash, an interrupt or an exhausted budget the same call
-    goes on where it stopped. A prompt that fails stops no other.
+    goes on where it stopped, and asks again only what was under way. A prompt that fails stops no other,
+    except where a model that has not answered yet refuses the key or is not there: nothing more is begun then.
 
     Args:
         client: Asks.
@@ -136,7 +139,9 @@ async def judge_battles(
         for prompt in waiting:
             try:
                 verdicts = await _verdicts(client, options, prompt)
-                if None in verdicts:
+                if isinstance(verdicts, Fault):
+                    summary.faults[verdicts] += 1
+                elif None in verdicts:
                     summary.undecided += 1
                 else:
                     outcomes[prompt] = combined(str(verdicts[0]), str(verdicts[1]))
@@ -144,12 +149,21 @@ async def judge_battles(
                 summary.unpaid += 1
             except InferenceError as error:
                 summary.failed.append(str(error))
+                if isinstance(error, RefusedError):
+                    summary.unasked += sum(1 for _ in waiting)
             done += 1
             if progress:
                 progress(done, len(prompts), client.budget.spent)
 
     # Enough prompts under way to keep the client busy, and no task for every row of a large file.
-    await asyncio.gather(*(work() for _ in range(min(len(prompts), client.concurrency))))
+    workers = [asyncio.ensure_future(work()) for _ in range(min(len(prompts), client.concurrency))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        # Where one breaks off, nothing more is sent, and what is under way is on the books before the caller goes on.
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
     judged = [prompt for prompt in prompts if prompt in outcomes]
     summary.dollars = client.budget.spent
     battles = Battles(
@@ -161,92 +175,32 @@ async def judge_battles(
     return battles, summary
 
 
-async def _verdicts(client: ChatClient, options: JudgeOptions, prompt: str) -> list[str | None]:
-    strong, weak = await _both(client.ask(options.strong, prompt), client.ask(options.weak, prompt))
+async def _verdicts(client: ChatClient, options: JudgeOptions, prompt: str) -> list[str | None] | Fault:
+    answers = await _both(client.ask(options.strong, prompt), client.ask(options.weak, prompt))
+    if fault := _first_fault(answers):
+        return fault
+    strong, weak = (answer.text for answer in answers)
     if strong == weak:
         return ["tie", "tie"]
     questions = [question(prompt, strong, weak), question(prompt, weak, strong)]
     answers = await _both(*(client.ask(options.judge, text) for text in questions))
-    return [read_verdict(answer) for answer in answers]
+    return _first_fault(answers) or [read_verdict(answer.text) for answer in answers]
 
 
-async def _both(*asked: Awaitable[str]) -> list[str]:
+def _first_fault(answers: Sequence[Answer]) -> Fault | None:
+    return next((answer.fault for answer in answers if answer.fault), None)
+
+
+async def _both(*asked: Awaitable[Answer]) -> list[Answer]:
     """The answers; where one fails, the others are waited for, so that what they cost is on the books."""
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    for answer in found:
-        if isinstance(answer, BaseException):
-            raise answer
-    return [str(answer) for answer in found]
+    answers = []
+    for found in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found
+        answers.append(found)
+    return answers
 
 
 def question(prompt: str, first: str, second: str) -> str:
     """What the judge is asked."""
     return QUESTION.format(prompt=prompt, first=first, second=second)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run would do.
-
-    Attributes:
-        requests: Requests still to be sent.
-        paid: Requests whose answers the ledger has.
-        dollars: Likely cost of those to be sent; ``None`` where a price is missing.
-        most_dollars: Their cost if every answer is as long as allowed and a byte is a token.
-    """
-
-    requests: int
-    paid: int
-    dollars: float | None
-    most_dollars: float | None
-
-
-def estimate(ledger: Ledger, options: JudgeOptions, prompts: Sequence[str]) -> Estimate:
-    """What a run over prompts would cost; asks nobody.
-
-    A token is taken for four characters and an answer for half of its limit; the judge's questions for prompts without answers are
-    as long as such answers make them.
-
-    Args:
-        ledger: Says what was paid.
-        options: Who would be asked.
-        prompts: The prompts.
-    """
-    requests, paid, likely, most = 0, 0, 0.0, 0.0
-    for prompt in dict.fromkeys(prompts):
-        answers = [ledger.answer(endpoint.key(prompt)) for endpoint in (options.strong, options.weak)]
-        for endpoint, answer in zip((options.strong, options.weak), answers, strict=True):
-            if answer is not None:
-                paid += 1
-                continue
-            requests += 1
-            likely += endpoint.dollars(_likely(endpoint, len(prompt)))
-            most += endpoint.dollars(endpoint.worst_case(prompt))
-        if None not in answers and answers[0] == answers[1]:
-            continue
-        for order in (1, -1):
-            if None not in answers:
-                text = question(prompt, *[str(answer) for answer in answers][::order])
-                if ledger.answer(options.judge.key(text)) is not None:
-                    paid += 1
-                    continue
-            requests += 1
-            length = len(question(prompt, "", "")) + sum(
-                len(answer) if answer is not None else int(endpoint.max_tokens * _TYPICAL_SHARE) * _CHARACTERS_A_TOKEN
-                for endpoint, answer in zip((options.strong, options.weak), answers, strict=True)
-            )
-            likely += options.judge.dollars(_likely(options.judge, length))
-            bare = options.judge.worst_case(question(prompt, "", ""))
-            added = sum(
-                endpoint.max_tokens * _CHARACTERS_A_TOKEN
-                if answer is None
-                else len(answer.encode("utf-8", "surrogatepass"))
-                for endpoint, answer in zip((options.strong, options.weak), answers, strict=True)
-            )
-            most += options.judge.dollars(Usage(bare.prompt_tokens + added, bare.completion_tokens))
-    priced = all(endpoint.price for endpoint in (options.strong, options.weak, options.judge))
-    return Estimate(requests, paid, likely if priced else None, most if priced else None)
-
-
-def _likely(endpoint: Endpoint, characters: int) -> Usage:
-    return Usage(-(-characters // _CHARACTERS_A_TOKEN), int(endpoint.max_tokens * _TYPICAL_SHARE))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from turnout.augment import ChatClient, JudgeOptions, Ledger, Summary
+    from turnout.augment import ChatClient, Endpoint, JudgeOptions, Ledger, Summary
     from turnout.data import Battles
 
 #: Exit code of a run that left prompts without a battle.
 EXIT_INCOMPLETE = 1
+#: Where nothing is named, this may be missing: servers of one's own ask for no key.
+_KEY_VARIABLE = "OPENAI_API_KEY"
 _TEXT = "jsonl, csv or parquet file; `turnout train` takes it under --battles"
 
 
@@ -38,13 +41,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="battles from answers of both models and a judge's verdict on them",
         description="Asks an OpenAI-compatible endpoint: both models answer each prompt, the judge compares the answers in both "
         "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
-        "after a crash and pays nothing twice. Needs `pip install turnout[augment]`.",
+        "after a crash; only requests that were under way then are asked again. Needs `pip install turnout[augment]`.",
     )
     judge.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="txt, jsonl, csv or parquet")
     judge.add_argument("--column", default="prompt", help="column of the prompts (default: %(default)s)")
     for who in ("strong", "weak", "judge"):
         judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
         judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint, if it is not that of --base-url")
+        judge.add_argument(
+            f"--{who}-key-variable",
+            metavar="NAME",
+            help="environment variable with its key (default: that of --key-variable at the origin of --base-url, else no key)",
+        )
         judge.add_argument(
             f"--{who}-price", type=_price, metavar="IN,OUT", help="dollars per million tokens sent and received"
         )
@@ -53,15 +61,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     judge.add_argument(
         "--key-variable",
-        default="OPENAI_API_KEY",
+        default=_KEY_VARIABLE,
         metavar="NAME",
-        help="environment variable with the key (default: %(default)s)",
+        help="environment variable with the key for the origin of --base-url (default: %(default)s)",
     )
     judge.add_argument(
         "--answer-tokens", type=_count, default=1024, metavar="N", help="longest answer (default: %(default)s)"
     )
     judge.add_argument(
         "--verdict-tokens", type=_count, default=400, metavar="N", help="longest verdict (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--reasoning",
+        nargs="+",
+        choices=["strong", "weak", "judge"],
+        default=[],
+        metavar="WHO",
+        help="which of strong, weak and judge take `max_completion_tokens` in place of `max_tokens` and no `temperature`, as "
+        "OpenAI's reasoning models do; what they think counts towards the limits",
     )
     judge.add_argument(
         "--budget", type=_dollars, metavar="DOLLARS", help="stop before more is spent, over all runs; needs the prices"
@@ -71,10 +88,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     judge.add_argument("--requests-per-minute", type=_dollars, metavar="N", help="requests started a minute at most")
     judge.add_argument(
-        "--retries", type=int, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
+        "--retries", type=_whole, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
     )
     judge.add_argument(
-        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for a request (default: %(default)s)"
+        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for an attempt (default: %(default)s)"
     )
     judge.add_argument(
         "--dry-run", action="store_true", help="say what would be asked and what it would cost, and ask nobody"
@@ -109,19 +126,28 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 or a whole number above")
+    return int(text)
+
+
 def run_gold(args: argparse.Namespace) -> int:
     """Runs ``augment gold``."""
     import turnout
 
     try:
-        from turnout.augment.battle_table import write_battles
+        from turnout.augment.battle_table import refuse_loss, write_battles
         from turnout.augment.gold import gold_battles
         from turnout.data import BadRows, read_outcomes
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    _check_out(args.out, "--table", args.table)
+    source = f"gold {args.table.name}"
+    refuse_loss(args.out, args.strong, args.weak, source)
     bad = BadRows()
     battles = gold_battles(read_outcomes(args.table, bad=bad), args.strong, args.weak)
-    write_battles(battles, args.out, source=f"gold {args.table.name}")
+    write_battles(battles, args.out, source)
     if bad:
         print(bad, file=sys.stderr)
     print(f"wrote {args.out}: {_told(battles)}")
@@ -137,27 +163,18 @@ def run_judge(args: argparse.Namespace) -> int:
     try:
         from rich.console import Console
 
-        from turnout.augment import Budget, ChatClient, Endpoint, JudgeOptions, Ledger, Price
-        from turnout.augment.judge import estimate
-        from turnout.prompt_files import WRITABLE, read_prompts
+        from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
+        from turnout.augment.battle_table import refuse_loss, write_battles
+        from turnout.augment.estimate import estimate
+        from turnout.prompt_files import read_prompts
     except ImportError as error:
         raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
-    if args.out.suffix.lower() not in WRITABLE:
-        raise turnout.ConfigError(f"{args.out} ends in {args.out.suffix!r}, expected one of {', '.join(WRITABLE)}")
+    _check_out(args.out, "--prompts", args.prompts)
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
 
-    def endpoint(who: str) -> Endpoint:
-        price = getattr(args, f"{who}_price")
-        return Endpoint(
-            getattr(args, who),
-            getattr(args, f"{who}_url") or args.base_url,
-            None if price is None else Price(*price),
-            args.verdict_tokens if who == "judge" else args.answer_tokens,
-            args.key_variable,
-        )
-
-    options = JudgeOptions(endpoint("strong"), endpoint("weak"), endpoint("judge"))
+    endpoints = {who: _endpoint(args, who) for who in ("strong", "weak", "judge")}
+    options = JudgeOptions(**endpoints)
     unpriced = [who for who in ("strong", "weak", "judge") if getattr(args, f"{who}_price") is None]
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
@@ -165,11 +182,25 @@ def run_judge(args: argparse.Namespace) -> int:
     chunks = list(read_prompts(args.prompts, args.column))
     prompts = [p for chunk in chunks for p in chunk.prompts if isinstance(p, str) and p.strip() and _is_text(p)]
     unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
-    console = Console(stderr=True)
+    source = f"judge {args.judge}"
+    refuse_loss(args.out, args.strong, args.weak, source, set(prompts))
+    # Names of files and words of endpoints are shown as they are, on one line each.
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    if keyless := [
+        who for who, endpoint in endpoints.items() if endpoint.key_variable is None and endpoint.authorization() is None
+    ]:
+        variables = ", ".join(f"--{who}-key-variable" for who in keyless)
+        console.print(
+            f"no key is sent for {', '.join(keyless)}: another origin than --base-url; give it one with {variables}"
+        )
     if unusable:
         console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
-    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"))
+    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), look=args.dry_run)
     try:
+        if ledger.unsettled:
+            console.print(
+                f"{ledger.unsettled} requests of a run that broke off count as spent at the most they can cost"
+            )
         console.print(_told_estimate(estimate(ledger, options, prompts), ledger))
         if args.dry_run:
             return 0
@@ -183,14 +214,53 @@ def run_judge(args: argparse.Namespace) -> int:
         battles, summary = asyncio.run(
             _ask(lambda: ChatClient(ledger, budget, **client_options), options, prompts, console)
         )
+        if len(battles):
+            write_battles(battles, args.out, source)
+            console.print(f"wrote {args.out}: {_told(battles)}")
     finally:
         ledger.close()
-    from turnout.augment.battle_table import write_battles
+    return _report(summary, battles, unpriced, console)
 
-    if len(battles):
-        write_battles(battles, args.out, source=f"judge {args.judge}")
-        console.print(f"wrote {args.out}: {_told(battles)}")
-    return _report(summary, battles, console)
+
+def _check_out(out: Path, option: str, read: Path) -> None:
+    """Refuses an ``--out`` that cannot be written, or is the file that is read, before any work."""
+    import turnout
+    from turnout.prompt_files import WRITABLE
+
+    if out.suffix.lower() not in WRITABLE:
+        raise turnout.ConfigError(f"{out} ends in {out.suffix!r}, expected one of {', '.join(WRITABLE)}")
+    if not out.parent.is_dir():
+        raise turnout.ConfigError(f"--out {out}: expected a folder {out.parent}, found none; make it")
+    if out.is_dir():
+        raise turnout.ConfigError(f"--out {out}: expected the name of a file, found a folder")
+    if out.exists() and read.exists() and out.samefile(read):
+        raise turnout.ConfigError(f"--out {out} is the file that {option} reads; name another")
+
+
+def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
+    """Who is asked, with a key that is meant for where it goes."""
+    import turnout
+    from turnout.augment import Endpoint, Price
+
+    price, own_key = getattr(args, f"{who}_price"), getattr(args, f"{who}_key_variable")
+    common = Endpoint("", args.base_url)
+    endpoint = Endpoint(
+        getattr(args, who),
+        getattr(args, f"{who}_url") or args.base_url,
+        None if price is None else Price(*price),
+        args.verdict_tokens if who == "judge" else args.answer_tokens,
+        reasoning=who in args.reasoning,
+    )
+    shared = args.key_variable if endpoint.origin == common.origin else None
+    endpoint = replace(endpoint, key_variable=own_key or shared)
+    # A key that no header can hold, or that is not there, is told before anything is asked.
+    named = own_key or (shared if shared != _KEY_VARIABLE else None)
+    if named and endpoint.authorization() is None:
+        option = f"--{who}-key-variable" if own_key else "--key-variable"
+        raise turnout.ConfigError(
+            f"{option} {named}: expected a key in the environment, found no variable of this name"
+        )
+    return endpoint
 
 
 async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], console: Console) -> tuple[Battles, Summary]:
@@ -240,14 +310,22 @@ def _told_estimate(estimate: Any, ledger: Ledger) -> str:
     return text + f"; about ${estimate.dollars:.4f}, at the very most ${estimate.most_dollars:.4f}"
 
 
-def _report(summary: Summary, battles: Battles, console: Console) -> int:
+def _report(summary: Summary, battles: Battles, unpriced: list[str], console: Console) -> int:
+    limits = "; raise --answer-tokens or --verdict-tokens"
+    for fault, count in summary.faults.items():
+        console.print(f"{count} prompts without a battle: {fault.value}{limits if fault.name == 'CUT' else ''}")
     if summary.undecided:
         console.print(f"{summary.undecided} prompts without a battle: the judge gave no verdict")
     if summary.failed:
-        console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}", markup=False)
+        console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}")
+    if summary.unasked:
+        console.print(
+            f"{summary.unasked} prompts not asked: a model refuses every request; mend that and go on from here"
+        )
     if summary.unpaid:
         console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
-    console.print(f"${summary.dollars:.4f} spent so far")
-    if summary.failed or summary.unpaid or summary.undecided or not len(battles):
+    unknown = f", without what {', '.join(unpriced)} cost: no price was given" if unpriced else ""
+    console.print(f"${summary.dollars:.4f} spent so far{unknown}")
+    if summary.failed or summary.unpaid or summary.undecided or summary.faults or not len(battles):
         return EXIT_INCOMPLETE
     return 0

@@ -1,0 +1,107 @@
+"""What became of one request: an answer, or why there is none, whether to ask again and whether it may be on the bill."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from turnout.augment.answer import Answer
+from turnout.augment.endpoint import Usage
+
+#: Statuses below 500 after which the same request can succeed.
+_RETRIED = frozenset({408, 409, 429})
+#: Statuses of a wrong key, and of a model or an address that is not there.
+_REFUSED = frozenset({401, 404})
+#: Statuses of a gateway that passed a request on and got no answer in time.
+_LOST = frozenset({504, 524})
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+#: Above this a count of tokens is nonsense, or no exact float.
+_MOST_TOKENS = 1 << 40
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one request.
+
+    Attributes:
+        answer: ``None`` if there is none.
+        usage: Tokens, if the endpoint said.
+        problem: Why there is no answer.
+        retry: Whether asking again can help.
+        refused: Whether no request to this model can succeed, whatever it asks.
+        pause_s: Seconds that the endpoint asks to wait.
+        billed: Whether the request is, or may be, on the bill.
+    """
+
+    answer: Answer | None = None
+    usage: Usage | None = None
+    problem: str = ""
+    retry: bool = False
+    refused: bool = False
+    pause_s: float | None = None
+    billed: bool = False
+
+
+def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
+    """What an ``httpx.Response`` says.
+
+    Args:
+        response: Read to its end.
+        hidden: Takes secrets out of a text that is shown.
+    """
+    status = response.status_code
+    if not response.is_success:
+        asked = response.headers.get("retry-after", "")
+        pause_s = min(float(asked), 60.0) if asked.isascii() and asked.replace(".", "", 1).isdigit() else None
+        problem = f"status {status}: {hidden(response.text)[:500]}"
+        retry = status in _RETRIED or status >= 500
+        return Reply(problem=problem, retry=retry, refused=status in _REFUSED, pause_s=pause_s, billed=status in _LOST)
+    body = None
+    try:
+        body = response.json()
+        choice = body["choices"][0]
+        text = choice["message"]["content"]
+        text = "" if text is None else text
+        if not isinstance(text, str):
+            raise TypeError(f"content is {type(text).__name__}, expected text")
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        shown = f"{hidden(repr(error))[:200]} in {hidden(response.text)[:200]!r}"
+        problem = f"answered in another shape than OpenAI's: {shown}"
+        return Reply(usage=_usage(body), problem=problem, billed=True)
+    finish = choice.get("finish_reason")
+    answer = Answer(_storable(text), finish if isinstance(finish, str) else None)
+    return Reply(answer, _usage(body), billed=True)
+
+
+def _storable(text: str) -> str:
+    """The text with halves of characters, which JSON can spell and no file can hold, replaced."""
+    return _HALF_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _usage(body: Any) -> Usage | None:
+    try:
+        tokens = [int(body["usage"][name]) for name in ("prompt_tokens", "completion_tokens")]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return Usage(*tokens) if all(0 <= count <= _MOST_TOKENS for count in tokens) else None
+
+
+def read_failure(error: Exception, left: bool, hidden: Callable[[str], str]) -> Reply:
+    """What an exception of httpx says.
+
+    Args:
+        error: Raised in place of a response.
+        left: Whether the request's headers were on their way.
+        hidden: Takes secrets out of a text that is shown.
+    """
+    import httpx
+
+    problem = f"{type(error).__name__}: {hidden(str(error))[:500]}"
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
+        return Reply(problem=problem, retry=True)
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        return Reply(problem=problem)
+    # Where the request was sent and the answer lost, it may be on the bill.
+    return Reply(problem=problem, retry=isinstance(error, httpx.TransportError), billed=left)
