@@ -81,8 +81,9 @@ class Router(_core.Router):
             # The time until the thread is there counts.
             passed = int((time.monotonic() - asked) * 1e6)
             left = deadline_us if deadline_us is None or deadline_us < 0 else max(deadline_us - passed, 0)
-            options = {"threshold": threshold, "strong_share": strong_share, "embedding": embedding}
-            return self.route(prompt, **options, deadline_us=left)
+            return self.route(
+                prompt, threshold=threshold, strong_share=strong_share, embedding=embedding, deadline_us=left
+            )
 
         return await asyncio.to_thread(route)
 
