@@ -142,6 +142,39 @@ def test_labels_come_from_the_checkpoint_or_the_caller(tmp_path):
         import_bert(NETWORKS / "bert", tmp_path / "d", labels=["strong", "tie"])
     with pytest.raises(turnout.ArtifactError, match="5 labels, expected 1, 2 or 3"):
         import_bert(edited("bert", tmp_path / "five", id2label={str(n): "x" for n in range(5)}), tmp_path / "e")
+    for number, unnamed in enumerate(({}, {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "", "1": None})):
+        folder = edited("bert", tmp_path / f"unnamed{number}", id2label=unnamed)
+        router = turnout.load(import_bert(folder, tmp_path / f"unnamed{number}-out"))
+        assert router.manifest["labels"] == ["strong", "weak"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"0": "weak_wins", "1": "strong_wins"},
+        {"0": "strong", "1": "other"},
+        {"0": "strong", "1": "strong"},
+        {"0": "LABEL_1", "1": "LABEL_0"},
+        {"1": "weak", "2": "strong"},
+    ],
+)
+def test_labels_of_unknown_names_are_not_guessed(names, tmp_path):
+    folder = edited("bert", tmp_path / "named", id2label=names)
+    with pytest.raises(
+        turnout.ConfigError, match=r"id2label is \{.*expected strong, weak: say which is which with --labels"
+    ):
+        import_bert(folder, tmp_path / "out")
+    router = turnout.load(import_bert(folder, tmp_path / "out", labels=["weak", "strong"]))
+    assert router.manifest["labels"] == ["weak", "strong"]
+
+
+def test_labels_without_names_are_counted(tmp_path):
+    three = edited("modernbert", tmp_path / "three", id2label=None, num_labels=3)
+    assert len(turnout.load(import_bert(three, tmp_path / "a")).manifest["labels"]) == 3
+    with pytest.raises(turnout.ArtifactError, match=r"classifier.weight' has the shape \[3, 16\], expected \[2, 16\]"):
+        import_bert(edited("modernbert", tmp_path / "none", id2label=None), tmp_path / "b")
+    with pytest.raises(turnout.ArtifactError, match="num_labels says 4 labels, expected 1, 2 or 3"):
+        import_bert(edited("bert", tmp_path / "four", num_labels=4), tmp_path / "c")
 
 
 def test_the_pair_has_one_direction_and_other_names_are_labels(tmp_path):

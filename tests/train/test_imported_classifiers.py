@@ -10,7 +10,7 @@ import pytest
 import turnout
 from turnout.cli import main
 from turnout.export import network
-from turnout.importers import import_bert, traced_check
+from turnout.importers import bert, import_bert, traced_check
 from turnout.importers.bert import WRITTEN_TYPES
 
 torch = pytest.importorskip("torch")
@@ -218,6 +218,26 @@ def test_a_checkpoint_without_a_classifier_is_refused(checkpoint, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a", "1": "b", "2": "c"}}))
     with pytest.raises(turnout.ArtifactError, match=r"would make up classifier\.bias, classifier\.weight"):
         import_bert(folder, tmp_path / "out", tell=str)
+
+
+def test_labels_without_names_are_counted_where_torch_traces_too(checkpoint, tmp_path):
+    folder = checkpoint("albert", {**TRACED["albert"], "num_labels": 3})
+    config = json.loads((folder / "config.json").read_text())
+    for field in ("id2label", "label2id"):
+        del config[field]
+    (folder / "config.json").write_text(json.dumps({**config, "num_labels": 3}))
+    artifact = import_bert(folder, tmp_path / "out", tell=str)
+    assert turnout.load(artifact).manifest["labels"] == ["strong", "tie", "weak"]
+
+
+def test_logits_of_another_number_than_labels_are_told(checkpoint, tmp_path, monkeypatch):
+    folder = checkpoint("albert", TRACED["albert"])
+    monkeypatch.setattr(bert, "labels_of", lambda source, labels: ("strong", "weak"))
+    with pytest.raises(
+        turnout.ArtifactError, match=r"2 labels, but the model of transformers gives logits of shape \[3\]"
+    ):
+        import_bert(folder, tmp_path / "out", tell=str)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_transformers_does_not_know_is_told(checkpoint, tmp_path):

@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     network.add_argument(
         "--labels",
         metavar="A,B,..",
-        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own, else RouteLLM's order",
+        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own names, or RouteLLM's order where it has none",
     )
     network.add_argument(
         "--precision",

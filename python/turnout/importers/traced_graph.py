@@ -62,7 +62,7 @@ def traced(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".traced-") as folder:
         file = _export(source, model, labels, Path(folder))
-        found = differences(source, model, file, limit)
+        found = differences(source, model, file, labels, limit)
         if not found.acceptable:
             raise ArtifactError(
                 f"{config}: the graph that torch exports of {source.kind!r} is no router: {found}; "
