@@ -273,6 +273,36 @@ def test_sharded_and_half_precision_weights_are_read(tmp_path):
         assert router.win_rate(case["prompt"]) == pytest.approx(case["win_rate"], abs=2e-2)
 
 
+def test_a_single_file_of_weights_counts_before_an_index_as_in_transformers(tmp_path):
+    folder = edited("bert", tmp_path / "both")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "gone.safetensors"}}))
+    assert turnout.load(import_bert(folder, tmp_path / "out")).win_rate("why?") > 0
+
+
+LEFT = {"direction": "Left", "max_length": 48, "strategy": "LongestFirst", "stride": 0}
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "match"),
+    [
+        ("tokenizer_config.json", {"truncation_side": "left"}, r"tokenizer_config\.json: truncation_side is 'left'"),
+        ("tokenizer.json", {"truncation": LEFT}, r"tokenizer\.json: direction of truncation is 'Left'"),
+    ],
+)
+def test_a_tokenizer_that_keeps_the_end_of_a_prompt_is_refused(file, changes, match, tmp_path):
+    with pytest.raises(turnout.ArtifactError, match=match + ".* the end of a long prompt, a router its beginning"):
+        import_bert(edited("bert", tmp_path / "left", file, **changes), tmp_path / "out")
+
+
+def test_the_settings_of_a_tokenizer_count_before_what_it_was_stored_with(tmp_path):
+    folder = edited("bert", tmp_path / "right", "tokenizer.json", truncation=LEFT)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "right"}))
+    router = turnout.load(import_bert(folder, tmp_path / "out"))
+    for case in cases_of("bert"):
+        assert router.explain(case["prompt"]).ids == case["ids"]
+
+
 def test_prompts_that_do_not_fit_into_their_frame_are_refused(tmp_path):
     router = convert("causal_llm", tmp_path / "out")
     with pytest.raises(turnout.InvalidInputError, match=r"too long: .* at most 512"):

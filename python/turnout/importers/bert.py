@@ -62,6 +62,8 @@ def import_bert(
 
     source, out = Checkpoint(checkpoint), Path(out)
     meaning = labels_of(source, labels)
+    tokenizer = source.tokenizer()
+    source.refuse_left_truncation()
     if source.kind in WRITTEN_TYPES:
         network = _written(source, out, len(meaning), precision)
     elif precision != "float32":
@@ -84,7 +86,7 @@ def import_bert(
         sections={"labels": list(meaning)},
         provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
     )
-    return write_artifact(out, spec, graph=network.graph, tokenizer=source.tokenizer(), data=network.data)
+    return write_artifact(out, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
 
 
 def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -> ClassifierNetwork:

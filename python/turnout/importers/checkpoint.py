@@ -121,15 +121,32 @@ class Checkpoint:
             limits.append(int(own))
         return min(limits)
 
+    def refuse_left_truncation(self) -> None:
+        """Raises ``ArtifactError`` where the tokenizer keeps the end of a long prompt: routers keep its beginning."""
+        # As transformers decides: its own settings first, then what the tokenizer was stored with.
+        side, field = self.optional_json("tokenizer_config.json").get("truncation_side"), "truncation_side"
+        file = self.folder / "tokenizer_config.json"
+        if side is None:
+            stored = self.json("tokenizer.json").get("truncation")
+            side, field = stored.get("direction") if isinstance(stored, dict) else None, "direction of truncation"
+            file = self.folder / "tokenizer.json"
+        if str(side).lower() == "left":
+            raise ArtifactError(
+                f"{file}: {field} is {side!r}: the model reads the end of a long prompt, a router its beginning; where that is meant, "
+                'set it to "right"'
+            )
+
     def _files(self) -> list[Path]:
         index = self.folder / "model.safetensors.index.json"
-        if index.exists():
+        single = self.folder / "model.safetensors"
+        # As transformers: an index beside a single file is what an earlier, larger version left.
+        if index.exists() and not single.is_file():
             shards = self.json(index.name).get("weight_map")
             names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
             if not names or any(Path(name).name != name for name in names):
                 raise ArtifactError(f"{index}: expected a weight_map of tensors to files of this folder")
             return [self.folder / name for name in names]
-        return [self.folder / "model.safetensors"]
+        return [single]
 
     def _read_header(self, file: Path) -> None:
         if not file.is_file():
