@@ -17,7 +17,7 @@ from turnout.cli import main
 from turnout.export import network
 from turnout.export.int4 import BLOCK, packed_blocks
 from turnout.importers import import_bert, import_causal_llm
-from turnout.importers.precision_report import precision_report
+from turnout.importers.precision_report import SAMPLE, precision_report
 from turnout.reference_network import ReferenceNetwork
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
@@ -232,6 +232,65 @@ def test_the_report_says_error_flips_size_and_speed(name, precision, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_the_report_runs_a_sample_alone_however_many_prompts_there_are(precision, tmp_path, monkeypatch):
+    folder = convert("bert", tmp_path / "out", precision=precision)
+    alone: list[object] = []
+    rate, rates = turnout.Router.win_rate, ReferenceNetwork.win_rates
+    counted = lambda self, text, **rest: alone.append(text) or rate(self, text, **rest)  # noqa: E731
+    batched = lambda self, ids: (alone.append(ids) if len(ids) == 1 else None) or rates(self, ids)  # noqa: E731
+    monkeypatch.setattr(turnout.Router, "win_rate", counted)
+    monkeypatch.setattr(ReferenceNetwork, "win_rates", batched)
+    told = precision_report(folder, lambda out: convert("bert", out), [f"why {number}" for number in range(1600)])
+    assert "1600 prompts" in told
+    # Alone, and five times against the clock in either precision.
+    assert len(alone) == SAMPLE * (1 if precision == "float16" else 11)
+
+
+def test_a_report_that_fails_leaves_nothing_but_the_router(tmp_path):
+    folder = convert("bert", tmp_path / "out", precision="int8")
+
+    def fails(out: Path) -> None:
+        (out / "model.onnx.data").write_bytes(b"half")
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        precision_report(folder, fails, ["why"])
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_large_networks_are_compared_where_that_is_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("turnout.importers.precision_report.SMALL_BYTES", 1000)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("why not\n")
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "no report: the network in float32 takes 0.0 GB of disk and of memory; --report makes it" in told.err
+    assert "against float32" not in told.out
+    assert main([*command, "--report"]) == 0
+    assert "int8 against float32, " in capsys.readouterr().out
+    assert main([*command, "--prompts", str(prompts)]) != 0
+    assert "add --report" in capsys.readouterr().err
+
+
+def test_no_report_is_made_where_none_is_wanted(tmp_path, capsys):
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--no-report"]
+    assert main([*command, "--precision", "int8"]) == 0
+    told = capsys.readouterr()
+    assert ("against float32" in told.out, told.err) == (False, "")
+    assert main(command) != 0
+    assert "--report are for the report of --precision" in capsys.readouterr().err
+
+
+def test_prompts_that_cannot_be_read_are_told_before_the_work(tmp_path, capsys):
+    (tmp_path / "empty.txt").write_text("")
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]
+    assert main([*command, "--prompts", str(tmp_path / "empty.txt")]) != 0
+    assert "no prompts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("precision", REDUCED)
 def test_the_command_takes_a_precision_and_reports(precision, tmp_path, capsys):
     prompts = tmp_path / "prompts.txt"
@@ -250,4 +309,4 @@ def test_the_command_takes_a_precision_and_reports(precision, tmp_path, capsys):
     for words in ("a over b", "at most 512 tokens", f"{precision} against float32, 3 prompts", "win-rate error"):
         assert words in told
     assert main(command) != 0
-    assert "--prompts are for the report" in capsys.readouterr().err
+    assert "--prompts and --report are for the report" in capsys.readouterr().err

@@ -76,10 +76,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--precision",
         choices=list(PRECISIONS),
         default="float32",
-        help="of matrices, with a report of what it changes against float32; float16 is for GPUs (default: %(default)s)",
+        help="of matrices; float16 is for GPUs (default: %(default)s)",
     )
     network.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts of that report; default: those of `turnout demo`"
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="of what the precision changes; it writes, loads and runs the network in float32 too. "
+        "Default: where that takes less than 1 GiB",
+    )
+    network.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="prompts of the report; default: those of `turnout demo`"
     )
     ranking = parser.add_argument_group("sw_ranking")
     ranking.add_argument(
@@ -183,13 +189,13 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("onnx", "onnxruntime")
     import turnout
     from turnout.importers import import_bert, import_causal_llm
-    from turnout.importers.precision_report import precision_report
+    from turnout.importers.precision_report import precision_report, report_prompts
 
     if args.labels and args.kind != "bert":
         raise turnout.ConfigError("--labels belongs to bert")
-    if args.prompts and args.precision == "float32":
-        raise turnout.ConfigError("--prompts are for the report of --precision float16, int8 or int4")
     labels = args.labels.split(",") if args.labels else None
+    # Prompts that cannot be read are told before the work, not after it.
+    prompts = report_prompts(args.prompts) if _is_reported(args) else []
 
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
@@ -202,9 +208,31 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
     if args.precision == "float32":
         turnout.load(out)
-    else:
-        print(precision_report(out, lambda folder: write(folder, "float32"), args.prompts))
+    if prompts:
+        print(precision_report(out, lambda folder: write(folder, "float32"), prompts))
     return 0
+
+
+def _is_reported(args: argparse.Namespace) -> bool:
+    """Whether the network is compared with itself in float32: where that is asked for, or cheap."""
+    import turnout
+    from turnout.importers.checkpoint import Checkpoint
+    from turnout.importers.precision_report import SMALL_BYTES
+
+    if args.precision == "float32":
+        if args.prompts or args.report is not None:
+            raise turnout.ConfigError("--prompts and --report are for the report of --precision float16, int8 or int4")
+        return False
+    bytes_ = Checkpoint(args.path[0]).bytes_as_float32
+    reported: bool = bytes_ < SMALL_BYTES if args.report is None else args.report
+    if reported:
+        return True
+    if args.prompts:
+        raise turnout.ConfigError("--prompts are for the report, which is not made: add --report")
+    if args.report is None:
+        size = f"{bytes_ / 1e9:.1f} GB"
+        _aloud(f"no report: the network in float32 takes {size} of disk and of memory; --report makes it all the same")
+    return False
 
 
 def _aloud(line: str) -> None:
