@@ -215,7 +215,7 @@ def test_a_checkpoint_without_a_classifier_is_refused(checkpoint, tmp_path):
     folder = checkpoint("albert", TRACED["albert"])
     transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a", "1": "b", "2": "c"}}))
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": {str(n): f"LABEL_{n}" for n in range(3)}}))
     with pytest.raises(turnout.ArtifactError, match=r"would make up classifier\.bias, classifier\.weight"):
         import_bert(folder, tmp_path / "out", tell=str)
 

@@ -112,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
         raise turnout.ConfigError(f"{len(args.path)} folders were given, expected one checkpoint")
     if (out / "config.json").exists():
         raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
+    if args.strong == args.weak:
+        raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
+    if not 0 <= args.threshold <= 1:
+        raise turnout.ConfigError(f"--threshold is {args.threshold}, expected 0..1")
     name = args.name or first.name
     if args.kind == "mf":
         return _import_mf(args, out, name)
@@ -158,6 +162,7 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
 def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("import", "safetensors", "onnx")
     import turnout
+    from turnout.export.staged import staged
     from turnout.importers import import_mf
 
     if args.precision != "float32" or args.labels or args.prompts:
@@ -168,17 +173,18 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
         models = (
             [name for name, _ in sorted(found.items(), key=lambda item: item[1])] if isinstance(found, dict) else found
         )
-    import_mf(
-        args.path[0],
-        out,
-        strong=args.strong,
-        weak=args.weak,
-        models=models,
-        embedding_model=args.embedding_model,
-        threshold=args.threshold,
-        name=name,
-    )
-    router = turnout.load(out)
+    with staged(out) as folder:
+        import_mf(
+            args.path[0],
+            folder,
+            strong=args.strong,
+            weak=args.weak,
+            models=models,
+            embedding_model=args.embedding_model,
+            threshold=args.threshold,
+            name=name,
+        )
+        router = turnout.load(folder)
     print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
     print(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
     return 0
@@ -188,6 +194,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("import", "onnx")
     needs("onnx", "onnxruntime")
     import turnout
+    from turnout.export.staged import staged
     from turnout.importers import import_bert, import_causal_llm
     from turnout.importers.precision_report import precision_report, report_prompts
 
@@ -203,11 +210,13 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
             return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_aloud, **names)
         return import_causal_llm(args.path[0], folder, precision=precision, **names)
 
-    write(out, args.precision)
-    manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
+    with staged(out) as folder:
+        write(folder, args.precision)
+        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        # What cannot be loaded does not become an artifact. Only a GPU loads float16.
+        if args.precision != "float16":
+            turnout.load(folder).close()
     print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
-    if args.precision == "float32":
-        turnout.load(out)
     if prompts:
         print(precision_report(out, lambda folder: write(folder, "float32"), prompts))
     return 0

@@ -38,7 +38,7 @@ def import_bert(
 
     Args:
         checkpoint: Folder with ``config.json``, safetensors, ``tokenizer.json`` and ``tokenizer_config.json``.
-        out: Artifact folder to write.
+        out: Artifact folder to write; see :func:`turnout.export.staged.staged` for what an error leaves of it.
         strong: Strong model.
         weak: Weak model.
         labels: ``"strong"``, ``"tie"`` and ``"weak"`` in the order of the logits; by default the checkpoint's own names, or RouteLLM's
@@ -58,48 +58,52 @@ def import_bert(
             installed, or it can be had in float32 only.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
+    from turnout.export.staged import staged
     from turnout.importers.traced_graph import traced
 
     source, out = Checkpoint(checkpoint), Path(out)
     meaning = labels_of(source, labels)
     tokenizer = source.tokenizer()
     source.refuse_left_truncation()
-    if source.kind in WRITTEN_TYPES:
-        network = _written(source, out, len(meaning), precision)
-    elif precision != "float32":
+    if precision != "float32" and source.kind not in WRITTEN_TYPES:
         raise ConfigError(
             f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
             f"expected {', '.join(WRITTEN_TYPES)}, or float32"
         )
-    else:
-        network = traced(source, out, len(meaning), WRITTEN_TYPES, tell)
-    spec = ArtifactSpec(
-        name=name,
-        kind="bert",
-        models=[strong, weak],
-        strong=strong,
-        weak=weak,
-        encoder={"kind": "graph", "dim": network.dim},
-        max_tokens=network.max_tokens,
-        default_threshold=threshold,
-        graph_precision=precision,
-        sections={"labels": list(meaning)},
-        provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
-    )
-    return write_artifact(out, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
+    with staged(out) as folder:
+        if source.kind in WRITTEN_TYPES:
+            network = _written(source, folder, len(meaning), precision)
+        else:
+            network = traced(source, folder, len(meaning), WRITTEN_TYPES, tell)
+        spec = ArtifactSpec(
+            name=name,
+            kind="bert",
+            models=[strong, weak],
+            strong=strong,
+            weak=weak,
+            encoder={"kind": "graph", "dim": network.dim},
+            max_tokens=network.max_tokens,
+            default_threshold=threshold,
+            graph_precision=precision,
+            sections={"labels": list(meaning)},
+            provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
+        )
+        write_artifact(folder, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
+    return out
 
 
 def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -> ClassifierNetwork:
     from turnout.export.network import NetworkWriter
 
-    writer = NetworkWriter(out, source.bytes_as_float32, precision)
-    if source.kind == "modernbert":
-        logits, positions = modernbert_logits(writer, source, labels), modernbert_positions(source)
-    else:
-        logits, positions = bert_logits(writer, source, labels), bert_positions(source)
-    writer.name_output(logits, "logits")
+    with NetworkWriter(out, source.bytes_as_float32, precision) as writer:
+        if source.kind == "modernbert":
+            logits, positions = modernbert_logits(writer, source, labels), modernbert_positions(source)
+        else:
+            logits, positions = bert_logits(writer, source, labels), bert_positions(source)
+        writer.name_output(logits, "logits")
+        graph = writer.finish([("logits", ["prompts", labels])])
     return ClassifierNetwork(
-        graph=writer.finish([("logits", ["prompts", labels])]),
+        graph=graph,
         data=writer.data,
         dim=int(source.number("hidden_size", "dim")),
         max_tokens=source.max_tokens(positions),

@@ -60,7 +60,7 @@ def import_causal_llm(
 
     Args:
         checkpoint: Folder with ``config.json``, safetensors and ``tokenizer.json``.
-        out: Artifact folder to write.
+        out: Artifact folder to write; see :func:`turnout.export.staged.staged` for what an error leaves of it.
         strong: Strong model.
         weak: Weak model.
         threshold: Default threshold.
@@ -77,6 +77,7 @@ def import_causal_llm(
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
     from turnout.export.network import NetworkWriter
+    from turnout.export.staged import staged
 
     source, out = Checkpoint(checkpoint), Path(out)
     config = source.folder / "config.json"
@@ -87,10 +88,6 @@ def import_causal_llm(
     scores = _score_tokens(source, tokenizer)
     before, after = frame(source)
     positions = source.max_tokens(int(source.number("max_position_embeddings")))
-    writer = NetworkWriter(out, source.bytes_as_float32, precision)
-    logits = _last_logits(writer, source, positions, scores)
-    writer.name_output(logits, "logits")
-    graph = writer.finish([("logits", ["prompts", int(source.number("vocab_size"))])])
     generation = {
         "before": before,
         "after": after,
@@ -98,23 +95,29 @@ def import_causal_llm(
         "end_tokens": _end_tokens(source),
         "max_new_tokens": MAX_NEW_TOKENS,
     }
-    spec = ArtifactSpec(
-        name=name,
-        kind="causal_llm",
-        models=[strong, weak],
-        strong=strong,
-        weak=weak,
-        encoder={"kind": "graph", "dim": int(source.number("hidden_size"))},
-        max_tokens=positions,
-        default_threshold=threshold,
-        graph_precision=precision,
-        sections={"generation": generation},
-        provenance={
-            "imported_from": f"{kind} checkpoint {source.folder.name}",
-            "weights": PRECISIONS[precision],
-        },
-    )
-    return write_artifact(out, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
+    with staged(out) as folder:
+        with NetworkWriter(folder, source.bytes_as_float32, precision) as writer:
+            logits = _last_logits(writer, source, positions, scores)
+            writer.name_output(logits, "logits")
+            graph = writer.finish([("logits", ["prompts", int(source.number("vocab_size"))])])
+        spec = ArtifactSpec(
+            name=name,
+            kind="causal_llm",
+            models=[strong, weak],
+            strong=strong,
+            weak=weak,
+            encoder={"kind": "graph", "dim": int(source.number("hidden_size"))},
+            max_tokens=positions,
+            default_threshold=threshold,
+            graph_precision=precision,
+            sections={"generation": generation},
+            provenance={
+                "imported_from": f"{kind} checkpoint {source.folder.name}",
+                "weights": PRECISIONS[precision],
+            },
+        )
+        write_artifact(folder, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
+    return out
 
 
 def _score_tokens(source: Checkpoint, tokenizer: bytes) -> list[int]:

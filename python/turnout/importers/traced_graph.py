@@ -33,7 +33,7 @@ def traced(
 
     Args:
         source: The checkpoint, of any architecture that ``AutoModelForSequenceClassification`` knows; its own code is never run.
-        out: Folder of the artifact, for the file of weights of a large one.
+        out: Folder of the artifact, for the file of weights of a large one; it must be there.
         labels: Columns of the classifier.
         written: Architectures that need none of this, for the messages.
         tell: Called with a line before the export, and with one of differences found.
@@ -59,7 +59,6 @@ def traced(
     tell(f"{config}: model_type is {source.kind!r}, not {', '.join(written)}: exporting it through {versions}")
     model = _model(source)
     limit = _limit(source, model.config)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".traced-") as folder:
         file = _export(source, model, labels, Path(folder))
         found = differences(source, model, file, labels, limit)
@@ -72,7 +71,6 @@ def traced(
         graph, data = file.read_bytes(), None
         weights = _data_file(file)
         if weights.exists():
-            out.mkdir(parents=True, exist_ok=True)
             data = Path(shutil.move(weights, out / weights.name))
     return ClassifierNetwork(
         graph=graph,
