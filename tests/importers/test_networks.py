@@ -352,7 +352,25 @@ def test_the_command_reports_what_int8_changes(name, tmp_path, capsys):
     ):
         assert re.search(pattern, told), told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "prompts.txt"]
-    assert (
-        main(["import", "causal_llm", str(NETWORKS / "causal_llm"), "--out", str(tmp_path / "c"), "--labels", "a"]) != 0
-    )
-    assert "--labels belongs to bert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "belongs"),
+    [
+        ("causal_llm", ["--labels", "strong,weak"], "bert"),
+        ("causal_llm", ["--models", "names.json"], "mf"),
+        ("bert", ["--embedding-model", "mine"], "mf and sw_ranking"),
+        ("bert", ["--keep-prompts"], "sw_ranking"),
+        ("mf", ["--precision", "float32"], "bert and causal_llm"),
+        ("mf", ["--no-report"], "bert and causal_llm"),
+        ("mf", ["--prompts", "prompts.txt"], "bert and causal_llm"),
+        ("mf", ["--tiers", "3"], "sw_ranking"),
+        ("sw_ranking", ["--labels", "strong,weak"], "bert"),
+        ("sw_ranking", ["--precision", "int8"], "bert and causal_llm"),
+        ("sw_ranking", ["--threshold", "0.5"], "mf and bert and causal_llm"),
+    ],
+)
+def test_options_of_another_kind_are_refused(kind, option, belongs, tmp_path, capsys):
+    assert main(["import", kind, str(tmp_path / "none"), "--out", str(tmp_path / "out"), *option]) != 0
+    assert f"{option[0].replace('--no-', '--')} belongs to {belongs}, not to {kind}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -25,6 +25,23 @@ An mf artifact takes embeddings of the model that the checkpoint was trained wit
 OpenAI-compatible endpoint. The others take prompts and run in ONNX Runtime. RouteLLM's thresholds hold unchanged.
 """
 
+_THRESHOLD = 0.5
+#: Kinds that an option is for; the others are for all.
+_KINDS = {
+    "threshold": ("mf", "bert", "causal_llm"),
+    "models": ("mf",),
+    "embedding_model": ("mf", "sw_ranking"),
+    "labels": ("bert",),
+    "precision": ("bert", "causal_llm"),
+    "report": ("bert", "causal_llm"),
+    "prompts": ("bert", "causal_llm"),
+    "embeddings": ("sw_ranking",),
+    "tiers": ("sw_ranking",),
+    "storage": ("sw_ranking",),
+    "index": ("sw_ranking",),
+    "keep_prompts": ("sw_ranking",),
+}
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
@@ -51,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--weak", default="mixtral-8x7b-instruct-v0.1", metavar="NAME", help="weak model (default: %(default)s)"
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="T", help="default threshold (default: %(default)s)"
+        "--threshold", type=float, metavar="T", help=f"default threshold, not of sw_ranking (default: {_THRESHOLD})"
     )
     mf = parser.add_argument_group("mf")
     mf.add_argument(
@@ -75,8 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     network.add_argument(
         "--precision",
         choices=list(PRECISIONS),
-        default="float32",
-        help="of matrices; float16 is for GPUs (default: %(default)s)",
+        help="of matrices; float16 is for GPUs (default: float32)",
     )
     network.add_argument(
         "--report",
@@ -97,13 +113,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     ranking.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8; default: exact")
     ranking.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unset={option: parser.get_default(option) for option in _KINDS})
 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
     import turnout
 
+    for option, kinds in _KINDS.items():
+        if args.kind not in kinds and getattr(args, option) != args.unset[option]:
+            raise turnout.ConfigError(
+                f"--{option.replace('_', '-')} belongs to {' and '.join(kinds)}, not to {args.kind}"
+            )
     first = args.path[0].resolve()
     out = args.out or first.with_name(first.stem + "-turnout" if args.kind == "sw_ranking" else first.name + "-turnout")
     if args.kind == "sw_ranking":
@@ -114,6 +135,8 @@ def run(args: argparse.Namespace) -> int:
         raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
+    args.threshold = _THRESHOLD if args.threshold is None else args.threshold
+    args.precision = args.precision or "float32"
     if not 0 <= args.threshold <= 1:
         raise turnout.ConfigError(f"--threshold is {args.threshold}, expected 0..1")
     name = args.name or first.name
@@ -165,8 +188,6 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     from turnout.export.staged import staged
     from turnout.importers import import_mf
 
-    if args.precision != "float32" or args.labels or args.prompts:
-        raise turnout.ConfigError("--precision, --labels and --prompts belong to bert and causal_llm, not to mf")
     models = None
     if args.models:
         found = json.loads(args.models.read_text(encoding="utf-8"))
@@ -198,8 +219,6 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     from turnout.importers import import_bert, import_causal_llm
     from turnout.importers.precision_report import precision_report, report_prompts
 
-    if args.labels and args.kind != "bert":
-        raise turnout.ConfigError("--labels belongs to bert")
     labels = args.labels.split(",") if args.labels else None
     # Prompts that cannot be read are told before the work, not after it.
     prompts = report_prompts(args.prompts) if _is_reported(args) else []
