@@ -118,6 +118,14 @@ def test_the_core_reads_logits_as_the_reference_does(name, precision, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["distilbert", "xlm-roberta", "causal_llm"])
+def test_the_reference_gives_nothing_for_no_prompts_and_reads_one_without_tokens(name, tmp_path):
+    reference = ReferenceNetwork(convert(name, tmp_path / "out"))
+    width = {"distilbert": 1, "xlm-roberta": 3, "causal_llm": 310}[name]
+    assert (reference.logits([]).shape, reference.win_rates([]).shape) == ((0, width), (0,))
+    assert np.isfinite(reference.logits([[]])).all()
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_float16_stays_close_where_every_step_is_rounded(name, tmp_path):
     exact = ReferenceNetwork(convert(name, tmp_path / "a"))
