@@ -105,7 +105,7 @@ def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -
     return ClassifierNetwork(
         graph=graph,
         data=writer.data,
-        dim=int(source.number("hidden_size", "dim")),
+        dim=source.whole("hidden_size", "dim"),
         max_tokens=source.max_tokens(positions),
         provenance={"weights": PRECISIONS[precision]},
     )

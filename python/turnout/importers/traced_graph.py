@@ -58,7 +58,9 @@ def traced(
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     tell(f"{config}: model_type is {source.kind!r}, not {', '.join(written)}: exporting it through {versions}")
     model = _model(source)
-    limit = _limit(source, model.config)
+    limit, dim = _limit(source, model.config), getattr(model.config, "hidden_size", None)
+    if not isinstance(dim, int):
+        raise ArtifactError(f"{config}: hidden_size is missing, expected the width of the encoder")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".traced-") as folder:
         file = _export(source, model, labels, Path(folder))
         found = differences(source, model, file, labels, limit)
@@ -75,7 +77,7 @@ def traced(
     return ClassifierNetwork(
         graph=graph,
         data=data,
-        dim=int(model.config.hidden_size),
+        dim=dim,
         max_tokens=limit,
         provenance={"weights": "float32", "graph": f"{versions}, torch.onnx.export", "checked": str(found)},
     )
@@ -95,7 +97,7 @@ def _model(source: Checkpoint) -> Any:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise ArtifactError(f"{source.folder}: transformers cannot load it as a classifier: {error}") from error
     if loading["missing_keys"]:
         absent = ", ".join(sorted(loading["missing_keys"])[:8])
