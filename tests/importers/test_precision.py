@@ -21,7 +21,15 @@ from turnout.importers.precision_report import SAMPLE, precision_report
 from turnout.reference_network import ReferenceNetwork
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
-ALL = ["bert", "distilbert", "xlm-roberta", "causal_llm"]
+ALL = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta", "causal_llm"]
+BERT_FAMILY = ["bert", "distilbert", "electra", "xlm-roberta"]
+#: The layers that decide, which stay float32.
+DECIDES = {
+    "bert": "classifier",
+    "distilbert": "classifier",
+    "electra": "classifier.out_proj",
+    "xlm-roberta": "classifier.out_proj",
+}
 REDUCED = ["float16", "int8", "int4"]
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -81,13 +89,13 @@ def test_int4_keeps_each_weight_to_half_a_step_of_its_block(columns):
     assert (unpacked(weight)[3] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["bert", "causal_llm"])
+@pytest.mark.parametrize("name", [*BERT_FAMILY, "causal_llm"])
 def test_int4_is_float32_over_the_rounded_weights(name, tmp_path):
     def rounded(key: str, value: np.ndarray) -> np.ndarray:
-        exact = value.ndim == 1 or key.startswith("classifier") or "position" in key or "token_type" in key
-        if exact:
+        decides = key == f"{DECIDES.get(name)}.weight"
+        if decides or value.ndim == 1 or "position" in key or "token_type" in key:
             return value
-        if "embed" in key:
+        if "embed" in key and "project" not in key:
             return rounded_table(value)
         kept = unpacked(value)
         if key == "lm_head.weight":
@@ -154,6 +162,37 @@ def test_float16_never_meets_what_would_overflow(name, tmp_path):
             small = [name for name in node.input if name in weights and min(weights[name].dims) <= 5]
             assert taken[0] == (FLOAT if small else FLOAT16)
     assert {output.type.tensor_type.elem_type for output in graph.output} == {FLOAT}
+
+
+@pytest.mark.parametrize("name", BERT_FAMILY)
+def test_layers_with_their_bias_are_float16_as_a_whole(name, tmp_path):
+    graph, types = typed(convert(name, tmp_path / "out", precision="float16") / "model.onnx")
+    weights = {weight.name: weight for weight in graph.initializer}
+    layers = [node for node in graph.node if node.op_type == "Gemm"]
+    # Queries, keys and values stand in one layer, in the last of them in two; then the head's.
+    blocks = json.loads((NETWORKS / name / "config.json").read_text(encoding="utf-8"))
+    count = blocks.get("num_hidden_layers", blocks.get("n_layers"))
+    assert len(layers) == 4 * count + 1 + 1 + ("embedding_size" in blocks)
+    for node in layers:
+        x, matrix, bias = node.input
+        assert {types[x], types[matrix], types[bias], types[node.output[0]]} == {FLOAT16}
+        assert list(weights[bias].dims) == list(weights[matrix].dims)[1:]
+    # Whatever is cast is cast once.
+    casts = [(node.input[0], node.attribute[0].i) for node in graph.node if node.op_type == "Cast"]
+    assert len(casts) == len(set(casts))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("name", BERT_FAMILY)
+def test_integers_leave_one_product_with_a_float_matrix_which_decides(name, precision, tmp_path):
+    graph = onnx.load(convert(name, tmp_path / "out", precision=precision) / "model.onnx").graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    kept = [
+        value for node in graph.node if node.op_type in ("MatMul", "Gemm") for value in node.input if value in weights
+    ]
+    decides = load_file(NETWORKS / name / "model.safetensors")[f"{DECIDES[name]}.weight"]
+    (matrix,) = (onnx.numpy_helper.to_array(weights[value]) for value in kept)
+    np.testing.assert_array_equal(matrix, decides.T)
 
 
 def test_float16_bears_sums_over_layers_beyond_its_range(tmp_path):
