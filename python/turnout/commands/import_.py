@@ -188,12 +188,7 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     from turnout.export.staged import staged
     from turnout.importers import import_mf
 
-    models = None
-    if args.models:
-        found = json.loads(args.models.read_text(encoding="utf-8"))
-        models = (
-            [name for name, _ in sorted(found.items(), key=lambda item: item[1])] if isinstance(found, dict) else found
-        )
+    models = _names(args.models) if args.models else None
     with staged(out) as folder:
         import_mf(
             args.path[0],
@@ -209,6 +204,20 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
     print(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
     return 0
+
+
+def _names(file: Path) -> list[str]:
+    """Names of the rows of a checkpoint, in their order."""
+    import turnout
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        names = sorted(found, key=found.__getitem__) if isinstance(found, dict) else found
+    except (ValueError, TypeError, RecursionError) as error:
+        raise turnout.ConfigError(f"{file}: no list of names, and no object of names to rows: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise turnout.ConfigError(f"{file}: expected a JSON list of names, or an object of names to rows")
+    return names
 
 
 def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
