@@ -8,6 +8,7 @@ vectors of the models are those of the matrix-factorisation router.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -23,6 +24,7 @@ from turnout.train.curriculum import OPINIONS, Curriculum, plan
 from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
+from turnout.train.pair import Tell
 from turnout.train.recipe import EXAMPLES_A_TABLE, looks
 from turnout.train.tables import pair_examples
 from turnout.train.transformer import SmallTransformer, TransformerConfig, distil, first_rows
@@ -97,7 +99,9 @@ def sees(transformer: SmallTransformer, opinions: Floats, counts: Floats, ids: S
     return np.hstack([transformer.embed(ids), inputs(ids, opinions, counts)]).astype(np.float32)
 
 
-def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) -> TrainedBert:
+def train_bert(
+    config: BertConfig, files: TrainingFiles, show: Show = silent, tell: Tell = warnings.warn
+) -> TrainedBert:
     """Trains the router of a config on files and judges it on the dev tables.
 
     Prompts of the dev tables are left out of training, wherever they occur.
@@ -106,12 +110,16 @@ def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) ->
         config: The recipe; its defaults are those of the shipped router.
         files: What to read.
         show: Told of the progress.
+        tell: Told of what of the data or the recipe has no part in the training.
+
+    Raises:
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
     """
     lessons = config.lessons
     data = files.read()
     tokenizer = files.read_tokenizer()
     teacher = files.read_teacher(lessons.teacher_tokens)
-    curriculum = plan(lessons, data.tables, data.battles, teacher, tokenizer, show)
+    curriculum = plan(lessons, data.tables, data.battles, teacher, tokenizer, show, tell)
     transformer = distilled(config, curriculum, teacher.word_embeddings, show)
     trained = fit_bert(config, curriculum, transformer, data.tables, data.battles, show)
     pair = (lessons.strong, lessons.weak)

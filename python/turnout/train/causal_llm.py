@@ -7,6 +7,7 @@ The model reads what it will read in the router: texts and format come from the 
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
 from turnout.train.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
+from turnout.train.pair import Tell
 
 #: Files beside a checkpoint that say how a question is put.
 _TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")
@@ -52,6 +54,7 @@ def train_causal_llm(
     battles: Battles,
     out: Path,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy at the score token and writes it with its tokenizer and texts.
 
@@ -59,9 +62,10 @@ def train_causal_llm(
         config: Pair, steps and rates.
         checkpoint: Folder of a causal language model; score tokens that it does not have are added.
         tables: Correctness tables.
-        battles: Battles; their prompts get the score of a tie.
+        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
         out: Folder to write; not the checkpoint itself.
         show: Told of the progress.
+        tell: Told of tables that say nothing about the pair.
 
     Returns:
         The mean held-out loss.
@@ -72,6 +76,11 @@ def train_causal_llm(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tuning = config.tuning
+    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    if not train.prompts or not held.prompts:
+        raise ConfigError(
+            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
+        )
     torch.manual_seed(tuning.seed)
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
@@ -84,11 +93,6 @@ def train_causal_llm(
         model = _with_lora(model, config.lora_rank)
     where = device()
     model.to(where)
-    train, held = labelled_prompts(config.pair, tables, battles).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
     before, after = frame(Checkpoint(checkpoint))
     targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
     balance = balanced_weights(targets, train.weight)

@@ -5,6 +5,7 @@ The result is a folder of ``save_pretrained``, which ``turnout import bert`` tur
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
 from turnout.train.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
+from turnout.train.pair import Tell
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def train_classifier(
     battles: Battles,
     out: Path,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy and writes it with its tokenizer.
 
@@ -48,9 +51,10 @@ def train_classifier(
         config: Pair, steps and rates.
         checkpoint: Folder of an encoder, with or without a classification head.
         tables: Correctness tables.
-        battles: Battles; their prompts count as ties.
+        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
         out: Folder to write.
         show: Told of the progress.
+        tell: Told of tables that say nothing about the pair.
 
     Returns:
         The mean held-out loss.
@@ -61,6 +65,11 @@ def train_classifier(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tuning = config.tuning
+    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    if not train.prompts or not held.prompts:
+        raise ConfigError(
+            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         torch.manual_seed(tuning.seed)
@@ -76,11 +85,6 @@ def train_classifier(
         raise ConfigError(f"{checkpoint}: expected a folder with an encoder, {error}") from error
     where = device()
     model.to(where)
-    train, held = labelled_prompts(config.pair, tables, battles).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
     balance = torch.from_numpy(balanced_weights(class_targets(train.gain), train.weight)).float().to(where)
     losses, lengths = [], []
     for part in (train, held):

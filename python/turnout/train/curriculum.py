@@ -5,6 +5,7 @@ The matrix-factorisation router and the small transformer learn from the same cu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +22,8 @@ from turnout.train.experts import Expert, difficulty_directions, expert_rows, fi
 from turnout.train.features import Floats, Ids, bags, count_table, encode, inverse_frequency, mean_bags, vocabulary
 from turnout.train.lessons import Lesson, expert_lesson, topic_lesson
 from turnout.train.multiple_choice import bare, instructed, questions
-from turnout.train.tables import Doubles, gains
+from turnout.train.pair import Tell, evidence, pair_gain
+from turnout.train.tables import Doubles
 
 #: Options of a bare question, as in MMLU.
 _OPTIONS = 4
@@ -72,6 +74,7 @@ def plan(
     teacher: Embeds,
     tokenizer: Tokenizer,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> Curriculum:
     """Makes the curriculum from tables in memory.
 
@@ -82,9 +85,14 @@ def plan(
         teacher: The sentence encoder.
         tokenizer: Its tokenizer, which is the router's.
         show: Told of the progress.
+        tell: Told of what has no part in it.
+
+    Raises:
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
     """
     # Every prompt once, as token ids.
-    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if mostly_ascii(prompt)]
+    known = evidence(config, tables, battles, tell)
+    chat = known.chat
     prompts = list(dict.fromkeys([*(prompt for table in tables for prompt in table.prompts), *battles.prompts]))
     tokens = vocabulary(tokenizer)
     counts = count_table(tokens)
@@ -107,7 +115,7 @@ def plan(
     read = [*prompts, *pieces]
     embeddings = teacher.embed(read, lambda done: show("teacher", done, len(read)))
     place = {prompt: row for row, prompt in enumerate(read)}
-    asked, gain, weight = topic_rows(config, tables, chat)
+    asked, gain, weight = topic_rows(config, known.tables, chat)
     topic = topic_teacher(embeddings[[place[prompt] for prompt in asked]], gain, weight, config.topic_ridge)
     taught = topic.predict(embeddings)
 
@@ -134,11 +142,11 @@ def plan(
 
     # Lessons.
     generator = np.random.default_rng(config.seed)
-    known = questions(
+    choices = questions(
         [p for t in tables if t.name != config.choice.rows.table for p in t.prompts], _OPTIONS, config.seed
     )
-    told = [known[i] for i in generator.permutation(len(known))[:_INSTRUCTED]]
-    bare_ids = encode(tokenizer, [bare(question) for question in known], config.max_tokens)
+    told = [choices[i] for i in generator.permutation(len(choices))[:_INSTRUCTED]]
+    bare_ids = encode(tokenizer, [bare(question) for question in choices], config.max_tokens)
     told_ids = encode(tokenizer, [instructed(q, form) for form, q in enumerate(told)], config.max_tokens)
     skip = {prompt for own in expert_prompts for prompt in own}
     general = [row for row, prompt in enumerate(read) if prompt not in skip and _taught(prompt)]
@@ -167,25 +175,19 @@ def plan(
 def topic_rows(config: MfConfig, tables: Sequence[Outcomes], chat: Sequence[str]) -> tuple[list[str], Doubles, Doubles]:
     """Prompts, gains and weights for the topic teacher.
 
-    A table gives the pair's own gain where it has the pair, else that of the stand-ins. Open-ended prompts from battles stand
-    at a gain of zero: judges prefer one answer or the other there too, but an open question is seldom answered wrongly.
+    A table gives the pair's own gain where it has the pair, else that of the stand-ins; battles of the pair are such a table.
+    Prompts of battles between other models stand at a gain of zero: judges prefer one answer or the other there too, but an open
+    question is seldom answered wrongly.
     """
     prompts: list[str] = []
     gain: list[Doubles] = []
     for table in tables:
-        own = gains(table, (config.strong,), (config.weak,))
-        if np.isnan(own).all():
-            own = gains(table, config.strong_stand_ins, config.weak_stand_ins)
+        own = pair_gain(config, table)
         keep = ~np.isnan(own)
         prompts += [prompt for prompt, kept in zip(table.prompts, keep, strict=True) if kept]
         gain.append(own[keep])
     weights = np.concatenate([np.ones(len(prompts)), np.full(len(chat), config.chat_weight)])
     return [*prompts, *chat], np.concatenate([*gain, np.zeros(len(chat))]), weights
-
-
-def mostly_ascii(prompt: str) -> bool:
-    """Whether at most one letter in fifty lies outside ASCII."""
-    return sum(ord(letter) > 127 for letter in prompt) <= 0.02 * len(prompt)
 
 
 def _taught(prompt: str) -> bool:
