@@ -20,7 +20,7 @@ from turnout.data import Battles, Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.curriculum import OPINIONS, Curriculum, plan
+from turnout.train.curriculum import Curriculum, plan
 from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
@@ -49,7 +49,7 @@ class TrainedBert:
 
     Attributes:
         transformer: The encoder.
-        opinions: What experts and topic teacher think of a token, float32 ``[vocabulary, OPINIONS]``.
+        opinions: What experts and topic teacher think of a token, float32 ``[vocabulary, opinions]``.
         counts: Counting columns, float32 ``[vocabulary, columns]``.
         hidden: Layer over ``concat(embedding, mean opinions, log1p(counts))``.
         projection: ``W1``, float32 ``[factors, dim]``.
@@ -94,7 +94,7 @@ class TrainedBert:
 
 
 def sees(transformer: SmallTransformer, opinions: Floats, counts: Floats, ids: Sequence[Ids]) -> Floats:
-    """What the student sees of prompts: float32 ``[prompts, width + OPINIONS + counting columns]``."""
+    """What the student sees of prompts: float32 ``[prompts, width + opinions + counting columns]``."""
     ids = [row[: transformer.config.max_tokens] for row in ids]
     return np.hstack([transformer.embed(ids), inputs(ids, opinions, counts)]).astype(np.float32)
 
@@ -124,7 +124,7 @@ def train_bert(
     trained = fit_bert(config, curriculum, transformer, data.tables, data.battles, show)
     pair = (lessons.strong, lessons.weak)
     results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, lessons.seed)
-    return replace(trained, report=data.report(asdict(config), results), dev=results)
+    return replace(trained, report=data.report(asdict(config), results, curriculum.left_out), dev=results)
 
 
 def distilled(
@@ -167,7 +167,7 @@ def fit_bert(
         show: Told of the progress.
     """
     lessons = config.lessons
-    opinions, counts = np.ascontiguousarray(curriculum.token_rows[:, :OPINIONS]), curriculum.counts
+    opinions, counts = curriculum.opinions, curriculum.counts
 
     def see(ids: Sequence[Ids]) -> Floats:
         return sees(transformer, opinions, counts, ids)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from turnout import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.progress import Show, silent
-from turnout.train.config import MfConfig
+from turnout.train.config import ExpertConfig, MfConfig
 from turnout.train.distill import Progress, fragments, static_table, topic_teacher
 from turnout.train.experts import Expert, difficulty_directions, expert_rows, fit_expert
 from turnout.train.features import Floats, Ids, bags, count_table, encode, inverse_frequency, mean_bags, vocabulary
@@ -28,8 +29,7 @@ from turnout.train.tables import Doubles
 #: Options of a bare question, as in MMLU.
 _OPTIONS = 4
 _INSTRUCTED = 3000
-#: Columns of the token rows that say what the two experts and the topic teacher think of a token.
-OPINIONS = 3
+_CHOICE, _WORD = "multiple choice", "word problems"
 
 
 class Embeds(Protocol):
@@ -53,9 +53,10 @@ class Curriculum:
         read_ids: Token ids of everything that the sentence encoder read: the prompts, then pieces of them.
         targets: Principal components of what it made of them, float32 ``[texts, components]``.
         static: The static table for these targets, float32 ``[vocabulary, components]``.
-        token_rows: A column for each of ``OPINIONS``, then the static table, each scaled to unit spread over prompts;
-            float32 ``[vocabulary, OPINIONS + components]``.
+        token_rows: Columns of opinions, then the static table, each scaled to unit spread over prompts;
+            float32 ``[vocabulary, opinions + components]``.
         counts: Counting columns, float32 ``[vocabulary, columns]``.
+        left_out: A line on each part of the data or the recipe that has no part in it.
     """
 
     lessons: list[Lesson]
@@ -65,6 +66,12 @@ class Curriculum:
     static: Floats
     token_rows: Floats
     counts: Floats
+    left_out: Sequence[str] = ()
+
+    @property
+    def opinions(self) -> Floats:
+        """What each expert and the topic teacher think of a token, float32 ``[vocabulary, opinions]``."""
+        return np.ascontiguousarray(self.token_rows[:, : -self.static.shape[1]])
 
 
 def plan(
@@ -88,10 +95,16 @@ def plan(
         tell: Told of what has no part in it.
 
     Raises:
-        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins, or no prompt is in Latin letters.
     """
+    left_out: list[str] = []
+
+    def leave_out(line: str) -> None:
+        left_out.append(line)
+        tell(line)
+
     # Every prompt once, as token ids.
-    known = evidence(config, tables, battles, tell)
+    known = evidence(config, tables, battles, leave_out)
     chat = known.chat
     prompts = list(dict.fromkeys([*(prompt for table in tables for prompt in table.prompts), *battles.prompts]))
     tokens = vocabulary(tokenizer)
@@ -100,15 +113,25 @@ def plan(
     frequency = inverse_frequency(bags(list(ids.values()), len(tokens)))
 
     # Experts rank within multiple choice and within word problems.
-    bags_of = {table.name: bags([ids[prompt] for prompt in table.prompts], len(tokens)) for table in tables}
-    directions = difficulty_directions(tables, config.difficulties, config.calculation, bags_of, frequency)
-    experts: list[Expert] = []
-    expert_prompts: list[list[str]] = []
-    for part in (config.choice, config.word):
+    # Of tables of one name the first is meant.
+    bags_of = {table.name: bags([ids[p] for p in table.prompts], len(tokens)) for table in reversed(tables)}
+    directions = difficulty_directions(tables, config.difficulties, config.calculation, bags_of, frequency, leave_out)
+    experts: dict[str, Expert] = {}
+    expert_ids: dict[str, list[Ids]] = {}
+    skip: set[str] = set()
+    for kind, part in ((_CHOICE, config.choice), (_WORD, config.word)):
         own, gain = expert_rows(tables, part)
-        expert_prompts.append(own)
-        own_ids = [ids[prompt] for prompt in own]
-        experts.append(fit_expert(part, own_ids, gain, frequency=frequency, counts=counts, directions=directions))
+        if not own:
+            leave_out(_no_expert(kind, part))
+            continue
+        skip |= set(own)
+        expert_ids[kind] = [ids[prompt] for prompt in own]
+        experts[kind] = fit_expert(
+            part, expert_ids[kind], gain, frequency=frequency, counts=counts, directions=directions
+        )
+
+    if not experts and not any(_taught(prompt) for prompt in prompts):
+        raise ConfigError(f"none of {len(prompts)} prompts is mostly in Latin letters, which is what the teacher reads")
 
     # The teacher ranks between kinds of prompt.
     pieces = fragments(prompts, config.fragments, config.seed)
@@ -119,7 +142,7 @@ def plan(
     topic = topic_teacher(embeddings[[place[prompt] for prompt in asked]], gain, weight, config.topic_ridge)
     taught = topic.predict(embeddings)
 
-    # The static table: two experts, the topic, and what the teacher sees.
+    # The static table: the experts, the topic, and what the teacher sees.
     read_ids = [*ids.values(), *encode(tokenizer, pieces, config.max_tokens)]
     means = mean_bags(bags(read_ids, len(tokens)))
     centred = embeddings - embeddings.mean(axis=0)
@@ -136,7 +159,7 @@ def plan(
     )
     show("static table", 1, 1)
     topic_tokens = static @ (topic.coef_ @ axes)
-    columns: list[NDArray[np.floating]] = [expert.token_weights[:, None] / expert.scale for expert in experts]
+    columns: list[NDArray[np.floating]] = [e.token_weights[:, None] / e.scale for e in experts.values()]
     columns += [_unit(topic_tokens[:, None], means), _unit(static, means)]
     token_rows = np.hstack(columns).astype(np.float32)
 
@@ -148,15 +171,19 @@ def plan(
     told = [choices[i] for i in generator.permutation(len(choices))[:_INSTRUCTED]]
     bare_ids = encode(tokenizer, [bare(question) for question in choices], config.max_tokens)
     told_ids = encode(tokenizer, [instructed(q, form) for form, q in enumerate(told)], config.max_tokens)
-    skip = {prompt for own in expert_prompts for prompt in own}
     general = [row for row, prompt in enumerate(read) if prompt not in skip and _taught(prompt)]
     pull = config.length_pull
-    choice_ids, word_ids = ([ids[prompt] for prompt in own] for own in expert_prompts)
-    lessons: list[Lesson] = [
+    lessons = [
         expert_lesson(
-            config.choice, experts[0], choice_ids, bare_ids, counts, share=1.0, weight=1.5, generator=generator
-        ),
-        expert_lesson(config.word, experts[1], word_ids, [], counts, share=0.6, weight=1.0, generator=generator),
+            part, experts[kind], expert_ids[kind], related, counts, share=share, weight=weight, generator=generator
+        )
+        for kind, part, related, share, weight in (
+            (_CHOICE, config.choice, bare_ids, 1.0, 1.5),
+            (_WORD, config.word, [], 0.6, 1.0),
+        )
+        if kind in experts
+    ]
+    lessons += [
         topic_lesson([read_ids[row] for row in general], taught[general], pull, share=1.5, weight=0.4),
         topic_lesson([ids[p] for p in chat], taught[[place[p] for p in chat]], pull, share=0.3, weight=0.4),
         topic_lesson(told_ids, taught[[place[q.source] for q in told]], pull, share=0.4, weight=0.4),
@@ -169,6 +196,7 @@ def plan(
         static,
         token_rows,
         counts,
+        left_out,
     )
 
 
@@ -188,6 +216,12 @@ def topic_rows(config: MfConfig, tables: Sequence[Outcomes], chat: Sequence[str]
         gain.append(own[keep])
     weights = np.concatenate([np.ones(len(prompts)), np.full(len(chat), config.chat_weight)])
     return [*prompts, *chat], np.concatenate([*gain, np.zeros(len(chat))]), weights
+
+
+def _no_expert(kind: str, part: ExpertConfig) -> str:
+    sides = " and ".join(" or ".join(patterns) for patterns in (part.strong, part.weak))
+    categories = "" if part.rows.categories == ("*",) else f" in the categories {', '.join(part.rows.categories)}"
+    return f"no expert on {kind}: it needs a table {part.rows.table} with scores of {sides}{categories}"
 
 
 def _taught(prompt: str) -> bool:

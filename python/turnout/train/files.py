@@ -76,10 +76,13 @@ class TrainingData:
         sources = [table.prompts for table in self.tables] + [self.battles.prompts]
         return [list(dict.fromkeys(prompts)) for prompts in sources]
 
-    def report(self, config: Mapping[str, Any], results: Sequence[DevResult]) -> dict[str, Any]:
-        """What ``router.json`` says of the training: rows that were read, the config, dev scores."""
+    def report(
+        self, config: Mapping[str, Any], results: Sequence[DevResult], left_out: Sequence[str]
+    ) -> dict[str, Any]:
+        """What ``router.json`` says of the training: rows that were read, the config, dev scores, what had no part in it."""
         rows = {table.name: len(table) for table in self.tables} | {"battles": len(self.battles)}
-        return {"rows": rows, "config": dict(config), "dev": [result.to_json() for result in results]}
+        dev = [result.to_json() for result in results]
+        return {"rows": rows, "config": dict(config), "dev": dev, "left_out": list(left_out)}
 
 
 class CachedTeacher:

@@ -43,7 +43,7 @@ def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent, tell: 
     trained = fit_mf(config, data.tables, data.battles, teacher, tokenizer, show, tell)
     pair = (config.strong, config.weak)
     results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, config.seed)
-    return replace(trained, report=data.report(asdict(config), results), dev=results)
+    return replace(trained, report=data.report(asdict(config), results, trained.left_out), dev=results)
 
 
 def fit_mf(
@@ -74,7 +74,15 @@ def fit_mf(
     show("model vectors", 1, 1)
     encoder = Encoder(token_rows, counts, hidden)
     return TrainedMf(
-        encoder, projection, factor_weights, vectors, models, config.strong, config.weak, config.max_tokens, {}
+        encoder,
+        projection,
+        factor_weights,
+        vectors,
+        models,
+        config.strong,
+        config.weak,
+        config.max_tokens,
+        left_out=curriculum.left_out,
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
 from turnout.train.config import Slice
 
@@ -72,17 +71,16 @@ def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = ()) -> Ba
     return Battles([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], np.array([r[3] for r in rows]))
 
 
-def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes:
-    """The table of this name."""
-    for table in tables:
-        if table.name == name:
-            return table
-    raise InvalidInputError(f"no correctness table `{name}`; tables: {', '.join(t.name for t in tables) or 'none'}")
+def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes | None:
+    """The first table of this name, if there is one."""
+    return next((table for table in tables if table.name == name), None)
 
 
-def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes:
-    """The rows of a slice."""
+def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes | None:
+    """The rows of a slice; nothing where its table is absent."""
     table = table_named(tables, part.table)
+    if table is None:
+        return None
     categories = table.categories or [""] * len(table)
     return table.rows(np.array([matches(category, part.categories) for category in categories], dtype=bool))
 
