@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,14 @@ from turnout.importers.causal_llm import SCORE_TOKENS, frame
 from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
+from turnout.train.fine_tuning import (
+    FineTuningConfig,
+    device,
+    fine_tune,
+    mixed_precision,
+    stored_type,
+    with_master_weights,
+)
 from turnout.train.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
 from turnout.train.pair import Tell
 
@@ -89,10 +97,10 @@ def train_causal_llm(
         raise ConfigError(f"{checkpoint}: expected a folder with a causal language model, {error}") from error
     if tokenizer.add_tokens(list(SCORE_TOKENS), special_tokens=True):
         model.resize_token_embeddings(max(len(tokenizer), model.get_input_embeddings().num_embeddings))
+    where, stored = device(), stored_type(model)
     if config.lora_rank:
         model = _with_lora(model, config.lora_rank)
-    where = device()
-    model.to(where)
+    model = with_master_weights(model, where)
     before, after = frame(Checkpoint(checkpoint))
     targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
     balance = balanced_weights(targets, train.weight)
@@ -108,9 +116,10 @@ def train_causal_llm(
     if not all(lengths):
         raise ConfigError(f"no prompt is within {tuning.max_tokens} tokens together with the texts around it")
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    model = model.to("cpu", torch.float32)
     if config.lora_rank:
-        model = model.merge_and_unload()
-    model.to("cpu").save_pretrained(out)
+        model = _merged(model)
+    model.to(stored).save_pretrained(out)
     tokenizer.save_pretrained(out)
     for pattern in _TEXTS:
         for file in checkpoint.glob(pattern):
@@ -126,6 +135,14 @@ def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=whole)
     adapted: torch.nn.Module = get_peft_model(model, lora)
     return adapted
+
+
+def _merged(model: Any) -> Any:
+    """The model with its low-rank updates added. Rows of tokens and of scores that were one table are two by now."""
+    merged = model.merge_and_unload()
+    read, written = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
+    merged.config.tie_word_embeddings = read.data_ptr() == written.data_ptr()
+    return merged
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ from turnout import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
+from turnout.train.fine_tuning import (
+    FineTuningConfig,
+    device,
+    fine_tune,
+    mixed_precision,
+    stored_type,
+    with_master_weights,
+)
 from turnout.train.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
 from turnout.train.pair import Tell
 
@@ -83,8 +90,8 @@ def train_classifier(
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{checkpoint}: expected a folder with an encoder, {error}") from error
-    where = device()
-    model.to(where)
+    where, stored = device(), stored_type(model)
+    model = with_master_weights(model, where)
     balance = torch.from_numpy(balanced_weights(class_targets(train.gain), train.weight)).float().to(where)
     losses, lengths = [], []
     for part in (train, held):
@@ -92,7 +99,7 @@ def train_classifier(
         lengths.append([len(row) for row in ids])
         losses.append(_Loss(model, tokenizer, ids, part, balance, where))
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
-    model.to("cpu").save_pretrained(out)
+    model.to("cpu", stored).save_pretrained(out)
     tokenizer.model_max_length = tuning.max_tokens
     tokenizer.save_pretrained(out)
     return loss

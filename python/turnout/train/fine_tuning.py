@@ -50,10 +50,39 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def native_bfloat16(where: str) -> bool:
+    """Whether a GPU or CPU multiplies bfloat16 natively."""
+    return torch.cuda.is_bf16_supported() if where == "cuda" else bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def mixed_precision(where: str) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 on a GPU or CPU that multiplies it natively; elsewhere it would be slower, so float32."""
-    native = torch.cuda.is_bf16_supported() if where == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(where, dtype=torch.bfloat16) if native else contextlib.nullcontext()
+    """bfloat16 where the processor multiplies it natively; elsewhere it would be slower, so float32."""
+    return torch.autocast(where, dtype=torch.bfloat16) if native_bfloat16(where) else contextlib.nullcontext()
+
+
+def stored_type(model: nn.Module) -> torch.dtype:
+    """The type of a loaded checkpoint's weights on the disk, which transformers before 5 turns into float32 while it loads them."""
+    config: Any = model.config
+    named = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+    named = getattr(torch, named.removeprefix("torch."), None) if isinstance(named, str) else named
+    return named if isinstance(named, torch.dtype) else next(model.parameters()).dtype
+
+
+def with_master_weights(model: nn.Module, where: str) -> nn.Module:
+    """The model on its device, with what is trained in float32: a step of 1e-5 is below the last bit of most bfloat16 weights.
+
+    Weights that are not trained keep their type where they are multiplied as bfloat16, and are float32 elsewhere.
+
+    Args:
+        model: The network, in any type.
+        where: The device.
+    """
+    if not native_bfloat16(where):
+        return model.to(where, torch.float32)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model.to(where)
 
 
 def fine_tune(
