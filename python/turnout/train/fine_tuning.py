@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from turnout import ConfigError
 from turnout.progress import Show
 
 #: Loss of the prompts at these places: a sum over them, and the sum of their weights.
@@ -107,6 +108,9 @@ def fine_tune(
 
     Returns:
         The mean held-out loss at the best look.
+
+    Raises:
+        ConfigError: No look gave a finite loss; the weights are not trained.
     """
     torch.manual_seed(config.seed)
     generator = np.random.default_rng(config.seed)
@@ -118,7 +122,9 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, max(steps, 2), pct_start=0.1, anneal_strategy="linear"
     )
-    best, best_state, stale, step = float("inf"), _kept(model), 0, 0
+    best, best_state, stale, step, now = float("inf"), _kept(model), 0, 0, float("nan")
+    stage = "fine-tuning"
+    show(stage, 0, steps)
     for _ in range(config.epochs):
         for places in _batches(lengths, config.batch, generator):
             model.train()
@@ -134,10 +140,17 @@ def fine_tune(
                 stale = 0 if now < best else stale + 1
                 if now < best:
                     best, best_state = now, _kept(model)
-                show(f"fine-tuning, loss {now:.4f}", step, steps)
+                stage = f"fine-tuning, loss {now:.4f}"
+            show(stage, step, steps)
             if stale > config.patience:
-                model.load_state_dict(best_state, strict=False)
-                return best
+                break
+        if stale > config.patience:
+            break
+    if not np.isfinite(best):
+        raise ConfigError(
+            f"fine-tuning has nothing to show: the held-out loss was {now} after {step} of {steps} steps and never finite; "
+            "expected weights that are finite, and prompts and steps to train on"
+        )
     model.load_state_dict(best_state, strict=False)
     return best
 
