@@ -139,3 +139,10 @@ def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(
     hard = gold.scores["small"] == 0
     rates = router.win_rates(gold.prompts)
     assert np.mean(rates[hard][:, None] > rates[~hard][None]) > 0.7
+
+
+def test_dev_prompts_are_not_trained_on(checkpoint, files, tmp_path, capsys):
+    dev = ["--dev", files[1]]
+    command = ["train", "causal_llm", str(checkpoint), *files[:2], *dev, "--out", str(tmp_path / "tuned")]
+    assert main(command) != 0
+    assert "no table scores and no battle is between gpt-4-1106-preview" in " ".join(capsys.readouterr().err.split())

@@ -80,5 +80,8 @@ def test_nothing_about_the_pair_is_an_error_that_names_the_models(config, tables
     message = (
         r"between a \(strong\) and b \(weak\); models found: big, small, large, middle; name .* --strong and --weak"
     )
-    with pytest.raises(turnout.ConfigError, match=message), pytest.warns(UserWarning, match="teaches nothing"):
+    with (
+        pytest.raises(turnout.ConfigError, match=message),
+        pytest.warns(UserWarning, match="none of its 160 prompts says anything about a"),
+    ):
         labelled_prompts(config.for_pair("a", "b"), tables, battles)

@@ -9,9 +9,10 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("torch")
 
+from turnout import InvalidInputError
 from turnout.data import Battles, Outcomes
 from turnout.train import Slice
-from turnout.train.tables import gains, mean_score, pair_examples, read_tables, rows_of
+from turnout.train.tables import gains, mean_score, pair_examples, read_tables, read_training_tables, rows_of
 
 NAN = float("nan")
 
@@ -57,3 +58,12 @@ def test_pair_examples_put_ties_at_one_half_and_leave_rare_models_out():
     fought = np.array(examples.prompts) == "p"
     assert fought.sum() == 4
     assert (examples.outcome[fought] == 1.0).all()
+
+
+def test_a_score_outside_of_its_range_is_an_error_that_names_it(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("prompt,big,small\nx,1,0\ny,7.5,\n")
+    with pytest.raises(InvalidInputError, match=r"t\.csv: column big has the score 7\.5, expected scores in 0\.\.1"):
+        read_training_tables([path])
+    assert read_training_tables([path], exclude={"y"})[0].prompts == ["x"]
+    assert read_tables([path])[0].scores["big"].tolist() == [1.0, 7.5]

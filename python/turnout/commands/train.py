@@ -77,6 +77,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     causal.add_argument("--correctness", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
     causal.add_argument("--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
+    causal.add_argument(
+        "--dev",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="TABLE",
+        help="prompts that are left out of training; judge them with `turnout eval` and the artifact",
+    )
     _add_pair(causal)
     causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     causal.add_argument(
@@ -234,13 +242,14 @@ def run_causal(args: argparse.Namespace) -> int:
 
     from turnout.progress import progress_bars
     from turnout.train.causal_llm import CausalConfig, train_causal_llm
-    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.train.tables import read_all_battles, read_tables, read_training_tables
 
     console = Console(stderr=True)
     config = CausalConfig(pair_config(args), lora_rank=args.lora_rank)
     tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
     _need_tables(args)
-    tables, battles = read_tables(args.correctness), read_all_battles(args.battles)
+    exclude = {prompt for table in read_tables(args.dev) for prompt in table.prompts}
+    tables, battles = read_training_tables(args.correctness, exclude), read_all_battles(args.battles, exclude)
     with progress_bars(console) as bars:
         loss = train_causal_llm(
             replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars, told(console)

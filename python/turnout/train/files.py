@@ -17,7 +17,7 @@ from turnout.train import distill
 from turnout.train.curriculum import Embeds
 from turnout.train.distill import Teacher
 from turnout.train.features import Floats
-from turnout.train.tables import read_all_battles, read_tables
+from turnout.train.tables import read_all_battles, read_tables, read_training_tables
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class TrainingFiles:
         """Reads tables and battles. Prompts of the dev tables are left out of them, wherever they occur."""
         dev = read_tables(self.dev)
         exclude = {prompt for table in dev for prompt in table.prompts}
-        return TrainingData(read_tables(self.correctness, exclude), read_all_battles(self.battles, exclude), dev)
+        return TrainingData(
+            read_training_tables(self.correctness, exclude), read_all_battles(self.battles, exclude), dev
+        )
 
     def read_teacher(self, max_tokens: int) -> Embeds:
         """The teacher, which sees so many tokens of a text."""

@@ -50,7 +50,10 @@ def evidence(config: MfConfig, tables: Sequence[Outcomes], battles: Battles, tel
     known = []
     for table in tables:
         if np.isnan(pair_gain(config, table)).all():
-            tell(f"{table.name}: teaches nothing about {_pair(config)}; its models: {_listed(table.scores)}")
+            tell(
+                f"{table.name}: none of its {len(table)} prompts says anything about {_pair(config)}; "
+                f"its models: {_listed(table.scores)}"
+            )
         else:
             known.append(table)
     verdicts = verdicts_of_pair(config, battles)

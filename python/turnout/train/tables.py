@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout import InvalidInputError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
 from turnout.train.config import Slice
 
@@ -34,6 +35,24 @@ class PairExamples:
     second: NDArray[np.int64]
     outcome: NDArray[np.float32]
     models: list[str]
+
+
+def read_training_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
+    """Reads correctness tables as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
+
+    Raises:
+        InvalidInputError: A score lies outside; names the file, the column and the score.
+    """
+    tables = read_tables(paths, exclude)
+    for path, table in zip(paths, tables, strict=True):
+        for model, scores in table.scores.items():
+            outside = scores[(scores < 0.0) | (scores > 1.0)]
+            if len(outside):
+                raise InvalidInputError(
+                    f"{path}: column {model} has the score {outside[0]:g}, expected scores in 0..1 to train on: "
+                    "scale the column, or drop it if it holds no scores of a model"
+                )
+    return tables
 
 
 def read_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
