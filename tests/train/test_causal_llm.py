@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -146,3 +147,22 @@ def test_dev_prompts_are_not_trained_on(checkpoint, files, tmp_path, capsys):
     command = ["train", "causal_llm", str(checkpoint), *files[:2], *dev, "--out", str(tmp_path / "tuned")]
     assert main(command) != 0
     assert "no table scores and no battle is between gpt-4-1106-preview" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model_type", "gpt2", "model_type is 'gpt2', not llama, mistral, qwen2"),
+        ("hidden_act", "gelu", "hidden_act is 'gelu', not 'silu'"),
+        ("sliding_window", 128, "sliding_window is not supported"),
+        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}, "rope_type is 'yarn'"),
+    ],
+)
+def test_what_import_would_refuse_is_refused_before_training(
+    field, value, message, checkpoint, config, tables, battles, tmp_path
+):
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    known = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**known, field: value}))
+    with pytest.raises(turnout.ConfigError, match=message):
+        train_causal_llm(CausalConfig(config, TUNING), other, tables, battles, tmp_path / "tuned")

@@ -150,3 +150,23 @@ def test_options_of_an_encoder_are_refused_without_one(option, files, tmp_path, 
 
     assert main(["train", "bert", "--correctness", str(files), "--out", str(tmp_path / "out"), *option]) != 0
     assert f"{option[0]} {option[1]} is for --encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("positions", "own", "most"), [(16, None, 16), (64, 12, 12)])
+def test_prompts_are_cut_where_the_encoder_or_its_tokenizer_ends(
+    positions, own, most, config, tables, battles, tokenizer, tmp_path
+):
+    from turnout.importers import import_bert
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    known = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, **sizes)
+    transformers.BertModel(known).save_pretrained(tmp_path / "encoder")
+    limit = {} if own is None else {"model_max_length": own}
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", **limit
+    )
+    wrapped.save_pretrained(tmp_path / "encoder")
+    tuning = FineTuningConfig(epochs=1, max_tokens=256, held_out=0.15)
+    train_classifier(ClassifierConfig(config, tuning), tmp_path / "encoder", tables, battles, tmp_path / "tuned")
+    router = turnout.load(import_bert(tmp_path / "tuned", tmp_path / "artifact"))
+    assert router.manifest["tokenizer"]["max_tokens"] == most

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
 from turnout.commands._train_checks import check_options, check_out, check_precision, tuned_folder
-from turnout.export.precision import PRECISIONS
+from turnout.export.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,7 +272,7 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     console = Console(stderr=True)
     epochs = EPOCHS if args.epochs is None else args.epochs
     config = ClassifierConfig(pair_config(args), FineTuningConfig(epochs=epochs, seed=args.seed))
-    precision = args.precision or "float32"
+    precision: Precision = args.precision or "float32"
     check_precision(args.encoder, precision)
     tuned = tuned_folder(args.out, args.encoder)
     data, origin = files.read(), origin_of(args)

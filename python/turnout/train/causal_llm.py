@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnout import ConfigError
+from turnout import ArtifactError, ConfigError
 from turnout.data import Battles, Outcomes
-from turnout.importers.causal_llm import SCORE_TOKENS, frame
+from turnout.importers.causal_llm import _FAMILIES, SCORE_TOKENS, _frequencies, frame
 from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
@@ -79,7 +79,8 @@ def train_causal_llm(
         The mean held-out loss.
 
     Raises:
-        ConfigError: The folder holds no causal language model that transformers can read, or there are too few prompts.
+        ConfigError: The folder holds no causal language model that transformers can read and `turnout import causal_llm` takes, or
+            there are too few prompts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -90,6 +91,9 @@ def train_causal_llm(
             f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
         )
     torch.manual_seed(tuning.seed)
+    source = _importable(checkpoint)
+    before, after = frame(source)
+    most_tokens = min(tuning.max_tokens, source.max_tokens(int(source.number("max_position_embeddings"))))
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, local_files_only=True)
@@ -101,7 +105,6 @@ def train_causal_llm(
     if config.lora_rank:
         model = _with_lora(model, config.lora_rank)
     model = with_master_weights(model, where)
-    before, after = frame(Checkpoint(checkpoint))
     targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
     balance = balanced_weights(targets, train.weight)
     score_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SCORE_TOKENS)), device=where)
@@ -109,12 +112,12 @@ def train_causal_llm(
     for part in (train, held):
         ids = [tokenizer(before + prompt + after)["input_ids"] for prompt in part.prompts]
         # The router refuses a prompt that is too long, so there is nothing to learn from one.
-        kept = np.flatnonzero([len(row) <= tuning.max_tokens for row in ids])
+        kept = np.flatnonzero([len(row) <= most_tokens for row in ids])
         parts.append(part.rows(kept))
         lengths.append([len(ids[int(place)]) for place in kept])
         losses.append(_Loss(model, [ids[int(place)] for place in kept], parts[-1], balance, score_ids, where))
     if not all(lengths):
-        raise ConfigError(f"no prompt is within {tuning.max_tokens} tokens together with the texts around it")
+        raise ConfigError(f"no prompt is within {most_tokens} tokens together with the texts around it")
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
     model = model.to("cpu", torch.float32)
     if config.lora_rank:
@@ -125,6 +128,22 @@ def train_causal_llm(
         for file in checkpoint.glob(pattern):
             shutil.copy(file, out / file.name)
     return loss
+
+
+def _importable(folder: Path) -> Checkpoint:
+    """The checkpoint, if an artifact can be made of its kind: said before hours of training rather than after them."""
+    try:
+        source = Checkpoint(folder)
+        if source.kind not in _FAMILIES:
+            raise ArtifactError(f"{folder / 'config.json'}: model_type is {source.kind!r}, not {', '.join(_FAMILIES)}")
+        if source.config.get("hidden_act", "silu") != "silu":
+            raise ArtifactError(f"{folder / 'config.json'}: hidden_act is {source.config['hidden_act']!r}, not 'silu'")
+        if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
+            raise ArtifactError(f"{folder / 'config.json'}: sliding_window is not supported")
+        _frequencies(source, 2)
+    except ArtifactError as error:
+        raise ConfigError(f"{folder}: expected a folder with a causal language model to import, {error}") from error
+    return source
 
 
 def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:

@@ -5,10 +5,12 @@ The result is a folder of ``save_pretrained``, which ``turnout import bert`` tur
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 
 from turnout import ConfigError
 from turnout.data import Battles, Outcomes
+from turnout.importers.bert_graph import BERT_TYPES, bert_positions
+from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
 from turnout.train.fine_tuning import (
@@ -93,16 +97,26 @@ def train_classifier(
     where, stored = device(), stored_type(model)
     model = with_master_weights(model, where)
     balance = torch.from_numpy(balanced_weights(class_targets(train.gain), train.weight)).float().to(where)
+    most_tokens = min(tuning.max_tokens, _positions(checkpoint, model), tokenizer.model_max_length)
     losses, lengths = [], []
     for part in (train, held):
-        ids = _ids(tokenizer, part.prompts, tuning.max_tokens)
+        ids = _ids(tokenizer, part.prompts, most_tokens)
         lengths.append([len(row) for row in ids])
         losses.append(_Loss(model, tokenizer, ids, part, balance, where))
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
     model.to("cpu", stored).save_pretrained(out)
-    tokenizer.model_max_length = tuning.max_tokens
+    tokenizer.model_max_length = most_tokens
     tokenizer.save_pretrained(out)
     return loss
+
+
+def _positions(checkpoint: Path, model: Any) -> int:
+    """Tokens for which the encoder has positions."""
+    source = Checkpoint(checkpoint)
+    if source.kind in BERT_TYPES:
+        return bert_positions(source)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else sys.maxsize
 
 
 def _ids(tokenizer: object, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
