@@ -94,3 +94,15 @@ def test_prompts_in_another_script_alone_are_an_error(config, teacher, tokenizer
     table = Outcomes("own", ["题目一", "题目二"], {"big": np.ones(2), "small": np.zeros(2)})
     with pytest.raises(turnout.ConfigError, match="none of 2 prompts is mostly in Latin letters"):
         plan(config, [table], Battles([], [], [], np.empty(0)), teacher, tokenizer, tell=lambda line: None)
+
+
+@pytest.mark.parametrize("kind", ["mf", "bert"])
+def test_battles_of_the_pair_alone_are_enough(kind, sentence_encoder, small_recipe, tables, tmp_path):
+    gold, out = tables[0], tmp_path / "out"
+    hard = gold.scores["small"] == 0
+    rows = [f'"{p}",gpt-small,gpt-large,{"model_b" if h else "tie"}' for p, h in zip(gold.prompts, hard, strict=True)]
+    (tmp_path / "judged.csv").write_text("\n".join(["prompt,model_a,model_b,winner", *rows]) + "\n")
+    pair = ["--strong", "gpt-large", "--weak", "gpt-small", "--teacher", str(sentence_encoder)]
+    assert main(["train", kind, "--battles", str(tmp_path / "judged.csv"), *pair, "--out", str(out)]) == 0
+    rates = turnout.load(out).win_rates(gold.prompts)
+    assert np.mean(rates[hard][:, None] > rates[~hard][None]) > 0.6

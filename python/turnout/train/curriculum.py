@@ -165,9 +165,10 @@ def plan(
 
     # Lessons.
     generator = np.random.default_rng(config.seed)
-    choices = questions(
-        [p for t in tables if t.name != config.choice.rows.table for p in t.prompts], _OPTIONS, config.seed
-    )
+    scored = {prompt for table in tables for prompt in table.prompts}
+    asked_of = [p for t in tables if t.name != config.choice.rows.table for p in t.prompts]
+    asked_of += [prompt for prompt in known.verdicts.prompts if prompt not in scored]
+    choices = questions(asked_of, _OPTIONS, config.seed)
     told = [choices[i] for i in generator.permutation(len(choices))[:_INSTRUCTED]]
     bare_ids = encode(tokenizer, [bare(question) for question in choices], config.max_tokens)
     told_ids = encode(tokenizer, [instructed(q, form) for form, q in enumerate(told)], config.max_tokens)

@@ -28,10 +28,12 @@ class Evidence:
 
     Attributes:
         tables: Tables that score the pair or its stand-ins; the last one holds the verdicts of battles, where there are any.
+        verdicts: That table of verdicts, without rows where there are none.
         chat: Other prompts of battles that are mostly ASCII.
     """
 
     tables: list[Outcomes]
+    verdicts: Outcomes
     chat: list[str]
 
 
@@ -67,7 +69,7 @@ def evidence(config: MfConfig, tables: Sequence[Outcomes], battles: Battles, tel
         )
     judged = set(verdicts.prompts)
     chat = [p for p in dict.fromkeys(battles.prompts) if p not in judged and mostly_ascii(p)]
-    return Evidence(known, chat)
+    return Evidence(known, verdicts, chat)
 
 
 def pair_gain(config: MfConfig, table: Outcomes) -> Doubles:
