@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SCORE_TOKENS = ("[[1]]", "[[2]]", "[[3]]", "[[4]]", "[[5]]")
 #: RouteLLM generates at most so many tokens.
 MAX_NEW_TOKENS = 6
-_FAMILIES = ("llama", "mistral", "qwen2")
+#: The ``model_type`` of every checkpoint that can be imported.
+LLAMA_TYPES = ("llama", "mistral", "qwen2")
 
 #: How a turn of a conversation is written down, by default as Llama 3 does.
 DEFAULT_FORMAT = {
@@ -81,8 +82,8 @@ def import_causal_llm(
     source, out = Checkpoint(checkpoint), Path(out)
     config = source.folder / "config.json"
     kind = source.kind
-    if kind not in _FAMILIES:
-        raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(_FAMILIES)}")
+    if kind not in LLAMA_TYPES:
+        raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(LLAMA_TYPES)}")
     tokenizer = source.tokenizer()
     scores = _score_tokens(source)
     before, after = frame(source)
@@ -185,7 +186,7 @@ def _text(source: Checkpoint, stem: str, default: str) -> str:
         raise ArtifactError(f"{files[0]}: expected UTF-8: {error}") from error
 
 
-def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
+def rotary_frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     """Angle per position of each pair of numbers in a head (rotary embedding, arXiv 2104.09864), with Llama 3's stretching."""
     config = source.folder / "config.json"
     rope = source.table("rope_parameters") or source.table("rope_scaling")
@@ -256,7 +257,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     axis, zero, one = w.constant([1], np.int64), w.constant([0], np.int64), w.constant([1], np.int64)
     tokens = w.add("Shape", "input_ids", start=1, end=2)
     places = w.add("Range", w.constant(0, np.int64), w.add("Squeeze", tokens, zero), w.constant(1, np.int64))
-    angles = np.arange(positions)[:, None] * _frequencies(source, size)[None, :]
+    angles = np.arange(positions)[:, None] * rotary_frequencies(source, size)[None, :]
     tables = [w.weight(values.astype(np.float32)) for values in (np.cos(angles), np.sin(angles))]
     cosine, sine = (w.add("Gather", table, places) for table in tables)
     # A token sees itself and what stands before it, so padding on the right is seen by none.
