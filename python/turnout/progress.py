@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Called with the name of a stage, the work done and all the work of the stage.
+#: Called with the name of a stage, the work done and all the work of the stage. What follows a comma in the name is news of the
+#: stage, such as a loss, and may change.
 Show = Callable[[str, int, int], None]
+
+#: Seconds between two lines on a stage without news, where there is no terminal.
+_LINE_EVERY = 30.0
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -19,16 +24,47 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Show]:
-    """One bar a stage, each started by the first word of it."""
+    """One bar a stage, each started by the first word of it; where there is no terminal, a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    if not console.is_terminal:
+        yield progress_lines(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+        return
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
         tasks = {}
 
         def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            name = stage.partition(",")[0]
+            if name not in tasks:
+                tasks[name] = bars.add_task(stage, total=total)
+            bars.update(tasks[name], description=stage, completed=done, total=total)
 
         yield show
+
+
+def progress_lines(tell: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Show:
+    """Progress as lines: when a stage starts, has news or ends, and every half minute.
+
+    Args:
+        tell: Takes a line.
+        clock: Seconds.
+
+    Example:
+        >>> show = progress_lines(print)
+        >>> for step in range(3):
+        ...     show("training" if step < 1 else "training, loss 0.5", step, 2)
+        training: 0 of 2
+        training, loss 0.5: 1 of 2
+        training, loss 0.5: 2 of 2
+    """
+    last: dict[str, tuple[str, float]] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        name = stage.partition(",")[0]
+        text, when = last.get(name, ("", 0.0))
+        if stage != text or done >= total or clock() - when >= _LINE_EVERY:
+            last[name] = (stage, clock())
+            tell(f"{stage}: {done:,} of {total:,}")
+
+    return show

@@ -40,6 +40,8 @@ class ReferenceNetwork:
         Args:
             encodings: Token ids of each prompt, special tokens and the texts around it included.
         """
+        if not encodings:
+            return np.empty((0, self._session.get_outputs()[0].shape[-1]))
         tokens = max(1, *(len(ids) for ids in encodings))
         ids, mask = (np.zeros((len(encodings), tokens), dtype=np.int64) for _ in range(2))
         for row, encoding in enumerate(encodings):

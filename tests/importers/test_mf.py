@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import turnout
+from turnout.cli import main
 from turnout.importers import import_mf
 from turnout.importers.mf import tiny_checkpoint
 from turnout.importers.routellm_models import MODEL_NAMES
@@ -78,3 +79,29 @@ def test_what_is_no_checkpoint_is_told_by_file_and_tensor(tmp_path):
         import_mf(CHECKPOINT, tmp_path / "out", strong="gpt-9")
     with pytest.raises(turnout.ConfigError, match="has 64 models and 2 names"):
         import_mf(CHECKPOINT, tmp_path / "out", models=["a", "b"])
+
+
+def test_names_of_rows_come_from_a_list_or_an_object(tmp_path):
+    folder, file = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "names.json"
+    names = list(reversed(MODEL_NAMES))
+    command = ["import", "mf", str(folder), "--out", str(tmp_path / "out"), "--models", str(file)]
+    for content in (names, {name: row for row, name in enumerate(names)}):
+        file.write_text(json.dumps(content))
+        assert main(command) == 0
+        assert turnout.load(tmp_path / "out").models == names
+
+
+@pytest.mark.parametrize("content", ["{", "7", "[1, 2]", '{"a": 1, "b": "x"}', "[" * 100_000])
+def test_names_of_rows_that_are_none_are_told(content, tmp_path, capsys):
+    (tmp_path / "names.json").write_text(content)
+    command = [
+        "import",
+        "mf",
+        str(CHECKPOINT),
+        "--out",
+        str(tmp_path / "out"),
+        "--models",
+        str(tmp_path / "names.json"),
+    ]
+    assert main(command) != 0
+    assert "names.json: " in capsys.readouterr().err

@@ -142,6 +142,39 @@ def test_labels_come_from_the_checkpoint_or_the_caller(tmp_path):
         import_bert(NETWORKS / "bert", tmp_path / "d", labels=["strong", "tie"])
     with pytest.raises(turnout.ArtifactError, match="5 labels, expected 1, 2 or 3"):
         import_bert(edited("bert", tmp_path / "five", id2label={str(n): "x" for n in range(5)}), tmp_path / "e")
+    for number, unnamed in enumerate(({}, {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "", "1": None})):
+        folder = edited("bert", tmp_path / f"unnamed{number}", id2label=unnamed)
+        router = turnout.load(import_bert(folder, tmp_path / f"unnamed{number}-out"))
+        assert router.manifest["labels"] == ["strong", "weak"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"0": "weak_wins", "1": "strong_wins"},
+        {"0": "strong", "1": "other"},
+        {"0": "strong", "1": "strong"},
+        {"0": "LABEL_1", "1": "LABEL_0"},
+        {"1": "weak", "2": "strong"},
+    ],
+)
+def test_labels_of_unknown_names_are_not_guessed(names, tmp_path):
+    folder = edited("bert", tmp_path / "named", id2label=names)
+    with pytest.raises(
+        turnout.ConfigError, match=r"id2label is \{.*expected strong, weak: say which is which with --labels"
+    ):
+        import_bert(folder, tmp_path / "out")
+    router = turnout.load(import_bert(folder, tmp_path / "out", labels=["weak", "strong"]))
+    assert router.manifest["labels"] == ["weak", "strong"]
+
+
+def test_labels_without_names_are_counted(tmp_path):
+    three = edited("modernbert", tmp_path / "three", id2label=None, num_labels=3)
+    assert len(turnout.load(import_bert(three, tmp_path / "a")).manifest["labels"]) == 3
+    with pytest.raises(turnout.ArtifactError, match=r"classifier.weight' has the shape \[3, 16\], expected \[2, 16\]"):
+        import_bert(edited("modernbert", tmp_path / "none", id2label=None), tmp_path / "b")
+    with pytest.raises(turnout.ArtifactError, match="num_labels says 4 labels, expected 1, 2 or 3"):
+        import_bert(edited("bert", tmp_path / "four", num_labels=4), tmp_path / "c")
 
 
 def test_the_pair_has_one_direction_and_other_names_are_labels(tmp_path):
@@ -240,6 +273,36 @@ def test_sharded_and_half_precision_weights_are_read(tmp_path):
         assert router.win_rate(case["prompt"]) == pytest.approx(case["win_rate"], abs=2e-2)
 
 
+def test_a_single_file_of_weights_counts_before_an_index_as_in_transformers(tmp_path):
+    folder = edited("bert", tmp_path / "both")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "gone.safetensors"}}))
+    assert turnout.load(import_bert(folder, tmp_path / "out")).win_rate("why?") > 0
+
+
+LEFT = {"direction": "Left", "max_length": 48, "strategy": "LongestFirst", "stride": 0}
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "match"),
+    [
+        ("tokenizer_config.json", {"truncation_side": "left"}, r"tokenizer_config\.json: truncation_side is 'left'"),
+        ("tokenizer.json", {"truncation": LEFT}, r"tokenizer\.json: direction of truncation is 'Left'"),
+    ],
+)
+def test_a_tokenizer_that_keeps_the_end_of_a_prompt_is_refused(file, changes, match, tmp_path):
+    with pytest.raises(turnout.ArtifactError, match=match + ".* the end of a long prompt, a router its beginning"):
+        import_bert(edited("bert", tmp_path / "left", file, **changes), tmp_path / "out")
+
+
+def test_the_settings_of_a_tokenizer_count_before_what_it_was_stored_with(tmp_path):
+    folder = edited("bert", tmp_path / "right", "tokenizer.json", truncation=LEFT)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "right"}))
+    router = turnout.load(import_bert(folder, tmp_path / "out"))
+    for case in cases_of("bert"):
+        assert router.explain(case["prompt"]).ids == case["ids"]
+
+
 def test_prompts_that_do_not_fit_into_their_frame_are_refused(tmp_path):
     router = convert("causal_llm", tmp_path / "out")
     with pytest.raises(turnout.InvalidInputError, match=r"too long: .* at most 512"):
@@ -289,7 +352,25 @@ def test_the_command_reports_what_int8_changes(name, tmp_path, capsys):
     ):
         assert re.search(pattern, told), told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "prompts.txt"]
-    assert (
-        main(["import", "causal_llm", str(NETWORKS / "causal_llm"), "--out", str(tmp_path / "c"), "--labels", "a"]) != 0
-    )
-    assert "--labels belongs to bert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "belongs"),
+    [
+        ("causal_llm", ["--labels", "strong,weak"], "bert"),
+        ("causal_llm", ["--models", "names.json"], "mf"),
+        ("bert", ["--embedding-model", "mine"], "mf and sw_ranking"),
+        ("bert", ["--keep-prompts"], "sw_ranking"),
+        ("mf", ["--precision", "float32"], "bert and causal_llm"),
+        ("mf", ["--no-report"], "bert and causal_llm"),
+        ("mf", ["--prompts", "prompts.txt"], "bert and causal_llm"),
+        ("mf", ["--tiers", "3"], "sw_ranking"),
+        ("sw_ranking", ["--labels", "strong,weak"], "bert"),
+        ("sw_ranking", ["--precision", "int8"], "bert and causal_llm"),
+        ("sw_ranking", ["--threshold", "0.5"], "mf and bert and causal_llm"),
+    ],
+)
+def test_options_of_another_kind_are_refused(kind, option, belongs, tmp_path, capsys):
+    assert main(["import", kind, str(tmp_path / "none"), "--out", str(tmp_path / "out"), *option]) != 0
+    assert f"{option[0].replace('--no-', '--')} belongs to {belongs}, not to {kind}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -17,11 +17,19 @@ from turnout.cli import main
 from turnout.export import network
 from turnout.export.int4 import BLOCK, packed_blocks
 from turnout.importers import import_bert, import_causal_llm
-from turnout.importers.precision_report import precision_report
+from turnout.importers.precision_report import SAMPLE, precision_report
 from turnout.reference_network import ReferenceNetwork
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
-ALL = ["bert", "distilbert", "xlm-roberta", "causal_llm"]
+ALL = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta", "causal_llm"]
+BERT_FAMILY = ["bert", "distilbert", "electra", "xlm-roberta"]
+#: The layers that decide, which stay float32.
+DECIDES = {
+    "bert": "classifier",
+    "distilbert": "classifier",
+    "electra": "classifier.out_proj",
+    "xlm-roberta": "classifier.out_proj",
+}
 REDUCED = ["float16", "int8", "int4"]
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -81,13 +89,13 @@ def test_int4_keeps_each_weight_to_half_a_step_of_its_block(columns):
     assert (unpacked(weight)[3] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["bert", "causal_llm"])
+@pytest.mark.parametrize("name", [*BERT_FAMILY, "causal_llm"])
 def test_int4_is_float32_over_the_rounded_weights(name, tmp_path):
     def rounded(key: str, value: np.ndarray) -> np.ndarray:
-        exact = value.ndim == 1 or key.startswith("classifier") or "position" in key or "token_type" in key
-        if exact:
+        decides = key == f"{DECIDES.get(name)}.weight"
+        if decides or value.ndim == 1 or "position" in key or "token_type" in key:
             return value
-        if "embed" in key:
+        if "embed" in key and "project" not in key:
             return rounded_table(value)
         kept = unpacked(value)
         if key == "lm_head.weight":
@@ -118,6 +126,14 @@ def test_the_core_reads_logits_as_the_reference_does(name, precision, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["distilbert", "xlm-roberta", "causal_llm"])
+def test_the_reference_gives_nothing_for_no_prompts_and_reads_one_without_tokens(name, tmp_path):
+    reference = ReferenceNetwork(convert(name, tmp_path / "out"))
+    width = {"distilbert": 1, "xlm-roberta": 3, "causal_llm": 310}[name]
+    assert (reference.logits([]).shape, reference.win_rates([]).shape) == ((0, width), (0,))
+    assert np.isfinite(reference.logits([[]])).all()
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_float16_stays_close_where_every_step_is_rounded(name, tmp_path):
     exact = ReferenceNetwork(convert(name, tmp_path / "a"))
@@ -146,6 +162,37 @@ def test_float16_never_meets_what_would_overflow(name, tmp_path):
             small = [name for name in node.input if name in weights and min(weights[name].dims) <= 5]
             assert taken[0] == (FLOAT if small else FLOAT16)
     assert {output.type.tensor_type.elem_type for output in graph.output} == {FLOAT}
+
+
+@pytest.mark.parametrize("name", BERT_FAMILY)
+def test_layers_with_their_bias_are_float16_as_a_whole(name, tmp_path):
+    graph, types = typed(convert(name, tmp_path / "out", precision="float16") / "model.onnx")
+    weights = {weight.name: weight for weight in graph.initializer}
+    layers = [node for node in graph.node if node.op_type == "Gemm"]
+    # Queries, keys and values stand in one layer, in the last of them in two; then the head's.
+    blocks = json.loads((NETWORKS / name / "config.json").read_text(encoding="utf-8"))
+    count = blocks.get("num_hidden_layers", blocks.get("n_layers"))
+    assert len(layers) == 4 * count + 1 + 1 + ("embedding_size" in blocks)
+    for node in layers:
+        x, matrix, bias = node.input
+        assert {types[x], types[matrix], types[bias], types[node.output[0]]} == {FLOAT16}
+        assert list(weights[bias].dims) == list(weights[matrix].dims)[1:]
+    # Whatever is cast is cast once.
+    casts = [(node.input[0], node.attribute[0].i) for node in graph.node if node.op_type == "Cast"]
+    assert len(casts) == len(set(casts))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("name", BERT_FAMILY)
+def test_integers_leave_one_product_with_a_float_matrix_which_decides(name, precision, tmp_path):
+    graph = onnx.load(convert(name, tmp_path / "out", precision=precision) / "model.onnx").graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    kept = [
+        value for node in graph.node if node.op_type in ("MatMul", "Gemm") for value in node.input if value in weights
+    ]
+    decides = load_file(NETWORKS / name / "model.safetensors")[f"{DECIDES[name]}.weight"]
+    (matrix,) = (onnx.numpy_helper.to_array(weights[value]) for value in kept)
+    np.testing.assert_array_equal(matrix, decides.T)
 
 
 def test_float16_bears_sums_over_layers_beyond_its_range(tmp_path):
@@ -232,6 +279,65 @@ def test_the_report_says_error_flips_size_and_speed(name, precision, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_the_report_runs_a_sample_alone_however_many_prompts_there_are(precision, tmp_path, monkeypatch):
+    folder = convert("bert", tmp_path / "out", precision=precision)
+    alone: list[object] = []
+    rate, rates = turnout.Router.win_rate, ReferenceNetwork.win_rates
+    counted = lambda self, text, **rest: alone.append(text) or rate(self, text, **rest)  # noqa: E731
+    batched = lambda self, ids: (alone.append(ids) if len(ids) == 1 else None) or rates(self, ids)  # noqa: E731
+    monkeypatch.setattr(turnout.Router, "win_rate", counted)
+    monkeypatch.setattr(ReferenceNetwork, "win_rates", batched)
+    told = precision_report(folder, lambda out: convert("bert", out), [f"why {number}" for number in range(1600)])
+    assert "1600 prompts" in told
+    # Alone, and five times against the clock in either precision.
+    assert len(alone) == SAMPLE * (1 if precision == "float16" else 11)
+
+
+def test_a_report_that_fails_leaves_nothing_but_the_router(tmp_path):
+    folder = convert("bert", tmp_path / "out", precision="int8")
+
+    def fails(out: Path) -> None:
+        (out / "model.onnx.data").write_bytes(b"half")
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        precision_report(folder, fails, ["why"])
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_large_networks_are_compared_where_that_is_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("turnout.importers.precision_report.SMALL_BYTES", 1000)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("why not\n")
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "no report: the network in float32 takes 0.0 GB of disk and of memory; --report makes it" in told.err
+    assert "against float32" not in told.out
+    assert main([*command, "--report"]) == 0
+    assert "int8 against float32, " in capsys.readouterr().out
+    assert main([*command, "--prompts", str(prompts)]) != 0
+    assert "add --report" in capsys.readouterr().err
+
+
+def test_no_report_is_made_where_none_is_wanted(tmp_path, capsys):
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--no-report"]
+    assert main([*command, "--precision", "int8"]) == 0
+    told = capsys.readouterr()
+    assert ("against float32" in told.out, told.err) == (False, "")
+    assert main(command) != 0
+    assert "--report are for the report of --precision" in capsys.readouterr().err
+
+
+def test_prompts_that_cannot_be_read_are_told_before_the_work(tmp_path, capsys):
+    (tmp_path / "empty.txt").write_text("")
+    command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]
+    assert main([*command, "--prompts", str(tmp_path / "empty.txt")]) != 0
+    assert "no prompts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("precision", REDUCED)
 def test_the_command_takes_a_precision_and_reports(precision, tmp_path, capsys):
     prompts = tmp_path / "prompts.txt"
@@ -250,4 +356,4 @@ def test_the_command_takes_a_precision_and_reports(precision, tmp_path, capsys):
     for words in ("a over b", "at most 512 tokens", f"{precision} against float32, 3 prompts", "win-rate error"):
         assert words in told
     assert main(command) != 0
-    assert "--prompts are for the report" in capsys.readouterr().err
+    assert "--prompts and --report are for the report" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 
 import turnout
 from turnout.train.bert import BertConfig, TrainedBert, distilled, fit_bert
-from turnout.train.curriculum import OPINIONS, plan
+from turnout.train.curriculum import plan
 from turnout.train.features import encode
 from turnout.train.transformer import TransformerConfig, batches, pad
 
@@ -71,8 +71,8 @@ def test_the_order_of_words_matters(trained, tokenizer):
 
 
 def test_what_the_experts_think_stands_beside_the_embedding(trained):
-    assert trained.opinions.shape[1] == OPINIONS
-    assert trained.hidden.weight.shape[0] == SIZES.width + OPINIONS + trained.counts.shape[1]
+    assert trained.opinions.shape[1] == 3
+    assert trained.hidden.weight.shape[0] == SIZES.width + 3 + trained.counts.shape[1]
 
 
 def test_batches_hold_each_prompt_once_and_stay_within_their_tokens():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -11,6 +14,7 @@ from turnout.cli import main
 from turnout.train.causal_llm import CausalConfig, train_causal_llm
 from turnout.train.fine_tuning import FineTuningConfig
 
+torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 TUNING = FineTuningConfig(epochs=6, batch=16, learning_rate=5e-3, max_tokens=96, held_out=0.15, patience=30)
@@ -88,3 +92,77 @@ def test_the_command_names_a_limit_that_leaves_no_prompt(checkpoint, files, tmp_
     assert main(command) != 0
     assert "no prompt is within 3 tokens" in capsys.readouterr().err
     assert not (tmp_path / "tuned").exists()
+
+
+def _copy(checkpoint, out, **config):
+    """The checkpoint with new weights in bfloat16, where the config is changed."""
+    shutil.copytree(checkpoint, out)
+    known = transformers.AutoConfig.from_pretrained(checkpoint)
+    known.update(config)
+    transformers.LlamaForCausalLM(known).to(torch.bfloat16).save_pretrained(out)
+    return out
+
+
+def _weights(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.bfloat16).state_dict()
+
+
+def test_most_weights_of_a_bfloat16_checkpoint_move_in_an_epoch(checkpoint, config, tables, battles, tmp_path):
+    half = _copy(checkpoint, tmp_path / "half")
+    tuning = FineTuningConfig(epochs=1, batch=4, learning_rate=1e-5, max_tokens=96, held_out=0.15, patience=30)
+    train_causal_llm(CausalConfig(config, tuning), half, tables, battles, tmp_path / "tuned")
+    before, after = _weights(half), _weights(tmp_path / "tuned")
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert (before[name] != after[name]).float().mean() > 0.5
+    stored = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", torch_dtype="auto")
+    assert stored.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(
+    native, checkpoint, config, tables, battles, tmp_path, monkeypatch
+):
+    from turnout.importers import import_causal_llm
+    from turnout.train import causal_llm, fine_tuning
+
+    monkeypatch.setattr(fine_tuning, "native_bfloat16", lambda where: native)
+    merge, seen = causal_llm._merged, []
+    monkeypatch.setattr(causal_llm, "_merged", lambda model: seen.append(merge(model)) or seen[0])
+    tied = _copy(checkpoint, tmp_path / "tied", tie_word_embeddings=True)
+    train_causal_llm(CausalConfig(config, TUNING, 4), tied, tables, battles, tmp_path / "tuned")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", torch_dtype=torch.bfloat16)
+    assert not loaded.config.tie_word_embeddings
+    assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
+    merged = seen[0].state_dict()
+    assert all(torch.equal(value, merged[name]) for name, value in loaded.state_dict().items())
+    gold = tables[0]
+    router = turnout.load(import_causal_llm(tmp_path / "tuned", tmp_path / "artifact", strong="big", weak="small"))
+    hard = gold.scores["small"] == 0
+    rates = router.win_rates(gold.prompts)
+    assert np.mean(rates[hard][:, None] > rates[~hard][None]) > 0.7
+
+
+def test_dev_prompts_are_not_trained_on(checkpoint, files, tmp_path, capsys):
+    dev = ["--dev", files[1]]
+    command = ["train", "causal_llm", str(checkpoint), *files[:2], *dev, "--out", str(tmp_path / "tuned")]
+    assert main(command) != 0
+    assert "no table scores and no battle is between gpt-4-1106-preview" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model_type", "gpt2", "model_type is 'gpt2', not llama, mistral, qwen2"),
+        ("hidden_act", "gelu", "hidden_act is 'gelu', not 'silu'"),
+        ("sliding_window", 128, "sliding_window is not supported"),
+        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}, "rope_type is 'yarn'"),
+    ],
+)
+def test_what_import_would_refuse_is_refused_before_training(
+    field, value, message, checkpoint, config, tables, battles, tmp_path
+):
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    known = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**known, field: value}))
+    with pytest.raises(turnout.ConfigError, match=message):
+        train_causal_llm(CausalConfig(config, TUNING), other, tables, battles, tmp_path / "tuned")

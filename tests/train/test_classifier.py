@@ -90,3 +90,83 @@ def test_the_command_writes_an_artifact_with_quantiles_and_dev_scores(checkpoint
     card = (out / "README.md").read_text()
     assert "| dev | " in card
     assert "the shipped `mf`" in card
+
+
+def _train(encoder, out, files, *options):
+    from turnout.cli import main
+
+    return main(["train", "bert", "--encoder", str(encoder), "--correctness", str(files), "--out", str(out), *options])
+
+
+@pytest.fixture
+def files(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("prompt,gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1\nwhy,1,0\n")
+    return table
+
+
+@pytest.mark.parametrize(
+    ("encoder", "out", "message"),
+    [
+        ("mine", "mine", "mine is the checkpoint itself"),
+        ("mine", "other", "other is a checkpoint, it holds config.json"),
+        ("mine-checkpoint", "mine-free", None),
+        ("free-checkpoint", "free", "free-checkpoint, which is another checkpoint"),
+        ("mine", "free", "free-checkpoint, which is another checkpoint"),
+        ("mine", "t.csv", "t.csv is a file"),
+    ],
+)
+def test_no_checkpoint_of_the_users_is_written_over(encoder, out, message, checkpoint, files, tmp_path, capsys):
+    import shutil
+
+    for name in ("mine", "other", "mine-checkpoint", "free-checkpoint"):
+        shutil.copytree(checkpoint, tmp_path / name)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert _train(tmp_path / encoder, tmp_path / out, files) != 0
+    # One prompt is too little to train on, which is what a run says that may write.
+    expected = message or "1 prompts to train on and 0 to hold out"
+    assert expected in capsys.readouterr().err.replace("\n", " ")
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_a_tuned_checkpoint_may_be_replaced_by_the_same_command(tuned, checkpoint, tmp_path):
+    import shutil
+
+    from turnout.commands._train_checks import tuned_folder
+
+    shutil.copytree(tuned, tmp_path / "out-checkpoint")
+    assert tuned_folder(tmp_path / "out", checkpoint) == tmp_path / "out-checkpoint"
+
+
+@pytest.mark.parametrize("option", [["--teacher", "t"], ["--cache", "c"]])
+def test_options_of_the_small_transformer_are_refused_with_an_encoder(option, checkpoint, files, tmp_path, capsys):
+    assert _train(checkpoint, tmp_path / "out", files, *option) != 0
+    assert f"{option[0]} {option[1]} is for the small transformer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--epochs", "2"], ["--precision", "int8"]])
+def test_options_of_an_encoder_are_refused_without_one(option, files, tmp_path, capsys):
+    from turnout.cli import main
+
+    assert main(["train", "bert", "--correctness", str(files), "--out", str(tmp_path / "out"), *option]) != 0
+    assert f"{option[0]} {option[1]} is for --encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("positions", "own", "most"), [(16, None, 16), (64, 12, 12)])
+def test_prompts_are_cut_where_the_encoder_or_its_tokenizer_ends(
+    positions, own, most, config, tables, battles, tokenizer, tmp_path
+):
+    from turnout.importers import import_bert
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    known = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, **sizes)
+    transformers.BertModel(known).save_pretrained(tmp_path / "encoder")
+    limit = {} if own is None else {"model_max_length": own}
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", **limit
+    )
+    wrapped.save_pretrained(tmp_path / "encoder")
+    tuning = FineTuningConfig(epochs=1, max_tokens=256, held_out=0.15)
+    train_classifier(ClassifierConfig(config, tuning), tmp_path / "encoder", tables, battles, tmp_path / "tuned")
+    router = turnout.load(import_bert(tmp_path / "tuned", tmp_path / "artifact"))
+    assert router.manifest["tokenizer"]["max_tokens"] == most

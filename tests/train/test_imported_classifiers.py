@@ -10,8 +10,9 @@ import pytest
 import turnout
 from turnout.cli import main
 from turnout.export import network
-from turnout.importers import import_bert, traced_check
+from turnout.importers import bert, import_bert, traced_check
 from turnout.importers.bert import WRITTEN_TYPES
+from turnout.reference_network import ReferenceNetwork
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -33,6 +34,23 @@ WRITTEN = {
     "camembert": ROBERTA,
     "electra": {"embedding_size": 8},
     "electra, no projection": {"embedding_size": 16, "num_labels": 2},
+    "bert, odd sizes": {"hidden_size": 15, "num_attention_heads": 3, "intermediate_size": 7, "num_labels": 2},
+    "bert, one layer of heads of one number": {
+        "hidden_size": 5,
+        "num_attention_heads": 5,
+        "num_hidden_layers": 1,
+        "intermediate_size": 1,
+        "num_labels": 1,
+    },
+    "roberta, one layer": {**ROBERTA, "num_hidden_layers": 1, "num_attention_heads": 1, "num_labels": 1},
+    "electra, odd sizes": {
+        "embedding_size": 33,
+        "hidden_size": 9,
+        "num_attention_heads": 3,
+        "num_hidden_layers": 1,
+        "intermediate_size": 65,
+    },
+    "distilbert, odd sizes": {"dim": 21, "n_layers": 1, "n_heads": 7, "hidden_dim": 3, "num_labels": 1},
     "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24},
     "modernbert": {**MODERN, "layer_types": LOCAL_LAST},
     "modernbert, all attend to all at the end": {**MODERN, "layer_types": GLOBAL_LAST},
@@ -110,6 +128,24 @@ def test_written_graphs_give_the_logits_of_transformers(name, checkpoint, tmp_pa
     artifact = import_bert(folder, tmp_path / "out", tell=pytest.fail)
     assert largest_difference(folder, artifact) < 1e-4
     assert 0 <= turnout.load(artifact).win_rate("which law is right") <= 1
+
+
+#: How far a logit may go from float32's, in spreads of the logits over texts. int4 has a step of a seventh of the largest weight.
+ROUNDING = {"float16": 0.01, "int8": 0.2, "int4": 1.0}
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize("name", [name for name in WRITTEN if "odd" in name or "one layer" in name])
+def test_rounded_matrices_of_odd_sizes_stay_close_and_do_not_see_the_batch(name, precision, checkpoint, tmp_path):
+    folder = checkpoint(name.split(",")[0], WRITTEN[name])
+    exact = ReferenceNetwork(import_bert(folder, tmp_path / "exact"))
+    rough = ReferenceNetwork(import_bert(folder, tmp_path / "rough", precision=precision))
+    generator = np.random.default_rng(0)
+    texts = [generator.integers(2, 30, length).tolist() for length in (1, 1, 2, 3, 17, 40, POSITIONS)]
+    expected, found = (np.concatenate([network.logits([text]) for text in texts]) for network in (exact, rough))
+    assert 0 < np.abs(found - expected).max() < ROUNDING[precision] * expected.std(axis=0).max()
+    if precision != "float16":
+        np.testing.assert_allclose(rough.logits(texts), found, rtol=0, atol=1e-5)
 
 
 def test_every_written_architecture_is_among_these():
@@ -215,9 +251,29 @@ def test_a_checkpoint_without_a_classifier_is_refused(checkpoint, tmp_path):
     folder = checkpoint("albert", TRACED["albert"])
     transformers.AutoModel.from_pretrained(folder).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a", "1": "b", "2": "c"}}))
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": {str(n): f"LABEL_{n}" for n in range(3)}}))
     with pytest.raises(turnout.ArtifactError, match=r"would make up classifier\.bias, classifier\.weight"):
         import_bert(folder, tmp_path / "out", tell=str)
+
+
+def test_labels_without_names_are_counted_where_torch_traces_too(checkpoint, tmp_path):
+    folder = checkpoint("albert", {**TRACED["albert"], "num_labels": 3})
+    config = json.loads((folder / "config.json").read_text())
+    for field in ("id2label", "label2id"):
+        del config[field]
+    (folder / "config.json").write_text(json.dumps({**config, "num_labels": 3}))
+    artifact = import_bert(folder, tmp_path / "out", tell=str)
+    assert turnout.load(artifact).manifest["labels"] == ["strong", "tie", "weak"]
+
+
+def test_logits_of_another_number_than_labels_are_told(checkpoint, tmp_path, monkeypatch):
+    folder = checkpoint("albert", TRACED["albert"])
+    monkeypatch.setattr(bert, "labels_of", lambda source, labels: ("strong", "weak"))
+    with pytest.raises(
+        turnout.ArtifactError, match=r"2 labels, but the model of transformers gives logits of shape \[3\]"
+    ):
+        import_bert(folder, tmp_path / "out", tell=str)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_transformers_does_not_know_is_told(checkpoint, tmp_path):

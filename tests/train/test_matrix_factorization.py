@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from turnout.train.curriculum import topic_rows
+from turnout.data import Battles
+from turnout.train.curriculum import plan, topic_rows
 from turnout.train.files import CachedTeacher
 from turnout.train.matrix_factorization import TrainedMf
+from turnout.train.pair import evidence
 from turnout.train.recipe import fit_mf
 
 
@@ -63,6 +65,17 @@ def test_topic_rows_prefer_the_pair_and_put_open_prompts_at_zero(config, tables)
     assert (prompts[-1], gain[-1], weight[-1]) == ("open", 0.0, config.chat_weight)
     gold = tables[0]
     np.testing.assert_array_equal(gain[: len(gold)], gold.scores["big"] - gold.scores["small"])
+
+
+def test_verdicts_on_the_pair_are_a_source_of_the_curriculum(config, tables, teacher, tokenizer):
+    fought = Battles(["write 1", "write 2"], ["big", "large"], ["small", "big"], np.array([1.0, 1.0]))
+    known = evidence(config, tables, fought)
+    assert [table.name for table in known.tables] == [*(table.name for table in tables), "battles of the pair"]
+    assert known.chat == ["write 2"]
+    prompts, gain, weight = topic_rows(config, known.tables, known.chat)
+    assert prompts[-2:] == ["write 1", "write 2"]
+    assert (gain[-2:].tolist(), weight[-2:].tolist()) == ([1.0, 0.0], [1.0, config.chat_weight])
+    assert plan(config, tables, fought, teacher, tokenizer).lessons
 
 
 def test_a_cached_teacher_is_asked_once(tmp_path, teacher):

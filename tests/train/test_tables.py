@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from turnout import InvalidInputError
 from turnout.data import Battles, Outcomes
 from turnout.train import Slice
-from turnout.train.tables import gains, mean_score, pair_examples, read_tables, rows_of
+from turnout.train.tables import gains, mean_score, pair_examples, read_tables, read_training_tables, rows_of
 
 NAN = float("nan")
 
@@ -37,8 +37,7 @@ def test_gain_is_missing_where_a_side_is():
 
 def test_rows_of_a_slice_match_its_categories():
     assert rows_of([_table()], Slice("t", ("l*",))).prompts == ["x", "z"]
-    with pytest.raises(InvalidInputError, match="tables: t"):
-        rows_of([_table()], Slice("other"))
+    assert rows_of([_table()], Slice("other")) is None
 
 
 def test_read_tables_drops_repeated_and_excluded_prompts(tmp_path: Path):
@@ -59,3 +58,12 @@ def test_pair_examples_put_ties_at_one_half_and_leave_rare_models_out():
     fought = np.array(examples.prompts) == "p"
     assert fought.sum() == 4
     assert (examples.outcome[fought] == 1.0).all()
+
+
+def test_a_score_outside_of_its_range_is_an_error_that_names_it(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("prompt,big,small\nx,1,0\ny,7.5,\n")
+    with pytest.raises(InvalidInputError, match=r"t\.csv: column big has the score 7\.5, expected scores in 0\.\.1"):
+        read_training_tables([path])
+    assert read_training_tables([path], exclude={"y"})[0].prompts == ["x"]
+    assert read_tables([path])[0].scores["big"].tolist() == [1.0, 7.5]

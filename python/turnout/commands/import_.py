@@ -25,6 +25,23 @@ An mf artifact takes embeddings of the model that the checkpoint was trained wit
 OpenAI-compatible endpoint. The others take prompts and run in ONNX Runtime. RouteLLM's thresholds hold unchanged.
 """
 
+_THRESHOLD = 0.5
+#: Kinds that an option is for; the others are for all.
+_KINDS = {
+    "threshold": ("mf", "bert", "causal_llm"),
+    "models": ("mf",),
+    "embedding_model": ("mf", "sw_ranking"),
+    "labels": ("bert",),
+    "precision": ("bert", "causal_llm"),
+    "report": ("bert", "causal_llm"),
+    "prompts": ("bert", "causal_llm"),
+    "embeddings": ("sw_ranking",),
+    "tiers": ("sw_ranking",),
+    "storage": ("sw_ranking",),
+    "index": ("sw_ranking",),
+    "keep_prompts": ("sw_ranking",),
+}
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
@@ -51,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--weak", default="mixtral-8x7b-instruct-v0.1", metavar="NAME", help="weak model (default: %(default)s)"
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="T", help="default threshold (default: %(default)s)"
+        "--threshold", type=float, metavar="T", help=f"default threshold, not of sw_ranking (default: {_THRESHOLD})"
     )
     mf = parser.add_argument_group("mf")
     mf.add_argument(
@@ -70,16 +87,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     network.add_argument(
         "--labels",
         metavar="A,B,..",
-        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own, else RouteLLM's order",
+        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own names, or RouteLLM's order where it has none",
     )
     network.add_argument(
         "--precision",
         choices=list(PRECISIONS),
-        default="float32",
-        help="of matrices, with a report of what it changes against float32; float16 is for GPUs (default: %(default)s)",
+        help="of matrices; float16 is for GPUs (default: float32)",
     )
     network.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts of that report; default: those of `turnout demo`"
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="of what the precision changes; it writes, loads and runs the network in float32 too. "
+        "Default: where that takes less than 1 GiB",
+    )
+    network.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="prompts of the report; default: those of `turnout demo`"
     )
     ranking = parser.add_argument_group("sw_ranking")
     ranking.add_argument(
@@ -91,13 +113,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     ranking.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8; default: exact")
     ranking.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, unset={option: parser.get_default(option) for option in _KINDS})
 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
     import turnout
 
+    for option, kinds in _KINDS.items():
+        if args.kind not in kinds and getattr(args, option) != args.unset[option]:
+            raise turnout.ConfigError(
+                f"--{option.replace('_', '-')} belongs to {' and '.join(kinds)}, not to {args.kind}"
+            )
     first = args.path[0].resolve()
     out = args.out or first.with_name(first.stem + "-turnout" if args.kind == "sw_ranking" else first.name + "-turnout")
     if args.kind == "sw_ranking":
@@ -106,6 +133,12 @@ def run(args: argparse.Namespace) -> int:
         raise turnout.ConfigError(f"{len(args.path)} folders were given, expected one checkpoint")
     if (out / "config.json").exists():
         raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
+    if args.strong == args.weak:
+        raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
+    args.threshold = _THRESHOLD if args.threshold is None else args.threshold
+    args.precision = args.precision or "float32"
+    if not 0 <= args.threshold <= 1:
+        raise turnout.ConfigError(f"--threshold is {args.threshold}, expected 0..1")
     name = args.name or first.name
     if args.kind == "mf":
         return _import_mf(args, out, name)
@@ -152,44 +185,52 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
 def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("import", "safetensors", "onnx")
     import turnout
+    from turnout.export.staged import staged
     from turnout.importers import import_mf
 
-    if args.precision != "float32" or args.labels or args.prompts:
-        raise turnout.ConfigError("--precision, --labels and --prompts belong to bert and causal_llm, not to mf")
-    models = None
-    if args.models:
-        found = json.loads(args.models.read_text(encoding="utf-8"))
-        models = (
-            [name for name, _ in sorted(found.items(), key=lambda item: item[1])] if isinstance(found, dict) else found
+    models = _names(args.models) if args.models else None
+    with staged(out) as folder:
+        import_mf(
+            args.path[0],
+            folder,
+            strong=args.strong,
+            weak=args.weak,
+            models=models,
+            embedding_model=args.embedding_model,
+            threshold=args.threshold,
+            name=name,
         )
-    import_mf(
-        args.path[0],
-        out,
-        strong=args.strong,
-        weak=args.weak,
-        models=models,
-        embedding_model=args.embedding_model,
-        threshold=args.threshold,
-        name=name,
-    )
-    router = turnout.load(out)
+        router = turnout.load(folder)
     print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
     print(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
     return 0
+
+
+def _names(file: Path) -> list[str]:
+    """Names of the rows of a checkpoint, in their order."""
+    import turnout
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        names = sorted(found, key=found.__getitem__) if isinstance(found, dict) else found
+    except (ValueError, TypeError, RecursionError) as error:
+        raise turnout.ConfigError(f"{file}: no list of names, and no object of names to rows: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise turnout.ConfigError(f"{file}: expected a JSON list of names, or an object of names to rows")
+    return names
 
 
 def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     needs("import", "onnx")
     needs("onnx", "onnxruntime")
     import turnout
+    from turnout.export.staged import staged
     from turnout.importers import import_bert, import_causal_llm
-    from turnout.importers.precision_report import precision_report
+    from turnout.importers.precision_report import precision_report, report_prompts
 
-    if args.labels and args.kind != "bert":
-        raise turnout.ConfigError("--labels belongs to bert")
-    if args.prompts and args.precision == "float32":
-        raise turnout.ConfigError("--prompts are for the report of --precision float16, int8 or int4")
     labels = args.labels.split(",") if args.labels else None
+    # Prompts that cannot be read are told before the work, not after it.
+    prompts = report_prompts(args.prompts) if _is_reported(args) else []
 
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
@@ -197,14 +238,38 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
             return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_aloud, **names)
         return import_causal_llm(args.path[0], folder, precision=precision, **names)
 
-    write(out, args.precision)
-    manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
+    with staged(out) as folder:
+        write(folder, args.precision)
+        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        # What cannot be loaded does not become an artifact. Only a GPU loads float16.
+        if args.precision != "float16":
+            turnout.load(folder).close()
     print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
-    if args.precision == "float32":
-        turnout.load(out)
-    else:
-        print(precision_report(out, lambda folder: write(folder, "float32"), args.prompts))
+    if prompts:
+        print(precision_report(out, lambda folder: write(folder, "float32"), prompts))
     return 0
+
+
+def _is_reported(args: argparse.Namespace) -> bool:
+    """Whether the network is compared with itself in float32: where that is asked for, or cheap."""
+    import turnout
+    from turnout.importers.checkpoint import Checkpoint
+    from turnout.importers.precision_report import SMALL_BYTES
+
+    if args.precision == "float32":
+        if args.prompts or args.report is not None:
+            raise turnout.ConfigError("--prompts and --report are for the report of --precision float16, int8 or int4")
+        return False
+    bytes_ = Checkpoint(args.path[0]).bytes_as_float32
+    reported: bool = bytes_ < SMALL_BYTES if args.report is None else args.report
+    if reported:
+        return True
+    if args.prompts:
+        raise turnout.ConfigError("--prompts are for the report, which is not made: add --report")
+    if args.report is None:
+        size = f"{bytes_ / 1e9:.1f} GB"
+        _aloud(f"no report: the network in float32 takes {size} of disk and of memory; --report makes it all the same")
+    return False
 
 
 def _aloud(line: str) -> None:

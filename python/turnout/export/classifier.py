@@ -15,6 +15,7 @@ from turnout.export.card import classifier_card
 from turnout.export.origin import Origin
 from turnout.export.precision import Precision
 from turnout.export.quantiles import weighted_quantiles
+from turnout.export.staged import staged
 from turnout.importers import import_bert
 
 
@@ -37,33 +38,35 @@ def write_classifier(
         calibration_prompts: Prompts by source, for the quantiles, each source with the same weight.
         dev: Tables to judge the router on.
         origin: For the card.
-        out: Folder, made if it is missing.
+        out: Artifact folder; it is changed when all of this is done, and by no error.
         precision: Of linear layers and embeddings; not float16, since the router is judged on the CPU.
 
     Returns:
         Dev scores.
     """
     strong, weak = pair
-    import_bert(checkpoint, out, strong=strong, weak=weak, name=origin.name, precision=precision)
-    # The written router itself says its quantiles and scores: they belong to the weights as they are stored.
-    router, shipped = turnout.load(out), turnout.load()
-    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
-    results = dev_results(dev, router.win_rates, pair)
-    beside = {"the shipped `mf`": dev_results(dev, shipped.win_rates, pair)}
-    manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
-    manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
-    manifest["provenance"] |= origin.provenance({**training, "dev": [result.to_json() for result in results]})
-    rewrite_manifest(out, manifest)
-    spec = ArtifactSpec(
-        name=origin.name,
-        kind="bert",
-        models=[strong, weak],
-        strong=strong,
-        weak=weak,
-        encoder=manifest["encoder"],
-        max_tokens=manifest["tokenizer"]["max_tokens"],
-        default_threshold=manifest["thresholds"]["default"],
-        provenance=manifest["provenance"],
-    )
-    replace_file(out / "README.md", classifier_card(spec, results, beside).encode())
+    with staged(out) as folder:
+        import_bert(checkpoint, folder, strong=strong, weak=weak, name=origin.name, precision=precision)
+        # The written router itself says its quantiles and scores: they belong to the weights as they are stored.
+        router, shipped = turnout.load(folder), turnout.load()
+        quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
+        results = dev_results(dev, router.win_rates, pair)
+        router.close()
+        beside = {"the shipped `mf`": dev_results(dev, shipped.win_rates, pair)}
+        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
+        manifest["provenance"] |= origin.provenance({**training, "dev": [result.to_json() for result in results]})
+        rewrite_manifest(folder, manifest)
+        spec = ArtifactSpec(
+            name=origin.name,
+            kind="bert",
+            models=[strong, weak],
+            strong=strong,
+            weak=weak,
+            encoder=manifest["encoder"],
+            max_tokens=manifest["tokenizer"]["max_tokens"],
+            default_threshold=manifest["thresholds"]["default"],
+            provenance=manifest["provenance"],
+        )
+        replace_file(folder / "README.md", classifier_card(spec, results, beside).encode())
     return results

@@ -30,10 +30,10 @@ DATA_FILE = "model.onnx.data"
 
 
 class NetworkWriter:
-    """Collects nodes and weights.
+    """Collects nodes and weights. A ``with`` block ends with a whole file of weights, or with none if it raises.
 
     Args:
-        folder: Where the file of weights is written, if there is one.
+        folder: Where the file of weights is written, if there is one; it must be there.
         bytes_expected: Size of all weights in float32, which decides on that file.
         precision: Of linear layers and embeddings.
 
@@ -55,10 +55,18 @@ class NetworkWriter:
         self.data: Path | None = None
         self._stream: IO[bytes] | None = None
         if bytes_expected > INLINE_BYTES:
-            folder.mkdir(parents=True, exist_ok=True)
             self.data = folder / DATA_FILE
             # Under another name until it is whole: an artifact that is there already stays whole too.
             self._stream = (folder / f".{DATA_FILE}.part").open("wb")
+
+    def __enter__(self) -> NetworkWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After `finish` there is nothing left under the other name.
+        if self._stream is not None:
+            self._stream.close()
+            Path(self._stream.name).unlink(missing_ok=True)
 
     def add(self, op: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """Adds a node.
@@ -122,6 +130,8 @@ class NetworkWriter:
         from onnx import TensorProto, checker, helper
 
         if self._stream is not None and self.data is not None:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
             self._stream.close()
             os.replace(self._stream.name, self.data)
         inputs = [

@@ -6,15 +6,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from turnout._core import ArtifactError, ConfigError
+from turnout._core import ConfigError
 from turnout.export.precision import PRECISIONS, Precision
 from turnout.importers.bert_graph import BERT_TYPES, bert_logits, bert_positions
 from turnout.importers.checkpoint import Checkpoint
 from turnout.importers.classifier_network import ClassifierNetwork
+from turnout.importers.labels import labels_of
 from turnout.importers.modernbert_graph import modernbert_logits, modernbert_positions
 
-#: What RouteLLM's labels mean, by their number (its ``BERTRouter``: the win rate is the first label's probability).
-DEFAULT_LABELS = {1: ("strong",), 2: ("strong", "weak"), 3: ("strong", "tie", "weak")}
 #: The ``model_type`` of the architectures whose graph is written here, node by node; torch traces the others.
 WRITTEN_TYPES = (*BERT_TYPES, "modernbert")
 
@@ -39,11 +38,11 @@ def import_bert(
 
     Args:
         checkpoint: Folder with ``config.json``, safetensors, ``tokenizer.json`` and ``tokenizer_config.json``.
-        out: Artifact folder to write.
+        out: Artifact folder to write; see :func:`turnout.export.staged.staged` for what an error leaves of it.
         strong: Strong model.
         weak: Weak model.
-        labels: ``"strong"``, ``"tie"`` and ``"weak"`` in the order of the logits; by default the checkpoint's own names where they
-            are these, else RouteLLM's order.
+        labels: ``"strong"``, ``"tie"`` and ``"weak"`` in the order of the logits; by default the checkpoint's own names, or RouteLLM's
+            order where it has none.
         threshold: Default threshold.
         name: Of the artifact.
         precision: Of linear layers and embeddings: ``"float32"``, ``"float16"`` (for GPUs alone), ``"int8"`` or ``"int4"``; see
@@ -55,68 +54,58 @@ def import_bert(
 
     Raises:
         ArtifactError: The checkpoint is damaged, or of a kind that cannot be exported; names file, field or tensor.
-        ConfigError: The labels do not fit, there is no such precision, a weight is beyond it, the architecture needs torch, which is not
+        ConfigError: The labels do not fit or have unknown names, there is no such precision, a weight is beyond it, the architecture needs torch, which is not
             installed, or it can be had in float32 only.
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
+    from turnout.export.staged import staged
     from turnout.importers.traced_graph import traced
 
     source, out = Checkpoint(checkpoint), Path(out)
-    count = len(source.config.get("id2label") or {0: "", 1: ""})
-    meaning = _labels(source, labels, count)
-    if source.kind in WRITTEN_TYPES:
-        network = _written(source, out, count, precision)
-    elif precision != "float32":
+    meaning = labels_of(source, labels)
+    tokenizer = source.tokenizer()
+    source.refuse_left_truncation()
+    if precision != "float32" and source.kind not in WRITTEN_TYPES:
         raise ConfigError(
             f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
             f"expected {', '.join(WRITTEN_TYPES)}, or float32"
         )
-    else:
-        network = traced(source, out, count, WRITTEN_TYPES, tell)
-    spec = ArtifactSpec(
-        name=name,
-        kind="bert",
-        models=[strong, weak],
-        strong=strong,
-        weak=weak,
-        encoder={"kind": "graph", "dim": network.dim},
-        max_tokens=network.max_tokens,
-        default_threshold=threshold,
-        graph_precision=precision,
-        sections={"labels": list(meaning)},
-        provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
-    )
-    return write_artifact(out, spec, graph=network.graph, tokenizer=source.tokenizer(), data=network.data)
+    with staged(out) as folder:
+        if source.kind in WRITTEN_TYPES:
+            network = _written(source, folder, len(meaning), precision)
+        else:
+            network = traced(source, folder, len(meaning), WRITTEN_TYPES, tell)
+        spec = ArtifactSpec(
+            name=name,
+            kind="bert",
+            models=[strong, weak],
+            strong=strong,
+            weak=weak,
+            encoder={"kind": "graph", "dim": network.dim},
+            max_tokens=network.max_tokens,
+            default_threshold=threshold,
+            graph_precision=precision,
+            sections={"labels": list(meaning)},
+            provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
+        )
+        write_artifact(folder, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
+    return out
 
 
 def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -> ClassifierNetwork:
     from turnout.export.network import NetworkWriter
 
-    writer = NetworkWriter(out, source.bytes_as_float32, precision)
-    if source.kind == "modernbert":
-        logits, positions = modernbert_logits(writer, source, labels), modernbert_positions(source)
-    else:
-        logits, positions = bert_logits(writer, source, labels), bert_positions(source)
-    writer.name_output(logits, "logits")
+    with NetworkWriter(out, source.bytes_as_float32, precision) as writer:
+        if source.kind == "modernbert":
+            logits, positions = modernbert_logits(writer, source, labels), modernbert_positions(source)
+        else:
+            logits, positions = bert_logits(writer, source, labels), bert_positions(source)
+        writer.name_output(logits, "logits")
+        graph = writer.finish([("logits", ["prompts", labels])])
     return ClassifierNetwork(
-        graph=writer.finish([("logits", ["prompts", labels])]),
+        graph=graph,
         data=writer.data,
-        dim=int(source.number("hidden_size", "dim")),
+        dim=source.whole("hidden_size", "dim"),
         max_tokens=source.max_tokens(positions),
         provenance={"weights": PRECISIONS[precision]},
     )
-
-
-def _labels(source: Checkpoint, labels: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if count not in DEFAULT_LABELS:
-        raise ArtifactError(f"{source.folder / 'config.json'}: id2label has {count} labels, expected 1, 2 or 3")
-    expected = set(DEFAULT_LABELS[count])
-    if labels is None:
-        own = source.config.get("id2label") or {}
-        names = [str(own.get(str(place), "")).lower() for place in range(count)]
-        return tuple(names) if set(names) == expected else DEFAULT_LABELS[count]
-    if set(labels) != expected or len(labels) != count:
-        raise ConfigError(
-            f"labels are {', '.join(labels)}, expected {', '.join(sorted(expected))} in the order of the logits"
-        )
-    return tuple(labels)

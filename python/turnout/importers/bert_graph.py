@@ -100,8 +100,12 @@ BERT_TYPES = tuple(_FAMILIES)
 
 def bert_positions(source: Checkpoint) -> int:
     """Tokens for which the checkpoint has positions; RoBERTa's do not use the first rows of their table."""
-    family = _FAMILIES[source.kind]
-    return _rows_of_positions(source) - _first_position(source, family)
+    rows, first = _rows_of_positions(source), _first_position(source, _FAMILIES[source.kind])
+    if rows <= first:
+        raise ArtifactError(
+            f"{source.folder / 'config.json'}: max_position_embeddings is {rows}, expected more than pad_token_id + 1, {first}"
+        )
+    return rows - first
 
 
 def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
@@ -120,17 +124,14 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     """
     family = _FAMILIES[source.kind]
     config = source.folder / "config.json"
-    dim, layers = int(source.number("hidden_size", "dim")), int(source.number("num_hidden_layers", "n_layers"))
-    heads, inner = (
-        int(source.number("num_attention_heads", "n_heads")),
-        int(source.number("intermediate_size", "hidden_dim")),
-    )
-    if dim <= 0 or heads <= 0 or dim % heads:
+    dim, layers = source.whole("hidden_size", "dim"), source.whole("num_hidden_layers", "n_layers")
+    heads, inner = source.whole("num_attention_heads", "n_heads"), source.whole("intermediate_size", "hidden_dim")
+    if dim % heads:
         raise ArtifactError(f"{config}: hidden_size {dim} is no multiple of num_attention_heads {heads}")
     activation = Activation(source, "hidden_act", "activation")
     if source.config.get("position_embedding_type", "absolute") != "absolute":
         raise ArtifactError(f'{config}: position_embedding_type is not "absolute"')
-    epsilon = source.number("layer_norm_eps", default=1e-12)
+    epsilon = source.number("layer_norm_eps", default=1e-12, least=0, most=1)
 
     def matrix(name: str, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return source.tensor(f"{name}.weight", rows, columns), source.tensor(f"{name}.bias", rows)
@@ -145,7 +146,7 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     bias = w.add("Mul", missing, w.constant(-1e9))
     bias = w.add("Unsqueeze", bias, w.constant([1, 2], np.int64))
 
-    width = int(source.number("embedding_size", default=dim)) if family.projection else dim
+    width = source.whole("embedding_size", default=dim) if family.projection else dim
     # One row for each token of each prompt, up to the first tokens of the last layer.
     x = w.add("Reshape", _embedded(w, source, family, width), w.constant([-1, width], np.int64))
     x = normalised(x, f"{family.embeddings}.LayerNorm", width)
@@ -194,21 +195,21 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
 
 
 def _rows_of_positions(source: Checkpoint) -> int:
-    return int(source.number("max_position_embeddings", default=512))
+    return source.whole("max_position_embeddings", default=512)
 
 
 def _first_position(source: Checkpoint, family: _Family) -> int:
-    return int(source.number("pad_token_id", default=1)) + 1 if family.counts_tokens else 0
+    return source.whole("pad_token_id", default=1, least=0) + 1 if family.counts_tokens else 0
 
 
 def _embedded(w: NetworkWriter, source: Checkpoint, family: _Family, dim: int) -> str:
-    vocabulary = int(source.number("vocab_size"))
+    vocabulary = source.whole("vocab_size")
     words = w.gather(source.tensor(f"{family.embeddings}.word_embeddings.weight", vocabulary, dim), "input_ids")
     table = source.tensor(f"{family.embeddings}.position_embeddings.weight", _rows_of_positions(source), dim)
     types = f"{family.embeddings}.token_type_embeddings.weight"
     if types in source:
         # A router sees one text: all tokens are of the first type.
-        table = table + source.tensor(types, int(source.number("type_vocab_size", default=2)), dim)[0]
+        table = table + source.tensor(types, source.whole("type_vocab_size", default=2), dim)[0]
     one = w.constant([1], np.int64)
     if family.counts_tokens:
         # RoBERTa numbers what is not padding, from the padding's id + 1 on; a literal padding token in a prompt is not counted.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 SCORE_TOKENS = ("[[1]]", "[[2]]", "[[3]]", "[[4]]", "[[5]]")
 #: RouteLLM generates at most so many tokens.
 MAX_NEW_TOKENS = 6
-_FAMILIES = ("llama", "mistral", "qwen2")
+#: The ``model_type`` of every checkpoint that can be imported.
+LLAMA_TYPES = ("llama", "mistral", "qwen2")
 
 #: How a turn of a conversation is written down, by default as Llama 3 does.
 DEFAULT_FORMAT = {
@@ -60,7 +60,7 @@ def import_causal_llm(
 
     Args:
         checkpoint: Folder with ``config.json``, safetensors and ``tokenizer.json``.
-        out: Artifact folder to write.
+        out: Artifact folder to write; see :func:`turnout.export.staged.staged` for what an error leaves of it.
         strong: Strong model.
         weak: Weak model.
         threshold: Default threshold.
@@ -77,20 +77,17 @@ def import_causal_llm(
     """
     from turnout.export.artifact import ArtifactSpec, write_artifact
     from turnout.export.network import NetworkWriter
+    from turnout.export.staged import staged
 
     source, out = Checkpoint(checkpoint), Path(out)
     config = source.folder / "config.json"
     kind = source.kind
-    if kind not in _FAMILIES:
-        raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(_FAMILIES)}")
+    if kind not in LLAMA_TYPES:
+        raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(LLAMA_TYPES)}")
     tokenizer = source.tokenizer()
-    scores = _score_tokens(source, tokenizer)
+    scores = _score_tokens(source)
     before, after = frame(source)
-    positions = source.max_tokens(int(source.number("max_position_embeddings")))
-    writer = NetworkWriter(out, source.bytes_as_float32, precision)
-    logits = _last_logits(writer, source, positions, scores)
-    writer.name_output(logits, "logits")
-    graph = writer.finish([("logits", ["prompts", int(source.number("vocab_size"))])])
+    positions = source.max_tokens(source.whole("max_position_embeddings"))
     generation = {
         "before": before,
         "after": after,
@@ -98,41 +95,59 @@ def import_causal_llm(
         "end_tokens": _end_tokens(source),
         "max_new_tokens": MAX_NEW_TOKENS,
     }
-    spec = ArtifactSpec(
-        name=name,
-        kind="causal_llm",
-        models=[strong, weak],
-        strong=strong,
-        weak=weak,
-        encoder={"kind": "graph", "dim": int(source.number("hidden_size"))},
-        max_tokens=positions,
-        default_threshold=threshold,
-        graph_precision=precision,
-        sections={"generation": generation},
-        provenance={
-            "imported_from": f"{kind} checkpoint {source.folder.name}",
-            "weights": PRECISIONS[precision],
-        },
-    )
-    return write_artifact(out, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
+    with staged(out) as folder:
+        with NetworkWriter(folder, source.bytes_as_float32, precision) as writer:
+            logits = _last_logits(writer, source, positions, scores)
+            writer.name_output(logits, "logits")
+            graph = writer.finish([("logits", ["prompts", source.whole("vocab_size")])])
+        spec = ArtifactSpec(
+            name=name,
+            kind="causal_llm",
+            models=[strong, weak],
+            strong=strong,
+            weak=weak,
+            encoder={"kind": "graph", "dim": source.whole("hidden_size")},
+            max_tokens=positions,
+            default_threshold=threshold,
+            graph_precision=precision,
+            sections={"generation": generation},
+            provenance={
+                "imported_from": f"{kind} checkpoint {source.folder.name}",
+                "weights": PRECISIONS[precision],
+            },
+        )
+        write_artifact(folder, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
+    return out
 
 
-def _score_tokens(source: Checkpoint, tokenizer: bytes) -> list[int]:
-    file = source.folder / "tokenizer.json"
+def _score_tokens(source: Checkpoint) -> list[int]:
+    file, vocabulary = source.folder / "tokenizer.json", source.whole("vocab_size")
     try:
-        added = {token["content"]: int(token["id"]) for token in json.loads(tokenizer)["added_tokens"]}
-    except (ValueError, KeyError, TypeError) as error:
+        added = {token["content"]: token["id"] for token in source.json(file.name)["added_tokens"]}
+    except (KeyError, TypeError) as error:
         raise ArtifactError(f"{file}: no list of added tokens: {error}") from error
     missing = [token for token in SCORE_TOKENS if token not in added]
     if missing:
         raise ArtifactError(f"{file}: no added token {missing[0]!r}, expected the scores {', '.join(SCORE_TOKENS)}")
-    return [added[token] for token in SCORE_TOKENS]
+    scores = [added[token] for token in SCORE_TOKENS]
+    for token, number in zip(SCORE_TOKENS, scores, strict=True):
+        if not _is_token(number) or number >= vocabulary or scores.count(number) > 1:
+            raise ArtifactError(
+                f"{file}: the id of {token!r} is {number!r}, expected one of its own below vocab_size, {vocabulary}"
+            )
+    return scores
 
 
 def _end_tokens(source: Checkpoint) -> list[int]:
     found = source.optional_json("generation_config.json").get("eos_token_id", source.config.get("eos_token_id"))
     listed = found if isinstance(found, list) else [] if found is None else [found]
-    return [int(token) for token in listed]
+    if not all(map(_is_token, listed)):
+        raise ArtifactError(f"{source.folder}: eos_token_id is {found!r}, expected ids of tokens")
+    return listed
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def frame(source: Checkpoint) -> tuple[str, str]:
@@ -153,49 +168,69 @@ def frame(source: Checkpoint) -> tuple[str, str]:
             f"{source.folder}: the classifier text must hold {{question}} once, with text on both sides"
         )
     opening, closing = str(form["user"]).split("{text}")
-    return str(form["system"]).replace("{text}", system) + opening + parts[0], parts[1] + closing
+    before, after = str(form["system"]).replace("{text}", system) + opening + parts[0], parts[1] + closing
+    try:
+        (before + after).encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{source.folder / 'prompt_format.json'}: {error}") from error
+    return before, after
 
 
 def _text(source: Checkpoint, stem: str, default: str) -> str:
     files = sorted(source.folder.glob(f"{stem}*.txt"))
     if len(files) > 1:
         raise ArtifactError(f"{source.folder}: {', '.join(file.name for file in files)}: expected one {stem}*.txt")
-    return files[0].read_text(encoding="utf-8") if files else default
+    try:
+        return files[0].read_text(encoding="utf-8") if files else default
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{files[0]}: expected UTF-8: {error}") from error
 
 
-def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
+def rotary_frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     """Angle per position of each pair of numbers in a head (rotary embedding, arXiv 2104.09864), with Llama 3's stretching."""
-    nested = source.config.get("rope_parameters")
-    rope = nested if isinstance(nested, dict) else source.config.get("rope_scaling") or {}
-    theta = float(rope.get("rope_theta") or source.number("rope_theta", default=10000.0))
+    config = source.folder / "config.json"
+    rope = source.table("rope_parameters") or source.table("rope_scaling")
+
+    def positive(key: str) -> float:
+        value = rope.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1e-6 <= value <= 1e30:
+            raise ArtifactError(f"{config}: {key} of the rotary embedding is {value!r}, expected a number above 0")
+        return float(value)
+
+    has_theta = rope.get("rope_theta") is not None
+    theta = positive("rope_theta") if has_theta else source.number("rope_theta", default=10000.0, least=1e-6)
     angles = theta ** -(np.arange(0, size, 2, dtype=np.float64) / size)
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return angles
     if kind == "linear":
-        return angles / float(rope["factor"])
+        return angles / positive("factor")
     if kind == "llama3":
-        factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
-        periods = float(rope["original_max_position_embeddings"]) * angles / (2 * math.pi)
+        factor, low, high = positive("factor"), positive("low_freq_factor"), positive("high_freq_factor")
+        if low >= high:
+            raise ArtifactError(f"{config}: low_freq_factor is {low}, expected less than high_freq_factor, {high}")
+        periods = positive("original_max_position_embeddings") * angles / (2 * math.pi)
         share = np.clip((periods - low) / (high - low), 0.0, 1.0)
         return (1 - share) * angles / factor + share * angles
-    raise ArtifactError(f"{source.folder / 'config.json'}: rope_type is {kind!r}, expected default, linear or llama3")
+    raise ArtifactError(f"{config}: rope_type is {kind!r}, expected default, linear or llama3")
 
 
 def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: list[int]) -> str:
     config = source.folder / "config.json"
-    dim, layers, inner = (int(source.number(key)) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
-    heads = int(source.number("num_attention_heads"))
-    groups = int(source.number("num_key_value_heads", default=heads))
-    size = int(source.number("head_dim", default=dim // max(heads, 1)))
-    vocabulary = int(source.number("vocab_size"))
-    if heads <= 0 or groups <= 0 or heads % groups or size % 2:
+    dim, layers, inner = (source.whole(key) for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    heads = source.whole("num_attention_heads")
+    groups = source.whole("num_key_value_heads", default=heads)
+    size = source.whole("head_dim", default=dim // heads)
+    vocabulary = source.whole("vocab_size")
+    if heads % groups or size == 0 or size % 2:
         raise ArtifactError(f"{config}: {heads} heads of size {size} do not share {groups} key/value heads")
     if source.config.get("hidden_act", "silu") != "silu":
         raise ArtifactError(f"{config}: hidden_act is {source.config['hidden_act']!r}, expected 'silu'")
     if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
         raise ArtifactError(f"{config}: sliding_window is not supported")
-    epsilon = source.number("rms_norm_eps", default=1e-6)
+    # Before tables of angles are made for heads of that size.
+    source.expect("model.layers.0.self_attn.q_proj.weight", heads * size, dim)
+    epsilon = source.number("rms_norm_eps", default=1e-6, least=0, most=1)
 
     def normalised(x: str, name: str) -> str:
         """Root mean square normalisation (arXiv 1910.07467)."""
@@ -222,7 +257,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     axis, zero, one = w.constant([1], np.int64), w.constant([0], np.int64), w.constant([1], np.int64)
     tokens = w.add("Shape", "input_ids", start=1, end=2)
     places = w.add("Range", w.constant(0, np.int64), w.add("Squeeze", tokens, zero), w.constant(1, np.int64))
-    angles = np.arange(positions)[:, None] * _frequencies(source, size)[None, :]
+    angles = np.arange(positions)[:, None] * rotary_frequencies(source, size)[None, :]
     tables = [w.weight(values.astype(np.float32)) for values in (np.cos(angles), np.sin(angles))]
     cosine, sine = (w.add("Gather", table, places) for table in tables)
     # A token sees itself and what stands before it, so padding on the right is seen by none.

@@ -91,7 +91,7 @@ def _weights(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
         tensors = load_file(file)
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise ArtifactError(f"{checkpoint}: {error}") from error
     projected = bool(config.get("use_proj", True)) if isinstance(config, dict) else True
     keys = _KEYS if projected else (_KEYS[0], _KEYS[2])

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from turnout.export.network import NetworkWriter
     from turnout.importers.checkpoint import Checkpoint
 
+#: More layers than any model has: a list is made of them before the first is read.
+_MOST_LAYERS = 10_000
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
+_LARGEST_THETA = 1e30
 #: Where a configuration does not name the base of the rotary angles.
 _THETA = {_GLOBAL: ("global_rope_theta", 160_000.0), _LOCAL: ("local_rope_theta", 10_000.0)}
 
@@ -40,7 +43,7 @@ class _Attention:
 
 def modernbert_positions(source: Checkpoint) -> int:
     """Tokens for which the checkpoint was trained; the angles go on beyond them."""
-    return int(source.number("max_position_embeddings", default=8192))
+    return source.whole("max_position_embeddings", default=8192)
 
 
 def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
@@ -58,15 +61,15 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
         ArtifactError: A field or tensor is missing, of another size or of another kind; names file, field and tensor.
     """
     config = source.folder / "config.json"
-    dim, heads = int(source.number("hidden_size")), int(source.number("num_attention_heads"))
-    inner, vocabulary = int(source.number("intermediate_size")), int(source.number("vocab_size"))
-    if dim <= 0 or heads <= 0 or dim % (2 * heads):
+    dim, heads = source.whole("hidden_size"), source.whole("num_attention_heads")
+    inner, vocabulary = source.whole("intermediate_size"), source.whole("vocab_size")
+    if dim % (2 * heads):
         raise ArtifactError(f"{config}: hidden_size {dim} is no multiple of twice num_attention_heads {heads}")
     size = dim // heads
     pooling = source.config.get("classifier_pooling", "cls")
     if pooling not in ("cls", "mean"):
         raise ArtifactError(f"{config}: classifier_pooling is {pooling!r}, expected 'cls' or 'mean'")
-    epsilon = source.number("norm_eps", default=1e-5)
+    epsilon = source.number("norm_eps", default=1e-5, least=0, most=1)
     gated, act = Activation(source, "hidden_activation"), Activation(source, "classifier_activation")
     axis = w.constant([1], np.int64)
 
@@ -91,6 +94,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
             w.add("Transpose", w.add("Reshape", x, w.constant([0, 0, count, size], np.int64)), perm=[0, 2, 1, 3])
         )
 
+    source.expect("model.embeddings.tok_embeddings.weight", vocabulary, dim)
     types = _layer_types(source)
     shared = _attentions(w, source, size, set(types))
     x = w.gather(source.tensor("model.embeddings.tok_embeddings.weight", vocabulary, dim), "input_ids")
@@ -138,14 +142,12 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
 def _layer_types(source: Checkpoint) -> list[str]:
     """What each layer attends to; older configurations say how often a layer attends to all."""
     config = source.folder / "config.json"
-    layers = int(source.number("num_hidden_layers"))
+    layers = source.whole("num_hidden_layers", most=_MOST_LAYERS)
     types = source.config.get("layer_types")
     if types is None:
-        every = int(source.number("global_attn_every_n_layers", default=3))
-        if every <= 0:
-            raise ArtifactError(f"{config}: global_attn_every_n_layers is {every}, expected a number above 0")
+        every = source.whole("global_attn_every_n_layers", default=3)
         return [_LOCAL if number % every else _GLOBAL for number in range(layers)]
-    if not isinstance(types, list) or len(types) != layers or not set(types) <= {_GLOBAL, _LOCAL}:
+    if not isinstance(types, list) or len(types) != layers or not all(kind in _THETA for kind in map(str, types)):
         raise ArtifactError(f"{config}: layer_types is {types}, expected {layers} times {_GLOBAL!r} or {_LOCAL!r}")
     return types
 
@@ -154,13 +156,15 @@ def _theta(source: Checkpoint, kind: str) -> float:
     """Base of the rotary angles."""
     config = source.folder / "config.json"
     field, default = _THETA[kind]
-    listed = source.config.get("rope_parameters") or {}
-    rope = listed.get(kind) or {} if isinstance(listed, dict) else {}
-    form = (source.config.get("rope_scaling") or rope).get("rope_type", "default")
+    listed = source.table("rope_parameters")
+    rope = listed.get(kind) or {}
+    if not isinstance(rope, dict):
+        raise ArtifactError(f"{config}: {kind} of rope_parameters is {rope!r}, expected an object")
+    form = (source.table("rope_scaling") or rope).get("rope_type", "default")
     if form != "default":
         raise ArtifactError(f"{config}: rope_type of {kind} is {form!r}, expected 'default'")
     theta = rope.get("rope_theta", source.config.get(field, default))
-    if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta < math.inf:
+    if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta <= _LARGEST_THETA:
         raise ArtifactError(f"{config}: {field} (rope_theta of {kind}) is {theta!r}, expected a number above 0")
     return float(theta)
 
@@ -177,7 +181,7 @@ def _attentions(w: NetworkWriter, source: Checkpoint, size: int, types: set[str]
     }
     if _LOCAL in types:
         # Half of `local_attention` on either side, ends included.
-        window = w.constant(int(source.number("local_attention", default=128)) // 2, np.int64)
+        window = w.constant(source.whole("local_attention", default=128) // 2, np.int64)
         distance = w.add("Abs", w.add("Sub", column, w.add("Unsqueeze", places, w.constant([0], np.int64))))
         far = w.add("Where", w.add("Greater", distance, window), w.constant(-1e9), w.constant(0.0))
         biases[_LOCAL] = w.add("Add", biases[_GLOBAL], far)

@@ -48,7 +48,7 @@ class Differences:
         )
 
 
-def differences(source: Checkpoint, model: Any, file: Path, limit: int) -> Differences:
+def differences(source: Checkpoint, model: Any, file: Path, labels: int, limit: int) -> Differences:
     """Runs the prompts of ``turnout demo`` and one of the greatest length through torch and through the graph.
 
     torch reads them one at a time, without padding, as RouteLLM does; the graph reads them alone and in one padded batch.
@@ -57,13 +57,14 @@ def differences(source: Checkpoint, model: Any, file: Path, limit: int) -> Diffe
         source: The checkpoint, for its tokenizer.
         model: The classifier of transformers, in float32.
         file: The graph.
+        labels: Logits of a text.
         limit: Tokens of the longest text.
 
     Returns:
         What was found.
 
     Raises:
-        ArtifactError: torch cannot read so many tokens, or the graph cannot read texts that torch can.
+        ArtifactError: torch gives another number of logits or cannot read so many tokens, or the graph cannot read texts that torch can.
     """
     import onnxruntime
     import torch
@@ -93,6 +94,11 @@ def differences(source: Checkpoint, model: Any, file: Path, limit: int) -> Diffe
             f"{source.folder}: the model cannot read {max(map(len, texts))} tokens ({error}): expected the right "
             "model_max_length in tokenizer_config.json"
         ) from error
+    if expected.ndim != 2 or expected.shape[1] != labels:
+        raise ArtifactError(
+            f"{source.folder / 'config.json'}: {labels} labels, but the model of transformers gives logits of shape "
+            f"{list(expected.shape[1:])}: expected id2label with a name for each logit"
+        )
     alone = np.concatenate([run([ids]) for ids in texts])
     # The longest stays out: at the limit of some models, two rows would take gigabytes.
     together = run(texts[:-1])

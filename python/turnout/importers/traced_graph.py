@@ -33,7 +33,7 @@ def traced(
 
     Args:
         source: The checkpoint, of any architecture that ``AutoModelForSequenceClassification`` knows; its own code is never run.
-        out: Folder of the artifact, for the file of weights of a large one.
+        out: Folder of the artifact, for the file of weights of a large one; it must be there.
         labels: Columns of the classifier.
         written: Architectures that need none of this, for the messages.
         tell: Called with a line before the export, and with one of differences found.
@@ -58,11 +58,12 @@ def traced(
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     tell(f"{config}: model_type is {source.kind!r}, not {', '.join(written)}: exporting it through {versions}")
     model = _model(source)
-    limit = _limit(source, model.config)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    limit, dim = _limit(source, model.config), getattr(model.config, "hidden_size", None)
+    if not isinstance(dim, int):
+        raise ArtifactError(f"{config}: hidden_size is missing, expected the width of the encoder")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".traced-") as folder:
         file = _export(source, model, labels, Path(folder))
-        found = differences(source, model, file, limit)
+        found = differences(source, model, file, labels, limit)
         if not found.acceptable:
             raise ArtifactError(
                 f"{config}: the graph that torch exports of {source.kind!r} is no router: {found}; "
@@ -72,12 +73,11 @@ def traced(
         graph, data = file.read_bytes(), None
         weights = _data_file(file)
         if weights.exists():
-            out.mkdir(parents=True, exist_ok=True)
             data = Path(shutil.move(weights, out / weights.name))
     return ClassifierNetwork(
         graph=graph,
         data=data,
-        dim=int(model.config.hidden_size),
+        dim=dim,
         max_tokens=limit,
         provenance={"weights": "float32", "graph": f"{versions}, torch.onnx.export", "checked": str(found)},
     )
@@ -97,7 +97,7 @@ def _model(source: Checkpoint) -> Any:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise ArtifactError(f"{source.folder}: transformers cannot load it as a classifier: {error}") from error
     if loading["missing_keys"]:
         absent = ", ".join(sorted(loading["missing_keys"])[:8])

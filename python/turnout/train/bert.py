@@ -8,6 +8,7 @@ vectors of the models are those of the matrix-factorisation router.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -19,10 +20,11 @@ from turnout.data import Battles, Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.curriculum import OPINIONS, Curriculum, plan
+from turnout.train.curriculum import Curriculum, plan
 from turnout.train.features import Floats, Ids, encode, inputs
 from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import HiddenLayer, fit_models, train_hidden
+from turnout.train.pair import Tell
 from turnout.train.recipe import EXAMPLES_A_TABLE, looks
 from turnout.train.tables import pair_examples
 from turnout.train.transformer import SmallTransformer, TransformerConfig, distil, first_rows
@@ -47,7 +49,7 @@ class TrainedBert:
 
     Attributes:
         transformer: The encoder.
-        opinions: What experts and topic teacher think of a token, float32 ``[vocabulary, OPINIONS]``.
+        opinions: What experts and topic teacher think of a token, float32 ``[vocabulary, opinions]``.
         counts: Counting columns, float32 ``[vocabulary, columns]``.
         hidden: Layer over ``concat(embedding, mean opinions, log1p(counts))``.
         projection: ``W1``, float32 ``[factors, dim]``.
@@ -92,12 +94,14 @@ class TrainedBert:
 
 
 def sees(transformer: SmallTransformer, opinions: Floats, counts: Floats, ids: Sequence[Ids]) -> Floats:
-    """What the student sees of prompts: float32 ``[prompts, width + OPINIONS + counting columns]``."""
+    """What the student sees of prompts: float32 ``[prompts, width + opinions + counting columns]``."""
     ids = [row[: transformer.config.max_tokens] for row in ids]
     return np.hstack([transformer.embed(ids), inputs(ids, opinions, counts)]).astype(np.float32)
 
 
-def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) -> TrainedBert:
+def train_bert(
+    config: BertConfig, files: TrainingFiles, show: Show = silent, tell: Tell = warnings.warn
+) -> TrainedBert:
     """Trains the router of a config on files and judges it on the dev tables.
 
     Prompts of the dev tables are left out of training, wherever they occur.
@@ -106,17 +110,21 @@ def train_bert(config: BertConfig, files: TrainingFiles, show: Show = silent) ->
         config: The recipe; its defaults are those of the shipped router.
         files: What to read.
         show: Told of the progress.
+        tell: Told of what of the data or the recipe has no part in the training.
+
+    Raises:
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
     """
     lessons = config.lessons
     data = files.read()
     tokenizer = files.read_tokenizer()
     teacher = files.read_teacher(lessons.teacher_tokens)
-    curriculum = plan(lessons, data.tables, data.battles, teacher, tokenizer, show)
+    curriculum = plan(lessons, data.tables, data.battles, teacher, tokenizer, show, tell)
     transformer = distilled(config, curriculum, teacher.word_embeddings, show)
     trained = fit_bert(config, curriculum, transformer, data.tables, data.battles, show)
     pair = (lessons.strong, lessons.weak)
     results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, lessons.seed)
-    return replace(trained, report=data.report(asdict(config), results), dev=results)
+    return replace(trained, report=data.report(asdict(config), results, curriculum.left_out), dev=results)
 
 
 def distilled(
@@ -159,7 +167,7 @@ def fit_bert(
         show: Told of the progress.
     """
     lessons = config.lessons
-    opinions, counts = np.ascontiguousarray(curriculum.token_rows[:, :OPINIONS]), curriculum.counts
+    opinions, counts = curriculum.opinions, curriculum.counts
 
     def see(ids: Sequence[Ids]) -> Floats:
         return sees(transformer, opinions, counts, ids)

@@ -7,22 +7,32 @@ The model reads what it will read in the router: texts and format come from the 
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnout import ConfigError
+from turnout import ArtifactError, ConfigError
 from turnout.data import Battles, Outcomes
-from turnout.importers.causal_llm import SCORE_TOKENS, frame
+from turnout.importers.causal_llm import LLAMA_TYPES, SCORE_TOKENS, frame, rotary_frequencies
 from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
+from turnout.train.fine_tuning import (
+    FineTuningConfig,
+    device,
+    fine_tune,
+    mixed_precision,
+    stored_type,
+    with_master_weights,
+)
 from turnout.train.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
+from turnout.train.pair import Tell
 
 #: Files beside a checkpoint that say how a question is put.
 _TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")
@@ -52,6 +62,7 @@ def train_causal_llm(
     battles: Battles,
     out: Path,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy at the score token and writes it with its tokenizer and texts.
 
@@ -59,20 +70,30 @@ def train_causal_llm(
         config: Pair, steps and rates.
         checkpoint: Folder of a causal language model; score tokens that it does not have are added.
         tables: Correctness tables.
-        battles: Battles; their prompts get the score of a tie.
+        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
         out: Folder to write; not the checkpoint itself.
         show: Told of the progress.
+        tell: Told of tables that say nothing about the pair.
 
     Returns:
         The mean held-out loss.
 
     Raises:
-        ConfigError: The folder holds no causal language model that transformers can read, or there are too few prompts.
+        ConfigError: The folder holds no causal language model that transformers can read and `turnout import causal_llm` takes, or
+            there are too few prompts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tuning = config.tuning
+    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    if not train.prompts or not held.prompts:
+        raise ConfigError(
+            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
+        )
     torch.manual_seed(tuning.seed)
+    source = _importable(checkpoint)
+    before, after = frame(source)
+    most_tokens = min(tuning.max_tokens, source.max_tokens(int(source.number("max_position_embeddings"))))
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(checkpoint, local_files_only=True)
@@ -80,16 +101,10 @@ def train_causal_llm(
         raise ConfigError(f"{checkpoint}: expected a folder with a causal language model, {error}") from error
     if tokenizer.add_tokens(list(SCORE_TOKENS), special_tokens=True):
         model.resize_token_embeddings(max(len(tokenizer), model.get_input_embeddings().num_embeddings))
+    where, stored = device(), stored_type(model)
     if config.lora_rank:
         model = _with_lora(model, config.lora_rank)
-    where = device()
-    model.to(where)
-    train, held = labelled_prompts(config.pair, tables, battles).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
-    before, after = frame(Checkpoint(checkpoint))
+    model = with_master_weights(model, where)
     targets = np.eye(len(SCORE_TOKENS))[scores(train.gain) - 1]
     balance = balanced_weights(targets, train.weight)
     score_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SCORE_TOKENS)), device=where)
@@ -97,21 +112,40 @@ def train_causal_llm(
     for part in (train, held):
         ids = [tokenizer(before + prompt + after)["input_ids"] for prompt in part.prompts]
         # The router refuses a prompt that is too long, so there is nothing to learn from one.
-        kept = np.flatnonzero([len(row) <= tuning.max_tokens for row in ids])
+        kept = np.flatnonzero([len(row) <= most_tokens for row in ids])
         parts.append(part.rows(kept))
         lengths.append([len(ids[int(place)]) for place in kept])
         losses.append(_Loss(model, [ids[int(place)] for place in kept], parts[-1], balance, score_ids, where))
     if not all(lengths):
-        raise ConfigError(f"no prompt is within {tuning.max_tokens} tokens together with the texts around it")
+        raise ConfigError(f"no prompt is within {most_tokens} tokens together with the texts around it")
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    model = model.to("cpu", torch.float32)
     if config.lora_rank:
-        model = model.merge_and_unload()
-    model.to("cpu").save_pretrained(out)
+        model = _merged(model)
+    model.to(stored).save_pretrained(out)
     tokenizer.save_pretrained(out)
     for pattern in _TEXTS:
         for file in checkpoint.glob(pattern):
             shutil.copy(file, out / file.name)
     return loss
+
+
+def _importable(folder: Path) -> Checkpoint:
+    """The checkpoint, if an artifact can be made of its kind: said before hours of training rather than after them."""
+    try:
+        source = Checkpoint(folder)
+        if source.kind not in LLAMA_TYPES:
+            raise ArtifactError(
+                f"{folder / 'config.json'}: model_type is {source.kind!r}, not {', '.join(LLAMA_TYPES)}"
+            )
+        if source.config.get("hidden_act", "silu") != "silu":
+            raise ArtifactError(f"{folder / 'config.json'}: hidden_act is {source.config['hidden_act']!r}, not 'silu'")
+        if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
+            raise ArtifactError(f"{folder / 'config.json'}: sliding_window is not supported")
+        rotary_frequencies(source, 2)
+    except ArtifactError as error:
+        raise ConfigError(f"{folder}: expected a folder with a causal language model to import, {error}") from error
+    return source
 
 
 def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:
@@ -122,6 +156,14 @@ def _with_lora(model: torch.nn.Module, rank: int) -> torch.nn.Module:
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=whole)
     adapted: torch.nn.Module = get_peft_model(model, lora)
     return adapted
+
+
+def _merged(model: Any) -> Any:
+    """The model with its low-rank updates added. Rows of tokens and of scores that were one table are two by now."""
+    merged = model.merge_and_unload()
+    read, written = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
+    merged.config.tie_word_embeddings = read.data_ptr() == written.data_ptr()
+    return merged
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ The result is a folder of ``save_pretrained``, which ``turnout import bert`` tur
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +18,20 @@ from numpy.typing import NDArray
 
 from turnout import ConfigError
 from turnout.data import Battles, Outcomes
+from turnout.importers.bert_graph import BERT_TYPES, bert_positions
+from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
-from turnout.train.fine_tuning import FineTuningConfig, device, fine_tune, mixed_precision
+from turnout.train.fine_tuning import (
+    FineTuningConfig,
+    device,
+    fine_tune,
+    mixed_precision,
+    stored_type,
+    with_master_weights,
+)
 from turnout.train.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
+from turnout.train.pair import Tell
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ def train_classifier(
     battles: Battles,
     out: Path,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy and writes it with its tokenizer.
 
@@ -48,9 +62,10 @@ def train_classifier(
         config: Pair, steps and rates.
         checkpoint: Folder of an encoder, with or without a classification head.
         tables: Correctness tables.
-        battles: Battles; their prompts count as ties.
+        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
         out: Folder to write.
         show: Told of the progress.
+        tell: Told of tables that say nothing about the pair.
 
     Returns:
         The mean held-out loss.
@@ -61,6 +76,11 @@ def train_classifier(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tuning = config.tuning
+    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    if not train.prompts or not held.prompts:
+        raise ConfigError(
+            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         torch.manual_seed(tuning.seed)
@@ -74,24 +94,29 @@ def train_classifier(
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{checkpoint}: expected a folder with an encoder, {error}") from error
-    where = device()
-    model.to(where)
-    train, held = labelled_prompts(config.pair, tables, battles).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
+    where, stored = device(), stored_type(model)
+    model = with_master_weights(model, where)
     balance = torch.from_numpy(balanced_weights(class_targets(train.gain), train.weight)).float().to(where)
+    most_tokens = min(tuning.max_tokens, _positions(checkpoint, model), tokenizer.model_max_length)
     losses, lengths = [], []
     for part in (train, held):
-        ids = _ids(tokenizer, part.prompts, tuning.max_tokens)
+        ids = _ids(tokenizer, part.prompts, most_tokens)
         lengths.append([len(row) for row in ids])
         losses.append(_Loss(model, tokenizer, ids, part, balance, where))
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
-    model.to("cpu").save_pretrained(out)
-    tokenizer.model_max_length = tuning.max_tokens
+    model.to("cpu", stored).save_pretrained(out)
+    tokenizer.model_max_length = most_tokens
     tokenizer.save_pretrained(out)
     return loss
+
+
+def _positions(checkpoint: Path, model: Any) -> int:
+    """Tokens for which the encoder has positions."""
+    source = Checkpoint(checkpoint)
+    if source.kind in BERT_TYPES:
+        return bert_positions(source)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else sys.maxsize
 
 
 def _ids(tokenizer: object, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from glob import escape
 
 
 @dataclass(frozen=True)
@@ -158,3 +159,23 @@ class MfConfig:
     max_tokens: int = 512
     teacher_tokens: int = 128
     seed: int = 0
+
+    def for_pair(self, strong: str, weak: str) -> MfConfig:
+        """The recipe for a pair. The stand-ins are those of this recipe's own pair: another pair has none.
+
+        Args:
+            strong: Strong model, in canonical form.
+            weak: Weak model, likewise.
+        """
+        if (strong, weak) == (self.strong, self.weak):
+            return self
+        left, right = (escape(strong),), (escape(weak),)
+        return replace(
+            self,
+            strong=strong,
+            weak=weak,
+            strong_stand_ins=(),
+            weak_stand_ins=(),
+            choice=replace(self.choice, strong=left, weak=right),
+            word=replace(self.word, strong=left, weak=right),
+        )

@@ -10,6 +10,8 @@ models get wrong on six thousand other questions says more about a question than
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +24,7 @@ from sklearn.preprocessing import normalize
 from turnout.data import Outcomes
 from turnout.train.config import ExpertConfig, Slice
 from turnout.train.features import LENGTH, Bags, Floats, Ids, bags, mean_bags
+from turnout.train.pair import Tell
 from turnout.train.tables import Doubles, matches, mean_score, rows_of, table_named
 
 #: Ridge of a direction of difficulty, on rows of unit length.
@@ -62,6 +65,7 @@ def difficulty_directions(
     calculation: Slice,
     bags_of: dict[str, Bags],
     frequency: Floats,
+    tell: Tell = warnings.warn,
 ) -> Floats:
     """Token weights that tell hard prompts from easy ones, and calculation from knowledge.
 
@@ -71,22 +75,32 @@ def difficulty_directions(
         calculation: A further direction: which rows of its table are in its categories.
         bags_of: :func:`turnout.train.features.bags` of each table, by name.
         frequency: Inverse document frequencies.
+        tell: Told of directions without rows, a line a table.
 
     Returns:
-        float32 ``[vocabulary, len(slices) + 1]``.
+        float32 ``[vocabulary, directions]``: one a slice that has rows.
     """
-    directions = []
+    directions: list[Doubles] = []
+    absent: Counter[str] = Counter()
     for part in [*slices, calculation]:
         table = table_named(tables, part.table)
+        if table is None:
+            absent[part.table] += 1
+            continue
         belongs = np.array([matches(c, part.categories) for c in table.categories or [""] * len(table)], dtype=bool)
         if part is calculation:
             target, keep = belongs.astype(np.float64), np.ones(len(table), dtype=bool)
         else:
             target = 1.0 - mean_score(table, part.models)
             keep = belongs & ~np.isnan(target)
+        if not (keep & belongs).any():
+            absent[part.table] += 1
+            continue
         regression = Ridge(alpha=_DIRECTION_RIDGE).fit(presence(bags_of[part.table][keep], frequency), target[keep])
         directions.append(regression.coef_)
-    return np.stack(directions, axis=1).astype(np.float32)
+    for name, number in absent.items():
+        tell(f"{number} directions of difficulty less: no rows for them in a table {name}")
+    return np.stack(directions, axis=1).astype(np.float32) if directions else np.zeros((len(frequency), 0), np.float32)
 
 
 def fit_expert(
@@ -115,11 +129,12 @@ def fit_expert(
     prior[LENGTH] = config.length_weight
 
     kernel = config.bag_weight * (weighted @ weighted.T).toarray()
-    kernel += config.difficulty_weight / directions.shape[1] * difficulty @ difficulty.T
+    difficulty_weight = config.difficulty_weight / max(directions.shape[1], 1)
+    kernel += difficulty_weight * difficulty @ difficulty.T
     kernel += (logs * prior) @ logs.T
     dual = np.linalg.solve(kernel + config.ridge * np.eye(len(ids)), gain - gain.mean())
 
-    along = config.difficulty_weight / directions.shape[1] * (difficulty.T @ dual) / difficulty_scale
+    along = difficulty_weight * (difficulty.T @ dual) / difficulty_scale
     on_bag = config.bag_weight * (weighted.T @ dual) + directions @ along
     token_weights = np.asarray(on_bag * frequency * unit, dtype=np.float64)
     expert = Expert(token_weights, prior * (logs.T @ dual) / log_scale)
@@ -135,8 +150,10 @@ def _standard(columns: NDArray[np.floating]) -> tuple[Doubles, Doubles]:
 
 
 def expert_rows(tables: Sequence[Outcomes], config: ExpertConfig) -> tuple[list[str], Doubles]:
-    """Prompts of an expert and their gains; rows without a gain are left out."""
+    """Prompts of an expert and their gains; rows without a gain are left out. Without its table there are none."""
     table = rows_of(tables, config.rows)
+    if table is None:
+        return [], np.empty(0)
     gain = mean_score(table, config.strong) - mean_score(table, config.weak)
     known = ~np.isnan(gain)
     return [prompt for prompt, keep in zip(table.prompts, known, strict=True) if keep], gain[known]

@@ -17,7 +17,7 @@ from turnout.train import distill
 from turnout.train.curriculum import Embeds
 from turnout.train.distill import Teacher
 from turnout.train.features import Floats
-from turnout.train.tables import read_all_battles, read_tables
+from turnout.train.tables import read_all_battles, read_tables, read_training_tables
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class TrainingFiles:
         """Reads tables and battles. Prompts of the dev tables are left out of them, wherever they occur."""
         dev = read_tables(self.dev)
         exclude = {prompt for table in dev for prompt in table.prompts}
-        return TrainingData(read_tables(self.correctness, exclude), read_all_battles(self.battles, exclude), dev)
+        return TrainingData(
+            read_training_tables(self.correctness, exclude), read_all_battles(self.battles, exclude), dev
+        )
 
     def read_teacher(self, max_tokens: int) -> Embeds:
         """The teacher, which sees so many tokens of a text."""
@@ -76,10 +78,13 @@ class TrainingData:
         sources = [table.prompts for table in self.tables] + [self.battles.prompts]
         return [list(dict.fromkeys(prompts)) for prompts in sources]
 
-    def report(self, config: Mapping[str, Any], results: Sequence[DevResult]) -> dict[str, Any]:
-        """What ``router.json`` says of the training: rows that were read, the config, dev scores."""
+    def report(
+        self, config: Mapping[str, Any], results: Sequence[DevResult], left_out: Sequence[str]
+    ) -> dict[str, Any]:
+        """What ``router.json`` says of the training: rows that were read, the config, dev scores, what had no part in it."""
         rows = {table.name: len(table) for table in self.tables} | {"battles": len(self.battles)}
-        return {"rows": rows, "config": dict(config), "dev": [result.to_json() for result in results]}
+        dev = [result.to_json() for result in results]
+        return {"rows": rows, "config": dict(config), "dev": dev, "left_out": list(left_out)}
 
 
 class CachedTeacher:

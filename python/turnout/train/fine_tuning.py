@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from turnout import ConfigError
 from turnout.progress import Show
 
 #: Loss of the prompts at these places: a sum over them, and the sum of their weights.
@@ -50,10 +51,39 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def native_bfloat16(where: str) -> bool:
+    """Whether a GPU or CPU multiplies bfloat16 natively."""
+    return torch.cuda.is_bf16_supported() if where == "cuda" else bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def mixed_precision(where: str) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 on a GPU or CPU that multiplies it natively; elsewhere it would be slower, so float32."""
-    native = torch.cuda.is_bf16_supported() if where == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(where, dtype=torch.bfloat16) if native else contextlib.nullcontext()
+    """bfloat16 where the processor multiplies it natively; elsewhere it would be slower, so float32."""
+    return torch.autocast(where, dtype=torch.bfloat16) if native_bfloat16(where) else contextlib.nullcontext()
+
+
+def stored_type(model: nn.Module) -> torch.dtype:
+    """The type of a loaded checkpoint's weights on the disk, which transformers before 5 turns into float32 while it loads them."""
+    config: Any = model.config
+    named = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+    named = getattr(torch, named.removeprefix("torch."), None) if isinstance(named, str) else named
+    return named if isinstance(named, torch.dtype) else next(model.parameters()).dtype
+
+
+def with_master_weights(model: nn.Module, where: str) -> nn.Module:
+    """The model on its device, with what is trained in float32: a step of 1e-5 is below the last bit of most bfloat16 weights.
+
+    Weights that are not trained keep their type where they are multiplied as bfloat16, and are float32 elsewhere.
+
+    Args:
+        model: The network, in any type.
+        where: The device.
+    """
+    if not native_bfloat16(where):
+        return model.to(where, torch.float32)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model.to(where)
 
 
 def fine_tune(
@@ -78,6 +108,9 @@ def fine_tune(
 
     Returns:
         The mean held-out loss at the best look.
+
+    Raises:
+        ConfigError: No look gave a finite loss; the weights are not trained.
     """
     torch.manual_seed(config.seed)
     generator = np.random.default_rng(config.seed)
@@ -89,7 +122,9 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, max(steps, 2), pct_start=0.1, anneal_strategy="linear"
     )
-    best, best_state, stale, step = float("inf"), _kept(model), 0, 0
+    best, best_state, stale, step, now = float("inf"), _kept(model), 0, 0, float("nan")
+    stage = "fine-tuning"
+    show(stage, 0, steps)
     for _ in range(config.epochs):
         for places in _batches(lengths, config.batch, generator):
             model.train()
@@ -105,10 +140,17 @@ def fine_tune(
                 stale = 0 if now < best else stale + 1
                 if now < best:
                     best, best_state = now, _kept(model)
-                show(f"fine-tuning, loss {now:.4f}", step, steps)
+                stage = f"fine-tuning, loss {now:.4f}"
+            show(stage, step, steps)
             if stale > config.patience:
-                model.load_state_dict(best_state, strict=False)
-                return best
+                break
+        if stale > config.patience:
+            break
+    if not np.isfinite(best):
+        raise ConfigError(
+            f"fine-tuning has nothing to show: the held-out loss was {now} after {step} of {steps} steps and never finite; "
+            "expected weights that are finite, and prompts and steps to train on"
+        )
     model.load_state_dict(best_state, strict=False)
     return best
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from turnout.data import Battles, Outcomes
 from turnout.train.config import MfConfig
-from turnout.train.curriculum import mostly_ascii, topic_rows
+from turnout.train.curriculum import topic_rows
+from turnout.train.pair import Tell, evidence
 from turnout.train.tables import Doubles
 
 #: Classes in the order of a classifier's logits, as RouteLLM has them.
@@ -45,13 +47,24 @@ class LabelledPrompts:
         return LabelledPrompts([self.prompts[int(p)] for p in places], self.gain[places], self.weight[places])
 
 
-def labelled_prompts(config: MfConfig, tables: Sequence[Outcomes], battles: Battles) -> LabelledPrompts:
-    """Prompts with gains: the pair's own where a table has it, else its stand-ins'; open-ended ones from battles at zero.
+def labelled_prompts(
+    config: MfConfig, tables: Sequence[Outcomes], battles: Battles, tell: Tell = warnings.warn
+) -> LabelledPrompts:
+    """Prompts with gains: the pair's own where a table or a battle has it, else its stand-ins'; those of other battles at zero.
 
-    Each table, and the battles, weigh the same in sum.
+    Each table, the battles of the pair and the other battles weigh the same in sum.
+
+    Args:
+        config: Names the pair and its stand-ins.
+        tables: Correctness tables.
+        battles: Battles.
+        tell: Told of tables that say nothing about the pair.
+
+    Raises:
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
     """
-    chat = [prompt for prompt in dict.fromkeys(battles.prompts) if mostly_ascii(prompt)]
-    parts = [topic_rows(config, [table], []) for table in tables] + [topic_rows(config, [], chat)]
+    known = evidence(config, tables, battles, tell)
+    parts = [topic_rows(config, [table], []) for table in known.tables] + [topic_rows(config, [], known.chat)]
     parts = [part for part in parts if part[0]]
     return LabelledPrompts(
         [prompt for part in parts for prompt in part[0]],

@@ -9,7 +9,7 @@ fitted afterwards to who answered better, with the encoder as it is; the pair ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -91,6 +91,7 @@ class TrainedMf:
         max_tokens: Token limit.
         report: Dev metrics and what was read, ready for JSON.
         dev: Dev metrics.
+        left_out: A line on each part of the data or the recipe that had no part in the training.
     """
 
     encoder: Encoder
@@ -101,8 +102,9 @@ class TrainedMf:
     strong: str
     weak: str
     max_tokens: int
-    report: Mapping[str, object]
+    report: Mapping[str, object] = field(default_factory=dict)
     dev: Sequence[DevResult] = ()
+    left_out: Sequence[str] = ()
 
     activation: ClassVar[Literal["gelu"]] = "gelu"
 
@@ -160,7 +162,8 @@ def train_hidden(
     """
     generator = np.random.default_rng(config.seed)
     split = [lesson.split(_HELD_OUT, generator) for lesson in lessons]
-    train = [_tensors(lesson, see) for lesson, _ in split]
+    # A lesson of very few prompts may have been held out whole.
+    train = [_tensors(first if first.ids else second, see) for first, second in split]
     held = [_tensors(lesson, see) for _, lesson in split if lesson.ids]
     parts = [_train_network(train, held, config, config.seed + m, progress).folded() for m in range(config.members)]
     return HiddenLayer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -15,13 +16,14 @@ from turnout.train.curriculum import Embeds, plan
 from turnout.train.features import Floats, Ids, inputs
 from turnout.train.files import TrainingFiles
 from turnout.train.matrix_factorization import LOOK_EVERY, Encoder, Progress, TrainedMf, fit_models, train_hidden
+from turnout.train.pair import Tell
 from turnout.train.tables import pair_examples
 
 #: Pairs of models drawn from each table for the model vectors.
 EXAMPLES_A_TABLE = 20_000
 
 
-def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent) -> TrainedMf:
+def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent, tell: Tell = warnings.warn) -> TrainedMf:
     """Trains the router of a config on files and judges it on the dev tables.
 
     Prompts of the dev tables are left out of training, wherever they occur.
@@ -30,14 +32,18 @@ def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent) -> Tra
         config: The recipe; its defaults are those of the shipped router.
         files: What to read.
         show: Told of the progress.
+        tell: Told of what of the data or the recipe has no part in the training.
+
+    Raises:
+        ConfigError: Neither a table nor a battle is about the pair or its stand-ins.
     """
     data = files.read()
     tokenizer = files.read_tokenizer()
     teacher = files.read_teacher(config.teacher_tokens)
-    trained = fit_mf(config, data.tables, data.battles, teacher, tokenizer, show)
+    trained = fit_mf(config, data.tables, data.battles, teacher, tokenizer, show, tell)
     pair = (config.strong, config.weak)
     results = dev_results(data.dev, lambda prompts: trained.win_rates(tokenizer, prompts), pair, config.seed)
-    return replace(trained, report=data.report(asdict(config), results), dev=results)
+    return replace(trained, report=data.report(asdict(config), results, trained.left_out), dev=results)
 
 
 def fit_mf(
@@ -47,9 +53,10 @@ def fit_mf(
     teacher: Embeds,
     tokenizer: Tokenizer,
     show: Show = silent,
+    tell: Tell = warnings.warn,
 ) -> TrainedMf:
     """Trains the router on tables in memory; arguments as for :func:`train_mf`."""
-    curriculum = plan(config, tables, battles, teacher, tokenizer, show)
+    curriculum = plan(config, tables, battles, teacher, tokenizer, show, tell)
     token_rows, counts = curriculum.token_rows, curriculum.counts
 
     def see(ids: Sequence[Ids]) -> Floats:
@@ -67,7 +74,15 @@ def fit_mf(
     show("model vectors", 1, 1)
     encoder = Encoder(token_rows, counts, hidden)
     return TrainedMf(
-        encoder, projection, factor_weights, vectors, models, config.strong, config.weak, config.max_tokens, {}
+        encoder,
+        projection,
+        factor_weights,
+        vectors,
+        models,
+        config.strong,
+        config.weak,
+        config.max_tokens,
+        left_out=curriculum.left_out,
     )
 
 

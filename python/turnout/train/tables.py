@@ -37,6 +37,24 @@ class PairExamples:
     models: list[str]
 
 
+def read_training_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
+    """Reads correctness tables as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
+
+    Raises:
+        InvalidInputError: A score lies outside; names the file, the column and the score.
+    """
+    tables = read_tables(paths, exclude)
+    for path, table in zip(paths, tables, strict=True):
+        for model, scores in table.scores.items():
+            outside = scores[(scores < 0.0) | (scores > 1.0)]
+            if len(outside):
+                raise InvalidInputError(
+                    f"{path}: column {model} has the score {outside[0]:g}, expected scores in 0..1 to train on: "
+                    "scale the column, or drop it if it holds no scores of a model"
+                )
+    return tables
+
+
 def read_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
     """Reads correctness tables: model names in canonical form, each prompt once a table, excluded prompts left out."""
     aliases = ModelAliases()
@@ -72,17 +90,16 @@ def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = ()) -> Ba
     return Battles([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], np.array([r[3] for r in rows]))
 
 
-def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes:
-    """The table of this name."""
-    for table in tables:
-        if table.name == name:
-            return table
-    raise InvalidInputError(f"no correctness table `{name}`; tables: {', '.join(t.name for t in tables) or 'none'}")
+def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes | None:
+    """The first table of this name, if there is one."""
+    return next((table for table in tables if table.name == name), None)
 
 
-def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes:
-    """The rows of a slice."""
+def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes | None:
+    """The rows of a slice; nothing where its table is absent."""
     table = table_named(tables, part.table)
+    if table is None:
+        return None
     categories = table.categories or [""] * len(table)
     return table.rows(np.array([matches(category, part.categories) for category in categories], dtype=bool))
 

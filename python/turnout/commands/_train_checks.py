@@ -1,0 +1,87 @@
+"""What ``turnout train`` checks before hours of training rather than after them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import turnout
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuses options of ``train bert`` that would do nothing.
+
+    Raises:
+        ConfigError: Names the option, and the one that it goes with.
+    """
+    if args.encoder is None:
+        useless, reason = ("epochs", "precision"), "is for --encoder; the small transformer has its own"
+    else:
+        useless, reason = ("teacher", "cache"), "is for the small transformer; with --encoder there is no teacher"
+    for name in useless:
+        if getattr(args, name) is not None:
+            raise turnout.ConfigError(f"--{name} {getattr(args, name)} {reason}: leave it out")
+
+
+def check_out(out: Path, *read: Path) -> None:
+    """Refuses a folder to write that holds something of the user's.
+
+    Args:
+        out: What ``--out`` names.
+        read: Folders that the command reads.
+
+    Raises:
+        ConfigError: It is one of these folders, another checkpoint, or no folder.
+    """
+    if any(out.resolve() == folder.resolve() for folder in read):
+        raise turnout.ConfigError(f"--out {out} is the checkpoint itself, expected another folder")
+    if (out / "config.json").exists():
+        raise turnout.ConfigError(f"--out {out} is a checkpoint, it holds config.json: expected another folder")
+    if out.exists() and not out.is_dir():
+        raise turnout.ConfigError(f"--out {out} is a file, expected a folder")
+
+
+def tuned_folder(out: Path, encoder: Path) -> Path:
+    """Where the fine-tuned checkpoint goes, beside the artifact.
+
+    Args:
+        out: What ``--out`` names.
+        encoder: The checkpoint that is tuned.
+
+    Raises:
+        ConfigError: There is a checkpoint that ``train bert --encoder`` did not write.
+    """
+    from turnout.train.labels import CLASSES
+
+    tuned = out.with_name(out.name + "-checkpoint")
+    config = tuned / "config.json"
+    other = tuned.resolve() == encoder.resolve()
+    if not other and config.exists():
+        try:
+            found = json.loads(config.read_text(encoding="utf-8")).get("id2label")
+        except (ValueError, AttributeError):
+            found = None
+        other = found != {str(place): name for place, name in enumerate(CLASSES)}
+    if other:
+        raise turnout.ConfigError(
+            f"the tuned checkpoint of --out {out} would go to {tuned}, which is another checkpoint: expected another --out"
+        )
+    return tuned
+
+
+def check_precision(encoder: Path, precision: str) -> None:
+    """Refuses a precision that the artifact of this encoder could not have.
+
+    Raises:
+        ConfigError: Names the architecture.
+    """
+    from turnout.importers.bert import WRITTEN_TYPES
+    from turnout.importers.checkpoint import Checkpoint
+
+    kind = Checkpoint(encoder).kind
+    if precision != "float32" and kind not in WRITTEN_TYPES:
+        raise turnout.ConfigError(
+            f"{encoder / 'config.json'}: model_type is {kind!r}, which cannot be had in {precision}; "
+            f"expected {', '.join(WRITTEN_TYPES)}, or --precision float32"
+        )
