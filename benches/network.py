@@ -3,9 +3,8 @@
 Usage: python benches/network.py [--seconds 2] [--threads 64]
 
 Every number is of one run on one machine; the model's weights are random, which changes no time. ``plain`` is what a careful engineer
-writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread. ``threads`` is turnout with one session of
-all threads, ``sessions`` with a
-session for every core, which is the default for networks below 32 MiB.
+writes without a batcher: ``tokenizers`` and ``onnxruntime``, one session, called from every thread. turnout is measured with one session
+of all threads, and (``sessions``) with a session for every core, which is the default for networks below 32 MiB.
 """
 
 from __future__ import annotations
