@@ -28,7 +28,7 @@ def progress_bars(console: Console) -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     if not console.is_terminal:
-        yield progress_lines(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+        yield progress_lines(plain_lines(console))
         return
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
@@ -41,6 +41,11 @@ def progress_bars(console: Console) -> Iterator[Show]:
             bars.update(tasks[name], description=stage, completed=done, total=total)
 
         yield show
+
+
+def plain_lines(console: Console) -> Callable[[str], None]:
+    """Prints lines as they are: names in them are no markup, and a long line is not broken."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_lines(tell: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Show:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sqlite3
@@ -101,7 +102,11 @@ def held(judge, endpoint, tmp_path):
     models = ["--strong", "big", "--weak", "small", "--judge", "judge", "--base-url", endpoint.url, *PRICES]
     command = [sys.executable, "-m", "turnout", "augment", "judge", "--prompts", str(file), *models]
     endpoint.gate.clear()
-    run = subprocess.Popen([*command, "--out", str(judge.out)], stderr=subprocess.PIPE, env=os.environ)
+    # Shells start what runs in the background with SIGINT ignored, and children inherit that.
+    attend = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    run = subprocess.Popen(
+        [*command, "--out", str(judge.out)], stderr=subprocess.PIPE, env=os.environ, preexec_fn=attend
+    )
     until = time.monotonic() + 60
     while sum(endpoint.asked.values()) < 2 and time.monotonic() < until:
         assert run.poll() is None, run.stderr.read()

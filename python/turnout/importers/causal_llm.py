@@ -22,7 +22,7 @@ SCORE_TOKENS = ("[[1]]", "[[2]]", "[[3]]", "[[4]]", "[[5]]")
 #: RouteLLM generates at most so many tokens.
 MAX_NEW_TOKENS = 6
 #: The ``model_type`` of every checkpoint that can be imported.
-LLAMA_TYPES = ("llama", "mistral", "qwen2")
+_TYPES = ("llama", "mistral", "qwen2")
 
 #: How a turn of a conversation is written down, by default as Llama 3 does.
 DEFAULT_FORMAT = {
@@ -80,10 +80,7 @@ def import_causal_llm(
     from turnout.export.staged import staged
 
     source, out = Checkpoint(checkpoint), Path(out)
-    config = source.folder / "config.json"
-    kind = source.kind
-    if kind not in LLAMA_TYPES:
-        raise ArtifactError(f"{config}: model_type is {kind!r}, expected {', '.join(LLAMA_TYPES)}")
+    check_architecture(source)
     tokenizer = source.tokenizer()
     scores = _score_tokens(source)
     before, after = frame(source)
@@ -112,12 +109,28 @@ def import_causal_llm(
             graph_precision=precision,
             sections={"generation": generation},
             provenance={
-                "imported_from": f"{kind} checkpoint {source.folder.name}",
+                "imported_from": f"{source.kind} checkpoint {source.folder.name}",
                 "weights": PRECISIONS[precision],
             },
         )
         write_artifact(folder, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
     return out
+
+
+def check_architecture(source: Checkpoint) -> None:
+    """Whether the graph can be written, as far as the configuration tells.
+
+    Raises:
+        ArtifactError: It cannot; names the field.
+    """
+    config = source.folder / "config.json"
+    if source.kind not in _TYPES:
+        raise ArtifactError(f"{config}: model_type is {source.kind!r}, expected {', '.join(_TYPES)}")
+    if source.config.get("hidden_act", "silu") != "silu":
+        raise ArtifactError(f"{config}: hidden_act is {source.config['hidden_act']!r}, expected 'silu'")
+    if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
+        raise ArtifactError(f"{config}: sliding_window is not supported")
+    _frequencies(source, 2)
 
 
 def _score_tokens(source: Checkpoint) -> list[int]:
@@ -186,7 +199,7 @@ def _text(source: Checkpoint, stem: str, default: str) -> str:
         raise ArtifactError(f"{files[0]}: expected UTF-8: {error}") from error
 
 
-def rotary_frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
+def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     """Angle per position of each pair of numbers in a head (rotary embedding, arXiv 2104.09864), with Llama 3's stretching."""
     config = source.folder / "config.json"
     rope = source.table("rope_parameters") or source.table("rope_scaling")
@@ -224,10 +237,6 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     vocabulary = source.whole("vocab_size")
     if heads % groups or size == 0 or size % 2:
         raise ArtifactError(f"{config}: {heads} heads of size {size} do not share {groups} key/value heads")
-    if source.config.get("hidden_act", "silu") != "silu":
-        raise ArtifactError(f"{config}: hidden_act is {source.config['hidden_act']!r}, expected 'silu'")
-    if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
-        raise ArtifactError(f"{config}: sliding_window is not supported")
     # Before tables of angles are made for heads of that size.
     source.expect("model.layers.0.self_attn.q_proj.weight", heads * size, dim)
     epsilon = source.number("rms_norm_eps", default=1e-6, least=0, most=1)
@@ -257,7 +266,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     axis, zero, one = w.constant([1], np.int64), w.constant([0], np.int64), w.constant([1], np.int64)
     tokens = w.add("Shape", "input_ids", start=1, end=2)
     places = w.add("Range", w.constant(0, np.int64), w.add("Squeeze", tokens, zero), w.constant(1, np.int64))
-    angles = np.arange(positions)[:, None] * rotary_frequencies(source, size)[None, :]
+    angles = np.arange(positions)[:, None] * _frequencies(source, size)[None, :]
     tables = [w.weight(values.astype(np.float32)) for values in (np.cos(angles), np.sin(angles))]
     cosine, sine = (w.add("Gather", table, places) for table in tables)
     # A token sees itself and what stands before it, so padding on the right is seen by none.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from turnout import ArtifactError, ConfigError
 from turnout.data import Battles, Outcomes
-from turnout.importers.causal_llm import LLAMA_TYPES, SCORE_TOKENS, frame, rotary_frequencies
+from turnout.importers.causal_llm import SCORE_TOKENS, check_architecture, frame
 from turnout.importers.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.train.config import MfConfig
@@ -86,10 +86,6 @@ def train_causal_llm(
 
     tuning = config.tuning
     train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
     torch.manual_seed(tuning.seed)
     source = _importable(checkpoint)
     before, after = frame(source)
@@ -134,15 +130,7 @@ def _importable(folder: Path) -> Checkpoint:
     """The checkpoint, if an artifact can be made of its kind: said before hours of training rather than after them."""
     try:
         source = Checkpoint(folder)
-        if source.kind not in LLAMA_TYPES:
-            raise ArtifactError(
-                f"{folder / 'config.json'}: model_type is {source.kind!r}, not {', '.join(LLAMA_TYPES)}"
-            )
-        if source.config.get("hidden_act", "silu") != "silu":
-            raise ArtifactError(f"{folder / 'config.json'}: hidden_act is {source.config['hidden_act']!r}, not 'silu'")
-        if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
-            raise ArtifactError(f"{folder / 'config.json'}: sliding_window is not supported")
-        rotary_frequencies(source, 2)
+        check_architecture(source)
     except ArtifactError as error:
         raise ConfigError(f"{folder}: expected a folder with a causal language model to import, {error}") from error
     return source

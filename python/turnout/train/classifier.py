@@ -77,10 +77,6 @@ def train_classifier(
 
     tuning = config.tuning
     train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
-    if not train.prompts or not held.prompts:
-        raise ConfigError(
-            f"{len(train.prompts)} prompts to train on and {len(held.prompts)} to hold out, expected some"
-        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         torch.manual_seed(tuning.seed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.train.config import MfConfig
 from turnout.train.curriculum import topic_rows
@@ -36,10 +37,18 @@ class LabelledPrompts:
     weight: Doubles
 
     def split(self, fraction: float, seed: int) -> tuple[LabelledPrompts, LabelledPrompts]:
-        """The rows in two by prompt: this fraction second."""
+        """The rows in two by prompt: this fraction second.
+
+        Raises:
+            ConfigError: One of the two would be empty.
+        """
         generator = np.random.default_rng(seed)
         held_prompts = {prompt for prompt in sorted(set(self.prompts)) if generator.random() < fraction}
         held = np.array([prompt in held_prompts for prompt in self.prompts], dtype=bool)
+        if held.all() or not held.any():
+            raise ConfigError(
+                f"{(~held).sum()} prompts to train on and {held.sum()} to hold out, expected some of each"
+            )
         return self.rows(np.flatnonzero(~held)), self.rows(np.flatnonzero(held))
 
     def rows(self, places: NDArray[np.integer]) -> LabelledPrompts:

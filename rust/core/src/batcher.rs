@@ -11,6 +11,8 @@
 //! 10 to 20 us during which the session rests; it happens before any result is told, so that both go on at once.
 
 mod queue;
+mod reply;
+mod runner;
 mod split;
 
 use std::{
@@ -23,82 +25,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::queue::{Admission, fixed_length, fixed_rows};
-use self::queue::{Arrival, Entry, FAIR_ROWS, Kind, Limits, Queue, bucket};
+pub(crate) use self::{
+    queue::{Admission, fixed_length, fixed_rows},
+    runner::{Request, Row, RunError, Runner},
+};
+use self::{
+    queue::{Arrival, Entry, FAIR_ROWS, Kind, Limits, Queue, bucket},
+    reply::{Reply, State, Ticket},
+};
 use crate::{
     batch::in_shares,
     config::BatchConfig,
     error::{Error, Result},
 };
-
-/// One row of the graph's output.
-pub(crate) type Row = Vec<f32>;
-
-/// One prompt, as the graph takes it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Request {
-    /// Token ids to scores or logits.
-    Scores(Vec<u32>),
-    /// Token ids to the embedding.
-    Embedding(Vec<u32>),
-    /// A caller's embedding to scores.
-    ScoresOfEmbedding(Vec<f32>),
-}
-
-impl Request {
-    pub(crate) fn scores(ids: Vec<u32>) -> Self {
-        Self::Scores(ids)
-    }
-
-    /// Tokens, or numbers of an embedding; at least 1.
-    pub(crate) fn length(&self) -> usize {
-        match self {
-            Self::Scores(ids) | Self::Embedding(ids) => ids.len().max(1),
-            Self::ScoresOfEmbedding(values) => values.len().max(1),
-        }
-    }
-
-    fn graph_side(&self) -> u8 {
-        match self {
-            Self::Scores(_) => 0,
-            Self::Embedding(_) => 1,
-            Self::ScoresOfEmbedding(_) => 2,
-        }
-    }
-}
-
-/// Why a run failed.
-#[derive(Debug)]
-pub(crate) enum RunError {
-    /// The device has no room; a smaller batch may succeed.
-    OutOfMemory(String),
-    /// Anything else.
-    Failed(Error),
-}
-
-/// What executes a batch: one session. It is never called by two threads at once.
-pub(crate) trait Runner: Send {
-    /// One row for each request, in order. All requests are of the same variant.
-    fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError>;
-
-    /// Whether the last run left a session that can run no more and has to be made anew.
-    fn is_lost(&self) -> bool {
-        false
-    }
-}
-
-impl Runner for Box<dyn Runner> {
-    fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
-        (**self).run(batch)
-    }
-
-    fn is_lost(&self) -> bool {
-        (**self).is_lost()
-    }
-}
-
-/// Who is told the rows of an entry.
-type Callback = Box<dyn FnOnce(Result<Vec<Row>>) + Send>;
 
 /// Makes the runner of a slot anew, after a panic.
 type Restart<R> = Box<dyn Fn(usize) -> Result<R> + Send + Sync>;
@@ -137,37 +76,6 @@ struct Job {
     reply: Reply,
 }
 
-enum Reply {
-    /// The caller sleeps on its ticket.
-    Ticket(Arc<Ticket>),
-    /// The caller went on.
-    Callback(Callback),
-    /// The caller leads and has the rows in hand.
-    Own,
-}
-
-#[derive(Default)]
-struct Ticket {
-    state: Mutex<State>,
-    woken: Condvar,
-}
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Waiting,
-    /// The slot is handed to this caller, and its entry with it.
-    Lead(usize, Entry<Job>),
-    Done(Result<Vec<Row>>),
-}
-
-impl Ticket {
-    fn set(&self, state: State) {
-        *lock(&self.state) = state;
-        self.woken.notify_one();
-    }
-}
-
 /// No invariant is broken where a lock is held, so a poisoned one is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -189,9 +97,8 @@ impl<R: Runner + 'static> std::fmt::Debug for Batcher<R> {
 
 impl<R: Runner + 'static> Drop for Batcher<R> {
     fn drop(&mut self) {
-        if self.is_of_this_process() {
-            self.close();
-        } else {
+        self.close();
+        if !self.is_of_this_process() {
             // A session that is ended without its threads crashes or hangs; the memory of a fork goes with it.
             std::mem::forget(self.0.clone());
         }
@@ -338,8 +245,7 @@ impl<R: Runner + 'static> Batcher<R> {
         match arrival {
             Arrival::Lead(slot, entry) => Shared::lead(&self.0, slot, entry, Start::Inline),
             Arrival::Waits => {
-                // A condition variable has one queue of sleepers: the one whom it concerns may not be the first.
-                self.0.arrived.notify_all();
+                self.0.tell_arrival();
                 self.wait(id, &ticket, deadline)
             }
             Arrival::Overloaded(_, rows) => Err(Shared::<R>::overloaded(rows)),
@@ -380,19 +286,6 @@ impl<R: Runner + 'static> Batcher<R> {
     }
 }
 
-impl Reply {
-    /// Tells a caller that is not the leader. A callback that panics must not take the leader along.
-    fn tell(self, rows: Result<Vec<Row>>) {
-        match self {
-            Self::Ticket(ticket) => ticket.set(State::Done(rows)),
-            Self::Callback(callback) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| callback(rows)));
-            }
-            Self::Own => {}
-        }
-    }
-}
-
 impl<R: Runner + 'static> Shared<R> {
     fn entry(
         &self,
@@ -420,11 +313,18 @@ impl<R: Runner + 'static> Shared<R> {
         ))
     }
 
+    /// Wakes the leaders that wait for more prompts, if any do.
+    fn tell_arrival(&self) {
+        if !self.max_wait.is_zero() {
+            self.arrived.notify_all();
+        }
+    }
+
     fn submit(self: &Arc<Self>, entry: Entry<Job>) {
         let arrival = lock(&self.queue).arrive(entry);
         match arrival {
             Arrival::Lead(slot, entry) => Self::lead_on_a_thread(self, slot, entry, Start::OnThread),
-            Arrival::Waits => self.arrived.notify_all(),
+            Arrival::Waits => self.tell_arrival(),
             Arrival::Overloaded(entry, rows) => entry.item.reply.tell(Err(Self::overloaded(rows))),
             Arrival::Closed(entry) => entry.item.reply.tell(Err(closed())),
         }
@@ -464,7 +364,7 @@ impl<R: Runner + 'static> Shared<R> {
     }
 
     /// Waits until more prompts have come or the time for it is over; `false` if the caller's deadline passed meanwhile.
-    fn wait_for_more(self: &Arc<Self>, head: &Entry<Job>) -> bool {
+    fn wait_for_more(&self, head: &Entry<Job>) -> bool {
         let until = Instant::now() + self.max_wait;
         let until = head.deadline.map_or(until, |deadline| deadline.min(until));
         let mut queue = lock(&self.queue);

@@ -213,7 +213,7 @@ impl Engine {
                 ranked.ranking.logit(embedding)
             }
             #[cfg(feature = "onnx")]
-            Self::Network(network) => network.logit(ids.to_vec(), deadline),
+            Self::Network(network) => network.logit(ids, deadline),
         }
     }
 

@@ -134,28 +134,30 @@ impl Network {
     }
 
     /// Logit of one prompt.
-    pub(crate) fn logit(&self, mut ids: Vec<u32>, deadline: Option<Instant>) -> Result<f32> {
+    pub(crate) fn logit(&self, ids: &[u32], deadline: Option<Instant>) -> Result<f32> {
         self.check_process()?;
-        for place in 0.. {
-            let row = self.batcher.run(Request::scores(ids.clone()), deadline, admission(place))?;
-            match self.read(&row, place, ids.len())? {
+        let mut generated = Vec::new();
+        loop {
+            let (text, place) = ([ids, &generated].concat(), generated.len());
+            let row = self.batcher.run(Request::scores(text), deadline, admission(place))?;
+            match self.read(&row, place, ids.len() + place)? {
                 Read::Logit(logit) => return Ok(logit),
-                Read::On(token) => ids.push(token),
+                Read::On(token) => generated.push(token),
             }
         }
-        Ok(f32::INFINITY)
     }
 
     /// Logits of many prompts. Those that are read on from share their runs, too.
     pub(crate) fn logits(&self, mut encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
         self.check_process()?;
-        let mut logits = vec![f32::INFINITY; encodings.len()];
+        let mut logits = vec![f32::NAN; encodings.len()];
         let mut open: Vec<usize> = (0..encodings.len()).collect();
-        for place in 0.. {
+        let mut place = 0;
+        while !open.is_empty() {
             let requests = open.iter().map(|&prompt| Request::scores(encodings[prompt].clone())).collect();
             let rows = self.batcher.run_many(requests, deadline, admission(place))?;
             let mut unfinished = Vec::new();
-            for (&prompt, row) in open.iter().zip(rows) {
+            for (prompt, row) in open.into_iter().zip(rows) {
                 match self.read(&row, place, encodings[prompt].len())? {
                     Read::Logit(logit) => logits[prompt] = logit,
                     Read::On(token) => {
@@ -164,10 +166,8 @@ impl Network {
                     }
                 }
             }
-            if unfinished.is_empty() {
-                break;
-            }
             open = unfinished;
+            place += 1;
         }
         Ok(logits)
     }
