@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import shutil
@@ -228,13 +227,6 @@ def test_a_network_leaves_nothing_in_the_home_folder(
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_waiting_for_more_does_not_outlast_a_deadline(folder: Path) -> None:
-    router = turnout.load(folder, max_wait_us=5_000_000, sessions=1)
-    with pytest.raises(turnout.DeadlineExceededError):
-        router.route("why?", deadline_us=5_000)
-    router.close()
-
-
 def test_a_prompt_whose_deadline_has_passed_is_not_queued(folder: Path) -> None:
     told: list[tuple[float | None, Exception | None]] = []
     turnout.load(folder)._submit("why?", lambda win_rate, error: told.append((win_rate, error)), 0)
@@ -253,24 +245,6 @@ async def test_the_deadline_of_a_long_prompt_counts_from_the_call(folder: Path) 
         with pytest.raises(turnout.DeadlineExceededError):
             await router.aroute("why? " * 2000, deadline_us=100_000)
         await busy
-
-
-def test_a_batch_is_admitted_while_there_is_room_and_then_runs_to_its_end(folder: Path) -> None:
-    router = turnout.load(folder, max_queue=4)
-    expected = router.win_rates(PROMPTS)
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(turnout.OverloadedError):
-                router.win_rate("why?")
-
-    with ThreadPoolExecutor(4) as pool:
-        others = [pool.submit(work) for _ in range(4)]
-        found = [router.win_rates(PROMPTS) for _ in range(10)]
-        stop.set()
-        [other.result() for other in others]
-    assert all(np.abs(rates - expected).max() < 1e-5 for rates in found)
 
 
 def test_a_loop_that_is_closed_early_disturbs_nobody(folder: Path, run_python: Callable[..., str]) -> None:
