@@ -21,7 +21,7 @@ UV := $(PY) -m uv --quiet
 hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
 BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
 DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|dependencies|test|lint) = \[/)
-TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^(dependencies|train|data|test) = \[/)
+TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^(dependencies|train|eval|test) = \[/)
 TRAIN := $(TRAIN_VENV)/.turnout-train
 TRAIN_PY := $(TRAIN_VENV)/bin/python
 INTEGRATIONS_VENV := $(TURNOUT_CACHE)/venv-integrations-$(call hash,/^(dependencies|integrations|test) = \[/)

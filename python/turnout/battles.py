@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.extras import require
 from turnout.reference_elo import A_WINS, B_WINS, TIE, long_enough
 
 if TYPE_CHECKING:
@@ -187,10 +188,9 @@ def _rows(table: Any, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Ma
 
 def _file_rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     # Imported here: reading files needs pyarrow, feedback in memory does not.
-    try:
-        from turnout.data import BadRows, read_chunks
-    except ImportError as error:
-        raise ConfigError("a file of battles needs pyarrow: pip install 'turnout[data]'") from error
+    require("eval", "pyarrow", purpose="a file of battles")
+    from turnout.data import BadRows, read_chunks
+
     bad = BadRows(keep=1 << 30)
     for chunk in read_chunks(path, columns=_COLUMNS, bad=bad):
         columns = {

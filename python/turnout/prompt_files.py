@@ -1,7 +1,7 @@
 """Rows with prompts, streamed from and to txt, jsonl, csv and parquet files in constant memory.
 
 Rows stay rows: what goes in comes out in the same order with columns added, and a row that holds no usable prompt comes out too,
-with the reason in :attr:`Chunk.problems`. Only parquet needs pyarrow (``pip install 'turnout[data]'``).
+with the reason in :attr:`Chunk.problems`. Only parquet needs pyarrow (``pip install 'turnout[eval]'``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from turnout import ConfigError, InvalidInputError
+from turnout.extras import require
 
 #: A chunk ends after this many rows or this much text, whichever comes first.
 CHUNK_ROWS, CHUNK_BYTES = 4096, 4 << 20
@@ -212,11 +213,10 @@ def _require_column(path: Path, column: str, columns: Sequence[str]) -> None:
 
 
 def _pyarrow(path: Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError(f"{path}: parquet needs pyarrow: pip install 'turnout[data]'") from error
+    require("eval", "pyarrow", purpose=f"{path}: parquet")
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow, pyarrow.parquet
 
 

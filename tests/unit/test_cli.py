@@ -238,7 +238,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, capsys, monkeypa
     path = write(tmp_path / "in.parquet", ["a"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert route(path) == 2
-    assert "pip install 'turnout[data]'" in capsys.readouterr().err
+    assert "pip install 'turnout[eval]'" in capsys.readouterr().err
 
 
 def test_memory_stays_flat_over_a_long_file(tmp_path):

@@ -13,6 +13,7 @@ from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Endpoint
 from turnout.augment.ledger import Budget, Ledger
 from turnout.augment.reply import Reply, read_failure, read_response
+from turnout.extras import require
 
 _Result = TypeVar("_Result")
 
@@ -55,10 +56,9 @@ class ChatClient:
                 f"concurrency {concurrency}, retries {retries}, timeout_s {timeout_s}, requests_per_minute "
                 f"{requests_per_minute}: expected 1 or more, 0 or more, above 0, above 0"
             )
-        try:
-            import httpx
-        except ImportError as error:
-            raise ConfigError("asking models needs httpx: pip install 'turnout[augment]'") from error
+        require("eval", "httpx", purpose="calling models")
+        import httpx
+
         self.ledger, self.budget = ledger, budget
         self.concurrency, self.retries = concurrency, retries
         self._under_way = asyncio.Semaphore(concurrency)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from turnout.extras import require
 
 if TYPE_CHECKING:
     import argparse
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turnout.routing import NamedRouter
-
-
-def needs(extra: str, *modules: str) -> None:
-    """Raises ``ConfigError`` with the remedy where a module of an extra is missing."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        from turnout import ConfigError
-
-        raise ConfigError(f"this needs {', '.join(missing)}: pip install 'turnout[{extra}]'")
 
 
 def add_embedding_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +47,7 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
         return router
     if not args.embedding_url:
         raise turnout.ConfigError(f"{router.path.name} takes embeddings: name an endpoint with --embedding-url")
-    needs("import", "httpx")
+    require("eval", "httpx", purpose="--embedding-url")
     from turnout.importers import EmbeddingClient, with_embeddings
 
     model = args.embedding_model or router.manifest["provenance"].get("embedding_model")

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout.commands._measure import needs
+from turnout.extras import require
 
 if TYPE_CHECKING:
     from turnout.data import BadRows, Outcomes
@@ -19,7 +19,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = kinds.add_parser(
         "sw_ranking",
         help="Elo by similarity over battles",
-        description="Needs `pip install turnout[ranking]`, and with --index `turnout[faiss]`.",
+        description="Needs `pip install 'turnout[eval]'`, and with --index `'turnout[eval,faiss]'`.",
     )
     parser.add_argument(
         "--battles",
@@ -74,7 +74,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    needs("ranking", "pyarrow", "safetensors", "onnx", "rich")
+    require("eval", "pyarrow", "safetensors", "onnx", "rich", purpose="train sw_ranking")
     from rich.console import Console
 
     import turnout

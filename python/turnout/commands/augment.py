@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnout.extras import require
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="battles from answers of both models and a judge's verdict on them",
         description="Asks an OpenAI-compatible endpoint: both models answer each prompt, the judge compares the answers in both "
         "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
-        "after a crash; only requests that were under way then are asked again. Needs `pip install turnout[augment]`.",
+        "after a crash; only requests that were under way then are asked again. Needs `pip install 'turnout[eval]'`.",
     )
     judge.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="txt, jsonl, csv or parquet")
     judge.add_argument("--column", default="prompt", help="column of the prompts (default: %(default)s)")
@@ -134,14 +136,12 @@ def _whole(text: str) -> int:
 
 def run_gold(args: argparse.Namespace) -> int:
     """Runs ``augment gold``."""
-    import turnout
 
-    try:
-        from turnout.augment.battle_table import refuse_loss, write_battles
-        from turnout.augment.gold import gold_battles
-        from turnout.data import BadRows, read_outcomes
-    except ImportError as error:
-        raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    require("eval", "pyarrow", purpose="augment gold")
+    from turnout.augment.battle_table import refuse_loss, write_battles
+    from turnout.augment.gold import gold_battles
+    from turnout.data import BadRows, read_outcomes
+
     _check_out(args.out, "--table", args.table)
     source = f"gold {args.table.name}"
     refuse_loss(args.out, args.strong, args.weak, source)
@@ -160,15 +160,14 @@ def run_judge(args: argparse.Namespace) -> int:
 
     import turnout
 
-    try:
-        from rich.console import Console
+    require("eval", "httpx", "pyarrow", "rich", purpose="augment judge")
+    from rich.console import Console
 
-        from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
-        from turnout.augment.battle_table import refuse_loss, write_battles
-        from turnout.augment.estimate import estimate
-        from turnout.prompt_files import read_prompts
-    except ImportError as error:
-        raise turnout.ConfigError(f"{error}: `pip install turnout[augment]`") from error
+    from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
+    from turnout.augment.battle_table import refuse_loss, write_battles
+    from turnout.augment.estimate import estimate
+    from turnout.prompt_files import read_prompts
+
     _check_out(args.out, "--prompts", args.prompts)
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")

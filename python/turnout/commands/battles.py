@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from turnout.commands._measure import needs
+from turnout.extras import require
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +36,7 @@ def run_add(args: argparse.Namespace) -> int:
 
 def run_compact(args: argparse.Namespace) -> int:
     """Folds the log into the artifact."""
-    needs("ranking", "pyarrow", "safetensors", "rich")
+    require("eval", "pyarrow", "safetensors", "rich", purpose="battles")
     from rich.console import Console
 
     import turnout

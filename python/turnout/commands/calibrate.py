@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout.commands._measure import add_embedding_options, load_one, needs
+from turnout.commands._measure import add_embedding_options, load_one
+from turnout.extras import require
 
 if TYPE_CHECKING:
     from turnout.calibrate import Choice
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Does it."""
     from turnout import ConfigError
 
-    needs("calibrate", "pyarrow", "scipy", "sklearn", "rich")
+    require("eval", "pyarrow", "scipy", "sklearn", "rich", purpose="calibrate")
     from turnout.data import BadRows
 
     targets = [args.strong_share, args.cost_per_request, args.cost_per_month, args.quality, args.win_rate]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from turnout.commands._measure import needs
+from turnout.extras import require
 
 EPILOG = """\
 examples:
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
-    needs("contamination", "pyarrow", "rich", *(["faiss"] if args.similarity <= 1 else []))
+    require("eval,faiss", "pyarrow", "rich", *(["faiss"] if args.similarity <= 1 else []), purpose="contamination")
     from rich.console import Console
 
     from turnout.commands._terminal import cut

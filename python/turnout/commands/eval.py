@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout.commands._measure import add_embedding_options, load_routers, needs
+from turnout.commands._measure import add_embedding_options, load_routers
+from turnout.extras import require
 
 if TYPE_CHECKING:
     from turnout.data import BadRows, ModelAliases, Outcomes
@@ -80,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
-    needs("eval", "pyarrow", "matplotlib", "rich")
+    require("eval", "pyarrow", "matplotlib", "rich", purpose="eval")
     from turnout.data import BadRows, ModelAliases
     from turnout.evaluate.report import to_json, write_report
     from turnout.evaluate.terminal import show

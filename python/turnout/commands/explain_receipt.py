@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from turnout.extras import require
+
 EPILOG = """\
 examples:
   tail -1 decisions.jsonl | turnout explain-receipt -
@@ -87,9 +89,7 @@ def _receipts(source: str) -> Iterator[dict[str, Any]]:
     from turnout import InvalidInputError
 
     if source.endswith(".parquet"):
-        from turnout.commands._measure import needs
-
-        needs("data", "pyarrow")
+        require("eval", "pyarrow", purpose="a parquet log")
         import pyarrow.parquet
 
         yield from pyarrow.parquet.read_table(source).to_pylist()

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from turnout.commands._measure import needs
 from turnout.export.precision import PRECISIONS, Precision
+from turnout.extras import require
 
 EPILOG = """\
 examples:
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
-    needs("ranking", "pyarrow", "safetensors", "onnx", "rich")
+    require("eval", "pyarrow", "safetensors", "onnx", "rich", purpose="import sw_ranking")
     from rich.console import Console
 
     import turnout
@@ -183,7 +183,7 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
 
 
 def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
-    needs("import", "safetensors", "onnx")
+    require("eval", "safetensors", "onnx", purpose="import mf")
     import turnout
     from turnout.export.staged import staged
     from turnout.importers import import_mf
@@ -221,8 +221,7 @@ def _names(file: Path) -> list[str]:
 
 
 def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
-    needs("import", "onnx")
-    needs("onnx", "onnxruntime")
+    require("eval,onnx", "onnx", "onnxruntime", purpose=f"import {args.kind}")
     import turnout
     from turnout.export.staged import staged
     from turnout.importers import import_bert, import_causal_llm

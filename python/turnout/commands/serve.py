@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from turnout.commands._measure import needs
+from turnout.extras import require
 
 if TYPE_CHECKING:
     from turnout.serve.settings import Settings
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Does it."""
     if args.hash_key:
         return _hash_key()
-    needs("serve", "aiohttp", "orjson", "prometheus_client", "starlette", "uvicorn")
+    require("serve", "aiohttp", "orjson", "prometheus_client", "starlette", "uvicorn", purpose="serve")
     settings = _settings(args)
     if args.check:
         from turnout.serve.describe import lines

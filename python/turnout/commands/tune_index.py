@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from turnout.commands._measure import needs
+from turnout.extras import require
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "tune-index",
         help="measure FAISS indexes over a router's battles, draw time against error, write the best",
-        description="Needs `pip install turnout[ranking,faiss,eval]`.",
+        description="Needs `pip install 'turnout[eval,faiss]'`.",
     )
     parser.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking")
     parser.add_argument(
@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Does it."""
-    needs("ranking,faiss,eval", "pyarrow", "safetensors", "rich", "faiss", "matplotlib")
+    require("eval,faiss", "pyarrow", "safetensors", "rich", "faiss", "matplotlib", purpose="tune-index")
     from itertools import islice
 
     import numpy as np

@@ -10,6 +10,7 @@ from typing import Any
 
 from turnout._core import ConfigError, Decision
 from turnout.controller.model_calls import ModelCalls
+from turnout.extras import require
 from turnout.routing import (
     Context,
     NamedRouter,
@@ -197,10 +198,8 @@ _BATCH = 2048
 def _progress(items: Any, label: str, shown: bool) -> Any:
     if not shown:
         return items
-    try:
-        from rich.progress import track
-    except ImportError as error:
-        raise ConfigError("progress_bar needs rich: pip install 'turnout[eval]'") from error
+    require("eval", "rich", purpose="progress_bar")
     from rich.console import Console
+    from rich.progress import track
 
     return track(items, description=label, console=Console(stderr=True))

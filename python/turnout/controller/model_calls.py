@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
+from turnout.extras import require
 from turnout.routing.errors import RoutingError
 from turnout.routing.needs import CAPABILITIES
 
@@ -138,10 +139,9 @@ class ModelCalls:
 
 
 def _client(kind: str, endpoint: Endpoint) -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise ConfigError("calling models needs openai: pip install 'turnout[openai]'") from error
+    require("openai", "openai", purpose="calling models")
+    import openai
+
     try:
         return getattr(openai, kind)(base_url=endpoint.base_url, api_key=endpoint.api_key)
     except openai.OpenAIError:
@@ -169,8 +169,7 @@ def _parameters(completions: type) -> frozenset[str]:
 
 
 def _litellm() -> Any:
-    try:
-        import litellm
-    except ImportError as error:
-        raise ConfigError("this model goes through LiteLLM: pip install 'turnout[litellm]'") from error
+    require("litellm", "litellm", purpose="this model")
+    import litellm
+
     return litellm

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InferenceError, InvalidInputError
+from turnout.extras import require
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 
@@ -63,10 +64,9 @@ class EmbeddingClient:
             )
         if request_dim and dim is None:
             raise ConfigError("request_dim needs dim")
-        try:
-            import httpx
-        except ImportError as error:
-            raise ConfigError("an embeddings endpoint needs httpx: pip install 'turnout[import]'") from error
+        require("eval", "httpx", purpose="an embeddings endpoint")
+        import httpx
+
         self.url = base_url.rstrip("/") + "/embeddings"
         self.model = model
         self.key_variable = key_variable

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout._core import ConfigError, InvalidInputError
+from turnout._core import InvalidInputError
+from turnout.extras import require
 from turnout.progress import Show, silent
 
 if TYPE_CHECKING:
@@ -52,10 +53,8 @@ def import_sw_ranking(
         InvalidInputError: The embeddings do not fit the battles.
         ConfigError: As :func:`turnout.ranking.build`.
     """
-    try:
-        from turnout.data import BadRows
-    except ImportError as error:
-        raise ConfigError("battles need pyarrow: pip install 'turnout[ranking]'") from error
+    require("eval", "pyarrow", purpose="reading battles")
+    from turnout.data import BadRows
     from turnout.ranking.build import build
     from turnout.ranking.encoder import Encoder
     from turnout.ranking.table import read_battle_table

@@ -6,7 +6,6 @@ A trace may hold what was true of its example only, such as its length, and some
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import tempfile
 import warnings
@@ -16,7 +15,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout._core import ArtifactError, ConfigError
+from turnout._core import ArtifactError
+from turnout.extras import require
 from turnout.importers.classifier_network import ClassifierNetwork
 from turnout.importers.traced_check import LARGEST_BATCH_ERROR, LARGEST_ERROR, differences
 
@@ -46,12 +46,11 @@ def traced(
         ConfigError: A package is missing; names the remedy.
     """
     config = source.folder / "config.json"
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"{config}: model_type is {source.kind!r}, expected {', '.join(written)}; any other needs "
-            f"{', '.join(missing)}: pip install 'turnout[train,onnx]'"
-        )
+    require(
+        "train,onnx",
+        *_PACKAGES,
+        purpose=f"{config}: model_type is {source.kind!r}, expected {', '.join(written)}; any other architecture",
+    )
     import torch
     import transformers
 

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import turnout
+from turnout.extras import require
 from turnout.routing import Context, prompt_of
 
-try:
-    from langchain_core.language_models import LanguageModelInput
-    from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
-    from langchain_core.prompt_values import PromptValue
-    from langchain_core.runnables import Runnable, RunnableConfig
-    from langchain_core.runnables.config import ensure_config, merge_configs
-except ImportError as error:
-    raise ImportError("turnout.integrations.langchain needs LangChain: pip install 'turnout[langchain]'") from error
+require("langchain", "langchain_core", purpose=__name__)
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
 
 Output = TypeVar("Output")
 

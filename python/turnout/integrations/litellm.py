@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import turnout
+from turnout.extras import require
 from turnout.routing import Context, RoutingError, prompt_of
 
-try:
-    from litellm.exceptions import BadRequestError
-    from litellm.integrations.custom_logger import CustomLogger
-except ImportError as error:
-    raise ImportError("turnout.integrations.litellm needs LiteLLM: pip install 'litellm[proxy]'") from error
+require("litellm", "litellm", purpose=__name__)
+
+from litellm.exceptions import BadRequestError
+from litellm.integrations.custom_logger import CustomLogger
 
 #: Under this key of the request's metadata the decision reaches LiteLLM's logs and callbacks.
 METADATA_KEY = "turnout"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import turnout
+from turnout.extras import require
 
-try:
-    import pyarrow as pa
-    import ray.data
-except ImportError as error:
-    raise ImportError("turnout.integrations.ray_data needs Ray Data: pip install 'turnout[ray]'") from error
+require("ray", "pyarrow", "ray", purpose=__name__)
+
+import pyarrow as pa
+import ray.data
 
 
 class RoutePrompts:

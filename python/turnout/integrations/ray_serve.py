@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import turnout
+from turnout.extras import require
 
-try:
-    from ray import serve
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse
-except ImportError as error:
-    raise ImportError("turnout.integrations.ray_serve needs Ray Serve: pip install 'turnout[ray]'") from error
+require("ray", "ray", "starlette", purpose=__name__)
+
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 #: Prompts in one request over HTTP.
 MAX_PROMPTS = 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from turnout.data import Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.export.quantiles import weighted_quantiles
 from turnout.export.sw_ranking import SwRanking, write_sw_ranking
+from turnout.extras import require
 from turnout.progress import Show, silent
 from turnout.ranking.card import card
 from turnout.ranking.encoder import Encoder
@@ -124,8 +124,7 @@ def build(
         raise ConfigError(f"tiers is {options.tiers}, expected 1..=64")
     if options.index is not None:
         faiss_module()
-    if importlib.util.find_spec("safetensors") is None:
-        raise ConfigError("this needs safetensors: pip install 'turnout[ranking]'")
+    require("eval", "safetensors", purpose="an artifact of kind sw_ranking")
     rating = rate(table, options.tiers)
     missing = [name for name in (options.strong, options.weak) if name not in table.models]
     if missing:

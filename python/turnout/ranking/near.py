@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError
+from turnout.extras import require
 from turnout.ranking.rating import Rating
 from turnout.reference_elo import Cells, SimilarityRanking
 
@@ -93,10 +93,7 @@ def faiss_module() -> Any:
     Raises:
         ConfigError: It is not installed.
     """
-    if importlib.util.find_spec("faiss") is None:
-        raise ConfigError(
-            "an index needs FAISS: pip install 'turnout[faiss]', or leave --index out for exact decisions"
-        )
+    require("faiss", "faiss", purpose="an index (without --index, decisions are exact)")
     import faiss
 
     return faiss

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from turnout._core import ConfigError
+from turnout.extras import require
 from turnout.serve.recent import Receipt
 from turnout.serve.settings import LogSettings
 
@@ -121,10 +121,9 @@ class _Parquet:
     """A folder of parquet files; the oldest go when all together grow beyond ``max_bytes * keep``."""
 
     def __init__(self, settings: LogSettings) -> None:
-        try:
-            import pyarrow.parquet
-        except ImportError as error:
-            raise ConfigError("[log] format parquet needs pyarrow: pip install 'turnout[data]'") from error
+        require("eval", "pyarrow", purpose="[log] format parquet")
+        import pyarrow.parquet
+
         self._parquet: Any = pyarrow.parquet
         self._table: Any = pyarrow.Table
         self._limit = settings.max_bytes * settings.keep

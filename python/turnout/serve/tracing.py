@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from turnout._core import ConfigError
+from turnout.extras import require
 
 
 class Tracer:
@@ -21,10 +21,9 @@ class Tracer:
     def __init__(self, is_on: bool) -> None:
         self._tracer: Any = None
         if is_on:
-            try:
-                from opentelemetry import trace
-            except ImportError as error:
-                raise ConfigError("[telemetry] otel needs OpenTelemetry: pip install 'turnout[otel]'") from error
+            require("serve", "opentelemetry", purpose="[telemetry] otel")
+            from opentelemetry import trace
+
             self._tracer = trace.get_tracer("turnout.serve")
 
     def span(self, name: str) -> AbstractContextManager[Any]:
