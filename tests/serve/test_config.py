@@ -8,7 +8,9 @@ import pytest
 
 from turnout import ConfigError
 from turnout.cli import main
+from turnout.serve.config_file import _model as table_of
 from turnout.serve.config_file import read_config, settings_of, simple_settings
+from turnout.serve.settings import RouterSettings, Settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
 
@@ -22,7 +24,7 @@ GOOD = {
 def test_defaults_stand_where_nothing_is_said():
     settings = settings_of(GOOD)
     assert (settings.server.port, settings.server.host, settings.affinity.by) == (6060, "127.0.0.1", "off")
-    assert settings.routers == {"mf": {}}
+    assert settings.routers == {"mf": RouterSettings()}
     assert settings.server.playground
 
 
@@ -31,29 +33,44 @@ def test_defaults_stand_where_nothing_is_said():
     [
         ({"sever": {}}, r"unknown table \[sever\]"),
         ({"server": {"prot": 1}}, r"\[server\] has the unknown key 'prot'"),
-        ({"server": {"port": "1"}}, r"\[server\] port is '1', expected an integer"),
-        ({"server": {"port": 70000}}, "0 to 65535"),
+        ({"server": {"port": "1"}}, r"\[server\] port is '1', expected a valid integer"),
+        ({"server": {"port": 70000}}, r"\[server\] port is 70000, expected less than or equal to 65535"),
         ({"server": {"fallback": 1}}, "expected true or false"),
         ({"server": {"context": "all"}}, "last_user, conversation"),
         ({"server": {"passthrough": "nope"}}, "expected one of main"),
-        ({"server": {"cors_origins": "x"}}, "expected an array of strings"),
-        ({"server": {"cors_origins": ["*"], "client_keys_file": "k"}}, "name the origins"),
+        ({"server": {"cors_origins": "x"}}, r"\[server\] cors_origins is 'x', expected an array"),
+        ({"server": {"cors_origins": [1]}}, r"\[server\] cors_origins\[0\] is 1, expected a valid string"),
+        ({"server": {"cors_origins": ["*"], "client_keys_file": "k"}}, "expected the origins that may send keys"),
         ({"pair": {"strong": "big"}}, r"\[pair\] lacks 'weak'"),
         ({"pair": {"strong": "big", "weak": "nope"}}, "expected one of big, small"),
         ({"upstreams": {"main": {"base_url": "localhost"}}}, "expected http:// or https://"),
-        ({"upstreams": {"main": {"base_url": "http://key@host/v1"}}}, "keys go into key_env"),
+        ({"upstreams": {"main": {"base_url": "http://key@host/v1"}}}, "keys belong into key_env"),
         ({"upstreams": {"main": {"base_url": "http://h", "key_env": "A", "key_file": "b"}}}, "expected one"),
-        ({"upstreams": {"main": {"base_url": "http://h", "retries": -1}}}, "expected 0 or more"),
-        ({"upstreams": {"main": {"base_url": "http://h", "total_timeout_s": 0}}}, "expected more than 0"),
+        (
+            {"upstreams": {"main": {"base_url": "http://h", "retries": -1}}},
+            r"\[upstreams.main\] retries is -1, expected greater than or equal to 0",
+        ),
+        (
+            {"upstreams": {"main": {"base_url": "http://h", "total_timeout_s": 0}}},
+            "total_timeout_s is 0, expected greater than 0",
+        ),
         ({"models": {"big": {"upstream": "x"}, "small": {"upstream": "main"}}}, "upstream is 'x'"),
         ({"models": {"big": {"upstream": "main", "capabilities": ["smell"]}, "small": {"upstream": "main"}}}, "smell"),
         ({"aliases": {"a": {"router": "nope"}}}, "router is 'nope', expected one of mf"),
-        ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, "between 0 and 1"),
+        ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, r"\[aliases.a\] threshold is 2.0, expected less"),
         ({"aliases": {"a": {"router": "mf", "threshold": 0.1, "strong_share": 0.1}}}, "expected one"),
         ({"aliases": {"big": {"router": "mf"}}}, "also the name of a model"),
-        ({"affinity": {"by": "moon"}}, "off, header, conversation"),
-        ({"log": {"format": "xml"}}, "jsonl, parquet"),
-        ({"routers": {"mf": 3}}, "expected a table"),
+        ({"affinity": {"by": "moon"}}, "expected 'off', 'header' or 'conversation'"),
+        ({"log": {"format": "xml"}}, "expected 'jsonl' or 'parquet'"),
+        ({"server": 3}, r"\[server\] is 3, expected a table"),
+        ({"server": {"shutdown_s": float("nan")}}, "shutdown_s is nan, expected a finite number"),
+        ({"server": {"max_concurrency": True}}, "max_concurrency is True, expected a valid integer"),
+        ({"server": {"port": -1, "fallback": 3}}, r"\(1 more\)"),
+        ({"routers": {"mf": 3}}, r"\[routers.mf\] is 3, expected a table"),
+        ({"routers": {"mf": {"threshold": "0.5"}}}, r"\[routers.mf\] threshold is '0.5', expected a valid number"),
+        ({"routers": {"mf": {"threshold": 0.5, "strong_share": 0.5}}}, r"\[routers.mf\] both"),
+        ({"pair": {"strong": "big", "weak": "big"}}, "both 'big', expected two models"),
+        ({"upstreams": {"main": {"base_url": "http://h/v1/chat/completions"}}}, "expected the part before it"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(change, words):
@@ -83,15 +100,31 @@ def test_the_example_file_is_checked_and_printed(monkeypatch, capsys, tmp_path):
 
 
 def test_every_setting_stands_in_the_example_file():
-    import dataclasses
-
-    from turnout.serve import config_file
-
     text = EXAMPLE.read_text()
-    for name, cls in {**config_file._TABLES, **config_file._TABLES_BY_NAME}.items():
+    for name in Settings.model_fields:
         assert f"[{name}" in text
-        for field in dataclasses.fields(cls):
-            assert f"\n{field.name} = " in text or f"\n# {field.name} = " in text, f"[{name}] {field.name}"
+        for field in table_of([name]).model_fields:
+            assert f"\n{field} = " in text or f"\n# {field} = " in text, f"[{name}] {field}"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_saved_on_windows_is_read_as_any_other(tmp_path, newline):
+    text = EXAMPLE.read_text()
+    (tmp_path / "t.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", newline).encode())
+    assert read_config(tmp_path / "t.toml") == read_config(EXAMPLE)
+
+
+def test_a_file_in_another_encoding_is_refused_by_name(tmp_path):
+    (tmp_path / "t.toml").write_text("[server]", encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"t\.toml: not UTF-8 at byte 0"):
+        read_config(tmp_path / "t.toml")
+
+
+def test_an_unknown_key_does_not_show_its_value():
+    with pytest.raises(ConfigError) as caught:
+        settings_of({**GOOD, "upstreams": {"main": {"base_url": "http://h/v1", "api_key": "sk-secret"}}})
+    assert "unknown key 'api_key'" in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
 
 
 def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
@@ -115,7 +148,10 @@ def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
             ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--router", "nope"],
             "no router 'nope' here",
         ),
-        (["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--threshold", "7"], "between 0 and 1"),
+        (
+            ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--threshold", "7"],
+            "expected less than or equal to 1",
+        ),
     ],
 )
 def test_wrong_flags_are_one_line_on_stderr(flags, words, capsys):

@@ -80,14 +80,14 @@ def test_the_upstreams_key_comes_from_the_environment_or_a_file(start, upstream,
     server.post(WEAK, headers={"authorization": "Bearer of-the-client"})
     assert upstream.requests[0].headers["authorization"] == f"bearer {KEY}"
     (tmp_path / "key").write_text(KEY + "\n")
-    assert read_key("x", UpstreamSettings("http://x", key_file=str(tmp_path / "key"))) == Secret(KEY)
+    assert read_key("x", UpstreamSettings(base_url="http://x", key_file=str(tmp_path / "key"))) == Secret(KEY)
 
 
 @pytest.mark.parametrize("value", ["", "two words", "line\nbreak", "é"])
 def test_a_key_that_can_be_none_is_refused_without_showing_it(monkeypatch, value):
     monkeypatch.setenv("UPSTREAM_KEY", value)
     with pytest.raises(ConfigError, match="UPSTREAM_KEY") as caught:
-        read_key("x", UpstreamSettings("http://x", key_env="UPSTREAM_KEY"))
+        read_key("x", UpstreamSettings(base_url="http://x", key_env="UPSTREAM_KEY"))
     assert not value or value not in str(caught.value)
 
 

@@ -2,79 +2,66 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from turnout._core import ConfigError
-from turnout.routing.context import CONTEXTS
-from turnout.routing.needs import CAPABILITIES
-from turnout.serve import settings as s
+from turnout.serve.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Table = TypeVar("Table")
-
-_TABLES: dict[str, type] = {
-    "server": s.ServerSettings,
-    "pair": s.PairSettings,
-    "affinity": s.AffinitySettings,
-    "log": s.LogSettings,
-    "telemetry": s.TelemetrySettings,
-}
-_TABLES_BY_NAME: dict[str, type] = {
-    "upstreams": s.UpstreamSettings,
-    "models": s.ModelSettings,
-    "aliases": s.AliasSettings,
+#: TOML's words for what pydantic names in Python's.
+_EXPECTED = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "an array",
+    "bool_type": "true or false",
 }
 
 
-def read_config(path: str | Path) -> s.Settings:
-    """Reads and checks a configuration file.
+def read_config(path: str | Path) -> Settings:
+    """Reads and checks a configuration file, in UTF-8 with or without a byte order mark.
+
+    Args:
+        path: The TOML file.
 
     Raises:
-        ConfigError: No TOML, an unknown key, a value of the wrong type or out of range, or a name that nothing has; says where.
+        ConfigError: Not TOML, an unknown key, a value of the wrong type or out of range, or a name that is not configured.
+            The message has the file, the key, what was expected and what was found.
         OSError: The file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return settings_of(tomllib.loads(Path(path).read_bytes().decode("utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}, expected a TOML file in UTF-8") from error
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def settings_of(tables: Mapping[str, Any]) -> Settings:
+    """Settings from the tables of a file.
+
+    Args:
+        tables: As ``tomllib`` reads them.
+
+    Raises:
+        ConfigError: As for :func:`read_config`, without the file.
+    """
     try:
-        return settings_of(found)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def settings_of(found: Mapping[str, Any]) -> s.Settings:
-    """Settings from the tables of a file; raises as :func:`read_config`."""
-    known = [*_TABLES, *_TABLES_BY_NAME, "routers"]
-    if unknown := sorted(found.keys() - set(known)):
-        raise ConfigError(f"unknown table [{unknown[0]}], expected {', '.join(known)}")
-    tables: dict[str, Any] = {}
-    for name, cls in _TABLES.items():
-        if name in found:
-            tables[name] = _table(cls, found[name], name)
-    for name, cls in _TABLES_BY_NAME.items():
-        group = _mapping(found.get(name, {}), name)
-        tables[name] = {key: _table(cls, value, f"{name}.{key}") for key, value in group.items()}
-    routers = {
-        key: _mapping(value, f"routers.{key}") for key, value in _mapping(found.get("routers", {}), "routers").items()
-    }
-    if "pair" not in tables:
-        raise ConfigError("table [pair] is missing: it names the strong and the weak model")
-    settings = s.Settings(**tables, routers=routers or {"mf": {}})
-    check(settings)
-    return settings
+        return Settings.model_validate(dict(tables))
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+        raise ConfigError(_message(found[0]) + more) from None
 
 
 def simple_settings(
@@ -86,17 +73,20 @@ def simple_settings(
     threshold: float | None = None,
     key_env: str = "OPENAI_API_KEY",
     **server: Any,
-) -> s.Settings:
-    """Settings of the simple case: two models behind one endpoint, where other names pass through.
+) -> Settings:
+    """Settings of the simple case: two models behind one endpoint, which also gets all other model names.
 
     Args:
         strong_model: Name of the strong model.
         weak_model: Name of the weak model.
         base_url: Of the endpoint, with its ``/v1``.
         routers: Names of routers, or folders of artifacts, which then go by the folder's name.
-        threshold: Of every router, where a request names none.
-        key_env: Environment variable with the endpoint's key.
+        threshold: Of every router, for requests without one.
+        key_env: Environment variable with the endpoint's key; empty for no key.
         **server: Fields of :class:`~turnout.serve.settings.ServerSettings`.
+
+    Raises:
+        ConfigError: As for :func:`settings_of`.
     """
     tables: dict[str, dict[str, Any]] = {}
     for router in routers:
@@ -105,150 +95,49 @@ def simple_settings(
         if threshold is not None:
             options["threshold"] = threshold
         tables[Path(router).resolve().name if is_folder else router] = options
-    models = {strong_model: {"upstream": "default"}, weak_model: {"upstream": "default"}}
     return settings_of(
         {
             "server": {"passthrough": "default", **server},
             "upstreams": {"default": {"base_url": base_url, "key_env": key_env}},
-            "models": models,
+            "models": {name: {"upstream": "default"} for name in (strong_model, weak_model)},
             "pair": {"strong": strong_model, "weak": weak_model},
             "routers": tables,
         }
     )
 
 
-def check(settings: s.Settings) -> None:
-    """Raises ``ConfigError`` for a name that nothing has, or a number out of range."""
-    for name, upstream in settings.upstreams.items():
-        where = f"[upstreams.{name}]"
-        _check_url(upstream.base_url, where)
-        if upstream.key_env and upstream.key_file:
-            raise ConfigError(f"{where} has both key_env and key_file, expected one")
-        _positive(
-            upstream,
-            where,
-            "connect_timeout_s first_byte_timeout_s total_timeout_s max_concurrency breaker_failures breaker_open_s",
-        )
-        _at_least_zero(upstream, where, "retries backoff_s")
-    for name, model in settings.models.items():
-        where = f"[models.{name}]"
-        _one_of(where, "upstream", model.upstream, settings.upstreams)
-        for capability in model.capabilities or ():
-            _one_of(where, "capabilities", capability, CAPABILITIES)
-        _at_least_zero(model, where, "input_cost_per_mtok output_cost_per_mtok")
-    _check_pair("[pair]", settings.pair.strong, settings.pair.weak, settings)
-    for name, alias in settings.aliases.items():
-        where = f"[aliases.{name}]"
-        if name in settings.models:
-            raise ConfigError(f"{where} is also the name of a model, expected another name")
-        _one_of(where, "router", alias.router, settings.routers)
-        _unit(where, "threshold", alias.threshold)
-        _unit(where, "strong_share", alias.strong_share)
-        if alias.threshold is not None and alias.strong_share is not None:
-            raise ConfigError(f"{where} has both threshold and strong_share, expected one")
-        _check_pair(where, alias.strong or settings.pair.strong, alias.weak or settings.pair.weak, settings)
-    _check_server(settings)
+def _message(error: ErrorDetails) -> str:
+    """One of pydantic's errors with the place as the file writes it: ``[server] port is '1', expected a valid integer``."""
+    kind, path = error["type"], error["loc"]
+    if kind == "value_error":
+        return " ".join([_place(path), str(error["ctx"]["error"])]).lstrip()
+    *parent, key = path
+    if kind == "extra_forbidden":
+        found = f"{_place(parent)} has the unknown key {key!r}" if parent else f"unknown table [{key}]"
+        return f"{found}, expected {', '.join(_model(parent).model_fields)}"
+    if kind == "missing":
+        return f"{_place(parent)} lacks {key!r}" if parent else f"table [{key}] is missing"
+    expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ")
+    return f"{_place(path)} is {error['input']!r}, expected {expected}"
 
 
-def _check_server(settings: s.Settings) -> None:
-    server, affinity, log = settings.server, settings.affinity, settings.log
-    for field in ("port", "admin_port"):
-        if not 0 <= getattr(server, field) <= 65535:
-            raise ConfigError(f"[server] {field} is {getattr(server, field)}, expected 0 to 65535")
-    _positive(server, "[server]", "max_body_bytes max_concurrency shutdown_s")
-    if server.passthrough:
-        _one_of("[server]", "passthrough", server.passthrough, settings.upstreams)
-    if ":" not in server.context:
-        _one_of("[server]", "context", server.context, (*CONTEXTS, "module:function"))
-    if server.client_keys_file and "*" in server.cors_origins:
-        raise ConfigError('[server] cors_origins is "*" beside client_keys_file: name the origins that may send keys')
-    _one_of("[affinity]", "by", affinity.by, ("off", "header", "conversation"))
-    _positive(affinity, "[affinity]", "sessions ttl_s")
-    _one_of("[log]", "format", log.format, ("jsonl", "parquet"))
-    _positive(log, "[log]", "max_bytes keep")
+def _place(path: Sequence[int | str]) -> str:
+    """``[upstreams.main] retries`` for the path ``upstreams, main, retries``."""
+    if not path:
+        return ""
+    depth = 2 if _is_named(path[0]) else 1
+    header = f"[{'.'.join(map(str, path[:depth]))}]"
+    return header + "".join(f"[{part}]" if isinstance(part, int) else f" {part}" for part in path[depth:])
 
 
-def _check_pair(where: str, strong: str, weak: str, settings: s.Settings) -> None:
-    _one_of(where, "strong", strong, settings.models)
-    _one_of(where, "weak", weak, settings.models)
+def _model(path: Sequence[int | str]) -> type[BaseModel]:
+    """The class of a table."""
+    if not path:
+        return Settings
+    annotation: Any = Settings.model_fields[str(path[0])].annotation
+    return get_args(annotation)[1] if _is_named(path[0]) else annotation  # type: ignore[no-any-return]
 
 
-def _check_url(url: str, where: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"{where} base_url is {url!r}, expected http:// or https:// and a host, such as http://localhost:8000/v1"
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{where} base_url holds more than scheme, host, port and path; keys go into key_env or key_file"
-        )
-
-
-def _one_of(where: str, key: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise ConfigError(f"{where} {key} is {value!r}, expected one of {', '.join(known) or '(none is configured)'}")
-
-
-def _unit(where: str, key: str, value: float | None) -> None:
-    if value is not None and not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{where} {key} is {value}, expected a number between 0 and 1")
-
-
-def _positive(table: Any, where: str, keys: str) -> None:
-    for key in keys.split():
-        if not getattr(table, key) > 0:
-            raise ConfigError(f"{where} {key} is {getattr(table, key)}, expected more than 0")
-
-
-def _at_least_zero(table: Any, where: str, keys: str) -> None:
-    for key in keys.split():
-        value = getattr(table, key)
-        if value is not None and not value >= 0:
-            raise ConfigError(f"{where} {key} is {value}, expected 0 or more")
-
-
-def _mapping(found: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(found, Mapping):
-        raise ConfigError(f"{where} is of type {type(found).__name__}, expected a table")
-    return found
-
-
-def _table(cls: type[Table], found: object, where: str) -> Table:
-    """A dataclass from a table: unknown keys, missing keys and wrong types are errors."""
-    mapping = _mapping(found, f"[{where}]")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(mapping.keys() - fields.keys()):
-        raise ConfigError(f"[{where}] has the unknown key {unknown[0]!r}, expected {', '.join(fields)}")
-    hints = typing.get_type_hints(cls)
-    values = {key: _typed(value, hints[key], f"[{where}] {key}") for key, value in mapping.items()}
-    for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"[{where}] lacks {name!r}")
-    return cls(**values)
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if option is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if option in (str, bool) and isinstance(value, option):
-            return value
-        if (
-            typing.get_origin(option) is tuple
-            and isinstance(value, list)
-            and all(isinstance(one, str) for one in value)
-        ):
-            return tuple(value)
-    expected = {
-        "tuple": "an array of strings",
-        "str": "a string",
-        "bool": "true or false",
-        "int": "an integer",
-        "float": "a number",
-    }
-    name = getattr(typing.get_origin(options[0]) or options[0], "__name__", str(options[0]))
-    raise ConfigError(f"{where} is {value!r}, expected {expected.get(name, name)}")
+def _is_named(table: int | str) -> bool:
+    """Whether a table holds tables by name, as ``[upstreams.NAME]``."""
+    return table in Settings.model_fields and get_origin(Settings.model_fields[str(table)].annotation) is dict

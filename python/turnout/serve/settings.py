@@ -1,43 +1,73 @@
-"""How the server runs: frozen values, read by :mod:`turnout.serve.config_file`, each default written here once."""
+"""Settings of the server as typed models: one class per table of ``turnout.toml``, each default written once.
+
+Unknown keys, wrong types and values out of range are errors. Rules within one table are validators of its class; rules that
+need several tables are in :class:`Settings`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from turnout.routing.context import CONTEXTS
+from turnout.routing.needs import CAPABILITIES
+
+Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Cost = Annotated[float, Field(ge=0)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+# TOML has arrays; an immutable value holds a tuple.
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Capability = Literal["audio", "files", "images", "tools"]
+assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class ServerSettings:
+class Table(BaseModel):
+    """A table: immutable, no unknown keys, no conversion between types (an integer is a valid float)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class ServerSettings(Table):
     """Table ``[server]``.
 
-    Addresses, CORS, the playground and ``shutdown_s`` stay as they are until a restart, and so do ``[affinity]``, ``[log]`` and
-    ``[telemetry]``; all else changes on reload.
+    Addresses, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do ``[affinity]``, ``[log]``
+    and ``[telemetry]``. All other settings change on reload.
     """
 
     host: str = "127.0.0.1"
-    #: RouteLLM's port, so that a base URL stays as it is.
-    port: int = 6060
+    #: RouteLLM's port, so that existing base URLs keep working.
+    port: Port = 6060
     admin_host: str = "127.0.0.1"
     #: Metrics and reload; 0 means no admin listener.
-    admin_port: int = 6061
-    max_body_bytes: int = 20 * 1024 * 1024
-    max_concurrency: int = 1000
-    shutdown_s: float = 30.0
-    cors_origins: tuple[str, ...] = ()
-    #: File with a line ``name:sha256`` for each client key; empty means that no key is asked for.
+    admin_port: Port = 6061
+    max_body_bytes: Count = 20 * 1024 * 1024
+    max_concurrency: Count = 1000
+    shutdown_s: Seconds = 30.0
+    cors_origins: Texts = ()
+    #: File with a line ``name:sha256`` for each client key; empty means that clients need no key.
     client_keys_file: str = ""
     playground: bool = True
     #: ``last_user``, ``conversation`` or ``module:function``.
     context: str = "last_user"
-    #: Upstream that gets requests for plain model names that are in no ``[models]``; empty refuses them.
+    #: Upstream that gets requests for model names that are not in ``[models]``; empty refuses them.
     passthrough: str = ""
-    #: Whether the other model of the pair is asked when the chosen one cannot be had.
+    #: Whether the other model of the pair is tried when the chosen one fails.
     fallback: bool = True
 
+    @model_validator(mode="after")
+    def _check(self) -> ServerSettings:
+        if ":" not in self.context and self.context not in CONTEXTS:
+            raise ValueError(f"context is {self.context!r}, expected {', '.join(CONTEXTS)} or module:function")
+        if self.client_keys_file and "*" in self.cors_origins:
+            raise ValueError('cors_origins is "*" beside client_keys_file, expected the origins that may send keys')
+        return self
 
-@dataclass(frozen=True)
-class UpstreamSettings:
+
+class UpstreamSettings(Table):
     """Table ``[upstreams.NAME]``: an OpenAI-compatible endpoint."""
 
     base_url: str
@@ -45,93 +75,153 @@ class UpstreamSettings:
     key_env: str = ""
     #: File that holds nothing but the key.
     key_file: str = ""
-    connect_timeout_s: float = 5.0
-    first_byte_timeout_s: float = 120.0
-    total_timeout_s: float = 600.0
-    retries: int = 1
-    backoff_s: float = 0.1
-    max_concurrency: int = 1000
-    breaker_failures: int = 5
-    breaker_open_s: float = 10.0
+    connect_timeout_s: Seconds = 5.0
+    first_byte_timeout_s: Seconds = 120.0
+    total_timeout_s: Seconds = 600.0
+    retries: Annotated[int, Field(ge=0)] = 1
+    backoff_s: Annotated[float, Field(ge=0)] = 0.1
+    max_concurrency: Count = 1000
+    breaker_failures: Count = 5
+    breaker_open_s: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _check(self) -> UpstreamSettings:
+        _check_url(self.base_url)
+        if self.key_env and self.key_file:
+            raise ValueError("both key_env and key_file are set, expected one")
+        return self
 
 
-@dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(Table):
     """Table ``[models.NAME]``: a model that may be chosen."""
 
     upstream: str
-    #: What the upstream calls it; by default as here.
+    #: The model's name at the upstream; empty means the same name.
     name: str = ""
-    #: Some of ``images``, ``audio``, ``files``, ``tools``; absent means all.
-    capabilities: tuple[str, ...] | None = None
+    #: ``None`` means all.
+    capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
     #: Price of a million tokens, for the playground's estimate.
-    input_cost_per_mtok: float | None = None
-    output_cost_per_mtok: float | None = None
+    input_cost_per_mtok: Cost | None = None
+    output_cost_per_mtok: Cost | None = None
 
 
-@dataclass(frozen=True)
-class PairSettings:
+class PairSettings(Table):
     """Table ``[pair]``: names of ``[models]``."""
 
     strong: str
     weak: str
 
 
-@dataclass(frozen=True)
-class AliasSettings:
+class _Cut(Table):
+    """A threshold, or the share of strong calls in its place."""
+
+    threshold: Unit | None = None
+    strong_share: Unit | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Cut:
+        if self.threshold is not None and self.strong_share is not None:
+            raise ValueError("both threshold and strong_share are set, expected one")
+        return self
+
+
+class RouterSettings(_Cut):
+    """Table ``[routers.NAME]``; other keys are options of :func:`turnout.routing.open_router`, which checks them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keys other than ``threshold`` and ``strong_share``."""
+        return dict(self.model_extra or {})
+
+
+class AliasSettings(_Cut):
     """Table ``[aliases.NAME]``: a model name that clients may use in place of ``router-...``."""
 
     router: str
-    threshold: float | None = None
-    strong_share: float | None = None
-    #: By default those of ``[pair]``.
+    #: Empty means the model of ``[pair]``.
     strong: str = ""
     weak: str = ""
 
 
-@dataclass(frozen=True)
-class AffinitySettings:
+class AffinitySettings(Table):
     """Table ``[affinity]``: keeps a conversation on its first model, whose provider has its prompt cached."""
 
-    #: ``off``, ``header`` or ``conversation`` (a hash of everything up to the first message of the user).
-    by: str = "off"
+    #: ``conversation`` identifies it by a hash of all messages up to the first one of the user.
+    by: Literal["off", "header", "conversation"] = "off"
     header: str = "x-session-id"
-    sessions: int = 10_000
-    ttl_s: float = 3600.0
+    sessions: Count = 10_000
+    ttl_s: Seconds = 3600.0
 
 
-@dataclass(frozen=True)
-class LogSettings:
+class LogSettings(Table):
     """Table ``[log]``: a route receipt for every decision."""
 
     #: File (jsonl) or folder (parquet); empty means no log.
     path: str = ""
-    format: str = "jsonl"
-    #: Whether receipts hold the prompt itself beside its hash.
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    #: Whether receipts hold the prompt as well as its hash.
     prompts: bool = False
-    max_bytes: int = 100 * 1024 * 1024
-    keep: int = 5
+    max_bytes: Count = 100 * 1024 * 1024
+    keep: Count = 5
 
 
-@dataclass(frozen=True)
-class TelemetrySettings:
+class TelemetrySettings(Table):
     """Table ``[telemetry]``."""
 
     #: Spans through OpenTelemetry's global tracer provider (extra ``[otel]``).
     otel: bool = False
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Table):
     """The whole file."""
 
     pair: PairSettings
-    upstreams: Mapping[str, UpstreamSettings]
-    models: Mapping[str, ModelSettings]
-    #: Options of each router, as :func:`turnout.routing.open_router` takes them, and ``strong_share`` in place of ``threshold``.
-    routers: Mapping[str, Mapping[str, Any]]
-    server: ServerSettings = field(default_factory=ServerSettings)
-    aliases: Mapping[str, AliasSettings] = field(default_factory=dict)
-    affinity: AffinitySettings = field(default_factory=AffinitySettings)
-    log: LogSettings = field(default_factory=LogSettings)
-    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    server: ServerSettings = ServerSettings()
+    upstreams: dict[str, UpstreamSettings] = {}
+    models: dict[str, ModelSettings] = {}
+    routers: Annotated[dict[str, RouterSettings], Field(min_length=1)] = {"mf": RouterSettings()}
+    aliases: dict[str, AliasSettings] = {}
+    affinity: AffinitySettings = AffinitySettings()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        for name, model in self.models.items():
+            _one_of(f"[models.{name}] upstream", model.upstream, self.upstreams)
+        self._check_pair("[pair]", self.pair.strong, self.pair.weak)
+        for name, alias in self.aliases.items():
+            where = f"[aliases.{name}]"
+            if name in self.models:
+                raise ValueError(f"{where} is also the name of a model, expected another name")
+            _one_of(f"{where} router", alias.router, self.routers)
+            self._check_pair(where, alias.strong or self.pair.strong, alias.weak or self.pair.weak)
+        if self.server.passthrough:
+            _one_of("[server] passthrough", self.server.passthrough, self.upstreams)
+        return self
+
+    def _check_pair(self, where: str, strong: str, weak: str) -> None:
+        _one_of(f"{where} strong", strong, self.models)
+        _one_of(f"{where} weak", weak, self.models)
+        if strong == weak:
+            raise ValueError(f"{where} strong and weak are both {strong!r}, expected two models")
+
+
+def _one_of(key: str, value: str, known: dict[str, Any]) -> None:
+    if value not in known:
+        raise ValueError(f"{key} is {value!r}, expected one of {', '.join(known) or '(none is configured)'}")
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"base_url is {url!r}, expected http:// or https:// and a host, such as http://localhost:8000/v1"
+        )
+    # The value is not shown from here on: it may hold a key.
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("base_url has more than scheme, host, port and path; keys belong into key_env or key_file")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("base_url ends with /chat/completions, expected the part before it, such as https://host/v1")

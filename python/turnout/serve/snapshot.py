@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from turnout._core import ConfigError
 from turnout.routing import Context, NamedRouter, open_router
-from turnout.routing.names import unit_number
 from turnout.routing.registry import imported
 from turnout.serve.headers import safe_value
 from turnout.serve.secrets import read_key
-from turnout.serve.settings import AliasSettings, ModelSettings, Settings
+from turnout.serve.settings import AliasSettings, ModelSettings, RouterSettings, Settings
 from turnout.serve.upstream import Upstream
 
 
@@ -119,17 +117,13 @@ def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]
     )
 
 
-def _router(name: str, options: Mapping[str, Any]) -> NamedRouter:
-    given = dict(options)
-    threshold, share = given.pop("threshold", None), given.pop("strong_share", None)
-    if threshold is not None and share is not None:
-        raise ConfigError(f"[routers.{name}] has both threshold and strong_share, expected one")
-    router = open_router(name, given)
+def _router(name: str, settings: RouterSettings) -> NamedRouter:
+    router = open_router(name, settings.options)
     try:
-        if threshold is not None:
-            router.threshold = unit_number(threshold, "threshold")
-        if share is not None:
-            router.threshold = router.threshold_for_share(unit_number(share, "strong_share"))
+        if settings.threshold is not None:
+            router.threshold = settings.threshold
+        if settings.strong_share is not None:
+            router.threshold = router.threshold_for_share(settings.strong_share)
     except ValueError as error:
         raise ConfigError(f"[routers.{name}] {error}") from error
     return router
