@@ -71,6 +71,15 @@ def test_defaults_stand_where_nothing_is_said():
         ({"routers": {"mf": {"threshold": 0.5, "strong_share": 0.5}}}, r"\[routers.mf\] both"),
         ({"pair": {"strong": "big", "weak": "big"}}, "both 'big', expected two models"),
         ({"upstreams": {"main": {"base_url": "http://h/v1/chat/completions"}}}, "expected the part before it"),
+        ({"upstreams": {"main": {"base_url": "http://h/v1?api-version=1"}}}, "expected it in a table: query"),
+        ({"upstreams": {"main": {"base_url": "http://h", "query": {"a": 1}}}}, "query a is 1, expected a valid string"),
+        ({"upstreams": {"main": {"base_url": "http://h", "headers": {"a b": "x"}}}}, "expected the name of a header"),
+        ({"upstreams": {"main": {"base_url": "http://h", "headers": {"Host": "x"}}}}, "the server sets itself"),
+        ({"upstreams": {"main": {"base_url": "http://h", "headers": {"Authorization": "x"}}}}, "key_env or key_file"),
+        ({"upstreams": {"main": {"base_url": "http://h", "headers": {"a": "x\r\nb: c"}}}}, "expected printable ASCII"),
+        ({"upstreams": {"main": {"base_url": "http://h", "key_header": "host"}}}, "the server sets itself"),
+        ({"upstreams": {"main": {"base_url": "http://h", "proxy": "socks5://h"}}}, 'expected "env" or a URL'),
+        ({"upstreams": {"main": {"base_url": "http://h", "proxy": "http://a:b@h"}}}, "proxy has a password"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(change, words):

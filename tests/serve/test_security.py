@@ -21,7 +21,7 @@ from turnout.serve.client_keys import ClientKeys, key_hash
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import replace_model
 from turnout.serve.secrets import Secret, read_key
-from turnout.serve.settings import UpstreamSettings
+from turnout.serve.upstream_settings import UpstreamSettings
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -64,6 +64,11 @@ def test_keys_on_disk_are_hashes_and_the_command_makes_them(monkeypatch, capsys,
     keys = ClientKeys.from_file(str(tmp_path / "keys"))
     assert keys.client_of(f"Bearer {CLIENT_KEY}") == "client-name"
     assert keys.client_of(CLIENT_KEY) is keys.client_of(None) is keys.client_of("Bearer ") is None
+
+
+def test_a_keys_file_saved_on_windows_is_read(tmp_path):
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf" + f"# clients\r\n team-a:{key_hash(CLIENT_KEY)} \r\n".encode())
+    assert ClientKeys.from_file(str(tmp_path / "keys")).client_of(f"Bearer {CLIENT_KEY}") == "team-a"
 
 
 @pytest.mark.parametrize("content", [CLIENT_KEY, f"a:{CLIENT_KEY}", "", "\xff", f"a:{'0' * 64}\na:{'1' * 64}"])

@@ -38,7 +38,7 @@ class ClientKeys:
         if not path:
             return cls({})
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"client_keys_file {path}: {type(error).__name__}") from None
         hashes: dict[str, str] = {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from turnout._core import ConfigError
-from turnout.serve.settings import UpstreamSettings
+from turnout.serve.upstream_settings import UpstreamSettings
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 

@@ -7,15 +7,14 @@ need several tables are in :class:`Settings`.
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from turnout.routing.context import CONTEXTS
 from turnout.routing.needs import CAPABILITIES
+from turnout.serve.table import Count, Seconds, Table
+from turnout.serve.upstream_settings import UpstreamSettings
 
-Count = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Cost = Annotated[float, Field(ge=0)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -23,12 +22,6 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Capability = Literal["audio", "files", "images", "tools"]
 assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-defined]
-
-
-class Table(BaseModel):
-    """A table: immutable, no unknown keys, no conversion between types (an integer is a valid float)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ServerSettings(Table):
@@ -57,6 +50,8 @@ class ServerSettings(Table):
     passthrough: str = ""
     #: Whether the other model of the pair is tried when the chosen one fails.
     fallback: bool = True
+    #: Whether it is also tried when the conversation does not fit into the chosen one's context.
+    fallback_on_context_overflow: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> ServerSettings:
@@ -64,31 +59,6 @@ class ServerSettings(Table):
             raise ValueError(f"context is {self.context!r}, expected {', '.join(CONTEXTS)} or module:function")
         if self.client_keys_file and "*" in self.cors_origins:
             raise ValueError('cors_origins is "*" beside client_keys_file, expected the origins that may send keys')
-        return self
-
-
-class UpstreamSettings(Table):
-    """Table ``[upstreams.NAME]``: an OpenAI-compatible endpoint."""
-
-    base_url: str
-    #: Environment variable with the key; at most one of ``key_env`` and ``key_file``.
-    key_env: str = ""
-    #: File that holds nothing but the key.
-    key_file: str = ""
-    connect_timeout_s: Seconds = 5.0
-    first_byte_timeout_s: Seconds = 120.0
-    total_timeout_s: Seconds = 600.0
-    retries: Annotated[int, Field(ge=0)] = 1
-    backoff_s: Annotated[float, Field(ge=0)] = 0.1
-    max_concurrency: Count = 1000
-    breaker_failures: Count = 5
-    breaker_open_s: Seconds = 10.0
-
-    @model_validator(mode="after")
-    def _check(self) -> UpstreamSettings:
-        _check_url(self.base_url)
-        if self.key_env and self.key_file:
-            raise ValueError("both key_env and key_file are set, expected one")
         return self
 
 
@@ -212,16 +182,3 @@ class Settings(Table):
 def _one_of(key: str, value: str, known: dict[str, Any]) -> None:
     if value not in known:
         raise ValueError(f"{key} is {value!r}, expected one of {', '.join(known) or '(none is configured)'}")
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(
-            f"base_url is {url!r}, expected http:// or https:// and a host, such as http://localhost:8000/v1"
-        )
-    # The value is not shown from here on: it may hold a key.
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("base_url has more than scheme, host, port and path; keys belong into key_env or key_file")
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise ValueError("base_url ends with /chat/completions, expected the part before it, such as https://host/v1")

@@ -11,7 +11,7 @@ import yarl
 
 from turnout.serve.breaker import CircuitBreaker
 from turnout.serve.secrets import Secret
-from turnout.serve.settings import UpstreamSettings
+from turnout.serve.upstream_settings import UpstreamSettings
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout_at
