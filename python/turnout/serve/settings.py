@@ -149,10 +149,10 @@ class Settings(Table):
 
     pair: PairSettings
     server: ServerSettings = ServerSettings()
-    upstreams: dict[str, UpstreamSettings] = {}
-    models: dict[str, ModelSettings] = {}
-    routers: Annotated[dict[str, RouterSettings], Field(min_length=1)] = {"mf": RouterSettings()}
-    aliases: dict[str, AliasSettings] = {}
+    upstreams: dict[str, UpstreamSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    routers: dict[str, RouterSettings] = Field({"mf": RouterSettings()}, min_length=1)
+    aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     affinity: AffinitySettings = AffinitySettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -28,9 +28,9 @@ class UpstreamSettings(Table):
     #: Header of the key: ``authorization`` has ``Bearer`` before it, any other the key alone (Azure: ``api-key``).
     key_header: str = "authorization"
     #: Headers added to every request. Not for secrets.
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     #: Query added to every request (Azure: ``api-version``).
-    query: dict[str, str] = {}
+    query: dict[str, str] = Field(default_factory=dict)
     #: ``env`` for ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, or a proxy's URL; empty for a direct connection.
     proxy: str = ""
     connect_timeout_s: Seconds = 5.0
