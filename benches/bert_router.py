@@ -19,7 +19,7 @@ from plain import PROMPTS
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 import turnout
-from turnout.importers import import_bert
+from turnout.routers.bert.import_ import import_bert
 
 
 class BertRouter:

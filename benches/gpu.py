@@ -23,7 +23,7 @@ from timing import medians
 from tokenizers import Tokenizer
 
 import turnout
-from turnout.importers import import_bert
+from turnout.routers.bert.import_ import import_bert
 
 #: MiniLM-L6-H384 is what ``network.checkpoint`` makes unless told otherwise.
 SHAPES: dict[str, dict[str, object]] = {

@@ -26,7 +26,7 @@ from timing import medians
 from tokenizers import Tokenizer
 
 import turnout
-from turnout.importers import import_bert
+from turnout.routers.bert.import_ import import_bert
 
 #: Turns of each candidate.
 ROUNDS = 5

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import turnout
-from turnout.export.sw_ranking import SwRanking, write_sw_ranking
-from turnout.ranking.encoder import Encoder
-from turnout.ranking.near import ErrorDistribution, Near, make_cells, make_index, set_search
-from turnout.ranking.rating import Rating
-from turnout.ranking.table import BattleTable
-from turnout.ranking.vectors import Storage, stored
-from turnout.reference_elo import tiers_of
+from turnout.reference.sw_ranking import tiers_of
+from turnout.routers.sw_ranking.ann_index import ErrorDistribution, Near, make_cells, make_index, set_search
+from turnout.routers.sw_ranking.encoder import Encoder
+from turnout.routers.sw_ranking.export import SwRanking, write_sw_ranking
+from turnout.routers.sw_ranking.rating import Rating
+from turnout.routers.sw_ranking.table import BattleTable
+from turnout.routers.sw_ranking.vectors import Storage, stored
 
 SHIPPED = Path(turnout.__file__).parent / "artifacts" / "sw_ranking"
 #: Length of the noise that is added to a unit vector, so that no two prompts are the same.

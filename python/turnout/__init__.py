@@ -19,7 +19,7 @@ from turnout._core import (
     __version__,
 )
 from turnout.budget import BudgetController
-from turnout.embedding_router import with_embeddings
+from turnout.embeddings.router import with_embeddings
 from turnout.router import Router, load
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.extras import require
-from turnout.reference_elo import A_WINS, B_WINS, TIE, long_enough
+from turnout.reference.sw_ranking import A_WINS, B_WINS, TIE, long_enough
 
 if TYPE_CHECKING:
     from turnout.router import Router

@@ -21,7 +21,7 @@ from turnout.calibrate import (
 )
 from turnout.calibrate.win_rate import fit_isotonic, fit_platt, invert, logit
 from turnout.evaluate.reliability import ece
-from turnout.reference import calibrate, sigmoid
+from turnout.reference.mf import calibrate, sigmoid
 
 PROMPTS = [f"write a sum of {row} and {row * 7} in python, {'why' * (row % 5)}" for row in range(300)]
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import turnout
-from turnout.importers import import_causal_llm
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 TOKENIZER = Path(__file__).parent.parent / "fixtures" / "networks" / "causal_llm"
 HEADS, GROUPS, VOCABULARY = 16, 4, 32_000

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import turnout
-from turnout.importers import EmbeddingClient, import_mf, with_embeddings
-from turnout.importers.mf import tiny_checkpoint
+from turnout.embeddings.client import EmbeddingClient
+from turnout.embeddings.router import with_embeddings
+from turnout.routers.mf.import_ import import_mf, tiny_checkpoint
 
 
 def embed(prompts):

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import turnout
-from turnout.importers import import_bert, import_causal_llm
+from turnout.routers.bert.import_ import import_bert
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 KINDS = ["bert", "causal_llm", "distilbert", "electra", "modernbert", "xlm-roberta"]

@@ -11,9 +11,8 @@ import pytest
 
 import turnout
 from turnout.cli import main
-from turnout.importers import import_mf
-from turnout.importers.mf import tiny_checkpoint
-from turnout.importers.routellm_models import MODEL_NAMES
+from turnout.routers.mf.import_ import import_mf, tiny_checkpoint
+from turnout.routers.mf.routellm_models import MODEL_NAMES
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "routellm" / "mf"
 

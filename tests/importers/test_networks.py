@@ -14,8 +14,9 @@ import pytest
 
 import turnout
 from turnout.cli import main
-from turnout.export import network
-from turnout.importers import import_bert, import_causal_llm
+from turnout.graphs import network
+from turnout.routers.bert.import_ import import_bert
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 CLASSIFIERS = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta"]

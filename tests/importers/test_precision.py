@@ -14,11 +14,12 @@ from safetensors.numpy import load_file, save_file
 
 import turnout
 from turnout.cli import main
-from turnout.export import network
-from turnout.export.int4 import BLOCK, packed_blocks
-from turnout.importers import import_bert, import_causal_llm
-from turnout.importers.precision_report import SAMPLE, precision_report
-from turnout.reference_network import ReferenceNetwork
+from turnout.evaluate.precision import SAMPLE, precision_report
+from turnout.graphs import network
+from turnout.graphs.int4 import BLOCK, packed_blocks
+from turnout.reference.network import ReferenceNetwork
+from turnout.routers.bert.import_ import import_bert
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 ALL = ["bert", "distilbert", "electra", "modernbert", "xlm-roberta", "causal_llm"]
@@ -307,7 +308,7 @@ def test_a_report_that_fails_leaves_nothing_but_the_router(tmp_path):
 
 
 def test_large_networks_are_compared_where_that_is_asked_for(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("turnout.importers.precision_report.SMALL_BYTES", 1000)
+    monkeypatch.setattr("turnout.evaluate.precision.SMALL_BYTES", 1000)
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("why not\n")
     command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]

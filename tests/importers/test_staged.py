@@ -11,12 +11,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import turnout
+from turnout.artifact.origin import Origin
+from turnout.artifact.staged import staged
 from turnout.cli import main
-from turnout.export import classifier, network
-from turnout.export.network import NetworkWriter
-from turnout.export.origin import Origin
-from turnout.export.staged import staged
-from turnout.importers import import_bert, import_causal_llm
+from turnout.graphs import network
+from turnout.graphs.network import NetworkWriter
+from turnout.routers.bert import export_fine_tuned as classifier
+from turnout.routers.bert.import_ import import_bert
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 

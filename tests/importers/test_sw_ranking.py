@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 
 import turnout
 from turnout.cli import main
-from turnout.importers.sw_ranking import one_vector_a_prompt, read_embeddings
-from turnout.ranking.table import BattleTable
-from turnout.reference_elo import SimilarityRanking, dequantised
+from turnout.reference.sw_ranking import SimilarityRanking, dequantised
+from turnout.routers.sw_ranking.import_ import one_vector_a_prompt, read_embeddings
+from turnout.routers.sw_ranking.table import BattleTable
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
 

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 import turnout
-from turnout.export.artifact import ArtifactSpec, write_artifact
-from turnout.export.onnx import MatrixFactorizationHead, StaticEncoder, static_graph
+from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, static_graph
 from turnout.router import DEFAULT_ARTIFACT
 
 DIM, COUNTS, RANK = 4, 1, 2

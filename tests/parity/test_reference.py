@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import turnout
-from turnout.reference import ReferenceRouter, calibrate
+from turnout.reference.mf import ReferenceRouter, calibrate
 
 # The core sums in single precision, the reference in double: a few units in the last place of numbers below one.
 NATIVE = 1e-6

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import turnout
-from turnout.reference import ReferenceRouter
+from turnout.reference.mf import ReferenceRouter
 
 ODD = [
     "\u0085", "\u2028", "\u3000", "\u200b", "\ufeff", "\x00", "\x7f", "\ufffd", "\u00ad", "\u0301", "\u0323", "\u0344", "İ", "ß",

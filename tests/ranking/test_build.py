@@ -13,10 +13,12 @@ from safetensors.numpy import load_file
 import turnout
 from turnout.cli import main
 from turnout.data import BadRows
-from turnout.ranking import Options, build, encoder_of, rate, read_battle_table
-from turnout.ranking.encoder import reduced
-from turnout.ranking.near import ranking_of
-from turnout.ranking.vectors import restored, storage_of, stored
+from turnout.routers.sw_ranking.ann_index import ranking_of
+from turnout.routers.sw_ranking.encoder import encoder_of, reduced
+from turnout.routers.sw_ranking.rating import rate
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
+from turnout.routers.sw_ranking.vectors import restored, storage_of, stored
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_similar_prompts_decide(battles: Path, artifact: Path, tmp_path: Path) -
 @pytest.mark.parametrize(("storage", "bound"), [("f16", 2e-5), ("int8", 3e-4)])
 def test_fewer_bits_move_a_win_rate_by_little(storage: Any, bound: float) -> None:
     """64 numbers and similarities as small as 0.17 are a hard case for 8 bits; 16 stay far below a ten-thousandth."""
-    from turnout.reference_elo import SimilarityRanking
+    from turnout.reference.sw_ranking import SimilarityRanking
 
     folder = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
     table = read_battle_table([folder / "battles.parquet"], bad=BadRows())

@@ -13,9 +13,12 @@ from safetensors.numpy import load_file
 
 import turnout
 from turnout.data import BadRows
-from turnout.ranking import Options, build, compaction, encoder_of, read_battle_table
-from turnout.ranking.compaction import LOG, compact
-from turnout.ranking.vectors import restored
+from turnout.routers.sw_ranking import compaction
+from turnout.routers.sw_ranking.compaction import LOG, compact
+from turnout.routers.sw_ranking.encoder import encoder_of
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
+from turnout.routers.sw_ranking.vectors import restored
 
 
 @pytest.fixture(scope="module", params=[None, "Flat"])

@@ -13,10 +13,12 @@ from safetensors.numpy import load_file
 
 import turnout
 from turnout.data import BadRows
-from turnout.importers import import_sw_ranking
-from turnout.ranking import Options, build, encoder_of, read_battle_table
-from turnout.ranking.vectors import restored
-from turnout.reference_elo import Cells, SimilarityRanking, unit
+from turnout.reference.sw_ranking import Cells, SimilarityRanking, unit
+from turnout.routers.sw_ranking.encoder import encoder_of
+from turnout.routers.sw_ranking.import_ import import_sw_ranking
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
+from turnout.routers.sw_ranking.vectors import restored
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
 

@@ -14,7 +14,9 @@ import pytest
 
 import turnout
 from turnout.data import BadRows
-from turnout.ranking import Options, build, encoder_of, read_battle_table
+from turnout.routers.sw_ranking.encoder import encoder_of
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
 
 ADDER = """
 import sys, turnout

@@ -17,8 +17,9 @@ import pytest
 
 import turnout
 from turnout.data import BadRows
-from turnout.ranking import Options, build, read_battle_table
-from turnout.ranking.encoder import Encoder
+from turnout.routers.sw_ranking.encoder import Encoder
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
 
 faiss = pytest.importorskip("faiss")
 

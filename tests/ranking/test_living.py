@@ -13,7 +13,9 @@ import turnout
 from turnout.battles import Added
 from turnout.cli import main
 from turnout.data import BadRows
-from turnout.ranking import Options, build, encoder_of, read_battle_table
+from turnout.routers.sw_ranking.encoder import encoder_of
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
 
 PROMPT = "what is the sum of 7 and two"
 
@@ -68,7 +70,7 @@ def test_commands_add_and_compact(folder: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_embeddings_of_the_caller_come_with_the_battles(battles: Path, tmp_path: Path) -> None:
-    from turnout.ranking.encoder import Encoder
+    from turnout.routers.sw_ranking.encoder import Encoder
 
     table = read_battle_table([battles], bad=BadRows())
     vectors = np.random.default_rng(0).normal(size=(len(table.prompts), 4)).astype(np.float32)

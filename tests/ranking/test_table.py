@@ -13,8 +13,8 @@ import pytest
 import turnout
 from turnout.battles import battle_id
 from turnout.data import BadRows
-from turnout.ranking import rate, read_battle_table
-from turnout.ranking.rating import groups_of, largest_group
+from turnout.routers.sw_ranking.rating import groups_of, largest_group, rate
+from turnout.routers.sw_ranking.table import read_battle_table
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
 ROW = {"prompt": "a prompt that is long enough", "model_a": "x", "model_b": "y", "winner": "model_a"}

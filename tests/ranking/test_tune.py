@@ -13,9 +13,11 @@ import pytest
 import turnout
 from turnout.cli import main
 from turnout.data import BadRows
-from turnout.ranking import Options, build, encoder_of, read_battle_table
-from turnout.ranking.near import ErrorDistribution
-from turnout.ranking.tune import Setting, Tuner, choose, frontier
+from turnout.routers.sw_ranking.ann_index import ErrorDistribution
+from turnout.routers.sw_ranking.encoder import encoder_of
+from turnout.routers.sw_ranking.table import read_battle_table
+from turnout.routers.sw_ranking.train import Options, build
+from turnout.routers.sw_ranking.tune import Setting, Tuner, choose, frontier
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 tokenizers = pytest.importorskip("tokenizers")
 
 from turnout.data import Battles, Outcomes  # noqa: E402
-from turnout.train import ExpertConfig, MfConfig, Slice  # noqa: E402
+from turnout.training.config import ExpertConfig, MfConfig, Slice  # noqa: E402
 
 WORDS = (
     "[PAD] [UNK] add sum buys apples cost poem story write about river hard easy law cell answer : . ? , 1 2 3 4 5 a b c d ##s "

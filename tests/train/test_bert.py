@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import turnout
-from turnout.train.bert import BertConfig, TrainedBert, distilled, fit_bert
-from turnout.train.curriculum import plan
-from turnout.train.features import encode
-from turnout.train.transformer import TransformerConfig, batches, pad
+from turnout.routers.bert.train import BertConfig, TrainedBert, distilled, fit_bert
+from turnout.routers.bert.transformer import TransformerConfig, batches, pad
+from turnout.training.curriculum import plan
+from turnout.training.features import encode
 
 SIZES = TransformerConfig(
     layers=2, width=8, attention=8, heads=2, inner=16, max_tokens=32, steps=60, tokens_a_step=1024, learning_rate=3e-3
@@ -27,7 +27,7 @@ def trained(config, tables, battles, teacher, tokenizer) -> TrainedBert:
 @pytest.fixture(scope="module")
 def session(trained):
     onnxruntime = pytest.importorskip("onnxruntime")
-    from turnout.export.bert import bert_graph
+    from turnout.routers.bert.export import bert_graph
 
     return onnxruntime.InferenceSession(bert_graph(trained), providers=["CPUExecutionProvider"])
 
@@ -85,8 +85,8 @@ def test_batches_hold_each_prompt_once_and_stay_within_their_tokens():
 
 
 def test_the_artifact_routes_as_the_graph_scores(trained, session, tmp_path, tables, tokenizer):
-    from turnout.export.bert import write_bert
-    from turnout.export.origin import Origin
+    from turnout.artifact.origin import Origin
+    from turnout.routers.bert.export import write_bert
 
     origin = Origin("toy", "Apache-2.0", "turnout train bert", [], [], "None.")
     folder = write_bert(trained, tokenizer.to_str(), [table.prompts for table in tables], origin, tmp_path / "toy")

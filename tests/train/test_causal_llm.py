@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 import turnout
 from turnout.cli import main
-from turnout.train.causal_llm import CausalConfig, train_causal_llm
-from turnout.train.fine_tuning import FineTuningConfig
+from turnout.routers.causal_llm.train import CausalConfig, train_causal_llm
+from turnout.training.fine_tuning import FineTuningConfig
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory, tokenizer):
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_tiny_llama_learns_to_score_and_is_imported(rank, checkpoint, config, tables, battles, tmp_path):
-    from turnout.importers import import_causal_llm
+    from turnout.routers.causal_llm.import_ import import_causal_llm
 
     tuned = tmp_path / "tuned"
     loss = train_causal_llm(CausalConfig(config, TUNING, rank), checkpoint, tables, battles, tuned)
@@ -122,8 +122,9 @@ def test_most_weights_of_a_bfloat16_checkpoint_move_in_an_epoch(checkpoint, conf
 def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(
     native, checkpoint, config, tables, battles, tmp_path, monkeypatch
 ):
-    from turnout.importers import import_causal_llm
-    from turnout.train import causal_llm, fine_tuning
+    from turnout.routers.causal_llm import train as causal_llm
+    from turnout.routers.causal_llm.import_ import import_causal_llm
+    from turnout.training import fine_tuning
 
     monkeypatch.setattr(fine_tuning, "native_bfloat16", lambda where: native)
     merge, seen = causal_llm._merged, []

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import turnout
-from turnout.train.classifier import ClassifierConfig, train_classifier
-from turnout.train.fine_tuning import FineTuningConfig
+from turnout.routers.bert.fine_tune import ClassifierConfig, train_classifier
+from turnout.training.fine_tuning import FineTuningConfig
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -36,7 +36,7 @@ def tuned(checkpoint, config, tables, battles, tmp_path_factory):
 
 
 def test_a_fine_tuned_checkpoint_is_imported_and_routes(tuned, tables, tmp_path):
-    from turnout.importers import import_bert
+    from turnout.routers.bert.import_ import import_bert
 
     router = turnout.load(import_bert(tuned, tmp_path / "artifact", strong="big", weak="small"))
     gold = tables[0]
@@ -156,7 +156,7 @@ def test_options_of_an_encoder_are_refused_without_one(option, files, tmp_path, 
 def test_prompts_are_cut_where_the_encoder_or_its_tokenizer_ends(
     positions, own, most, config, tables, battles, tokenizer, tmp_path
 ):
-    from turnout.importers import import_bert
+    from turnout.routers.bert.import_ import import_bert
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     known = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, **sizes)

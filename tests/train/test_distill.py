@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from turnout.train.distill import fragments, static_table
-from turnout.train.features import bags, mean_bags
+from turnout.training.distill import fragments, static_table
+from turnout.training.features import bags, mean_bags
 
 
 def test_fragments_are_sentences_of_longer_prompts():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from turnout.train.experts import difficulty_directions, expert_rows, fit_expert
-from turnout.train.features import bags, count_table, encode, inverse_frequency, vocabulary
+from turnout.training.experts import difficulty_directions, expert_rows, fit_expert
+from turnout.training.features import bags, count_table, encode, inverse_frequency, vocabulary
 
 
 def _encode(tokenizer, prompts):

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from turnout.train.features import COUNTS, LENGTH, bags, count_table, inputs, inverse_frequency, mean_bags
+from turnout.training.features import COUNTS, LENGTH, bags, count_table, inputs, inverse_frequency, mean_bags
 
 
 def test_every_token_counts_towards_the_length():

@@ -7,7 +7,7 @@ import turnout
 
 torch = pytest.importorskip("torch")
 
-from turnout.train.fine_tuning import FineTuningConfig, fine_tune, stored_type, with_master_weights  # noqa: E402
+from turnout.training.fine_tuning import FineTuningConfig, fine_tune, stored_type, with_master_weights  # noqa: E402
 
 
 def _tune(loss, show, **config):
@@ -43,7 +43,7 @@ def test_every_step_is_shown_under_one_stage_with_the_loss_of_the_last_look():
 
 @pytest.mark.parametrize("native", [False, True])
 def test_what_is_trained_is_float32(native, monkeypatch):
-    monkeypatch.setattr("turnout.train.fine_tuning.native_bfloat16", lambda where: native)
+    monkeypatch.setattr("turnout.training.fine_tuning.native_bfloat16", lambda where: native)
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).to(torch.float16)
     model[0].requires_grad_(False)
     model = with_master_weights(model, "cpu")

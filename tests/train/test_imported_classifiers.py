@@ -9,10 +9,11 @@ import pytest
 
 import turnout
 from turnout.cli import main
-from turnout.export import network
-from turnout.importers import bert, import_bert, traced_check
-from turnout.importers.bert import WRITTEN_TYPES
-from turnout.reference_network import ReferenceNetwork
+from turnout.graphs import network
+from turnout.reference.network import ReferenceNetwork
+from turnout.routers.bert import import_ as bert
+from turnout.routers.bert import traced_check
+from turnout.routers.bert.import_ import WRITTEN_TYPES, import_bert
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -5,7 +5,7 @@ import pytest
 
 import turnout
 from turnout.data import Battles, Outcomes
-from turnout.train.labels import LabelledPrompts, balanced_weights, class_targets, labelled_prompts, scores
+from turnout.training.labels import LabelledPrompts, balanced_weights, class_targets, labelled_prompts, scores
 
 
 def test_every_table_and_the_battles_weigh_the_same(config, tables, battles):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from turnout.train.lessons import Lesson, mixed, topic_lesson
+from turnout.training.lessons import Lesson, mixed, topic_lesson
 
 
 def test_mixed_prompts_are_made_of_tokens_of_their_parents_and_are_not_tiny():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from turnout.data import Battles
-from turnout.train.curriculum import plan, topic_rows
-from turnout.train.files import CachedTeacher
-from turnout.train.matrix_factorization import TrainedMf
-from turnout.train.pair import evidence
-from turnout.train.recipe import fit_mf
+from turnout.routers.mf.model import TrainedMf
+from turnout.routers.mf.train import fit_mf
+from turnout.training.curriculum import plan, topic_rows
+from turnout.training.files import CachedTeacher
+from turnout.training.pair import evidence
 
 
 @pytest.fixture(scope="module")

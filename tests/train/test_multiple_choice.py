@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from turnout.train.multiple_choice import bare, instructed, questions
+from turnout.training.multiple_choice import bare, instructed, questions
 
 PROMPT = "Which river is longest?\nA. Nile\nB. Rhine\nC. Po\nD. Elbe\nE. Ebro"
 

@@ -12,9 +12,9 @@ import turnout
 from turnout.cli import main
 from turnout.commands import train
 from turnout.data import Battles, Outcomes
-from turnout.train import bert
-from turnout.train.curriculum import plan
-from turnout.train.transformer import TransformerConfig
+from turnout.routers.bert import train as bert
+from turnout.routers.bert.transformer import TransformerConfig
+from turnout.training.curriculum import plan
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

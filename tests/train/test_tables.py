@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 
 from turnout import InvalidInputError
 from turnout.data import Battles, Outcomes
-from turnout.train import Slice
-from turnout.train.tables import gains, mean_score, pair_examples, read_tables, read_training_tables, rows_of
+from turnout.training.config import Slice
+from turnout.training.tables import gains, mean_score, pair_examples, read_tables, read_training_tables, rows_of
 
 NAN = float("nan")
 

@@ -18,7 +18,8 @@ import pytest
 from onnx import numpy_helper
 
 import turnout
-from turnout.importers import import_bert, import_causal_llm
+from turnout.routers.bert.import_ import import_bert
+from turnout.routers.causal_llm.import_ import import_causal_llm
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 PROMPTS = [f"what is the sum of {row} and {'two ' * (row % 11)}" for row in range(48)]

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 import turnout
 from turnout.engines import cuda_libraries, engine_cache
-from turnout.importers import import_bert
+from turnout.routers.bert.import_ import import_bert
 
 BERT = Path(__file__).parent.parent / "fixtures" / "networks" / "bert"
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from turnout import InvalidInputError, Router
+from turnout.artifact.writer import rewrite_manifest
 from turnout.calibrate.choice import Choice, Floats
 from turnout.calibrate.share import quantile_table
 from turnout.calibrate.win_rate import Calibration, invert, logit
-from turnout.export.artifact import rewrite_manifest
-from turnout.reference import calibrate
+from turnout.reference.mf import calibrate
 
 
 def raw_win_rates(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from turnout import InvalidInputError
 from turnout.calibrate.choice import Floats
-from turnout.reference import calibrate
+from turnout.reference.mf import calibrate
 
 #: Share of the identity mixed into isotonic fits: it gives every flat piece this slope, so that different scores stay different.
 SLOPE = 0.01

@@ -48,7 +48,8 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
     if not args.embedding_url:
         raise turnout.ConfigError(f"{router.path.name} takes embeddings: name an endpoint with --embedding-url")
     require("eval", "httpx", purpose="--embedding-url")
-    from turnout.importers import EmbeddingClient, with_embeddings
+    from turnout.embeddings.client import EmbeddingClient
+    from turnout.embeddings.router import with_embeddings
 
     model = args.embedding_model or router.manifest["provenance"].get("embedding_model")
     if not model:

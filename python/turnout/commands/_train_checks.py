@@ -52,7 +52,7 @@ def tuned_folder(out: Path, encoder: Path) -> Path:
     Raises:
         ConfigError: There is a checkpoint that ``train bert --encoder`` did not write.
     """
-    from turnout.train.labels import CLASSES
+    from turnout.training.labels import CLASSES
 
     tuned = out.with_name(out.name + "-checkpoint")
     config = tuned / "config.json"

@@ -81,10 +81,11 @@ def run(args: argparse.Namespace) -> int:
     from turnout.commands.train import recipe
     from turnout.data import BadRows
     from turnout.progress import progress_bars
-    from turnout.ranking import Options, build, encoder_of, read_battle_table
-    from turnout.ranking.encoder import reduced
-    from turnout.ranking.rating import largest_group
     from turnout.router import DEFAULT_ARTIFACT
+    from turnout.routers.sw_ranking.encoder import encoder_of, reduced
+    from turnout.routers.sw_ranking.rating import largest_group
+    from turnout.routers.sw_ranking.table import read_battle_table
+    from turnout.routers.sw_ranking.train import Options, build
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     bad = BadRows()

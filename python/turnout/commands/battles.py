@@ -41,7 +41,7 @@ def run_compact(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.progress import progress_bars
-    from turnout.ranking.compaction import compact, held_log, read_manifest
+    from turnout.routers.sw_ranking.compaction import compact, held_log, read_manifest
 
     read_manifest(args.artifact)
     with held_log(args.artifact), progress_bars(Console(stderr=True)) as show:

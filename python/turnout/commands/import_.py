@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from turnout.export.precision import PRECISIONS, Precision
 from turnout.extras import require
+from turnout.graphs.precision import PRECISIONS, Precision
 
 EPILOG = """\
 examples:
@@ -151,9 +151,9 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
 
     import turnout
     from turnout.data import BadRows
-    from turnout.importers import import_sw_ranking
     from turnout.progress import progress_bars
-    from turnout.ranking import Options
+    from turnout.routers.sw_ranking.import_ import import_sw_ranking
+    from turnout.routers.sw_ranking.train import Options
 
     if not args.embeddings:
         raise turnout.ConfigError("sw_ranking needs the battles' embeddings: give --embeddings")
@@ -185,8 +185,8 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
 def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
     require("eval", "safetensors", "onnx", purpose="import mf")
     import turnout
-    from turnout.export.staged import staged
-    from turnout.importers import import_mf
+    from turnout.artifact.staged import staged
+    from turnout.routers.mf.import_ import import_mf
 
     models = _names(args.models) if args.models else None
     with staged(out) as folder:
@@ -223,9 +223,10 @@ def _names(file: Path) -> list[str]:
 def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     require("eval,onnx", "onnx", "onnxruntime", purpose=f"import {args.kind}")
     import turnout
-    from turnout.export.staged import staged
-    from turnout.importers import import_bert, import_causal_llm
-    from turnout.importers.precision_report import precision_report, report_prompts
+    from turnout.artifact.staged import staged
+    from turnout.evaluate.precision import precision_report, report_prompts
+    from turnout.routers.bert.import_ import import_bert
+    from turnout.routers.causal_llm.import_ import import_causal_llm
 
     labels = args.labels.split(",") if args.labels else None
     # Prompts that cannot be read are told before the work, not after it.
@@ -252,8 +253,8 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
 def _is_reported(args: argparse.Namespace) -> bool:
     """Whether the network is compared with itself in float32: where that is asked for, or cheap."""
     import turnout
-    from turnout.importers.checkpoint import Checkpoint
-    from turnout.importers.precision_report import SMALL_BYTES
+    from turnout.evaluate.precision import SMALL_BYTES
+    from turnout.graphs.checkpoint import Checkpoint
 
     if args.precision == "float32":
         if args.prompts or args.report is not None:

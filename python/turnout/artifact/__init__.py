@@ -1,0 +1,1 @@
+"""Artifact folders: the writer, staging, model cards, quantiles."""

@@ -1,0 +1,48 @@
+"""Artifacts appear whole: they are written in a temporary folder, and moved into place when everything about them is right."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from turnout.artifact.writer import sync_folder
+
+#: An artifact is what its manifest says.
+_LAST = "router.json"
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """An empty folder to write an artifact to; its files are moved to ``out`` when the block ends, and removed if it raises.
+
+    A folder that was not there appears in one step. In one that was there, files are replaced one rename after the other, the
+    manifest last; its other files stay. An error in the block leaves it as it was. A process that ends between two of these renames
+    leaves old and new files, which :func:`turnout.load` refuses by their hashes, and one that is killed in the block leaves a hidden
+    folder ``.staged-*`` behind.
+
+    Args:
+        out: The artifact folder to be.
+
+    Yields:
+        The folder to write to, on the same disk.
+    """
+    out = out.resolve()
+    exists = out.exists()
+    if not exists:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    # Inside a folder that is there: it may be a disk of its own, and files do not move between disks.
+    with tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-") as temporary:
+        folder = Path(temporary) / "artifact"
+        folder.mkdir()
+        yield folder
+        sync_folder(folder)
+        if not exists:
+            folder.rename(out)
+            sync_folder(out.parent)
+            return
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == _LAST):
+            os.replace(file, out / file.name)
+        sync_folder(out)

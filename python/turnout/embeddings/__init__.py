@@ -1,0 +1,1 @@
+"""Embeddings from the caller: a router with an embedding function, and a client of embedding endpoints."""

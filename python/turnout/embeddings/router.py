@@ -1,0 +1,107 @@
+"""A router whose embeddings come from a function of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout._core import ConfigError, Decision, InvalidInputError
+
+if TYPE_CHECKING:
+    from turnout.router import Router
+
+#: From prompts to one embedding a row.
+Embed = Callable[[Sequence[str]], Any]
+
+
+def with_embeddings(router: Router, embed: Embed) -> EmbeddingRouter:
+    """Attaches an embedding function to a router whose encoder is external, such as one of ``turnout import mf``.
+
+    Args:
+        router: A router that takes embeddings from the caller.
+        embed: From a list of prompts to a matrix, one row a prompt: an :class:`turnout.embeddings.client.EmbeddingClient`, a model's
+            ``encode``, your own function. It must be the embedding that the router was trained with.
+
+    Returns:
+        A router with the methods of :class:`turnout.Router` that take prompts.
+
+    Raises:
+        ConfigError: The router computes its own embeddings.
+
+    Example:
+        >>> import tempfile, turnout
+        >>> from turnout.routers.mf.import_ import tiny_checkpoint, import_mf
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> artifact = import_mf(tiny_checkpoint(f"{folder.name}/checkpoint"), f"{folder.name}/artifact")
+        >>> router = turnout.with_embeddings(turnout.load(artifact), lambda prompts: [[len(p), 1.0] for p in prompts])
+        >>> router.route("What is 2 + 2?").model in (router.strong, router.weak)
+        True
+    """
+    return EmbeddingRouter(router, embed)
+
+
+class EmbeddingRouter:
+    """A router and the function that embeds its prompts; see :func:`with_embeddings`.
+
+    What the router itself has (``strong``, ``threshold``, ``manifest`` and so on) is found here too.
+    """
+
+    #: An embedding call waits for a network or a model.
+    is_microseconds = False
+
+    def __init__(self, router: Router, embed: Embed) -> None:
+        if router.manifest["encoder"]["kind"] != "external":
+            raise ConfigError(f"{router.path.name} computes its own embeddings: call it with prompts as it is")
+        self.router = router
+        self.embed_prompts = embed
+
+    def embeddings(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of prompts as the router takes them, float32 ``[prompts, dim]``.
+
+        Raises:
+            InvalidInputError: The function gave something of another shape.
+        """
+        matrix = np.ascontiguousarray(self.embed_prompts(prompts), dtype=np.float32)
+        expected = (len(prompts), self.router.embedding_dim)
+        if matrix.shape != expected:
+            raise InvalidInputError(f"the embedding function gave shape {matrix.shape}, expected {expected}")
+        return matrix
+
+    def route(self, prompt: str, *, threshold: float | None = None, strong_share: float | None = None) -> Decision:
+        """Decides one prompt, as :meth:`turnout.Router.route`."""
+        return self.router.route(embedding=self.embeddings([prompt])[0], threshold=threshold, strong_share=strong_share)
+
+    async def aroute(
+        self, prompt: str, *, threshold: float | None = None, strong_share: float | None = None
+    ) -> Decision:
+        """:meth:`route` on a worker thread, so that the loop does not wait for the embedding."""
+        # Imported here: it takes longer than everything else in this package together.
+        import asyncio
+
+        return await asyncio.to_thread(self.route, prompt, threshold=threshold, strong_share=strong_share)
+
+    def route_batch(
+        self, prompts: Iterable[str], *, threshold: float | None = None, strong_share: float | None = None
+    ) -> list[Decision]:
+        """Decides many prompts with as few embedding calls as the function makes."""
+        matrix = self.embeddings(list(prompts))
+        return [self.router.route(embedding=row, threshold=threshold, strong_share=strong_share) for row in matrix]
+
+    def win_rate(self, prompt: str) -> float:
+        """Chance that the strong model's answer is preferred."""
+        return self.router.win_rate(embedding=self.embeddings([prompt])[0])
+
+    def win_rates(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Win rates of many prompts, float32 ``[prompts]``."""
+        return self.router.win_rates(embeddings=self.embeddings(list(prompts)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "router":
+            raise AttributeError(name)
+        return getattr(self.router, name)
+
+    def __repr__(self) -> str:
+        return f"EmbeddingRouter({self.router!r}, {self.embed_prompts!r})"

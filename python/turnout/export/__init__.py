@@ -1,1 +1,0 @@
-"""Writing what the core reads: ONNX graphs and artifact folders."""

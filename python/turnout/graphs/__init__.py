@@ -1,0 +1,1 @@
+"""ONNX graphs: writers, checkpoint reading, precisions."""

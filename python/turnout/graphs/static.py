@@ -1,0 +1,207 @@
+"""The MF graphs as ONNX: from token ids or from an embedding to one score a model and the win rate of a pair.
+
+The core runs these graphs natively because it knows every node of them (``encoder/table.rs`` and ``scorer.rs``); a change here
+is a change there. Any ONNX runtime can run them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OPSET = 20
+IR_VERSION = 9
+
+Activation = Literal["identity", "relu", "tanh", "gelu"]
+
+
+@dataclass(frozen=True)
+class StaticEncoder:
+    """Weights of a static embedding encoder; ``turnout.reference.mf.encode`` is its formula in NumPy.
+
+    Attributes:
+        token_table: int8 ``[vocabulary, dim]``.
+        row_scale: float32 ``[vocabulary]``.
+        count_table: float32 ``[vocabulary, counts]``.
+        feature_weight: float32 ``[counts, dim]``.
+        bias: float32 ``[dim]``.
+        activation: Function applied to every element of the embedding.
+    """
+
+    token_table: NDArray[np.int8]
+    row_scale: NDArray[np.float32]
+    count_table: NDArray[np.float32]
+    feature_weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    activation: Activation = "identity"
+
+
+@dataclass(frozen=True)
+class MatrixFactorizationHead:
+    """RouteLLM's head (arXiv 2406.18665, section 4.2): ``score_m = w2 . (v_m * (W1 e))``.
+
+    Attributes:
+        w1: float32 ``[rank, dim]``.
+        w2: float32 ``[rank]``.
+        models: float32 ``[models, rank]``; rows are scaled to unit length on export.
+    """
+
+    w1: NDArray[np.float32]
+    w2: NDArray[np.float32]
+    models: NDArray[np.float32]
+
+    def model_heads(self) -> NDArray[np.float32]:
+        """``w2 * v_m`` in columns, float32 ``[rank, models]``."""
+        norm = np.linalg.norm(self.models, axis=1, keepdims=True)
+        unit = self.models / np.maximum(norm, 1e-12)
+        heads: NDArray[np.float32] = (unit * self.w2).T.astype(np.float32)
+        return heads
+
+
+def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes:
+    """Graph from token ids to win rates.
+
+    Inputs: ``input_ids`` and ``attention_mask`` int64 ``[prompts, tokens]``, ``strong`` and ``weak`` int64 scalars (rows of the
+    models). Outputs: ``embedding`` float32 ``[prompts, dim]``, ``model_scores`` float32 ``[prompts, models]``, ``win_rate``
+    float32 ``[prompts]``, not calibrated.
+
+    Args:
+        encoder: The encoder.
+        head: The head, over embeddings of the encoder's dimension.
+
+    Returns:
+        A serialised ``onnx.ModelProto``.
+    """
+    nodes, weights, inputs, outputs = _encoder(encoder)
+    return _model(nodes, weights, inputs, outputs, head)
+
+
+def encoder_graph(encoder: StaticEncoder) -> bytes:
+    """Graph from token ids to embeddings: :func:`static_graph` without the head.
+
+    Args:
+        encoder: The encoder.
+    """
+    return _serialised("turnout_encoder", *_encoder(encoder))
+
+
+def external_graph(head: MatrixFactorizationHead) -> bytes:
+    """Graph from a caller's embedding to win rates: ``embedding`` float32 ``[prompts, dim]`` in place of token ids.
+
+    Args:
+        head: The head.
+
+    Returns:
+        A serialised ``onnx.ModelProto``.
+    """
+    from onnx import TensorProto
+
+    inputs = [("embedding", TensorProto.FLOAT, ["prompts", head.w1.shape[1]])]
+    return _model([], {}, inputs, [], head)
+
+
+_Values = list[tuple[str, int, Sequence[Any]]]
+
+
+def _encoder(encoder: StaticEncoder) -> tuple[list[Any], dict[str, NDArray[Any]], _Values, _Values]:
+    """Nodes, weights, inputs and outputs of the encoder."""
+    from onnx import TensorProto, helper
+
+    node = helper.make_node
+    activated = encoder.activation != "identity"
+    before_activation = "activated_from" if activated else "embedding"
+    nodes = [
+        node("Gather", ["token_table", "input_ids"], ["quantised_rows"]),
+        node("Cast", ["quantised_rows"], ["unscaled_rows"], to=TensorProto.FLOAT),
+        node("Gather", ["row_scale", "input_ids"], ["scales"]),
+        node("Mul", ["unscaled_rows", "scales"], ["rows"]),
+        node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["mask", "last_axis"], ["mask_column"]),
+        node("Mul", ["rows", "mask_column"], ["masked_rows"]),
+        node("ReduceSum", ["masked_rows", "token_axis"], ["total"], keepdims=0),
+        node("ReduceSum", ["mask", "token_axis"], ["tokens"], keepdims=1),
+        node("Max", ["tokens", "one"], ["divisor"]),
+        node("Div", ["total", "divisor"], ["mean"]),
+        node("Gather", ["count_table", "input_ids"], ["token_counts"]),
+        node("Mul", ["token_counts", "mask_column"], ["masked_counts"]),
+        node("ReduceSum", ["masked_counts", "token_axis"], ["counts"], keepdims=0),
+        node("Relu", ["counts"], ["positive_counts"]),
+        node("Add", ["positive_counts", "one"], ["counts_plus_one"]),
+        node("Log", ["counts_plus_one"], ["features"]),
+        node("Gemm", ["features", "feature_weight", "bias"], ["projected_features"]),
+        node("Add", ["mean", "projected_features"], [before_activation]),
+    ]
+    if activated:
+        form = {"approximate": "tanh"} if encoder.activation == "gelu" else {}
+        nodes.append(node(encoder.activation.capitalize(), [before_activation], ["embedding"], **form))
+    weights: dict[str, NDArray[Any]] = {
+        "token_table": encoder.token_table.astype(np.int8),
+        "row_scale": encoder.row_scale.astype(np.float32).reshape(-1, 1),
+        "count_table": encoder.count_table.astype(np.float32),
+        "feature_weight": encoder.feature_weight.astype(np.float32),
+        "bias": encoder.bias.astype(np.float32),
+        "one": np.ones(1, np.float32),
+        "last_axis": np.array([2], np.int64),
+        "token_axis": np.array([1], np.int64),
+    }
+    matrix = ["prompts", "tokens"]
+    inputs: _Values = [("input_ids", TensorProto.INT64, matrix), ("attention_mask", TensorProto.INT64, matrix)]
+    outputs: _Values = [("embedding", TensorProto.FLOAT, ["prompts", encoder.token_table.shape[1]])]
+    return nodes, weights, inputs, outputs
+
+
+def _model(
+    nodes: list[Any],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Sequence[tuple[str, int, Sequence[Any]]],
+    outputs: Sequence[tuple[str, int, Sequence[Any]]],
+    head: MatrixFactorizationHead,
+) -> bytes:
+    from onnx import TensorProto, helper
+
+    node = helper.make_node
+    nodes = [
+        *nodes,
+        node("MatMul", ["embedding", "projection"], ["projected"]),
+        node("MatMul", ["projected", "model_heads"], ["model_scores"]),
+        node("Gather", ["model_scores", "strong"], ["strong_score"], axis=1),
+        node("Gather", ["model_scores", "weak"], ["weak_score"], axis=1),
+        node("Sub", ["strong_score", "weak_score"], ["logit"]),
+        node("Sigmoid", ["logit"], ["win_rate"]),
+    ]
+    weights = {**weights, "projection": head.w1.T.astype(np.float32), "model_heads": head.model_heads()}
+    inputs = [*inputs, ("strong", TensorProto.INT64, []), ("weak", TensorProto.INT64, [])]
+    outputs = [
+        *outputs,
+        ("model_scores", TensorProto.FLOAT, ["prompts", head.models.shape[0]]),
+        ("win_rate", TensorProto.FLOAT, ["prompts"]),
+    ]
+    return _serialised("turnout_mf", nodes, weights, inputs, outputs)
+
+
+def _serialised(
+    name: str,
+    nodes: Sequence[Any],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Sequence[tuple[str, int, Sequence[Any]]],
+    outputs: Sequence[tuple[str, int, Sequence[Any]]],
+) -> bytes:
+    from onnx import checker, helper, numpy_helper
+
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) for value in outputs],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    checker.check_model(model, full_check=True)
+    serialised: bytes = model.SerializeToString()
+    return serialised

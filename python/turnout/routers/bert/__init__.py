@@ -1,0 +1,1 @@
+"""Sequence classifiers: BERT and its relatives."""

@@ -1,0 +1,144 @@
+"""Fine-tunes any encoder checkpoint of Hugging Face to say who wins a prompt: strong, tie or weak.
+
+The result is a folder of ``save_pretrained``, which ``turnout import bert`` turns into an artifact.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from turnout import ConfigError
+from turnout.data import Battles, Outcomes
+from turnout.graphs.checkpoint import Checkpoint
+from turnout.progress import Show, silent
+from turnout.routers.bert.bert_graph import BERT_TYPES, bert_positions
+from turnout.training.config import MfConfig
+from turnout.training.fine_tuning import (
+    FineTuningConfig,
+    device,
+    fine_tune,
+    mixed_precision,
+    stored_type,
+    with_master_weights,
+)
+from turnout.training.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
+from turnout.training.pair import Tell
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Everything that :func:`train_classifier` needs besides the files.
+
+    Attributes:
+        pair: Names the pair and its stand-ins.
+        tuning: Steps and rates.
+    """
+
+    pair: MfConfig = field(default_factory=MfConfig)
+    tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+
+
+def train_classifier(
+    config: ClassifierConfig,
+    checkpoint: Path,
+    tables: Sequence[Outcomes],
+    battles: Battles,
+    out: Path,
+    show: Show = silent,
+    tell: Tell = warnings.warn,
+) -> float:
+    """Fine-tunes a checkpoint with class-balanced cross-entropy and writes it with its tokenizer.
+
+    Args:
+        config: Pair, steps and rates.
+        checkpoint: Folder of an encoder, with or without a classification head.
+        tables: Correctness tables.
+        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
+        out: Folder to write.
+        show: Told of the progress.
+        tell: Told of tables that say nothing about the pair.
+
+    Returns:
+        The mean held-out loss.
+
+    Raises:
+        ConfigError: The folder holds no encoder that transformers can read, or there are too few prompts to hold any out.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tuning = config.tuning
+    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        torch.manual_seed(tuning.seed)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint,
+            local_files_only=True,
+            num_labels=len(CLASSES),
+            id2label=dict(enumerate(CLASSES)),
+            label2id={name: place for place, name in enumerate(CLASSES)},
+            ignore_mismatched_sizes=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{checkpoint}: expected a folder with an encoder, {error}") from error
+    where, stored = device(), stored_type(model)
+    model = with_master_weights(model, where)
+    balance = torch.from_numpy(balanced_weights(class_targets(train.gain), train.weight)).float().to(where)
+    most_tokens = min(tuning.max_tokens, _positions(checkpoint, model), tokenizer.model_max_length)
+    losses, lengths = [], []
+    for part in (train, held):
+        ids = _ids(tokenizer, part.prompts, most_tokens)
+        lengths.append([len(row) for row in ids])
+        losses.append(_Loss(model, tokenizer, ids, part, balance, where))
+    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    model.to("cpu", stored).save_pretrained(out)
+    tokenizer.model_max_length = most_tokens
+    tokenizer.save_pretrained(out)
+    return loss
+
+
+def _positions(checkpoint: Path, model: Any) -> int:
+    """Tokens for which the encoder has positions."""
+    source = Checkpoint(checkpoint)
+    if source.kind in BERT_TYPES:
+        return bert_positions(source)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else sys.maxsize
+
+
+def _ids(tokenizer: object, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    # A token has about four characters; what lies far behind the limit need not be tokenised.
+    short = [prompt[: 16 * max_tokens] for prompt in prompts]
+    found: list[list[int]] = tokenizer(short, truncation=True, max_length=max_tokens)["input_ids"]  # type: ignore[operator]
+    return found
+
+
+@dataclass(frozen=True)
+class _Loss:
+    model: torch.nn.Module
+    tokenizer: object
+    ids: list[list[int]]
+    part: LabelledPrompts
+    balance: torch.Tensor
+    where: str
+
+    def __call__(self, places: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
+        batch = self.tokenizer.pad(  # type: ignore[attr-defined]
+            {"input_ids": [self.ids[int(place)] for place in places]}, return_tensors="pt"
+        ).to(self.where)
+        targets = torch.from_numpy(class_targets(self.part.gain[places])).float().to(self.where)
+        weight = torch.from_numpy(self.part.weight[places]).float().to(self.where)
+        with mixed_precision(self.where):
+            logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        balanced = targets * self.balance
+        rows = -(balanced * torch.log_softmax(logits.float(), dim=1)).sum(dim=1)
+        return (weight * rows).sum(), float((weight * balanced.sum(dim=1)).sum())

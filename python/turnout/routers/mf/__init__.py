@@ -1,0 +1,1 @@
+"""Matrix factorization over static features."""

@@ -1,0 +1,1 @@
+"""Elo weighted by similarity: train, export, import, ratings, approximate index."""

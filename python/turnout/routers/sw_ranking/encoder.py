@@ -1,0 +1,211 @@
+"""The encoder of another artifact, taken without its head, and made smaller where that is asked."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import turnout
+from turnout._core import ArtifactError, ConfigError
+from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.graphs.fold import quantise_rows
+from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
+
+#: Prompts embedded between two calls of a progress function.
+_STRIDE = 256
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a router makes embeddings.
+
+    Attributes:
+        dim: Length of an embedding.
+        graph: ONNX graph from token ids to ``embedding``, without a head; ``None`` where the caller supplies embeddings.
+        tokenizer: Text of ``tokenizer.json``, likewise.
+        max_tokens: Token limit, likewise.
+        taken_from: For the record.
+    """
+
+    dim: int
+    graph: bytes | None = None
+    tokenizer: bytes | None = None
+    max_tokens: int | None = None
+    taken_from: str = ""
+
+    def embed(self, prompts: Sequence[str], progress: Callable[[int], None] | None = None) -> NDArray[np.float32]:
+        """Embeddings of prompts by the core itself, float32 ``[prompts, dim]``."""
+        if self.graph is None or self.tokenizer is None:
+            raise ConfigError("this encoder takes embeddings from the caller and makes none")
+        with tempfile.TemporaryDirectory() as folder:
+            router = turnout.load(self._scaffold(Path(folder)))
+            result = np.empty((len(prompts), self.dim), dtype=np.float32)
+            for place, prompt in enumerate(prompts):
+                result[place] = router.embed(prompt)
+                if progress is not None and place % _STRIDE == _STRIDE - 1:
+                    progress(place + 1)
+        if progress is not None:
+            progress(len(prompts))
+        if not np.isfinite(result).all():
+            raise ArtifactError(f"{self.taken_from}: embeddings hold numbers that are not finite")
+        return result
+
+    def _scaffold(self, folder: Path) -> Path:
+        """An artifact whose head says nothing: the core runs encoders inside routers."""
+        spec = ArtifactSpec(
+            name="encoder",
+            models=["strong", "weak"],
+            strong="strong",
+            weak="weak",
+            encoder={"kind": "graph", "dim": self.dim},
+            max_tokens=self.max_tokens,
+        )
+        return write_artifact(
+            folder, spec, graph=with_silent_head(self.graph or b"", self.dim), tokenizer=self.tokenizer
+        )
+
+
+def encoder_of(artifact: str | Path) -> Encoder:
+    """Takes the encoder of an artifact; one of kind ``external`` gives embeddings of the caller's.
+
+    Args:
+        artifact: An artifact folder of any kind whose graph has the output ``embedding``.
+
+    Raises:
+        ArtifactError: The folder is no artifact, or its graph gives no embedding.
+    """
+    folder = Path(artifact)
+    try:
+        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+        dim, kind = int(manifest["encoder"]["dim"]), manifest["encoder"]["kind"]
+        if kind == "external":
+            return Encoder(dim=dim, taken_from=str(manifest["name"]))
+        graph = (folder / manifest["graph"]).read_bytes()
+        tokenizer = (folder / manifest["tokenizer"]["file"]).read_bytes()
+        max_tokens = int(manifest["tokenizer"]["max_tokens"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder}: no encoder can be taken: {error!r}") from error
+    return Encoder(dim, headless(graph, str(folder)), tokenizer, max_tokens, str(manifest["name"]))
+
+
+def headless(graph: bytes, name: str) -> bytes:
+    """The part of an ONNX graph that makes ``embedding`` from ``input_ids`` and ``attention_mask``.
+
+    Args:
+        graph: Serialised model.
+        name: For messages.
+
+    Raises:
+        ArtifactError: There is no such part.
+    """
+    import onnx
+    from onnx.utils import Extractor
+
+    try:
+        model = onnx.load_from_string(graph)
+        outputs = {output.name for output in model.graph.output}
+        if "embedding" not in outputs:
+            raise ArtifactError(f"{name}: its graph has no output `embedding`")
+        given = [one.name for one in model.graph.input if one.name in {"input_ids", "attention_mask"}]
+        part = Extractor(model).extract_model(given, ["embedding"])
+        part.graph.name = "turnout_encoder"
+        onnx.checker.check_model(part)
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise ArtifactError(f"{name}: {error}") from error
+    serialised: bytes = part.SerializeToString()
+    return serialised
+
+
+def with_silent_head(graph: bytes, dim: int) -> bytes:
+    """An encoder's graph with a head that scores two models alike, in the form that the core runs natively."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_from_string(graph)
+    head = MatrixFactorizationHead(np.zeros((1, dim), np.float32), np.zeros(1, np.float32), np.ones((2, 1), np.float32))
+    donor = onnx.load_from_string(static_graph(_any_encoder(dim), head)).graph
+    names = {"projection", "model_heads"}
+    start = next(place for place, node in enumerate(donor.node) if "projection" in node.input)
+    model.graph.node.extend(donor.node[start:])
+    model.graph.initializer.extend(one for one in donor.initializer if one.name in names)
+    scalars = [one for one in donor.input if one.name in {"strong", "weak"}]
+    model.graph.input.extend(scalars)
+    model.graph.output.extend(one for one in donor.output if one.name != "embedding")
+    if not any(one.name == "embedding" for one in model.graph.output):
+        value = helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["prompts", dim])
+        model.graph.output.insert(0, value)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _any_encoder(dim: int) -> StaticEncoder:
+    return StaticEncoder(
+        np.zeros((1, dim), np.int8),
+        np.ones(1, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros((1, dim), np.float32),
+        np.zeros(dim, np.float32),
+    )
+
+
+def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64) -> Encoder:
+    """A smaller static encoder: the principal directions of these prompts' embeddings before the activation, centred.
+
+    Before the activation a static embedding is linear in the tokens' rows, so directions can be folded into the table, and the
+    centre into the bias. The activation goes.
+
+    Args:
+        encoder: An encoder whose graph is the static one of ``models/README.md``.
+        prompts: Prompts that say what varies.
+        dim: Numbers to keep.
+        counts: Counting features to keep at most, those with the longest rows of weights first.
+
+    Raises:
+        ConfigError: The graph is another one, or has fewer numbers.
+    """
+    plain = _static(encoder)
+    if not 0 < dim <= encoder.dim:
+        raise ConfigError(f"dim is {dim}, expected 1..={encoder.dim}")
+    kept = np.sort(np.argsort(-np.linalg.norm(plain.feature_weight, axis=1), kind="stable")[:counts])
+    plain = replace(plain, count_table=plain.count_table[:, kept], feature_weight=plain.feature_weight[kept])
+    linear = replace(encoder, graph=encoder_graph(plain))
+    before = linear.embed(prompts).astype(np.float64)
+    centre = before.mean(axis=0)
+    directions = np.linalg.eigh(np.cov(before.T))[1][:, ::-1][:, :dim]
+    rows = plain.token_table.astype(np.float64) * plain.row_scale[:, None]
+    table, scale = quantise_rows(rows @ directions)
+    small = StaticEncoder(
+        table,
+        scale,
+        plain.count_table,
+        (plain.feature_weight @ directions).astype(np.float32),
+        ((plain.bias - centre) @ directions).astype(np.float32),
+    )
+    return replace(encoder, dim=dim, graph=encoder_graph(small))
+
+
+def _static(encoder: Encoder) -> StaticEncoder:
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(encoder.graph).graph if encoder.graph else None
+    tensors: dict[str, NDArray[Any]] = (
+        {} if graph is None else {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    )
+    needed = ("token_table", "row_scale", "count_table", "feature_weight", "bias")
+    if not set(needed) <= set(tensors):
+        raise ConfigError(f"{encoder.taken_from}: only a static encoder can be made smaller")
+    return StaticEncoder(
+        tensors["token_table"],
+        tensors["row_scale"].ravel(),
+        tensors["count_table"],
+        tensors["feature_weight"],
+        tensors["bias"],
+    )

@@ -1,0 +1,1 @@
+"""What every kind of router learns from: tables of outcomes and battles as training examples."""

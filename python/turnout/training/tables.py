@@ -1,0 +1,171 @@
+"""Correctness tables and battles as training examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout import InvalidInputError
+from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
+from turnout.training.config import Slice
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairExamples:
+    """Two models on one prompt, and how often the first was better.
+
+    Attributes:
+        prompts: One prompt an example.
+        first: Index of the first model, int64.
+        second: Index of the second model, int64.
+        outcome: 1 where the first was better, 0 where the second was, 0.5 where neither; float32.
+        models: The models, in canonical form.
+    """
+
+    prompts: list[str]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    outcome: NDArray[np.float32]
+    models: list[str]
+
+
+def read_training_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
+    """Reads correctness tables as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
+
+    Raises:
+        InvalidInputError: A score lies outside; names the file, the column and the score.
+    """
+    tables = read_tables(paths, exclude)
+    for path, table in zip(paths, tables, strict=True):
+        for model, scores in table.scores.items():
+            outside = scores[(scores < 0.0) | (scores > 1.0)]
+            if len(outside):
+                raise InvalidInputError(
+                    f"{path}: column {model} has the score {outside[0]:g}, expected scores in 0..1 to train on: "
+                    "scale the column, or drop it if it holds no scores of a model"
+                )
+    return tables
+
+
+def read_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
+    """Reads correctness tables: model names in canonical form, each prompt once a table, excluded prompts left out."""
+    aliases = ModelAliases()
+    tables = []
+    for path in paths:
+        table = read_outcomes(path, bad=BadRows())
+        table = Outcomes(
+            table.name,
+            table.prompts,
+            {aliases.canonical(model): scores for model, scores in table.scores.items()},
+            table.categories,
+        )
+        seen = set(exclude)
+        keep = np.zeros(len(table), dtype=bool)
+        for row, prompt in enumerate(table.prompts):
+            keep[row] = prompt not in seen
+            seen.add(prompt)
+        tables.append(table.rows(keep))
+    return tables
+
+
+def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = ()) -> Battles:
+    """Reads battles from several files, model names in canonical form, excluded prompts left out."""
+    aliases = ModelAliases()
+    rows: list[tuple[str, str, str, float]] = []
+    for path in paths:
+        part = read_battles(path, bad=BadRows())
+        rows += [
+            (prompt, aliases.canonical(a), aliases.canonical(b), float(outcome))
+            for prompt, a, b, outcome in zip(part.prompts, part.model_a, part.model_b, part.outcome, strict=True)
+            if prompt not in exclude
+        ]
+    return Battles([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], np.array([r[3] for r in rows]))
+
+
+def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes | None:
+    """The first table of this name, if there is one."""
+    return next((table for table in tables if table.name == name), None)
+
+
+def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes | None:
+    """The rows of a slice; nothing where its table is absent."""
+    table = table_named(tables, part.table)
+    if table is None:
+        return None
+    categories = table.categories or [""] * len(table)
+    return table.rows(np.array([matches(category, part.categories) for category in categories], dtype=bool))
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name matches one of the shell patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def mean_score(table: Outcomes, patterns: Sequence[str]) -> Doubles:
+    """Mean score of the matching models a row, NaN where none has one; float64 ``[rows]``."""
+    columns = [scores for model, scores in table.scores.items() if matches(model, patterns)]
+    if not columns:
+        return np.full(len(table), np.nan)
+    scores = np.stack(columns)
+    known = ~np.isnan(scores)
+    total, number = np.where(known, scores, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def gains(table: Outcomes, strong: Sequence[str], weak: Sequence[str]) -> Doubles:
+    """Mean score of the strong side less that of the weak side, float64 ``[rows]``; NaN where one side has no score."""
+    return mean_score(table, strong) - mean_score(table, weak)
+
+
+def pair_examples(
+    tables: Sequence[Outcomes], battles: Battles, *, per_table: int, min_battles: int, seed: int
+) -> PairExamples:
+    """Draws pairs of models with their outcomes, so that each table and the battles weigh the same.
+
+    A correctness table gives ``(1 + score_a - score_b) / 2``: a win, a loss, or half where both are right or both wrong. Models
+    that fought fewer than ``min_battles`` battles and are in no table are left out.
+
+    Args:
+        tables: Correctness tables.
+        battles: Battles.
+        per_table: Examples drawn from each.
+        min_battles: See above.
+        seed: Seed of the draw.
+    """
+    generator = np.random.default_rng(seed)
+    fought = Counter([*battles.model_a, *battles.model_b])
+    models = list(dict.fromkeys(model for table in tables for model in table.scores))
+    models += sorted(model for model, number in fought.items() if number >= min_battles and model not in models)
+    index = {model: place for place, model in enumerate(models)}
+    rows: list[tuple[str, int, int, float]] = []
+    for table in tables:
+        names = list(table.scores)
+        if len(names) < 2 or not len(table):
+            continue
+        scores = np.stack([table.scores[name] for name in names], axis=1)
+        for row in generator.integers(0, len(table), per_table):
+            a, b = generator.choice(len(names), 2, replace=False)
+            outcome = (1.0 + scores[row, a] - scores[row, b]) / 2.0
+            if not np.isnan(outcome):
+                rows.append((table.prompts[row], index[names[a]], index[names[b]], outcome))
+    known = [
+        i for i, (a, b) in enumerate(zip(battles.model_a, battles.model_b, strict=True)) if a in index and b in index
+    ]
+    for place in generator.permutation(known)[:per_table]:
+        a, b = index[battles.model_a[place]], index[battles.model_b[place]]
+        rows.append((battles.prompts[place], a, b, float(battles.outcome[place])))
+    return PairExamples(
+        [row[0] for row in rows],
+        np.array([row[1] for row in rows], dtype=np.int64),
+        np.array([row[2] for row in rows], dtype=np.int64),
+        np.array([row[3] for row in rows], dtype=np.float32),
+        models,
+    )
