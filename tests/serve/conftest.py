@@ -17,7 +17,8 @@ import pytest
 
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.config_file import settings_of
-from turnout.serve.run import listener
+from turnout.serve.connection import Limits
+from turnout.serve.listener import listener
 from turnout.serve.state import State
 
 _spec = importlib.util.spec_from_file_location("scripted_upstream", Path(__file__).parent / "upstream.py")
@@ -31,10 +32,13 @@ _spec.loader.exec_module(scripted)
 class RunningServer:
     """A server; ``client`` is OpenAI's."""
 
-    def __init__(self, tables: dict[str, Any]) -> None:
+    def __init__(self, tables: dict[str, Any], limits: Limits) -> None:
         self.tables = tables
         self.state = State(settings_of(tables), lambda: settings_of(self.tables))
-        self._listeners = [listener(app(self.state), "127.0.0.1", 0, 5) for app in (client_app, admin_app)]
+        self.closed: list[str] = []
+        self._listeners = [
+            listener(app(self.state), "127.0.0.1", 0, 5, limits, self.closed.append) for app in (client_app, admin_app)
+        ]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -100,9 +104,9 @@ def start(tables: dict[str, Any]) -> Iterator[Callable[..., RunningServer]]:
     """Starts servers with tables added to :func:`tables`, and stops them."""
     running: list[RunningServer] = []
 
-    def begin(**added: dict[str, Any]) -> RunningServer:
+    def begin(limits: Limits | None = None, **added: dict[str, Any]) -> RunningServer:
         merged = {**tables, **{name: {**tables.get(name, {}), **table} for name, table in added.items()}}
-        running.append(RunningServer(merged).__enter__())
+        running.append(RunningServer(merged, limits or Limits()).__enter__())
         return running[-1]
 
     yield begin

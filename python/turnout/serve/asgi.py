@@ -25,7 +25,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class ClientGone(Exception):  # noqa: N818 - nothing went wrong
-    """The client closed its connection."""
+    """The client closed its connection, or did not read its answer in time."""
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -64,6 +64,24 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def sending_until(deadline: float, send: Send) -> Send:
+    """A ``send`` that gives up at a time, so that a client that does not read holds nothing longer than a slow upstream would.
+
+    Args:
+        deadline: Time of the event loop, seconds.
+        send: The server's. The result raises :class:`ClientGone` at the deadline.
+    """
+
+    async def sending(message: Message) -> None:
+        try:
+            async with timeout_at(deadline):
+                await send(message)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise ClientGone from None
+
+    return sending
 
 
 async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:

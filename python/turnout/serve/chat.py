@@ -10,7 +10,18 @@ from typing import Any
 
 from turnout.routing import needs_of
 from turnout.serve import headers as passing
-from turnout.serve.asgi import ClientGone, RawHeaders, Receive, Scope, Send, header, read_body, send_error, send_whole
+from turnout.serve.asgi import (
+    ClientGone,
+    RawHeaders,
+    Receive,
+    Scope,
+    Send,
+    header,
+    read_body,
+    send_error,
+    send_whole,
+    sending_until,
+)
 from turnout.serve.attempts import Served, ask
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import INLINE_BYTES, parse
@@ -89,7 +100,7 @@ class ChatCompletions:
         try:
             served = await ask(planned.candidates, body, passing.to_upstream(scope["headers"]), self.state.metrics)
             told += _served_headers(served)
-            await self._relay(served.answer, send, told)
+            await self._relay(served.answer, sending_until(served.answer.deadline, send), told)
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()

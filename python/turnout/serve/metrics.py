@@ -38,6 +38,9 @@ class Metrics:
             registry=registry,
         )
         self.errors = Counter("turnout_errors", "Errors by code.", ["code"], registry=registry)
+        self.connections_closed = Counter(
+            "turnout_connections_closed", "Connections closed by a limit.", ["reason"], registry=registry
+        )
         self.retries = Counter(
             "turnout_retries", "Further attempts with the same model.", ["model", "reason"], registry=registry
         )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
-import socket
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import uvicorn
+from collections.abc import Callable
+from dataclasses import replace
 
 from turnout._core import RouterError
 from turnout.serve.app import admin_app, client_app
+from turnout.serve.connection import Limits
+from turnout.serve.listener import connections_within_descriptors, listener, listening
 from turnout.serve.settings import Settings
 from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
+
+#: Connections of the admin listener.
+_ADMIN_CONNECTIONS = 32
 
 
 def run(settings: Settings, read_again: Callable[[], Settings] | None = None) -> int:
@@ -40,11 +41,18 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
 async def serve(state: State) -> int:
     """Serves a state until a signal ends it; raises as :func:`run`."""
     server = state.snapshot.settings.server
-    sockets = [_listening(server.host, server.port)]
-    listeners = [listener(client_app(state), server.host, server.port, server.shutdown_s)]
+    limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
+    addresses = [(client_app, server.host, server.port, limits)]
     if server.admin_port:
-        sockets.append(_listening(server.admin_host, server.admin_port))
-        listeners.append(listener(admin_app(state), server.admin_host, server.admin_port, server.shutdown_s))
+        addresses.append(
+            (admin_app, server.admin_host, server.admin_port, replace(limits, connections=_ADMIN_CONNECTIONS))
+        )
+    sockets = [listening(host, port) for _, host, port, _ in addresses]
+    closed = state.metrics.connections_closed
+    listeners = [
+        listener(app(state), host, port, server.shutdown_s, limits, lambda reason: closed.labels(reason).inc())
+        for app, host, port, limits in addresses
+    ]
 
     def end() -> None:
         state.is_ready = False
@@ -66,23 +74,6 @@ async def serve(state: State) -> int:
     return 0
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
-        )
-    except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-
-
-class Listener(uvicorn.Server):
-    """One listener of several: signals are the business of :func:`serve`."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def _reload(state: State) -> None:
     try:
         await state.reload()
@@ -90,23 +81,6 @@ async def _reload(state: State) -> None:
         logger.error("reload refused, everything stays as it was: %s", error)
     else:
         logger.info("reloaded")
-
-
-def listener(app: Any, host: str, port: int, shutdown_s: float) -> Listener:
-    """A listener for an application; port 0 takes any free one."""
-    return Listener(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=max(1, round(shutdown_s)),
-        )
-    )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -27,8 +27,8 @@ assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-define
 class ServerSettings(Table):
     """Table ``[server]``.
 
-    Addresses, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do ``[affinity]``, ``[log]``
-    and ``[telemetry]``. All other settings change on reload.
+    Addresses, limits of connections, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do
+    ``[affinity]``, ``[log]`` and ``[telemetry]``. All other settings change on reload.
     """
 
     host: str = "127.0.0.1"
@@ -37,6 +37,10 @@ class ServerSettings(Table):
     admin_host: str = "127.0.0.1"
     #: Metrics and reload; 0 means no admin listener.
     admin_port: Port = 6061
+    #: Connections at a time; beyond them, those that wait longest for a request are closed.
+    max_connections: Count = 4096
+    #: Seconds until the head of a request must be complete.
+    header_timeout_s: Seconds = 15.0
     max_body_bytes: Count = 20 * 1024 * 1024
     max_concurrency: Count = 1000
     shutdown_s: Seconds = 30.0

@@ -63,7 +63,7 @@ class Answer:
     def __init__(self, upstream: Upstream, response: aiohttp.ClientResponse, first: bytes, deadline: float) -> None:
         self._upstream = upstream
         self._response = response
-        self._deadline = deadline
+        self.deadline = deadline
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.first = first
@@ -82,7 +82,7 @@ class Answer:
             UpstreamError: The connection broke, or the time is up.
         """
         try:
-            async with timeout_at(self._deadline):
+            async with timeout_at(self.deadline):
                 chunk: bytes = await self._response.content.readany()
                 return chunk
         except (asyncio.TimeoutError, TimeoutError):

@@ -1,0 +1,218 @@
+"""Client connections: uvicorn's HTTP protocol with limits that hold before a request is complete.
+
+Without them one client could hold any amount of memory by header fields (the whole head is kept until it ends), any number
+of descriptors by silent sockets, and the memory of an answer by not reading it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from turnout.serve.errors import ApiError
+
+logger = logging.getLogger("turnout.serve")
+
+#: The parser gets pieces of this size, so that a head is refused at most one piece beyond the limit.
+_PIECE = 16 * 1024
+#: Seconds after a close in which the client may still read what was sent.
+_LINGER_S = 5.0
+#: At most one log line per reason in this many seconds.
+_LOG_EVERY_S = 10.0
+#: Reasons for which a connection is closed; also labels of the metric ``turnout_connections_closed``.
+_REASONS = {
+    "head_too_large": "the head of a request (request line, header fields, chunk framing) was larger than the limit",
+    "head_timeout": "no complete request head in time",
+    "send_timeout": "the client did not read its answer",
+    "no_room": "the limit of connections was reached; connections that wait for a request are closed first",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one listener allows."""
+
+    #: Connections at a time.
+    connections: int = 4096
+    #: Bytes of a request's head. The same number of bytes may lie between two pieces of a body.
+    head_bytes: int = 64 * 1024
+    #: Seconds from the start of a connection, or from the last answer, to the end of the next head.
+    head_s: float = 15.0
+    #: Seconds that an answer may wait for a client that does not read.
+    send_s: float = 30.0
+
+
+class Connections:
+    """The connections of one listener. Closes those that are over a time limit when :meth:`sweep` is called.
+
+    Args:
+        limits: What is allowed.
+        closed: Called with the reason of each connection that is closed by a limit.
+    """
+
+    def __init__(self, limits: Limits, closed: Callable[[str], None] = lambda reason: None) -> None:
+        self.limits = limits
+        self._closed = closed
+        self._open: set[Connection] = set()
+        self._unlogged: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+
+    @property
+    def protocol(self) -> Any:
+        """What uvicorn calls for each new connection."""
+        return functools.partial(Connection, group=self)
+
+    def admit(self, connection: Connection) -> None:
+        """Counts a connection; where there is no room, closes the one that has waited longest for a request, or else this one."""
+        self._open.add(connection)
+        if len(self._open) > self.limits.connections:
+            waiting = min(self._open - {connection}, key=lambda one: one.head_by, default=connection)
+            self.close(waiting if waiting.head_by < math.inf else connection, "no_room")
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed."""
+        self._open.discard(connection)
+
+    def sweep(self, now: float) -> None:
+        """Closes connections whose time is up.
+
+        Args:
+            now: Time of the event loop, seconds.
+        """
+        for connection in list(self._open):
+            if reason := connection.overdue(now):
+                self.close(connection, reason)
+        for reason in list(self._unlogged):
+            self._log(reason)
+
+    def close(self, connection: Connection, reason: str) -> None:
+        """Closes a connection for one of the reasons."""
+        self.forget(connection)
+        connection.drop()
+        if reason != "closing":
+            self.count(reason)
+
+    def count(self, reason: str) -> None:
+        """Counts and logs a connection that a limit closed."""
+        self._closed(reason)
+        self._unlogged[reason] += 1
+        self._log(reason)
+
+    def _log(self, reason: str) -> None:
+        now = time.monotonic()
+        if now - self._logged_at.get(reason, -math.inf) >= _LOG_EVERY_S:
+            logger.warning("closed %d connections: %s", self._unlogged.pop(reason), _REASONS[reason])
+            self._logged_at[reason] = now
+
+
+class Connection(HttpToolsProtocol):
+    """One connection.
+
+    Args:
+        group: The listener's connections.
+        **uvicorn: What uvicorn passes.
+    """
+
+    def __init__(self, *, group: Connections, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._group = group
+        #: Loop time by which the head of the next request must be complete; infinite while a request is answered.
+        self.head_by = math.inf
+        self._send_by = math.inf
+        self._close_by = math.inf
+        self._in_head = False
+        #: Bytes that were parsed since the last complete head or piece of a body.
+        self._unproductive = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.head_by = self.loop.time() + self._group.limits.head_s
+        self._group.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._group.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE] if len(data) > _PIECE else data
+            self._unproductive += len(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            if self._unproductive > self._group.limits.head_bytes:
+                self._refuse_head()
+                return
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unproductive = 0
+        self.head_by = math.inf
+        super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # A trailer, after the body, is not kept: nothing reads it.
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._unproductive = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unproductive = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # Otherwise the next pipelined request is being answered.
+            self.head_by = self.loop.time() + self._group.limits.head_s
+
+    def pause_writing(self) -> None:
+        self._send_by = self.loop.time() + self._group.limits.send_s
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._send_by = math.inf
+        super().resume_writing()
+
+    def overdue(self, now: float) -> str:
+        """Why the connection must be closed now; empty for no reason."""
+        if self.transport.is_closing():
+            self._close_by = min(self._close_by, now + _LINGER_S)
+            return "closing" if now > self._close_by else ""
+        if now > self._send_by:
+            return "send_timeout"
+        return "head_timeout" if now > self.head_by else ""
+
+    def drop(self) -> None:
+        """Closes at once, whatever the client has not yet read."""
+        self.transport.abort()
+
+    def _refuse_head(self) -> None:
+        error = ApiError(
+            431,
+            f"the head of the request is larger than {self._group.limits.head_bytes:,} bytes",
+            code="head_too_large",
+        )
+        body = error.body()
+        self._group.count("head_too_large")
+        if self.cycle is None or self.cycle.response_complete:
+            head = f"HTTP/1.1 431 \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+            self.transport.close()
+        else:
+            self.transport.abort()

@@ -1,0 +1,123 @@
+"""A listening address: a socket, the limits of its connections, and uvicorn's server on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from turnout.serve.connection import Connections, Limits
+
+logger = logging.getLogger("turnout.serve")
+
+#: Descriptors for everything but connections: artifacts, logs, the event loop.
+_RESERVED = 64
+_DEFAULT = Limits()
+
+
+class Listener(uvicorn.Server):
+    """One listener of several, whose connections are swept once a second. Signals are handled by :func:`turnout.serve.run.serve`.
+
+    Args:
+        config: uvicorn's.
+        connections: Those that ``config`` makes.
+    """
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self._connections = connections
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if counter % 10 == 0:
+            self._connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+
+def listener(
+    app: Any,
+    host: str,
+    port: int,
+    shutdown_s: float,
+    limits: Limits = _DEFAULT,
+    closed: Callable[[str], None] = lambda reason: None,
+) -> Listener:
+    """A listener for an application.
+
+    Args:
+        app: An ASGI application.
+        host: Address.
+        port: Port; 0 takes a free one.
+        shutdown_s: Seconds that open answers may take after the end was requested.
+        limits: Of its connections.
+        closed: Called with the reason of each connection that a limit closed.
+    """
+    connections = Connections(limits, closed)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=connections.protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(shutdown_s)),
+    )
+    return Listener(config, connections)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: The address is taken or is not one of this machine.
+    """
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def connections_within_descriptors(wanted: int) -> int:
+    """How many connections the process may hold, after raising its limit of open files as far as it may.
+
+    Half of the descriptors are for connections of clients, because each request in flight needs another one to an upstream.
+
+    Args:
+        wanted: The configured number.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + _RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    found = max((soft - _RESERVED) // 2, 1)
+    logger.warning(
+        "[server] max_connections is %d, but the process may open %d files: the limit is %d connections (see ulimit -n)",
+        wanted,
+        soft,
+        found,
+    )
+    return found
