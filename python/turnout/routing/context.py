@@ -1,4 +1,4 @@
-"""Which part of a conversation is routed on."""
+"""Which words of a conversation are judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from turnout._core import InferenceError, RouterError
+from turnout.routing.bare_reply import canonical_reply
 from turnout.routing.errors import RoutingError
+from turnout.routing.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
 
 #: From messages to the text that is routed on.
 PickPrompt = Callable[[Sequence[Mapping[str, Any]]], str]
@@ -15,80 +17,104 @@ Context = Literal["last_user", "conversation"] | PickPrompt
 
 CONTEXTS = ("last_user", "conversation")
 
+#: Messages of the user, from the last one on, among which a reply without content looks for what it answers.
+LOOK_BACK = 16
+
 
 def prompt_of(messages: Any, context: Context = "last_user") -> str:
-    """The text to route on.
+    """The text that a router judges, of a conversation.
 
-    ``"last_user"`` is the text of the last message whose role is ``user``; ``"conversation"`` that of all of them, a blank line
-    between two. Content given as parts counts with its text parts. System text, the assistant's words and results of tools
-    are not the user's words and are never taken for them.
+    ``"last_user"`` is the text of the user's last message that has content of its own: a bare reply ("yes", "Continue!", "why?") is
+    judged as the message of the user that came before it, at most :data:`LOOK_BACK` messages of the user back.
+    ``"conversation"`` is the text of all messages of the user, without bare replies, a blank line between two. Where only
+    bare replies are found, the last of them is judged in its canonical form: lower case, without punctuation.
+
+    System text, the assistant's words and results of tools are judged only where the user wrote nothing: then the last text of any
+    message is.
 
     Args:
-        messages: Messages of a chat completion.
-        context: Which of them.
+        messages: Messages of a chat completion, as dicts or as objects of ``openai``, LiteLLM or LangChain; items of the
+            Responses API; messages of Anthropic's API; or any iterable of these.
+        context: Which of them. A function is given the messages as mappings, and its text is judged as it is.
 
     Returns:
-        The text; empty where the user's message holds no text, such as only an image.
+        The text. It is empty only where the user's message holds nothing but other media, and no message holds text.
 
     Raises:
-        RoutingError: No list of messages, no message of the user, or content of another type.
-        InferenceError: The function raised, or gave no text.
+        RoutingError: Not a list of messages, no text at all, or content that cannot be read; names the place.
+        InferenceError: The function raised, or did not return a string.
 
     Example:
-        >>> prompt_of([{"role": "user", "content": "Hi"}, {"role": "tool", "content": "42"}])
-        'Hi'
+        >>> prompt_of([{"role": "user", "content": "Prove it."}, {"role": "assistant", "content": "Shall I?"}, {"role": "user", "content": "Yes!"}])
+        'Prove it.'
         >>> prompt_of([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]}])
         'What is this?'
+        >>> prompt_of([{"role": "user", "content": "YES."}])
+        'yes'
     """
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise RoutingError(f"messages is {_kind(messages)}, expected a list of one message or more")
-    for place, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise RoutingError(f"messages[{place}] is {_kind(message)}, expected an object with role and content")
+    found = listed(messages)
     if callable(context):
-        return _picked(context, messages)
-    if context == "conversation":
-        texts = [_text(message, place) for place, message in enumerate(messages) if message.get("role") == "user"]
-        if texts:
-            return "\n\n".join(texts)
-    elif context == "last_user":
-        for place in range(len(messages) - 1, -1, -1):
-            if messages[place].get("role") == "user":
-                return _text(messages[place], place)
+        return _picked(context, found)
+    if context == "last_user":
+        text = _last_user(found)
+    elif context == "conversation":
+        text = _conversation(found)
     else:
         raise RoutingError(f"context is {context!r}, expected {' or '.join(map(repr, CONTEXTS))} or a function")
-    roles = sorted({str(message.get("role"))[:40] for message in messages})
-    raise RoutingError(f"no message with role 'user' to route on; found the roles {', '.join(roles)}")
+    return text or _last_text(found)
 
 
-def _picked(context: PickPrompt, messages: Sequence[Mapping[str, Any]]) -> str:
+def judged_text(prompt: str) -> str:
+    """The text that a router judges, of a prompt without a conversation: a bare reply in its canonical form, others as they are.
+
+    Example:
+        >>> judged_text("Thanks!"), judged_text("What is 2 + 2?")
+        ('thanks', 'What is 2 + 2?')
+    """
+    reply = canonical_reply(prompt) if isinstance(prompt, str) else None
+    return prompt if reply is None else reply
+
+
+def _last_user(messages: list[Any]) -> str:
+    bare, looked = "", 0
+    for place in range(len(messages) - 1, -1, -1):
+        if not is_user(messages[place]) or (text := words_of(messages[place], place)) is None:
+            continue
+        reply = canonical_reply(text)
+        if reply is None:
+            return text
+        bare, looked = bare or reply, looked + 1
+        if looked == LOOK_BACK:
+            break
+    return bare
+
+
+def _conversation(messages: list[Any]) -> str:
+    words = [words_of(message, place) for place, message in enumerate(messages) if is_user(message)]
+    texts = [text for text in words if text is not None]
+    full = [text for text in texts if canonical_reply(text) is None]
+    return "\n\n".join(full) if full else next((judged_text(text) for text in reversed(texts) if text.strip()), "")
+
+
+def _last_text(messages: list[Any]) -> str:
+    """The last text of any message: where the user wrote nothing."""
+    for place in range(len(messages) - 1, -1, -1):
+        text = any_text_of(messages[place], place)
+        if text.strip():
+            return judged_text(text)
+    if any(is_user(message) for message in messages):
+        return ""
+    roles = sorted({role_of(message)[:40] for message in messages})
+    raise RoutingError(f"messages hold no text to route on; found the roles {', '.join(roles)}")
+
+
+def _picked(context: PickPrompt, messages: list[Any]) -> str:
     try:
-        picked: object = context(messages)
+        picked: object = context([as_mapping(message) for message in messages])
     except RouterError:
         raise
     except Exception as error:
         raise InferenceError(f"the context function raised {type(error).__name__}") from error
     if not isinstance(picked, str):
-        raise InferenceError(f"the context function gave {_kind(picked)}, expected a str")
+        raise InferenceError(f"the context function returned a value {kind(picked)}, expected a string")
     return picked
-
-
-def _text(message: Mapping[str, Any], place: int) -> str:
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Sequence):
-        texts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
-        for text in texts:
-            if not isinstance(text, str):
-                raise RoutingError(f"messages[{place}].content has a text part with {_kind(text)}, expected a string")
-        return "\n".join(texts)  # type: ignore[arg-type]
-    raise RoutingError(f"messages[{place}].content is {_kind(content)}, expected a string or a list of parts")
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple) and not value:
-        return "an empty list"
-    return f"of type {type(value).__name__}"

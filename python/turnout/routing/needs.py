@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from turnout.routing.messages import field, parts_of
 
 #: What a model may be said to serve.
 CAPABILITIES = ("images", "audio", "files", "tools")
 
+#: By the types of parts of OpenAI's and Anthropic's messages.
 _PARTS = {
+    "image": "images",
     "image_url": "images",
     "input_image": "images",
+    "audio": "audio",
+    "audio_url": "audio",
     "input_audio": "audio",
+    "document": "files",
     "file": "files",
     "input_file": "files",
 }
 
 
 def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
-    """The capabilities that a chat completion asks for.
+    """The capabilities that a chat completion needs.
 
     Args:
-        request: Body of a chat completion.
+        request: Body of a chat completion; its messages as :func:`turnout.routing.prompt_of` takes them, in a list.
 
     Returns:
         Some of :data:`CAPABILITIES`.
@@ -34,11 +41,10 @@ def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
     if request.get("tools") or request.get("functions"):
         found.add("tools")
     messages = request.get("messages")
-    for message in messages if isinstance(messages, Sequence) else ():
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if isinstance(content, list | tuple):
-            for part in content:
-                kind = part.get("type") if isinstance(part, Mapping) else None
-                if isinstance(kind, str) and kind in _PARTS:
+    for message in messages if isinstance(messages, list | tuple) else ():
+        for part in parts_of(message):
+            # One level deeper: results of tools hold images too.
+            for one in (part, *parts_of(part)):
+                if isinstance(kind := field(one, "type"), str) and kind in _PARTS:
                     found.add(_PARTS[kind])
     return frozenset(found)

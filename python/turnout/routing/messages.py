@@ -1,0 +1,181 @@
+"""Reads the messages of every common SDK: dicts, pydantic objects, LangChain messages, Responses items, Anthropic blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnout.routing.errors import RoutingError
+
+#: Roles and, for LangChain, types of messages that hold the user's words.
+_USER = frozenset({"user", "human", "humanmessagechunk"})
+#: Parts that hold what a tool returned. Anthropic puts them into messages of the user.
+_RESULTS = frozenset({"tool_result", "function_call_output", "web_search_tool_result", "code_execution_tool_result"})
+#: Parts that hold no text by their kind.
+_WORDLESS = frozenset(
+    {
+        "audio", "audio_url", "container_upload", "document", "file", "file_url", "image", "image_file", "image_url",
+        "input_audio", "input_file", "input_image", "input_video", "item_reference", "reasoning", "redacted_thinking", "refusal",
+        "server_tool_use", "text-plain", "thinking", "tool_call", "tool_use", "video", "video_url",
+    }
+)  # fmt: skip
+
+
+def listed(messages: Any) -> list[Any]:
+    """Messages as a list that can be read more than once; iterators in place of a list of messages or of parts are consumed.
+
+    Args:
+        messages: Any iterable of messages.
+
+    Raises:
+        RoutingError: Not an iterable of messages, or without a message.
+
+    Example:
+        >>> listed({"role": "user", "content": iter(["Hi"])} for _ in range(1))
+        [{'role': 'user', 'content': ['Hi']}]
+    """
+    if type(messages) is not list and (
+        isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable)
+    ):
+        raise RoutingError(f"messages is {kind(messages)}, expected a list of one message or more")
+    found = []
+    for place, message in enumerate(messages):
+        if type(message) is not dict and not _is_message(message):
+            raise RoutingError(f"messages[{place}] is {kind(message)}, expected an object with role and content")
+        # The usual message, without the cost of the general one.
+        is_plain = type(message) is dict and type(message.get("content")) is str
+        found.append(message if is_plain else _readable(message))
+    if not found:
+        raise RoutingError("messages is an empty list, expected a list of one message or more")
+    return found
+
+
+def field(item: Any, name: str) -> Any:
+    """A key of a mapping or an attribute of an object; ``None`` where it is missing."""
+    return item.get(name) if type(item) is dict or isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def role_of(message: Any) -> str:
+    """The role, or the type of a message that has no role (LangChain's messages, items of the Responses API)."""
+    role = field(message, "role")
+    found = field(message, "type") if role is None else role
+    return found if isinstance(found, str) else kind(found)
+
+
+def is_user(message: Any) -> bool:
+    """Whether the message is the user's; Anthropic puts results of tools there too, see :func:`words_of`."""
+    role = field(message, "role")
+    return role == "user" or (role != "assistant" and role_of(message).lower() in _USER)
+
+
+def content_of(message: Any) -> Any:
+    """What holds the text: ``content``, or the ``parts`` of Gemini's messages, or the ``output`` of a result of a tool."""
+    content = field(message, "content")
+    if content is None:
+        content = field(message, "parts")
+    return field(message, "output") if content is None else content
+
+
+def parts_of(message: Any) -> list[Any] | tuple[Any, ...]:
+    """The parts of a message; none where the content is a string or absent."""
+    content = content_of(message)
+    return content if isinstance(content, list | tuple) else ()
+
+
+def words_of(message: Any, place: int) -> str | None:
+    """The text of a message of the user.
+
+    Args:
+        message: The message.
+        place: Its index, for errors.
+
+    Returns:
+        The texts of its parts, a line each; ``""`` where it has other media only, ``None`` where it has results of tools only.
+
+    Raises:
+        RoutingError: Content of another type, or no part that can be read; names the place.
+    """
+    content = content_of(message)
+    if isinstance(content, str):
+        return content
+    where = f"messages[{place}].content"
+    if not isinstance(content, list | tuple):
+        raise RoutingError(f"{where} is {kind(content)}, expected a string or a list of parts")
+    if not content:
+        raise RoutingError(f"{where} is an empty list, expected a string or at least one part")
+    return _text(content, where, results=False)
+
+
+def any_text_of(message: Any, place: int) -> str:
+    """The text of a message of any role, results of tools included; ``""`` where it has none."""
+    content = content_of(message)
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list | tuple):
+        return _text(content, f"messages[{place}].content", results=True) or ""
+    return ""
+
+
+def as_mapping(message: Any) -> Mapping[str, Any]:
+    """A message as a mapping, for functions of the user's."""
+    if isinstance(message, Mapping):
+        return message
+    found = message.model_dump() if hasattr(message, "model_dump") else {}
+    return {**found, "role": "user" if is_user(message) else role_of(message), "content": field(message, "content")}
+
+
+def kind(value: object) -> str:
+    """How an error names a value."""
+    if value is None:
+        return "null"
+    return "an empty list" if isinstance(value, list | tuple) and not value else f"of type {type(value).__name__}"
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) or hasattr(message, "role") or isinstance(getattr(message, "type", None), str)
+
+
+def _readable(message: Any) -> Any:
+    """The message, with parts that can be read only once as a list."""
+    if type(message) is not dict and not isinstance(message, Mapping):
+        return message
+    content = message.get("content")
+    if type(content) is str or content is None or isinstance(content, str | list | tuple | Mapping) or not isinstance(content, Iterable):
+        return message
+    return {**message, "content": list(content)}
+
+
+def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
+    texts: list[str] = []
+    only_results, unread = True, ""
+    for place, part in enumerate(parts):
+        part_kind = field(part, "type")
+        if part_kind in _RESULTS:
+            if results:
+                inner = content_of(part)
+                texts.append(inner if isinstance(inner, str) else "\n".join(_texts_in(inner)))
+            continue
+        only_results = False
+        text = part if isinstance(part, str) else field(part, "text")
+        if part_kind == "document":
+            source = field(part, "source")
+            text = field(source, "data") if field(source, "type") == "text" else None
+        if isinstance(text, str):
+            texts.append(text)
+        elif part_kind in ("text", "input_text", "output_text"):
+            raise RoutingError(f"{where}[{place}].text is {kind(text)}, expected a string")
+        elif part_kind not in _WORDLESS:
+            unread = unread or f"{where}[{place}] is {_part_kind(part)} and has no `text`"
+    if unread and not texts:
+        raise RoutingError(f"{unread}; expected at least one part with text")
+    return None if only_results and not results else "\n".join(texts)
+
+
+def _texts_in(parts: Any) -> list[str]:
+    found = [field(part, "text") for part in parts] if isinstance(parts, list | tuple) else []
+    return [text for text in found if isinstance(text, str)]
+
+
+def _part_kind(part: Any) -> str:
+    part_kind = field(part, "type")
+    return f"a part of type {part_kind[:40]!r}" if isinstance(part_kind, str) else kind(part)
