@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib.util
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,7 +137,7 @@ def test_route_gives_the_name_of_a_model(client):
 
 def test_win_rates_of_many_prompts_are_an_array_or_a_series_as_the_prompts(client):
     prompts = ["Hello!", "Prove it.", "中文"]
-    expected = turnout.load().win_rates(prompts)
+    expected = turnout.load().win_rates(["hello", *prompts[1:]])
     np.testing.assert_array_equal(client.batch_calculate_win_rate(prompts, "mf"), expected)
     pandas = pytest.importorskip("pandas")
     series = pandas.Series(prompts, index=[7, 8, 9])
@@ -173,6 +175,34 @@ def test_context_says_what_is_routed_on(upstream):
         client = Controller(["seen"], "big", "small", api_base=upstream.base_url, api_key="x", context=context)
         client.completion(model="router-seen-0.5", messages=messages)
     assert seen == ["second", "first\n\nsecond", "system"]
+
+
+def test_messages_may_be_objects_of_earlier_answers_and_generators(client, upstream):
+    answer = client.completion(model="router-mf-1.0", messages=HELLO)
+    parts = [{"type": "text", "text": "And now?"}]
+    messages = [*HELLO, answer.choices[0].message, {"role": "user", "content": (part for part in parts)}]
+    client.completion(model="router-mf-1.0", messages=(message for message in messages))
+    sent = upstream.requests[-1].json["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert (sent[1]["content"], sent[2]["content"]) == ("I am small", parts)
+    asyncio.run(client.acompletion(model="router-mf-1.0", messages=(message for message in sent)))
+    assert upstream.requests[-1].json["messages"] == sent
+
+
+def test_requests_without_a_message_of_the_user_are_routed_on_their_last_text(upstream):
+    rate = turnout.load().win_rate("Say hi.")
+    client = Controller(["mf"], "big", "small", api_base=upstream.base_url, api_key="x")
+    for role in ("system", "developer", "tool"):
+        message = {"role": role, "content": "Say hi.", **({"tool_call_id": "1"} if role == "tool" else {})}
+        for threshold in (rate, rate + 1e-6):
+            client.completion(router="mf", threshold=threshold, messages=[message])
+    assert upstream.models == ["big", "small"] * 3
+
+
+def test_pickling_and_copying_say_what_to_do(client):
+    for work in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="create one with the same arguments in each process"):
+            work(client)
 
 
 def test_models_may_have_endpoints_and_keys_of_their_own(upstream):

@@ -29,7 +29,21 @@ BARE = {
     "ja": ["はい", "わかりました", "さようなら", "続けて", "ありがとう", "なぜ"],
     "ko": ["네", "알겠습니다", "안녕히 계세요", "계속해 주세요", "감사합니다", "왜요"],
 }
-EVERYWHERE = ["2", "2.", "#3", "b)", "option 2", "?", "👍", "2️⃣", "...", "OK, thanks!", "yes please, go on", "Thanks - bye!", "好的，谢谢！"]
+EVERYWHERE = [
+    "2",
+    "2.",
+    "#3",
+    "b)",
+    "option 2",
+    "?",
+    "👍",
+    "2️⃣",
+    "...",
+    "OK, thanks!",
+    "yes please, go on",
+    "Thanks - bye!",
+    "好的，谢谢！",
+]
 
 WITH_CONTENT = [
     "What is 2 + 2?", "2+2", "2024", "Yes, and prove it for 4k + 1 too", "yes but in French", "Paris", "Why is the sky blue?",
@@ -77,7 +91,11 @@ def test_every_phrase_is_found_in_every_spelling(language: str) -> None:
 @pytest.mark.parametrize("language", BARE)
 def test_a_first_bare_reply_is_judged_in_one_form_whatever_its_spelling(language: str) -> None:
     for text in BARE[language]:
-        forms = {prompt_of([{"role": "user", "content": one}]) for one in spellings(text) if one.lower() == text.lower() or one.isascii()}
+        forms = {
+            prompt_of([{"role": "user", "content": one}])
+            for one in spellings(text)
+            if one.lower() == text.lower() or one.isascii()
+        }
         assert len(forms) == 1, forms
         assert forms == {judged_text(text + "!")}
     assert prompt_of([{"role": "user", "content": "Hello!"}]) == "hello"
@@ -90,7 +108,9 @@ def test_bare_replies_in_a_row_are_looked_through_up_to_a_limit() -> None:
 
 def test_the_router_and_the_controller_score_one_form() -> None:
     router = load()
-    rates = {router.win_rate(prompt_of([{"role": "user", "content": text}])) for text in ("yes", "Yes!", "YES.", " yes… ")}
+    rates = {
+        router.win_rate(prompt_of([{"role": "user", "content": text}])) for text in ("yes", "Yes!", "YES.", " yes… ")
+    }
     assert rates == {router.win_rate("yes")}
     client = Controller(["mf"], "big", "small")
     found = client.batch_calculate_win_rate(["yes", "Yes!", "YES.", HARD], "mf").tolist()

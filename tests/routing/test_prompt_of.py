@@ -31,9 +31,12 @@ CHAT = {
     "string": ([user(Q)], Q),
     "last of two": ([user("First."), said("Yes."), user(Q)], Q),
     "prefill": ([user(Q), said("There")], Q),
-    "parts": ([user([{"type": "text", "text": "One"}, IMAGE, {"type": "text", "text": "Two"}])], "One\nTwo"),
+    "parts": (
+        [user([{"type": "text", "text": "Read."}, IMAGE, {"type": "text", "text": "Then write."}])],
+        "Read.\nThen write.",
+    ),
     "tuple of parts": ((user(({"type": "text", "text": Q},)),), Q),
-    "string parts": ([user([Q, "More"])], Q + "\nMore"),
+    "string parts": ([user([Q, "Also 4k + 1."])], Q + "\nAlso 4k + 1."),
     "untyped part": ([user([{"text": Q}])], Q),
     "text-plain": ([user([{"type": "text-plain", "text": Q, "mime_type": "text/plain"}])], Q),
     "unknown part beside text": ([user([{"type": "hologram", "url": "x"}, {"type": "text", "text": Q}])], Q),
@@ -57,7 +60,11 @@ RESPONSES = {
     "input_text": ([user([{"type": "input_text", "text": Q}])], Q),
     "typed message": ([{"type": "message", **user([{"type": "input_text", "text": Q}])}], Q),
     "function_call_output": (
-        [user(Q), {"type": "function_call", "name": "f"}, {"type": "function_call_output", "call_id": "a", "output": "4"}],
+        [
+            user(Q),
+            {"type": "function_call", "name": "f"},
+            {"type": "function_call_output", "call_id": "a", "output": "4"},
+        ],
         Q,
     ),
     "output item": ([user(Q), {"type": "message", **said([{"type": "output_text", "text": "Since"}])}], Q),
@@ -83,7 +90,12 @@ ANTHROPIC = {
     ("messages", "expected"),
     [
         pytest.param(*case, id=f"{group}: {name}")
-        for group, cases in (("chat", CHAT), ("no user", WITHOUT_USER), ("responses", RESPONSES), ("anthropic", ANTHROPIC))
+        for group, cases in (
+            ("chat", CHAT),
+            ("no user", WITHOUT_USER),
+            ("responses", RESPONSES),
+            ("anthropic", ANTHROPIC),
+        )
         for name, case in cases.items()
     ],
 )
@@ -176,5 +188,8 @@ def test_needs_are_read_in_the_same_forms() -> None:
         assert needs_of({"messages": [message]}) == {"images"}
     nested = user([{"type": "tool_result", "content": [part]}])
     assert needs_of({"messages": [nested], "tools": [{}]}) == {"images", "tools"}
-    assert needs_of({"messages": [user([{"type": "document", "source": {}}, {"type": "input_audio"}])]}) == {"audio", "files"}
+    assert needs_of({"messages": [user([{"type": "document", "source": {}}, {"type": "input_audio"}])]}) == {
+        "audio",
+        "files",
+    }
     assert needs_of({"messages": "text"}) == frozenset()

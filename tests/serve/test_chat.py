@@ -76,7 +76,7 @@ def test_every_byte_but_the_model_name_is_forwarded(server, upstream):
 def test_headers_tell_router_win_rate_threshold_model_and_microseconds(server, router):
     headers = server.post({"model": STRONG, "messages": HELLO}).headers
     assert headers["x-turnout-router"] == "mf"
-    assert float(headers["x-turnout-win-rate"]) == router.win_rate("Hello!")
+    assert float(headers["x-turnout-win-rate"]) == router.win_rate("hello")
     assert float(headers["x-turnout-threshold"]) == 0.0
     assert headers["x-turnout-model"] == "big"
     assert float(headers["x-turnout-decision-us"]) > 0
@@ -133,7 +133,19 @@ def test_the_last_user_message_is_routed_on_not_tool_results_or_system_text(serv
         {"role": "tool", "tool_call_id": "1", "content": "a very long result"},
     ]
     headers = server.post({"model": STRONG, "messages": messages}).headers
-    assert float(headers["x-turnout-win-rate"]) == router.win_rate("Hello!")
+    assert float(headers["x-turnout-win-rate"]) == router.win_rate("hello")
+
+
+def test_bare_replies_are_judged_with_what_they_answer_and_in_one_form(server, router):
+    asked = [{"role": "user", "content": "Prove that e is irrational."}, {"role": "assistant", "content": "Fully?"}]
+    for text in ("yes", "Yes!", "YES.", "go on", "¿Por qué?", "好的。"):
+        reply = {"role": "user", "content": text}
+        headers = server.post({"model": STRONG, "messages": [*asked, reply]}).headers
+        assert float(headers["x-turnout-win-rate"]) == router.win_rate("Prove that e is irrational.")
+    for text in ("yes", "Yes!", "YES."):
+        alone = server.post({"router": "mf", "prompt": text}, "/v1/route").json()["decisions"][0]["win_rate"]
+        headers = server.post({"model": STRONG, "messages": [{"role": "user", "content": text}]}).headers
+        assert alone == float(headers["x-turnout-win-rate"]) == router.win_rate("yes")
 
 
 def test_requests_are_pinned_to_the_model_that_serves_them(start, upstream):
@@ -170,7 +182,8 @@ def test_what_neither_model_serves_is_refused(start, upstream):
         ({"model": STRONG}, 400, "messages is null"),
         ({"model": STRONG, "messages": []}, 400, "an empty list"),
         ({"model": STRONG, "messages": [3]}, 400, "messages[0] is of type int"),
-        ({"model": STRONG, "messages": [{"role": "system", "content": "x"}]}, 400, "no message with role 'user'"),
+        ({"model": STRONG, "messages": [{"role": "system"}]}, 400, "messages hold no text to route on"),
+        ({"model": STRONG, "messages": [{"role": "user", "content": [{"type": "x"}]}]}, 400, "messages[0].content[0]"),
         ({"model": STRONG, "messages": [{"role": "user", "content": 3}]}, 400, "messages[0].content"),
         (b'{"model":"router-mf-0","model":"big","messages":[{"role":"user","content":"x"}]}', 400, "2 times"),
     ],
@@ -202,7 +215,7 @@ def test_errors_of_the_upstream_are_relayed_as_they_are(server, upstream):
 
 def test_route_decides_one_prompt_or_many_and_calls_nobody(server, upstream, router):
     many = server.post({"model": "router-mf-0.5", "prompt": ["Hello!", "中文"]}, "/v1/route").json()
-    assert [one["win_rate"] for one in many["decisions"]] == [router.win_rate("Hello!"), router.win_rate("中文")]
+    assert [one["win_rate"] for one in many["decisions"]] == [router.win_rate("hello"), router.win_rate("中文")]
     assert many["artifact_hash"] == router.artifact_hash
     one = server.post({"router": "mf", "threshold": 1, "prompt": "Hello!"}, "/v1/route").json()["decisions"]
     assert [decision["model"] for decision in one] == ["small"]
@@ -265,7 +278,7 @@ def test_a_router_of_the_users_is_served(start, tables):
             return min(len(prompt) / self.longest, 1.0)
 
     turnout.register_router("longer", Longer)
-    server = start(routers={"longer": {"longest": 12}})
+    server = start(routers={"longer": {"longest": 10}})
     assert server.post({"model": "router-longer-0.9", "messages": HELLO}).headers["x-turnout-win-rate"] == "0.5"
 
 

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from turnout._core import ConfigError, Decision
 from turnout.controller.model_calls import ModelCalls
@@ -16,11 +16,13 @@ from turnout.routing import (
     NamedRouter,
     RoutingError,
     Wanted,
+    judged_text,
     needs_of,
     open_router,
     parse_model_name,
     prompt_of,
 )
+from turnout.routing.messages import listed
 from turnout.routing.names import unit_number
 
 
@@ -102,8 +104,8 @@ class Controller:
         Args:
             router: Name of a router; ``model`` goes before it.
             threshold: In ``[0, 1]``.
-            **request: Arguments of a chat completion: ``messages``, ``stream``, ``tools`` and so on, handed on as they are.
-                ``model`` is ``router-[name]-[threshold]`` or ``router-[name]-share-[share]``.
+            **request: Arguments of a chat completion: ``messages``, ``stream``, ``tools`` and so on, passed on as they are.
+                Messages may be dicts or objects, such as an earlier answer's ``message``. ``model`` is ``router-[name]-[threshold]`` or ``router-[name]-share-[share]``.
 
         Returns:
             What the model's client returns: a completion, or an iterator of chunks with ``stream=True``.
@@ -112,12 +114,14 @@ class Controller:
             RoutingError: A model name, router, threshold or messages that cannot be routed with.
             ConfigError: A package for the call is missing.
         """
+        request = _with_list(request)
         return self._calls.complete({**request, "model": self._chosen(router, threshold, request)})
 
     async def acompletion(self, *, router: str | None = None, threshold: float | None = None, **request: Any) -> Any:
         """:meth:`completion` for asyncio; with ``stream=True`` the result is an asynchronous iterator."""
+        request = _with_list(request)
         wanted = self._wanted(router, threshold, request)
-        prompt = prompt_of(request.get("messages"), self.context)
+        prompt = prompt_of(request["messages"], self.context)
         decision = await self.routers[wanted.router].adecide(prompt, wanted)
         return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
 
@@ -128,7 +132,7 @@ class Controller:
             RoutingError: A router that is not there, or a threshold outside ``[0, 1]``.
         """
         wanted = self._wanted(router, threshold, {})
-        return self._name(self.routers[router].decide(prompt, wanted))
+        return self._name(self.routers[router].decide(judged_text(prompt), wanted))
 
     def batch_calculate_win_rate(self, prompts: Any, router: str) -> Any:
         """Win rates of many prompts.
@@ -144,7 +148,7 @@ class Controller:
             RoutingError: A router that is not there, or a prompt that cannot be routed.
         """
         self._wanted(router, 0, {})
-        texts = list(prompts)
+        texts = [judged_text(prompt) for prompt in prompts]
         scored: list[float] = []
         for start in _progress(range(0, len(texts), _BATCH), "scoring", self.progress_bar):
             scored.extend(self.routers[router].win_rates(texts[start : start + _BATCH]).tolist())
@@ -154,9 +158,15 @@ class Controller:
 
         return np.array(scored, dtype=np.float32)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Controller holds connections and locks and cannot be pickled or copied: share it between threads, and create one with "
+            "the same arguments in each process"
+        )
+
     def _chosen(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> str:
         wanted = self._wanted(router, threshold, request)
-        decision = self.routers[wanted.router].decide(prompt_of(request.get("messages"), self.context), wanted)
+        decision = self.routers[wanted.router].decide(prompt_of(request["messages"], self.context), wanted)
         return self._counted(wanted.router, decision, request)
 
     def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
@@ -179,6 +189,11 @@ class Controller:
         if router not in self.routers:
             raise RoutingError(f"invalid router {router!r}: the routers here are {', '.join(self.routers)}")
         return Wanted(router, unit_number(threshold, "threshold"))
+
+
+def _with_list(request: dict[str, Any]) -> dict[str, Any]:
+    """The request with messages that can be read more than once: first to decide, then to send."""
+    return {**request, "messages": listed(request.get("messages"))}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ _MOST_WORDS = 8
 _MOST_DIGITS = 3
 
 #: Joiners, direction marks, variation selectors and keycaps: they change nothing but how a text looks.
-_INVISIBLE = dict.fromkeys([0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x20E3, 0xFEFF, *range(0xFE00, 0xFE10)])
+_INVISIBLE = dict.fromkeys(
+    [0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x20E3, 0xFEFF, *range(0xFE00, 0xFE10)]
+)
 _ASCII = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "'"}
 #: Accents, apostrophes and Arabic vowel signs: phrases are compared without them, and with a dot on every i.
 _MARKS = {**dict.fromkeys([0x27, *range(0x0300, 0x0370), 0x0640, *range(0x064B, 0x0653)]), 0x0131: "i"}

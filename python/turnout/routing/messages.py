@@ -140,7 +140,12 @@ def _readable(message: Any) -> Any:
     if type(message) is not dict and not isinstance(message, Mapping):
         return message
     content = message.get("content")
-    if type(content) is str or content is None or isinstance(content, str | list | tuple | Mapping) or not isinstance(content, Iterable):
+    if (
+        type(content) is str
+        or content is None
+        or isinstance(content, str | list | tuple | Mapping)
+        or not isinstance(content, Iterable)
+    ):
         return message
     return {**message, "content": list(content)}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnout._core import Decision, OverloadedError, RouterError
-from turnout.routing import NamedRouter, RoutingError, Wanted, needs_of, parse_model_name, prompt_of
+from turnout.routing import NamedRouter, RoutingError, Wanted, judged_text, needs_of, parse_model_name, prompt_of
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
 from turnout.serve.receipts import prompt_hash
@@ -122,7 +122,7 @@ def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> t
     began = time.perf_counter()
     try:
         threshold = router.threshold_of(wanted)
-        win_rates = router.win_rates(prompts).tolist()
+        win_rates = router.win_rates([judged_text(prompt) for prompt in prompts]).tolist()
     except RoutingError as error:
         raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
     except OverloadedError as error:
