@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
-from turnout.extras import require
+from turnout.data.battles import COLUMNS, parse_battle
+from turnout.data.chunks import read_chunks
 from turnout.reference.sw_ranking import A_WINS, B_WINS, TIE, long_enough
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 #: Malformed rows that a message names.
 _SHOWN = 5
 _WHOLE = re.compile("-?[0-9]{1,20}")
-_OURS = {"model_a": A_WINS, "model_b": B_WINS, "tie": TIE, "tie (bothbad)": TIE}
-_ARENA = ("winner_model_a", "winner_model_b", "winner_tie")
-_COLUMNS = ("id", "prompt", "model_a", "model_b", "winner", *_ARENA)
+#: Outcomes as the core takes them, by those of :class:`turnout.data.Battle`.
+CODES = {1.0: A_WINS, 0.0: B_WINS, 0.5: TIE}
 
 
 @dataclass(frozen=True)
@@ -170,10 +169,13 @@ class Occurrences:
 def _rows(table: Any, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Numbered rows of a path, an Arrow table or an iterable of mappings."""
     if isinstance(table, str | Path):
-        yield from _file_rows(Path(table), problems)
+        for chunk in read_chunks(table, columns=COLUMNS):
+            problems += [(chunk.numbers[index], problem) for index, problem in chunk.problems.items()]
+            rows = enumerate(zip(chunk.numbers, chunk.rows, strict=True))
+            yield from (numbered for index, numbered in rows if index not in chunk.problems)
         return
     if hasattr(table, "to_batches") and hasattr(table, "column_names"):
-        table = table.select([name for name in table.column_names if name in _COLUMNS])
+        table = table.select([name for name in table.column_names if name in COLUMNS])
         table = (row for batch in table.to_batches() for row in batch.to_pylist())
     if isinstance(table, Mapping) or not isinstance(table, Iterable):
         raise InvalidTypeError(
@@ -186,82 +188,12 @@ def _rows(table: Any, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Ma
             problems.append((number, f"{type(row).__name__}, expected a dict"))
 
 
-def _file_rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    # Imported here: reading files needs pyarrow, feedback in memory does not.
-    require("eval", "pyarrow", purpose="a file of battles")
-    from turnout.data import BadRows, read_chunks
-
-    bad = BadRows(keep=1 << 30)
-    for chunk in read_chunks(path, columns=_COLUMNS, bad=bad):
-        columns = {
-            name: column if isinstance(column, list) else column.to_pylist() for name, column in chunk.columns.items()
-        }
-        for place, number in enumerate(chunk.rows):
-            yield int(number), {name: column[place] for name, column in columns.items()}
-    problems += [(row.row, row.reason) for row in bad.shown]
-
-
 def _battle(row: Mapping[str, Any], models: frozenset[str]) -> tuple[str, str, str, int]:
-    """Prompt, models and outcome of a row; ``ValueError`` with the reason if it is no battle."""
-    arena = set(_ARENA[:2]) <= set(row)
-    prompt, a, b = (_text(row, name) for name in ("prompt", "model_a", "model_b"))
-    if arena:
-        prompt = _first_turn(prompt)
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise ValueError("prompt has no UTF-8 form") from None
-    for side, name in (("model_a", a), ("model_b", b)):
+    """Prompt, models and outcome of a row; ``ValueError`` with the reason if it is not a battle of these models."""
+    battle = parse_battle(row)
+    for side, name in (("model_a", battle.model_a), ("model_b", battle.model_b)):
         if name not in models:
             raise ValueError(
                 f"{side} {name!r} is not among the router's {len(models)} models: only a new build can rate it"
             )
-    if a == b:
-        raise ValueError(f"model_a and model_b are both {a!r}")
-    return prompt, a, b, _arena_outcome(row) if arena else _outcome(row)
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"{name} is not UTF-8") from None
-    if value is None or value == "":
-        raise ValueError(f"{name} is missing")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is {type(value).__name__}, expected text")
-    return value
-
-
-def _outcome(row: Mapping[str, Any]) -> int:
-    winner = _text(row, "winner")
-    if winner not in _OURS:
-        raise ValueError(f"winner is {winner[:40]!r}, expected one of {', '.join(map(repr, _OURS))}")
-    return _OURS[winner]
-
-
-def _arena_outcome(row: Mapping[str, Any]) -> int:
-    flags = []
-    for name in _ARENA:
-        value = row.get(name, 0)
-        try:
-            flags.append(float(value.decode() if isinstance(value, bytes) else value or 0))
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} is {str(value)[:40]!r}, expected 0 or 1") from None
-    named = "winner_tie" in row
-    if set(flags) - {0.0, 1.0} or sum(flags) > 1 or (named and sum(flags) != 1):
-        raise ValueError(f"winner columns are {', '.join(f'{flag:g}' for flag in flags)}, expected a single 1")
-    return A_WINS if flags[0] else B_WINS if flags[1] else TIE
-
-
-def _first_turn(prompt: str) -> str:
-    try:
-        turns = json.loads(prompt)
-    except (ValueError, RecursionError):
-        raise ValueError("prompt is no JSON list of turns") from None
-    if not (isinstance(turns, list) and turns and isinstance(turns[0], str) and turns[0]):
-        raise ValueError("prompt has no first turn")
-    first: str = turns[0]
-    return first
+    return battle.prompt, battle.model_a, battle.model_b, CODES[battle.outcome]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from pathlib import Path
 
 from turnout import ConfigError, InvalidInputError
 from turnout.data import Battles
-from turnout.prompt_files import Chunk, Row, open_writer, read_prompts
+from turnout.data.chunks import Chunk, Row
+from turnout.data.prompts import read_prompts
+from turnout.data.writer import open_writer
 
 #: ``winner`` by outcome.
 _WINNERS = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
@@ -31,7 +33,7 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
         )
     ]
     with open_writer(path, {}) as write:
-        write(rows, _chunk(rows))
+        write(Chunk(str(path), range(1, len(rows) + 1), rows), {})
 
 
 def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Container[str] | None = None) -> None:
@@ -51,8 +53,8 @@ def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Contai
         return
     lost, example = 0, ""
     try:
-        for chunk in read_prompts(path):
-            for number, row, prompt in zip(chunk.numbers, chunk.rows, chunk.prompts, strict=True):
+        for chunk, found in read_prompts(path):
+            for number, row, prompt in zip(chunk.numbers, chunk.rows, found, strict=True):
                 made = [row.get(name) for name in ("model_a", "model_b", "source")]
                 if made == [strong, weak, source] and (prompts is None or prompt in prompts):
                     continue
@@ -67,6 +69,3 @@ def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Contai
             "move it, or name another"
         )
 
-
-def _chunk(rows: Sequence[Row]) -> Chunk:
-    return Chunk(list(range(1, len(rows) + 1)), list(rows), [row["prompt"] for row in rows])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from turnout import InvalidInputError
-from turnout.data import Battles, ModelAliases, Outcomes
+from turnout.data import Battles, Outcomes
 
 
 def gold_battles(table: Outcomes, strong: str, weak: str) -> Battles:
@@ -26,8 +26,7 @@ def gold_battles(table: Outcomes, strong: str, weak: str) -> Battles:
         >>> gold_battles(table, "big", "small").outcome.tolist()
         [1.0, 0.5]
     """
-    aliases = ModelAliases()
-    first, second = (table.scores[aliases.find(name, table.scores)] for name in (strong, weak))
+    first, second = (table.scores[table.find(name)] for name in (strong, weak))
     known = ~(np.isnan(first) | np.isnan(second))
     if not known.any():
         raise InvalidInputError(f"{table.name}: no prompt has scores of both {strong!r} and {weak!r}")

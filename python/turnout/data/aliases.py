@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 
 #: Names that no rule relates, in canonical form. RouterBench and the arena write chat models in their own ways.
 KNOWN_ALIASES: dict[str, str] = {
@@ -46,7 +46,10 @@ class ModelAliases:
     @classmethod
     def from_file(cls, path: str | Path) -> ModelAliases:
         """Aliases from a JSON object of name to name."""
-        table = json.loads(Path(path).read_text(encoding="utf-8"))
+        try:
+            table = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            raise InvalidInputError(f"{path}: not JSON: {error}") from error
         if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
             raise InvalidInputError(f"{path}: expected one JSON object that maps names to names")
         return cls(table)

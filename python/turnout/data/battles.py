@@ -3,23 +3,125 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
-from turnout.data import values
+from turnout._core import InvalidInputError
 from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
-from turnout.data.chunks import CHUNK_ROWS, Chunk, read_chunks
+from turnout.data.chunks import Chunk, column_names, read_chunks
 from turnout.data.outcomes import Outcomes
+from turnout.data.writer import is_utf8
 
 _ARENA = ("winner_model_a", "winner_model_b", "winner_tie")
-_WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5}
+#: Columns of battles in any layout.
+COLUMNS = ("id", "prompt", "messages", "conversation_a", "model_a", "model_b", "winner", *_ARENA)
+#: Spellings of ``winner``, compared without case, blanks, ``_``, ``-`` and brackets. The names of both models are read too.
+_WINNERS = {
+    **dict.fromkeys(("modela", "a", "left"), 1.0),
+    **dict.fromkeys(("modelb", "b", "right"), 0.0),
+    **dict.fromkeys(("tie", "draw", "tiebothbad", "bothbad", "tiebothgood", "bothgood"), 0.5),
+}
+_EXPECTED = "expected model_a, model_b, tie, both_bad, A, B or the name of one of the models"
+
+
+class Battle(NamedTuple):
+    """One battle: the outcome is 1 where model a won, 0 where model b did, 0.5 for a tie."""
+
+    prompt: str
+    model_a: str
+    model_b: str
+    outcome: float
+
+
+def parse_battle(row: Mapping[str, Any]) -> Battle:
+    """The battle of a row.
+
+    Layouts are told by the columns. Ours: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
+    turns, and ``winner_model_a``, ``winner_model_b``, ``winner_tie`` hold a single 1. Later arena tables: ``conversation_a`` holds
+    the messages. Of a conversation, the first turn of the user counts, as in RouteLLM.
+
+    Args:
+        row: The columns.
+
+    Raises:
+        ValueError: The row holds no battle; says why.
+
+    Example:
+        >>> parse_battle({"prompt": "Hi", "model_a": "big", "model_b": "small", "winner": "BIG "})
+        Battle(prompt='Hi', model_a='big', model_b='small', outcome=1.0)
+    """
+    is_arena = _ARENA[0] in row and _ARENA[1] in row
+    prompt = _prompt(row, is_arena)
+    a, b = _text(row, "model_a"), _text(row, "model_b")
+    if a == b:
+        raise ValueError(f"model_a and model_b are both {a!r}")
+    return Battle(prompt, a, b, _arena_outcome(row) if is_arena else _outcome(_text(row, "winner"), a, b))
+
+
+def _prompt(row: Mapping[str, Any], is_arena: bool) -> str:
+    name = next((name for name in ("prompt", "messages", "conversation_a") if row.get(name) is not None), "prompt")
+    value = row.get(name)
+    if is_arena and isinstance(value, str | bytes):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("prompt is not a JSON list of turns") from None
+        if not isinstance(value, list):
+            raise ValueError("prompt is not a JSON list of turns")
+    if isinstance(value, list):
+        turns = [turn for turn in value if not isinstance(turn, Mapping) or turn.get("role", "user") == "user"]
+        first = turns[0] if turns else None
+        value = first.get("content") if isinstance(first, Mapping) else first
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} has no first turn")
+    return _text({name: value}, name)
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if value is None or value == "":
+        raise ValueError(f"{name} is missing")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {type(value).__name__}, expected text")
+    if not is_utf8(value):
+        raise ValueError(f"{name} is not UTF-8")
+    return value if name in ("prompt", "messages", "conversation_a") else value.strip()
+
+
+def _outcome(winner: str, a: str, b: str) -> float:
+    for spelling in (str, str.casefold):
+        names = (spelling(a), spelling(b))
+        if spelling(winner) in names and names[0] != names[1]:
+            return 1.0 if spelling(winner) == names[0] else 0.0
+    found = _WINNERS.get(_SEPARATORS.sub("", winner.casefold()))
+    if found is None:
+        raise ValueError(f"winner is {winner[:40]!r}, {_EXPECTED}")
+    return found
+
+
+_SEPARATORS = re.compile(r"[\s_()\[\]-]+")
+
+
+def _arena_outcome(row: Mapping[str, Any]) -> float:
+    flags = []
+    for name in _ARENA:
+        value = row.get(name)
+        try:
+            flags.append(float(value.decode() if isinstance(value, bytes) else value or 0))
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {str(value)[:40]!r}, expected 0 or 1") from None
+    if set(flags) - {0.0, 1.0} or sum(flags) > 1 or (_ARENA[2] in row and sum(flags) != 1):
+        raise ValueError(f"winner columns are {', '.join(f'{flag:g}' for flag in flags)}, expected a single 1")
+    return 1.0 if flags[0] else 0.0 if flags[1] else 0.5
 
 
 @dataclass(frozen=True)
@@ -46,15 +148,11 @@ class Battles:
         return len(self.prompts)
 
 
-def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int = CHUNK_ROWS) -> Iterator[Battles]:
-    """Reads battles in chunks. Responses and other columns are not read.
-
-    Two layouts are known by their columns. Ours: ``prompt, model_a, model_b, winner`` with ``winner`` one of ``model_a``,
-    ``model_b``, ``tie``. LMSYS arena 55k: ``prompt`` is a JSON list of turns, and ``winner_model_a``, ``winner_model_b``,
-    ``winner_tie`` hold a single 1.
+def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int | None = None) -> Iterator[Battles]:
+    """Reads battles in chunks, as :func:`parse_battle` knows them.
 
     Args:
-        path: A Parquet, CSV or JSON-lines file.
+        path: A table.
         bad: Takes the rows left out.
         chunk_rows: At most this many rows a chunk.
 
@@ -62,16 +160,27 @@ def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int = CHUNK_ROWS
         Battles of some rows.
 
     Raises:
-        InvalidInputError: The columns are of neither layout.
+        InvalidInputError: The table has none of the columns of battles, or more bad rows than ``bad`` allows.
     """
-    columns = ["id", "prompt", "model_a", "model_b", "winner", *_ARENA]
-    for chunk in read_chunks(path, columns=columns, bad=bad, chunk_rows=chunk_rows):
-        arena = set(_ARENA[:2]) <= set(chunk.columns)
-        needed = {"prompt", "model_a", "model_b", *(_ARENA[:2] if arena else ("winner",))}
-        if not needed <= set(chunk.columns):
-            missing = ", ".join(sorted(needed - set(chunk.columns)))
-            raise InvalidInputError(f"{path}: no battles, columns missing: {missing}")
-        yield _battles(chunk, arena, bad)
+    is_first = True
+    for chunk in read_chunks(path, columns=COLUMNS, chunk_rows=chunk_rows):
+        if is_first and len(chunk.problems) < len(chunk):
+            _check_columns(chunk, path)
+            is_first = False
+        yield _battles(chunk, bad)
+    bad.check(str(path))
+
+
+def _check_columns(chunk: Chunk, path: str | Path) -> None:
+    names = set(chunk.names)
+    needed = {"model_a", "model_b", *(() if set(_ARENA[:2]) <= names else ("winner",))}
+    if not names & {"prompt", "messages", "conversation_a"}:
+        needed.add("prompt")
+    if missing := sorted(needed - names):
+        columns = ", ".join(column_names(path)) or "none"
+        raise InvalidInputError(
+            f"{path} is not a table of battles: it has no column {', '.join(map(repr, missing))}; its columns: {columns}"
+        )
 
 
 def read_battles(path: str | Path, *, bad: BadRows) -> Battles:
@@ -109,79 +218,23 @@ def outcomes_of_pair(
     return Outcomes(name, prompts, {strong: won, weak: 1.0 - won})
 
 
-def _battles(chunk: Chunk, arena: bool, bad: BadRows) -> Battles:
-    prompts, problems = values.texts(chunk.columns["prompt"], "prompt")
-    sides = []
-    for side in ("model_a", "model_b"):
-        names, wrong = values.texts(chunk.columns[side], side)
-        problems = {**wrong, **problems}
-        sides.append(names)
-    if arena:
-        outcome, wrong = _arena_outcome(chunk)
-        prompts, unread = _first_turns(prompts, problems)
-        wrong = {**wrong, **unread}
-    else:
-        outcome, wrong = _winner_outcome(chunk)
-    problems = {**wrong, **problems}
-    for place in sorted(problems):
-        bad.add(chunk.file, int(chunk.rows[place]), problems[place])
-    keep = [place for place in range(len(prompts)) if place not in problems]
-    return Battles(
-        [prompts[place] for place in keep],
-        [sides[0][place] for place in keep],
-        [sides[1][place] for place in keep],
-        outcome[keep],
-        _ids(chunk, keep),
-        chunk.rows[keep],
-    )
-
-
-def _ids(chunk: Chunk, keep: Sequence[int]) -> list[Any] | None:
-    if "id" not in chunk.columns:
-        return None
-    column = chunk.columns["id"]
-    ids = column if isinstance(column, list) else column.to_pylist()
-    return [ids[place] for place in keep]
-
-
-def _winner_outcome(chunk: Chunk) -> tuple[NDArray[np.float64], values.Problems]:
-    winners, problems = values.texts(chunk.columns["winner"], "winner")
-    for place, winner in enumerate(winners):
-        if winner not in _WINNERS and place not in problems:
-            problems[place] = f"winner is {winner!r}, expected one of {', '.join(map(repr, _WINNERS))}"
-    return np.array([_WINNERS.get(winner, np.nan) for winner in winners]), problems
-
-
-def _arena_outcome(chunk: Chunk) -> tuple[NDArray[np.float64], values.Problems]:
-    problems: values.Problems = {}
-    flags = []
-    for name in _ARENA:
-        if name in chunk.columns:
-            numbers, wrong = values.scores(chunk.columns[name], name)
-            problems = {**wrong, **problems}
-            flags.append(np.nan_to_num(numbers))
-    total = np.sum(flags, axis=0)
-    single = (total == 1) if len(flags) == 3 else (total <= 1)
-    for place in np.flatnonzero(~single):
-        given = ", ".join(f"{flag[place]:g}" for flag in flags)
-        problems.setdefault(int(place), f"winner columns are {given}, expected a single 1")
-    return np.where(flags[0] == 1, 1.0, np.where(flags[1] == 1, 0.0, 0.5)), problems
-
-
-def _first_turns(prompts: Sequence[str], known: values.Problems) -> tuple[list[str], values.Problems]:
-    problems: values.Problems = {}
-    firsts = []
-    for place, prompt in enumerate(prompts):
-        first = ""
-        if place not in known:
+def _battles(chunk: Chunk, bad: BadRows) -> Battles:
+    found: dict[int, Battle] = {}
+    problems = {}
+    for index, row in enumerate(chunk.rows):
+        if index not in chunk.problems:
             try:
-                turns = json.loads(prompt)
-            except ValueError:
-                problems[place] = "prompt is no JSON list of turns"
-            else:
-                if isinstance(turns, list) and turns and isinstance(turns[0], str) and turns[0]:
-                    first = turns[0]
-                else:
-                    problems[place] = "prompt has no first turn"
-        firsts.append(first)
-    return firsts, problems
+                found[index] = parse_battle(row)
+            except ValueError as error:
+                problems[index] = str(error)
+    chunk.add_problems(problems)
+    keep = chunk.usable(bad)
+    battles = [found[index] for index in keep]
+    return Battles(
+        [battle.prompt for battle in battles],
+        [battle.model_a for battle in battles],
+        [battle.model_b for battle in battles],
+        np.array([battle.outcome for battle in battles], dtype=np.float64),
+        [chunk.rows[index].get("id") for index in keep] if "id" in chunk.names else None,
+        np.array([chunk.numbers[index] for index in keep], dtype=np.int64),
+    )

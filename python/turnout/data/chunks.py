@@ -1,170 +1,182 @@
-"""Parquet, CSV and JSON-lines files in chunks of rows, in memory that does not grow with the file."""
+"""Rows of a file, read a chunk at a time in memory that does not grow with the file.
+
+A row is a dictionary of its columns. Every format gives the same :class:`Chunk`; the rest of the package reads columns from it and
+never sees a file. txt, csv, tsv, jsonl and json need nothing but Python, parquet needs pyarrow.
+"""
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
-from numpy.typing import NDArray
+from turnout._core import InvalidInputError
+from turnout.data.formats import TABLES, readable_format
 
-from turnout import InvalidInputError
-from turnout.data.bad_rows import BadRows
+if TYPE_CHECKING:
+    from turnout.data.bad_rows import BadRows
 
-#: Rows of a chunk: large enough that the cost per chunk vanishes, small enough that a chunk of long prompts is some MB.
-CHUNK_ROWS = 8192
+Row = dict[str, Any]
 
-#: A column as the file gave it: Arrow where the file is columnar, Python values where it is JSON.
-Column: TypeAlias = "pa.Array | list[Any]"
+#: A chunk ends after this many rows or this many bytes, whichever comes first.
+CHUNK_ROWS, CHUNK_BYTES = 4096, 4 << 20
 
 
-@dataclass(frozen=True)
+class Record(NamedTuple):
+    """One row as a reader gives it: its number as a person counts, its columns, its size, and what is wrong with it."""
+
+    number: int
+    row: Row
+    size: int
+    problem: str | None = None
+
+
 class Chunk:
-    """Some consecutive rows of a file.
+    """Consecutive rows of a file.
 
     Attributes:
-        file: The file.
-        rows: Numbers of the rows, the first row of data being 1.
-        columns: Columns by name. CSV columns are binary: every value is parsed by whoever knows what it should be.
+        file: Name of the file.
+        numbers: Number of each row: from 1, lines for txt and jsonl, records for csv, tsv, json and parquet.
+        problems: What is wrong with a row, by its index in the chunk.
+        batch: The rows as a ``pyarrow.RecordBatch``, if the file is parquet; all its columns have the types of the file.
     """
 
-    file: str
-    rows: NDArray[np.int64]
-    columns: dict[str, Column]
+    def __init__(
+        self,
+        file: str,
+        numbers: Sequence[int],
+        rows: list[Row] | None = None,
+        *,
+        batch: Any = None,
+        problems: dict[int, str] | None = None,
+    ) -> None:
+        self.file, self.numbers, self.batch = file, numbers, batch
+        self.problems: dict[int, str] = problems or {}
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns, of all rows together. Rows that could not be read have none."""
+        if self.batch is not None:
+            return list(self.batch.schema.names)
+        rows = (row for index, row in enumerate(self.rows) if index not in self.problems or UNREADABLE not in row)
+        return list(dict.fromkeys(name for row in rows for name in row))
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows, every column, as Python values."""
+        if self._rows is not None:
+            return self._rows
+        names = self.names
+        columns = [self.column(name) for name in names]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def column(self, name: str) -> list[Any]:
+        """Values of one column; ``None`` where a row does not have it."""
+        if self.batch is None:
+            return [row.get(name) for row in self.rows]
+        if name not in self.names:
+            return [None] * len(self)
+        from turnout.data.arrow import python_values
+
+        return python_values(self.batch.column(self.names.index(name)), f"{self.file}: column {name!r}")
+
+    def add_problems(self, problems: dict[int, str]) -> None:
+        """Notes what is wrong with rows; the first problem of a row stays."""
+        self.problems = {**problems, **self.problems}
+
+    def usable(self, bad: BadRows) -> list[int]:
+        """Indices of the rows without a problem; the others go to ``bad``."""
+        bad.rows[self.file] += len(self)
+        for index in sorted(self.problems):
+            bad.add(self.file, self.numbers[index], self.problems[index])
+        return [index for index in range(len(self)) if index not in self.problems]
+
+
+#: Column of the text of a row that could not be read at all.
+UNREADABLE = "unreadable"
 
 
 def read_chunks(
-    path: str | Path, *, columns: Sequence[str] | None = None, bad: BadRows, chunk_rows: int = CHUNK_ROWS
+    path: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    readable: tuple[str, ...] = TABLES,
+    chunk_rows: int | None = None,
 ) -> Iterator[Chunk]:
     """Reads a file in chunks.
 
     Args:
-        path: A ``.parquet``, ``.csv``, ``.jsonl`` or ``.ndjson`` file.
-        columns: Columns to read; others cost nothing in Parquet. Columns that the file does not have are left out.
-        bad: Takes rows that are no rows: CSV lines with a wrong number of fields, lines that are no JSON objects.
+        path: The file; its ending says what it holds, see :data:`turnout.data.formats.READABLE`.
+        columns: Columns that will be used. Parquet files read no others; other formats read all of them.
+        readable: Endings that are read here.
         chunk_rows: At most this many rows a chunk.
 
     Yields:
-        Chunks in the order of the file.
+        Chunks in the order of the file. Rows that could not be read are in :attr:`Chunk.problems`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InvalidInputError: The suffix is unknown, or the file is not what its suffix says.
+        InvalidInputError: The ending is unknown, or the file does not hold what its ending says.
+        ConfigError: A package is not installed that the format needs.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "table.csv")
+        ...     _ = path.write_text("prompt,score\\nHello,1\\n")
+        ...     [chunk.rows for chunk in read_chunks(path)]
+        [[{'prompt': 'Hello', 'score': '1'}]]
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidInputError(f"{path}: suffix is {path.suffix!r}, expected one of {', '.join(readers)}")
-    try:
-        yield from reader(path, columns, bad, chunk_rows)
-    except pa.ArrowInvalid as error:
-        raise InvalidInputError(f"{path}: {error}") from error
+    found = readable_format(path, readable)
+    rows = chunk_rows or CHUNK_ROWS
+    if found.ending == ".parquet":
+        from turnout.data.arrow import read_parquet
+
+        return read_parquet(path, found.compression, columns, rows)
+    from turnout.data.text import records
+
+    return gather(str(path), records(path, found), rows)
+
+
+def gather(file: str, records: Iterable[Record], chunk_rows: int) -> Iterator[Chunk]:
+    """Chunks of single rows."""
+    numbers: list[int] = []
+    rows: list[Row] = []
+    problems: dict[int, str] = {}
+    size = 0
+    for record in records:
+        if record.problem is not None:
+            problems[len(rows)] = record.problem
+        numbers.append(record.number)
+        rows.append(record.row)
+        size += record.size
+        if len(rows) >= chunk_rows or size >= CHUNK_BYTES:
+            yield Chunk(file, numbers, rows, problems=problems)
+            numbers, rows, problems, size = [], [], {}, 0
+    if rows:
+        yield Chunk(file, numbers, rows, problems=problems)
 
 
 def column_names(path: str | Path) -> list[str]:
-    """Names of the columns of a file; of its first line for JSON lines."""
-    path = Path(path)
-    if path.suffix.lower() == ".parquet":
-        return list(pa.parquet.read_schema(path).names)
-    for chunk in read_chunks(path, bad=BadRows(), chunk_rows=64):
-        return list(chunk.columns)
-    return []
+    """Names of the columns of a file; of its first rows for formats in which rows differ."""
+    return next((chunk.names for chunk in read_chunks(path, chunk_rows=64)), [])
 
 
-def _wanted(available: Sequence[str], columns: Sequence[str] | None) -> list[str]:
-    return [name for name in available if columns is None or name in columns]
+def no_column(file: str, column: str, names: Sequence[str], remedy: str = "") -> InvalidInputError:
+    """The error for a column that is not there; it lists those that are."""
+    return InvalidInputError(f"{file} has no column {column!r}; its columns: {', '.join(names) or 'none'}{remedy}")
 
 
-def _parquet(path: Path, columns: Sequence[str] | None, bad: BadRows, chunk_rows: int) -> Iterator[Chunk]:
-    # `pre_buffer` would keep whole row groups ahead of the reader.
-    with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
-        first = 1
-        names = _wanted(file.schema_arrow.names, columns)
-        for batch in file.iter_batches(batch_size=chunk_rows, columns=names, use_threads=False):
-            rows = np.arange(first, first + batch.num_rows, dtype=np.int64)
-            yield Chunk(str(path), rows, {name: batch.column(name) for name in names})
-            first += batch.num_rows
-
-
-def _csv(path: Path, columns: Sequence[str] | None, bad: BadRows, chunk_rows: int) -> Iterator[Chunk]:
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    read = pa.csv.ReadOptions(use_threads=False, block_size=4 << 20)
-    with pa.csv.open_csv(
-        path, parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=_skip)
-    ) as head:
-        available = head.schema.names
-    names = _wanted(available, columns)
-    skipped: list[int] = []
-
-    def refuse(row: Any) -> str:
-        number = row.number - 1  # Arrow counts the header
-        skipped.append(number)
-        bad.add(str(path), number, f"{row.actual_columns} fields, expected {row.expected_columns}")
-        return "skip"
-
-    parse.invalid_row_handler = refuse
-    convert = pa.csv.ConvertOptions(column_types={name: pa.binary() for name in names}, include_columns=names)
-    with pa.csv.open_csv(path, read_options=read, parse_options=parse, convert_options=convert) as reader:
-        accepted = 0
-        for batch in reader:
-            for start in range(0, batch.num_rows, chunk_rows):
-                part = batch.slice(start, chunk_rows)
-                rows = np.arange(accepted + 1, accepted + 1 + part.num_rows, dtype=np.int64)
-                accepted += part.num_rows
-                yield Chunk(str(path), _file_rows(rows, skipped), {name: part.column(name) for name in names})
-
-
-def _skip(row: Any) -> str:
-    return "skip"
-
-
-def _file_rows(accepted: NDArray[np.int64], skipped: list[int]) -> NDArray[np.int64]:
-    """Row numbers of accepted rows, given the numbers of the skipped ones."""
-    if not skipped:
-        return accepted
-    # The k-th skipped row (from 0) at number s lies after s - 1 - k accepted ones.
-    after = [number - 1 - place for place, number in enumerate(sorted(skipped))]
-    shifts = [bisect_right(after, int(row) - 1) for row in accepted]
-    return accepted + np.array(shifts, dtype=np.int64)
-
-
-def _json_lines(path: Path, columns: Sequence[str] | None, bad: BadRows, chunk_rows: int) -> Iterator[Chunk]:
-    # Arrow's JSON reader stops at the first line that is not what the block before led it to expect, and does not say which.
-    rows: list[int] = []
-    records: list[dict[str, Any]] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                bad.add(str(path), number, f"no JSON: {error}")
-                continue
-            if not isinstance(record, dict):
-                bad.add(str(path), number, f"{type(record).__name__}, expected a JSON object")
-                continue
-            rows.append(number)
-            records.append(record)
-            if len(records) == chunk_rows:
-                yield _record_chunk(path, rows, records, columns)
-                rows, records = [], []
-    if records:
-        yield _record_chunk(path, rows, records, columns)
-
-
-def _record_chunk(path: Path, rows: list[int], records: list[dict[str, Any]], columns: Sequence[str] | None) -> Chunk:
-    names = _wanted(list(dict.fromkeys(name for record in records for name in record)), columns)
-    return Chunk(
-        str(path), np.array(rows, dtype=np.int64), {name: [record.get(name) for record in records] for name in names}
-    )
+def refuse_duplicates(file: str, names: Sequence[str]) -> None:
+    """Refuses a table with two columns of one name."""
+    known: set[str] = set()
+    for name in names:
+        if name in known:
+            raise InvalidInputError(f"{file} has the column {name!r} twice: rename one")
+        known.add(name)

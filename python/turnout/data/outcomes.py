@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.data import values
+from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
-from turnout.data.chunks import CHUNK_ROWS, Chunk, read_chunks
+from turnout.data.chunks import Chunk, read_chunks
+from turnout.data.prompts import COLUMN, prompts_of
 
 #: Columns that are never scores.
 RESERVED = frozenset(
-    {"prompt", "category", "prompt_id", "split", "id", "question_id", "source", "index", "idx"}
+    {"prompt", "messages", "category", "prompt_id", "sample_id", "split", "id", "question_id", "source", "index", "idx"}
     | {"cost", "tokens", "prompt_tokens", "completion_tokens"}
 )
 
@@ -30,26 +32,48 @@ class Outcomes:
         prompts: The prompts.
         scores: One number a prompt for each model; NaN where the table has none.
         categories: One category a prompt, where the table has a column ``category``.
+        not_scores: Other columns that could be meant as scores, and why they are not.
     """
 
     name: str
     prompts: list[str]
     scores: dict[str, NDArray[np.float64]]
     categories: list[str] | None = None
+    not_scores: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.prompts)
 
     def rows(self, keep: NDArray[np.bool_]) -> Outcomes:
         """The rows where ``keep`` is true."""
-        return Outcomes(
-            self.name,
-            [prompt for prompt, kept in zip(self.prompts, keep, strict=True) if kept],
-            {model: scores[keep] for model, scores in self.scores.items()},
-            None
+        return replace(
+            self,
+            prompts=[prompt for prompt, kept in zip(self.prompts, keep, strict=True) if kept],
+            scores={model: scores[keep] for model, scores in self.scores.items()},
+            categories=None
             if self.categories is None
             else [category for category, kept in zip(self.categories, keep, strict=True) if kept],
         )
+
+    def find(self, model: str, aliases: ModelAliases | None = None) -> str:
+        """The column of a model, however its name is written.
+
+        Args:
+            model: The model.
+            aliases: How names are matched.
+
+        Raises:
+            InvalidInputError: There is no such column, or it holds no scores; says why, or lists the columns.
+        """
+        aliases = aliases or ModelAliases()
+        try:
+            return aliases.find(model, self.scores)
+        except InvalidInputError:
+            wanted = aliases.canonical(model)
+            for column, reason in self.not_scores.items():
+                if model == column or aliases.canonical(column) == wanted:
+                    raise InvalidInputError(f"column {column!r} holds no scores: {reason}") from None
+            raise
 
     def with_scores_of(self, models: Sequence[str]) -> Outcomes:
         """The rows in which each of these models has a score."""
@@ -60,38 +84,61 @@ class Outcomes:
 
 
 def iter_outcomes(
-    path: str | Path, *, models: Sequence[str] | None = None, bad: BadRows, chunk_rows: int = CHUNK_ROWS
+    path: str | Path,
+    *,
+    models: Sequence[str] | None = None,
+    bad: BadRows,
+    column: str = COLUMN,
+    chunk_rows: int | None = None,
 ) -> Iterator[Outcomes]:
     """Reads a table of outcomes in chunks.
 
     Args:
-        path: A Parquet, CSV or JSON-lines file with a column ``prompt``.
-        models: Columns of scores; by default every column that holds numbers in most rows of the first chunk and is not one of
-            :data:`RESERVED`, nor ends in ``_response``.
-        bad: Takes the rows left out: without a prompt, or with something in a column of scores that is no score.
+        path: A table with a column of prompts and a column of scores for each model.
+        models: Columns of scores; by default every column that holds numbers in most rows of the first chunk, without those of
+            :data:`RESERVED` and those that belong to a model's column, such as ``gpt-4_response`` and ``gpt-4|total_cost``.
+        bad: Takes the rows left out: without a prompt, or with something in a column of scores that is not a score.
+        column: Column that holds the prompt.
         chunk_rows: At most this many rows a chunk.
 
     Yields:
         Outcomes of some rows, all with the same models.
 
     Raises:
-        InvalidInputError: There is no column ``prompt``, or none of scores.
+        InvalidInputError: There is no such column of prompts, or none of scores.
     """
     path = Path(path)
-    columns = None if models is None else ["prompt", "category", *models]
-    for chunk in read_chunks(path, columns=columns, bad=bad, chunk_rows=chunk_rows):
-        if "prompt" not in chunk.columns:
-            raise InvalidInputError(f"{path}: no column `prompt`; columns: {', '.join(chunk.columns) or 'none'}")
-        if models is None:
-            models = _score_columns(chunk)
+    columns = None if models is None else [column, "messages", "category", *models]
+    not_scores: dict[str, str] = {}
+    is_first = True
+    for chunk in read_chunks(path, columns=columns, chunk_rows=chunk_rows):
+        prompts = prompts_of(chunk, column, is_first=is_first)
+        is_first = False
+        if models is None and len(chunk.problems) < len(chunk):
+            models, not_scores = _score_columns(chunk, column)
             if not models:
-                raise InvalidInputError(f"{path}: no column of scores; columns: {', '.join(chunk.columns)}")
-        yield _outcomes(path.stem, chunk, models, bad)
+                reasons = "".join(f"; {name}: {reason}" for name, reason in not_scores.items())
+                raise InvalidInputError(
+                    f"{path} has no column of scores; its columns: {', '.join(chunk.names)}{reasons}"
+                )
+        yield _outcomes(path.stem, chunk, prompts, models or [], not_scores, bad)
+    bad.check(str(path))
 
 
-def read_outcomes(path: str | Path, *, models: Sequence[str] | None = None, bad: BadRows) -> Outcomes:
-    """Reads a whole table of outcomes; arguments as for :func:`iter_outcomes`."""
-    return join(Path(path).stem, list(iter_outcomes(path, models=models, bad=bad)))
+def read_outcomes(
+    path: str | Path, *, models: Sequence[str] | None = None, bad: BadRows, column: str = COLUMN
+) -> Outcomes:
+    """Reads a whole table of outcomes; arguments as for :func:`iter_outcomes`.
+
+    Raises:
+        InvalidInputError: As :func:`iter_outcomes`; and no row can be used, with the reasons.
+    """
+    parts = list(iter_outcomes(path, models=models, bad=bad, column=column))
+    table = join(Path(path).stem, parts)
+    if not len(table):
+        reasons = bad.first(str(path))
+        raise InvalidInputError(f"{path}: no row can be used{': ' + reasons if reasons else ', the table is empty'}")
+    return table
 
 
 def join(name: str, parts: Sequence[Outcomes]) -> Outcomes:
@@ -107,37 +154,40 @@ def join(name: str, parts: Sequence[Outcomes]) -> Outcomes:
         [category for part in parts for category in (part.categories or [part.name] * len(part))]
         if any(part.categories for part in parts)
         else None,
+        {column: reason for part in parts for column, reason in part.not_scores.items()},
     )
 
 
-def _outcomes(name: str, chunk: Chunk, models: Sequence[str], bad: BadRows) -> Outcomes:
-    prompts, problems = values.texts(chunk.columns["prompt"], "prompt")
+def _outcomes(
+    name: str, chunk: Chunk, prompts: Sequence[str], models: Sequence[str], not_scores: dict[str, str], bad: BadRows
+) -> Outcomes:
+    found, problems = values.texts(prompts, "prompt")
+    chunk.add_problems(problems)
     scores = {}
     for model in models:
-        if model in chunk.columns:
-            scores[model], wrong = values.scores(chunk.columns[model], model)
-            problems = {**wrong, **problems}
-        else:
-            scores[model] = np.full(len(prompts), np.nan)
+        scores[model], problems = values.scores(chunk.column(model), model)
+        chunk.add_problems(problems)
     categories = None
-    if "category" in chunk.columns:
-        categories = [category or "none" for category in values.texts(chunk.columns["category"], "category")[0]]
-    for place in sorted(problems):
-        bad.add(chunk.file, int(chunk.rows[place]), problems[place])
-    outcomes = Outcomes(name, prompts, scores, categories)
-    if not problems:
-        return outcomes
-    keep = np.ones(len(prompts), dtype=bool)
-    keep[list(problems)] = False
-    return outcomes.rows(keep)
+    if "category" in chunk.names:
+        categories = [category or "none" for category in values.texts(chunk.column("category"), "category")[0]]
+    keep = np.zeros(len(chunk), dtype=bool)
+    keep[chunk.usable(bad)] = True
+    return Outcomes(name, found, scores, categories, not_scores).rows(keep)
 
 
-def _score_columns(chunk: Chunk) -> list[str]:
-    found = []
-    for name, column in chunk.columns.items():
-        if name.lower() in RESERVED or name.endswith("_response"):
+def _score_columns(chunk: Chunk, prompt_column: str) -> tuple[list[str], dict[str, str]]:
+    """Columns of scores, and why other columns of text or numbers are not."""
+    found, not_scores = [], {}
+    for name in chunk.names:
+        of_model = name.endswith("_response") or ("|" in name and name.rpartition("|")[0] in chunk.names)
+        if name.lower() in RESERVED or name == prompt_column or of_model:
             continue
-        numbers, problems = values.scores(column, name)
-        if len(problems) * 2 < len(numbers) and not np.isnan(numbers).all():
+        numbers, problems = values.scores(chunk.column(name), name)
+        if len(problems) * 2 >= len(numbers):
+            index = min(problems)
+            not_scores[name] = f"row {chunk.numbers[index]}: {problems[index]}"
+        elif np.isnan(numbers).all():
+            not_scores[name] = "no row holds a number"
+        else:
             found.append(name)
-    return found
+    return found, not_scores

@@ -1,67 +1,151 @@
-"""Prompts alone, from a table, a text file or standard input."""
+"""Prompts from a table, a text file or standard input."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from turnout import InvalidInputError
-from turnout.data import values
+from turnout._core import InvalidInputError
 from turnout.data.bad_rows import BadRows
-from turnout.data.chunks import CHUNK_ROWS, read_chunks
-from turnout.prompt_files import read_lines, standard_input
+from turnout.data.chunks import Chunk, Row, no_column, read_chunks
+from turnout.data.formats import READABLE, open_bytes, readable_format
+from turnout.data.text import read_lines
+from turnout.data.values import Problems, texts
 
-_TABLES = {".parquet", ".csv", ".jsonl", ".ndjson"}
+#: Column of prompts where none is named, and the one of chats that takes its place.
+COLUMN, MESSAGES = "prompt", "messages"
+_REMEDY = "; choose one with --column"
 
 
-def iter_prompts(source: str | Path, *, bad: BadRows, chunk_rows: int = CHUNK_ROWS) -> Iterator[list[str]]:
-    """Reads prompts in chunks.
+def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chunk, list[Any]]]:
+    """Streams the rows of a file with their prompts.
+
+    A prompt is text, or the messages of a chat, of which :func:`turnout.routing.prompt_of` takes the text. Where no column is named
+    and there is no ``prompt``, a column ``messages`` is read.
 
     Args:
-        source: A Parquet, CSV or JSON-lines file with a column ``prompt``; any other file, and ``-`` for standard
-        input, holds one
-            prompt a line.
-        bad: Takes the rows left out: without a prompt, or not UTF-8. Empty lines of a text are no rows.
-        chunk_rows: At most this many rows a chunk of a table.
+        source: A table, a text file with one prompt a line, or ``-`` for the lines of standard input.
+        column: Column that holds the prompt; of a text file, the name it gets.
+
+    Yields:
+        Chunks with all rows of the file, and the prompt of each row. Rows without a prompt are in :attr:`Chunk.problems`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InvalidInputError: There is no such column, or the file does not hold what its ending says.
+        ConfigError: Parquet without pyarrow.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "chats.jsonl")
+        ...     _ = path.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\\n')
+        ...     [prompts for chunk, prompts in read_prompts(path)]
+        [['Hello']]
+    """
+    if str(source) == "-":
+        yield from _lines(standard_input(), "stdin", column)
+        return
+    path = Path(source)
+    found = readable_format(path, READABLE)
+    if found.ending == ".txt":
+        with open_bytes(path, found.compression) as stream:
+            yield from _lines(stream, str(path), column)
+        return
+    for place, chunk in enumerate(read_chunks(path)):
+        yield chunk, prompts_of(chunk, column, is_first=place == 0)
+
+
+def _lines(stream: IO[bytes], name: str, column: str) -> Iterator[tuple[Chunk, list[Any]]]:
+    for chunk in read_lines(stream, name, column):
+        yield chunk, chunk.column(column)
+
+
+def prompts_of(chunk: Chunk, column: str = COLUMN, *, is_first: bool = True) -> list[Any]:
+    """Prompts of a chunk; rows without one are added to its problems.
+
+    Args:
+        chunk: The rows.
+        column: As for :func:`read_prompts`.
+        is_first: Whether these are the first rows, in which the column must be there.
+    """
+    name = MESSAGES if column == COLUMN and column not in chunk.names and MESSAGES in chunk.names else column
+    if is_first and name not in chunk.names and len(chunk.problems) < len(chunk):
+        raise no_column(chunk.file, column, chunk.names, _REMEDY)
+    prompts, problems = [], Problems()
+    for index, value in enumerate(chunk.column(name)):
+        try:
+            prompts.append(_prompt(value, name))
+        except InvalidInputError as error:
+            prompts.append(None)
+            absent = value is None and chunk.batch is None and name not in chunk.rows[index]
+            problems[index] = f"no column {name!r}" if absent else f"{name}: {error}"
+    chunk.add_problems(problems)
+    return prompts
+
+
+def _prompt(value: Any, name: str) -> str:
+    if isinstance(value, str) and name == MESSAGES:
+        # A chat in a CSV file.
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise InvalidInputError("not JSON, expected a list of messages") from None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        from turnout.routing import prompt_of
+
+        return prompt_of(value)
+    raise InvalidInputError(f"{'null' if value is None else type(value).__name__}, expected text or a list of messages")
+
+
+def iter_prompts(source: str | Path, *, bad: BadRows, column: str = COLUMN) -> Iterator[list[str]]:
+    """Reads usable prompts in chunks.
+
+    Args:
+        source: As for :func:`read_prompts`.
+        bad: Takes the rows left out: without a prompt, or not UTF-8. Empty lines of a text are not rows.
+        column: Column that holds the prompt.
 
     Yields:
         Lists of prompts, in order.
 
     Raises:
-        InvalidInputError: A table without a column ``prompt``.
+        InvalidInputError: As :func:`read_prompts`; and no row holds a prompt, with the reasons.
     """
-    if str(source) != "-" and Path(source).suffix.lower() in _TABLES:
-        for chunk in read_chunks(source, columns=["prompt"], bad=bad, chunk_rows=chunk_rows):
-            if "prompt" not in chunk.columns:
-                raise InvalidInputError(f"{source}: no column `prompt`")
-            prompts, problems = values.texts(chunk.columns["prompt"], "prompt")
-            for place in sorted(problems):
-                bad.add(chunk.file, int(chunk.rows[place]), problems[place])
-            yield [prompt for place, prompt in enumerate(prompts) if place not in problems]
-        return
-    name = "standard input" if str(source) == "-" else str(source)
-    with _opened(source) as stream:
-        for lines in read_lines(stream):
-            prompts = []
-            for number, prompt in zip(lines.numbers, lines.prompts, strict=True):
-                if not prompt.strip():
-                    continue
-                if prompt.isprintable() or _is_utf8(prompt):
-                    prompts.append(prompt)
-                else:
-                    bad.add(name, number, "prompt is not UTF-8")
-            yield prompts
+    found = 0
+    name = str(source)
+    for chunk, prompts in read_prompts(source, column):
+        name = chunk.file
+        _, problems = texts(prompts, column)
+        if is_text(source):
+            problems = {index: problem for index, problem in problems.items() if prompts[index].strip()}
+        chunk.add_problems(problems)
+        usable = [prompts[index] for index in chunk.usable(bad) if not is_text(source) or prompts[index].strip()]
+        found += len(usable)
+        yield usable
+    bad.check(name)
+    if not found:
+        raise InvalidInputError(f"{name} has no prompts{': ' + bad.first(name) if bad.counts[name] else ''}")
 
 
-def _opened(source: str | Path) -> contextlib.AbstractContextManager[IO[bytes]]:
-    return contextlib.nullcontext(standard_input()) if str(source) == "-" else Path(source).open("rb")
+def is_text(source: str | Path) -> bool:
+    """Whether a source is lines of text rather than a table."""
+    return str(source) == "-" or readable_format(Path(source)).ending == ".txt"
 
 
-def _is_utf8(prompt: str) -> bool:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def prompt_chunk(prompts: Sequence[str], name: str = COLUMN) -> Chunk:
+    """A chunk of prompts that come from no file."""
+    rows: list[Row] = [{name: prompt} for prompt in prompts]
+    return Chunk(COLUMN, range(1, len(rows) + 1), rows)
+
+
+def standard_input() -> IO[bytes]:
+    """Bytes of standard input, also where a test has put text in its place."""
+    buffer: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
+    return buffer if buffer is not None else io.BytesIO(sys.stdin.read().encode("utf-8", "surrogateescape"))

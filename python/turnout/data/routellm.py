@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.data import values
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import read_chunks
@@ -63,12 +63,10 @@ def contaminated(path: str | Path) -> set[str]:
         return set()
     bad = BadRows()
     prompts: set[str] = set()
-    for chunk in read_chunks(file, columns=["eval_prompt"], bad=bad):
-        found, problems = values.texts(chunk.columns.get("eval_prompt", [None] * len(chunk.rows)), "eval_prompt")
-        if problems:
-            place = min(problems)
-            raise InvalidInputError(f"{file}, row {chunk.rows[place]}: {problems[place]}")
-        prompts.update(found)
+    for chunk in read_chunks(file, columns=["eval_prompt"]):
+        found, problems = values.texts(chunk.column("eval_prompt"), "eval_prompt")
+        chunk.add_problems(problems)
+        prompts.update(found[index] for index in chunk.usable(bad))
     if bad:
         raise InvalidInputError(str(bad.shown[0]))
     return prompts
@@ -83,32 +81,31 @@ def without(table: Outcomes, prompts: set[str]) -> Outcomes:
 def _mt_bench(folder: Path, bad: BadRows) -> Outcomes:
     excluded = contaminated(folder)
     scores: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for chunk in read_chunks(folder / "judgements.jsonl", columns=["question_id", "model", "score"], bad=bad):
-        numbers, problems = values.scores(chunk.columns["score"], "score")
-        models, wrong = values.texts(chunk.columns["model"], "model")
-        problems = {**wrong, **problems}
-        question: Any
-        for place, question in enumerate(chunk.columns["question_id"]):
-            if place in problems or np.isnan(numbers[place]):
-                bad.add(chunk.file, int(chunk.rows[place]), problems.get(place, "score is missing"))
-            else:
-                scores[models[place]][question].append(float(numbers[place]))
+    for chunk in read_chunks(folder / "judgements.jsonl"):
+        numbers, problems = values.scores(chunk.column("score"), "score")
+        chunk.add_problems(problems)
+        models, problems = values.texts(chunk.column("model"), "model")
+        chunk.add_problems(problems)
+        chunk.add_problems({int(index): "score is missing" for index in np.flatnonzero(np.isnan(numbers))})
+        questions_of_rows = chunk.column("question_id")
+        for index in chunk.usable(bad):
+            scores[models[index]][questions_of_rows[index]].append(float(numbers[index]))
     prompts, questions, categories = [], [], []
-    for chunk in read_chunks(folder / "question.jsonl", columns=["question_id", "category", "turns"], bad=bad):
-        rows: Any = zip(
-            chunk.rows,
-            chunk.columns["question_id"],
-            chunk.columns.get("category", [None] * len(chunk.rows)),
-            chunk.columns["turns"],
-            strict=True,
+    for chunk in read_chunks(folder / "question.jsonl"):
+        turns = chunk.column("turns")
+        chunk.add_problems(
+            {
+                index: "turns is not a list of texts"
+                for index, one in enumerate(turns)
+                if not (isinstance(one, list) and one and isinstance(one[0], str))
+            }
         )
-        for row, question, category, turns in rows:
-            if not (isinstance(turns, list) and turns and isinstance(turns[0], str)):
-                bad.add(chunk.file, int(row), "turns is no list of texts")
-            elif not any(turn in excluded for turn in turns):
-                prompts.append(turns[0])
-                questions.append(question)
-                categories.append(category if isinstance(category, str) else "none")
+        for index in chunk.usable(bad):
+            row = chunk.rows[index]
+            if not any(turn in excluded for turn in turns[index]):
+                prompts.append(turns[index][0])
+                questions.append(row.get("question_id"))
+                categories.append(row["category"] if isinstance(row.get("category"), str) else "none")
     table = {
         model: np.array([np.mean(by_question[q]) if by_question.get(q) else np.nan for q in questions])
         for model, by_question in scores.items()

@@ -1,142 +1,114 @@
-"""Columns of a chunk as texts and scores, with the rows where they are neither."""
+"""Values of a column as texts and scores, with the rows where they are neither."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from turnout.data.chunks import Column
+from turnout.data.writer import is_utf8
 
+#: What is wrong with rows, by index.
 Problems = dict[int, str]
 _WORDS = {"true": 1.0, "false": 0.0, "": math.nan, "null": math.nan, "none": math.nan, "nan": math.nan, "na": math.nan}
+_NUMBERS = {int, float, bool, type(None)}
 
 
-def texts(column: Column, name: str) -> tuple[list[str], Problems]:
+def texts(values: Sequence[Any], name: str) -> tuple[list[str], Problems]:
     """Texts of a column.
 
     Args:
-        column: A column.
+        values: The column.
         name: Its name, for messages.
 
     Returns:
-        One text a row (empty where there is none), and reasons by place in the chunk where a row has none.
+        One text a row (empty where there is none), and why a row has none.
     """
-    values = column if isinstance(column, list) else _decoded(column)
     problems: Problems = {}
     result = []
-    for place, value in enumerate(values):
-        if isinstance(value, bytes):
-            problems[place] = f"{name} is not UTF-8"
-        elif value is None or value == "":
-            problems[place] = f"{name} is missing"
-        elif not isinstance(value, str):
-            problems[place] = f"{name} is {type(value).__name__}, expected text"
-        result.append(value if isinstance(value, str) else "")
+    for index, value in enumerate(values):
+        if isinstance(value, str):
+            if not value:
+                problems[index] = f"{name} is missing"
+            elif not value.isascii() and not is_utf8(value):
+                problems[index] = f"{name} is not UTF-8"
+            result.append(value)
+            continue
+        problems[index] = f"{name} is missing" if value is None else f"{name} is {type(value).__name__}, expected text"
+        result.append("")
     return result, problems
 
 
-def scores(column: Column, name: str) -> tuple[NDArray[np.float64], Problems]:
-    """Scores of a column: numbers, booleans, or texts of these. Missing ones are NaN and no problem.
+def scores(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Problems]:
+    """Scores of a column: numbers, booleans, or texts of these. Missing ones are NaN, which is no problem.
 
     Args:
-        column: A column.
+        values: The column.
         name: Its name, for messages.
 
     Returns:
-        One number a row, and reasons by place in the chunk where a value is no score.
+        One number a row, float64, and why a value is not a score.
     """
-    if not isinstance(column, list) and _is_numeric(column.type):
-        result = np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-        places = np.flatnonzero(np.isinf(result))
-        return result, {int(place): f"{name} is {result[place]}, expected a finite number" for place in places}
-    distinct, places = _distinct(column)
-    numbers = [_score(value) for value in distinct]
-    table = np.array([math.nan if number is None else number for number in numbers] + [math.nan])
-    result = table[places]
-    wrong = {which for which, number in enumerate(numbers) if number is None}
     problems: Problems = {}
-    if wrong:
-        for place in np.flatnonzero(np.isin(places, list(wrong))):
-            problems[int(place)] = f"{name} is {_shortened(distinct[places[place]])}, expected a number"
+    if set(map(type, values)) <= _NUMBERS:
+        try:
+            result = np.array(values, dtype=np.float64)
+        except OverflowError:
+            result = np.array([float(str(value)) if value is not None else math.nan for value in values])
+        for index in np.flatnonzero(np.isinf(result)):
+            problems[int(index)] = f"{name} is {result[index]}, expected a finite number"
+        return result, problems
+    known: dict[str, float | None] = {}
+    result = np.full(len(values), math.nan)
+    for index, value in enumerate(values):
+        if isinstance(value, str):
+            if value not in known:
+                known[value] = _number(value)
+            number = known[value]
+        else:
+            number = _number(value)
+        if number is None:
+            problems[index] = f"{name} is {shortened(value)}, expected a number{_hint(value)}"
+        else:
+            result[index] = number
     return result, problems
 
 
-def _distinct(column: Column) -> tuple[list[Any], NDArray[np.int64]]:
-    """Values that differ, and which of them each row has; -1 for none."""
-    if not isinstance(column, list) and pa.types.is_nested(column.type):
-        column = column.to_pylist()
-    if not isinstance(column, list):
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        indices = pc.fill_null(encoded.indices.cast(pa.int64()), -1)
-        return encoded.dictionary.to_pylist(), np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-    known: dict[tuple[type, Any], int] = {}
-    distinct: list[Any] = []
-    places = np.empty(len(column), dtype=np.int64)
-    for place, value in enumerate(column):
-        # Lists and objects cannot be keys, and are no scores either: each is a value of its own.
-        key = (type(value), value if isinstance(value, str | bool | int | float) else id(value))
-        if value is None:
-            places[place] = -1
-            continue
-        if key not in known:
-            known[key] = len(distinct)
-            distinct.append(value)
-        places[place] = known[key]
-    return distinct, places
-
-
-def _is_numeric(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(type_)
-        or pa.types.is_floating(type_)
-        or pa.types.is_boolean(type_)
-        or pa.types.is_decimal(type_)
-        or pa.types.is_null(type_)
-    )
-
-
-def _score(value: Any) -> float | None:
+def _number(value: Any) -> float | None:
     if value is None:
         return math.nan
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
     if isinstance(value, str):
         word = value.strip().lower()
         if word in _WORDS:
             return _WORDS[word]
-        try:
-            value = float(word)
-        except ValueError:
+        if "_" in word:
             return None
-    if not isinstance(value, int | float):
+    elif not isinstance(value, int | float | Decimal):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
     return None if math.isinf(number) else number
 
 
-def _decoded(column: pa.Array) -> list[Any]:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_binary(column.type):
-        try:
-            return list(column.cast(pa.string()).to_pylist())
-        except pa.ArrowInvalid:
-            return [_text_or_bytes(value) for value in column.to_pylist()]
-    return list(column.to_pylist())
+def _hint(value: Any) -> str:
+    """How to write what is a number to people."""
+    if not isinstance(value, str):
+        return ""
+    text = value.strip()
+    if text.endswith("%") and _number(text[:-1]) is not None:
+        return f" such as {float(text[:-1]) / 100:g}"
+    if text.count(",") == 1 and _number(text.replace(",", ".")) is not None:
+        return f" such as {text.replace(',', '.')}"
+    return " such as 1 or 0" if text.isalpha() else ""
 
 
-def _text_or_bytes(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+def shortened(value: Any) -> str:
+    """A value for a message, at most 40 characters of it."""
+    text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

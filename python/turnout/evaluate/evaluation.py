@@ -155,7 +155,7 @@ def pair_of(table: Outcomes, routers: Mapping[str, WinRates], options: Options) 
         if len(owns) != 1:
             raise InvalidInputError(f"routers have different {side} models ({', '.join(owns)}): name one with --{side}")
         try:
-            columns.append(options.aliases.find(owns[0], table.scores))
+            columns.append(table.find(owns[0], options.aliases))
         except InvalidInputError as error:
             raise InvalidInputError(f"table {table.name!r}: {error}; choose one with --{side}") from error
     if columns[0] == columns[1]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from turnout import InvalidInputError
 from turnout.data import BadRows, values
-from turnout.data.chunks import read_chunks
+from turnout.data.chunks import column_names, no_column, read_chunks
 from turnout.evaluate.attack import Place, find_attack, vocabulary
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.perturb import CHANGES, paraphrase
@@ -162,20 +162,15 @@ def read_paraphrases(path: Path) -> dict[str, str]:
     """Paraphrases from a table with columns ``prompt`` and ``paraphrase``."""
     bad = BadRows()
     table: dict[str, str] = {}
-    for chunk in read_chunks(path, columns=["prompt", "paraphrase"], bad=bad):
-        if set(chunk.columns) != {"prompt", "paraphrase"}:
-            raise InvalidInputError(
-                f"{path}: expected columns `prompt` and `paraphrase`, found {', '.join(chunk.columns) or 'neither'}"
-            )
-        prompts, problems = values.texts(chunk.columns["prompt"], "prompt")
-        paraphrases, wrong = values.texts(chunk.columns["paraphrase"], "paraphrase")
-        for place in sorted({**problems, **wrong}):
-            bad.add(chunk.file, int(chunk.rows[place]), {**wrong, **problems}[place])
-        table.update(
-            (prompt, new)
-            for place, (prompt, new) in enumerate(zip(prompts, paraphrases, strict=True))
-            if place not in problems and place not in wrong
-        )
+    for chunk in read_chunks(path, columns=["prompt", "paraphrase"]):
+        for name in ("prompt", "paraphrase"):
+            if name not in chunk.names:
+                raise no_column(chunk.file, name, column_names(path))
+        prompts, problems = values.texts(chunk.column("prompt"), "prompt")
+        chunk.add_problems(problems)
+        paraphrases, problems = values.texts(chunk.column("paraphrase"), "paraphrase")
+        chunk.add_problems(problems)
+        table.update((prompts[index], paraphrases[index]) for index in chunk.usable(bad))
     if bad:
         raise InvalidInputError(str(bad.shown[0]))
     return table

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout import InvalidInputError
-from turnout.battles import Occurrences, battle_id, is_missing
+from turnout.battles import CODES, Occurrences, battle_id, is_missing
 from turnout.data import BadRows, iter_battles
-from turnout.reference.sw_ranking import A_WINS, B_WINS, MIN_CHARACTERS, TIE, long_enough
+from turnout.reference.sw_ranking import MIN_CHARACTERS, long_enough
 
 #: Places of models are stored in 16 bits, and a manifest names at most this many.
 MAX_MODELS = 4096
-
-_CODES = {1.0: A_WINS, 0.0: B_WINS, 0.5: TIE}
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,7 @@ def read_battle_table(
                 if a == b:
                     bad.add(str(path), row, f"model_a and model_b are both {a!r}")
                     continue
-                if not _has_utf8(prompt):
-                    bad.add(str(path), row, "prompt has no UTF-8 form")
-                    continue
-                outcome = _CODES[float(part.outcome[place])]
+                outcome = CODES[float(part.outcome[place])]
                 given = None if part.ids is None else part.ids[place]
                 number = made.id(prompt, a, b, outcome) if is_missing(given) else battle_id(given)
                 if number in known:
@@ -161,10 +156,3 @@ def read_battle_table(
         np.array(columns[5], dtype=np.int64)[order],
     )
 
-
-def _has_utf8(prompt: str) -> bool:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

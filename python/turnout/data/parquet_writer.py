@@ -1,0 +1,105 @@
+"""Writes rows to a parquet file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from turnout._core import InvalidInputError
+from turnout.data.chunks import Chunk
+from turnout.data.formats import need_pyarrow
+from turnout.data.writer import Added, Writer, escaped, refuse_new_columns, to_json
+
+
+@contextlib.contextmanager
+def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> Iterator[Writer]:
+    """Opens a parquet file. Columns that come from parquet keep their types; others get the type of their first rows.
+
+    A column whose first rows have no common type, or one that parquet lacks, is text: JSON of what is not text.
+
+    Args:
+        temporary: File that is written.
+        path: Name that it will have, for messages.
+        added: Columns that are added, with their types.
+    """
+    pyarrow = need_pyarrow(path, "parquet files")
+    import pyarrow.parquet
+
+    types = {str: pyarrow.string(), float: pyarrow.float64()}
+    extra = [pyarrow.field(name, types[kind]) for name, kind in added.items()]
+    with contextlib.ExitStack() as stack:
+        opened: list[Any] = []
+
+        def write(chunk: Chunk, values: Added) -> None:
+            if not opened:
+                schema = chunk.batch.schema if chunk.batch is not None else _schema(pyarrow, chunk, added)
+                for field in extra:
+                    schema = schema.append(field)
+                opened.append(stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, schema)))
+            try:
+                opened[0].write_table(_table(pyarrow, chunk, values, opened[0].schema, path))
+            except (pyarrow.ArrowException, OverflowError, ValueError, TypeError) as error:
+                raise InvalidInputError(
+                    f"{path}: rows {chunk.numbers[0]} to {chunk.numbers[-1]} do not fit the types of the rows before, "
+                    f"write jsonl: {error}"
+                ) from error
+
+        yield write
+        if not opened:
+            empty = pyarrow.schema(extra)
+            stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, empty)).write_table(empty.empty_table())
+
+
+def _table(pyarrow: Any, chunk: Chunk, added: Added, schema: Any, path: Path) -> Any:
+    names = [name for name in schema.names if name not in added]
+    if chunk.batch is not None:
+        columns = [chunk.batch.column(name) for name in names]
+    else:
+        for number, row in zip(chunk.numbers, chunk.rows, strict=True):
+            refuse_new_columns(path, number, row, schema.names)
+        columns = [_array(pyarrow, chunk.column(name), schema.field(name).type) for name in names]
+    columns += [_array(pyarrow, list(added[name]), schema.field(name).type) for name in added]
+    return pyarrow.Table.from_arrays(columns, schema=schema)
+
+
+def _schema(pyarrow: Any, chunk: Chunk, added: Mapping[str, type]) -> Any:
+    names = [name for name in chunk.names if name not in added]
+    return pyarrow.schema([(name, _column_type(pyarrow, chunk.column(name))) for name in names])
+
+
+def _column_type(pyarrow: Any, values: Sequence[Any]) -> Any:
+    """Type of a column by its first rows; text where all are null or no type fits them."""
+    try:
+        found = pyarrow.array(escaped(list(values))).type
+    except OverflowError:
+        found = pyarrow.uint64()
+    except (pyarrow.ArrowException, ValueError, TypeError):
+        return pyarrow.string()
+    if _is_storable(pyarrow, found):
+        try:
+            pyarrow.array(escaped(list(values)), found)
+        except (pyarrow.ArrowException, OverflowError, ValueError, TypeError):
+            return pyarrow.string()
+        return found
+    return pyarrow.string()
+
+
+def _is_storable(pyarrow: Any, kind: Any) -> bool:
+    """Whether parquet has the type, and every part of it is known: null alone and structs without fields are not."""
+    if pyarrow.types.is_struct(kind):
+        return kind.num_fields > 0 and all(_is_storable(pyarrow, field.type) for field in kind)
+    if pyarrow.types.is_list(kind):
+        return _is_storable(pyarrow, kind.value_type)
+    return not pyarrow.types.is_null(kind)
+
+
+def _array(pyarrow: Any, values: list[Any], kind: Any) -> Any:
+    if pyarrow.types.is_string(kind):
+        values = [value if value is None or isinstance(value, str) else to_json(value) for value in values]
+    try:
+        return pyarrow.array(values, kind)
+    except UnicodeEncodeError:
+        return pyarrow.array(escaped(values), kind)
+

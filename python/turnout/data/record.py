@@ -1,0 +1,39 @@
+"""What an artifact's card says of a file that it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from turnout.data.chunks import read_chunks
+from turnout.data.formats import TABLES, format_of
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """Name, rows and hash of a data file.
+
+    Args:
+        path: A table; or another file, whose rows are not counted.
+
+    Returns:
+        ``file`` (its name without folders), ``rows`` (``None`` for other files) and ``sha256``.
+    """
+    ending, compression = format_of(path)
+    rows = None
+    if ending == ".parquet" and not compression:
+        from turnout.data.arrow import parquet_rows
+
+        rows = parquet_rows(path)
+    elif ending in TABLES:
+        rows = sum(map(len, read_chunks(path)))
+    return {"file": path.name, "rows": rows, "sha256": content_hash(path)}
