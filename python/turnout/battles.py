@@ -191,6 +191,8 @@ def _rows(table: Any, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Ma
 def _battle(row: Mapping[str, Any], models: frozenset[str]) -> tuple[str, str, str, int]:
     """Prompt, models and outcome of a row; ``ValueError`` with the reason if it is not a battle of these models."""
     battle = parse_battle(row)
+    if battle.model_a == battle.model_b:
+        raise ValueError(f"model_a and model_b are both {battle.model_a!r}")
     for side, name in (("model_a", battle.model_a), ("model_b", battle.model_b)):
         if name not in models:
             raise ValueError(

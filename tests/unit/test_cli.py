@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import turnout
-from turnout import prompt_files
 from turnout.cli import main
 from turnout.commands.inspect import describe
+from turnout.data import chunks
 
 TINY = Path(__file__).parents[2] / "models" / "tiny"
 PROMPTS = ["What is 2 + 2?", "Prove that the sum of two even numbers is even.", "", "中文", 'a, "b"\nc']
@@ -45,7 +45,7 @@ def expected(router: turnout.Router, prompt: str) -> dict[str, object]:
 def test_a_prompt_gives_one_line_with_model_and_win_rate(router, capsys):
     assert route(PROMPTS[0]) == 0
     decision = router.route(PROMPTS[0])
-    assert capsys.readouterr().out.split() == [decision.model, f"{decision.win_rate:.4f}"]
+    assert capsys.readouterr().out.split(maxsplit=2) == [decision.model, f"{decision.win_rate:.4f}", PROMPTS[0] + "\n"]
 
 
 def test_json_lines_hold_what_route_gives_in_the_order_of_the_prompts(router, capsys):
@@ -72,7 +72,7 @@ def test_stdin_is_answered_before_it_ends():
     with process("route", "--router", TINY, "-", stdin=subprocess.PIPE) as child:
         child.stdin.write(b"What is 2 + 2?\n")
         child.stdin.flush()
-        assert len(child.stdout.readline().split()) == 2
+        assert child.stdout.readline().split()[2:] == [b"1", *b"What is 2 + 2?".split()]
         child.stdin.close()
         assert child.wait(20) == 0
 
@@ -111,7 +111,7 @@ def read(path: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("source", [".txt", ".jsonl", ".csv", ".parquet"])
 @pytest.mark.parametrize("target", [".jsonl", ".csv", ".parquet"])
 def test_files_stream_from_any_kind_to_any_kind(source, target, tmp_path, router, capsys, monkeypatch):
-    monkeypatch.setattr(prompt_files, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 7)
     prompts = [f"{prompt} {number}" for number in range(10) for prompt in PROMPTS]
     out = tmp_path / f"out{target}"
     assert route(write(tmp_path / f"in{source}", prompts), "--out", out) == 0
@@ -146,7 +146,13 @@ def test_bad_rows_are_told_with_file_and_row_and_stay_in_the_output(tmp_path, ca
     out = tmp_path / "out.jsonl"
     assert route(path, "--out", out) == 1
     complaints = capsys.readouterr().err.splitlines()
-    for row, reason in [(2, "no JSON"), (4, "int, expected str"), (5, "no column"), (6, "a JSON list"), (7, "UTF-8")]:
+    for row, reason in [
+        (2, "not JSON"),
+        (4, "int, expected text"),
+        (5, "no column"),
+        (6, "a JSON array"),
+        (7, "UTF-8"),
+    ]:
         assert any(f"{path}: row {row}: " in line and reason in line for line in complaints), (row, complaints)
     assert complaints[-1] == "turnout: 5 rows could not be routed"
     rows = read(out)
@@ -194,7 +200,7 @@ def test_a_prompt_of_a_megabyte_passes_through_csv(tmp_path, router):
         (["--threads", "-1", "x"], "--threads is -1"),
         ([], "nothing to route"),
         (["in.csv", "--column", "question"], "no column 'question'; its columns: id, prompt"),
-        (["in.csv", "--out", "out.txt"], "expected one of .jsonl, .csv, .parquet"),
+        (["in.csv", "--out", "out.txt"], "expected one of .jsonl, .csv, .tsv, .parquet"),
         (["in.csv", "--out", "in.csv"], "is the file that is read"),
         (["in.csv", "Hello", "--out", "out.csv"], "one source, found 2"),
         (["taken.csv", "--out", "out.csv"], "has a column 'model' already"),

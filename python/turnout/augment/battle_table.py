@@ -68,4 +68,3 @@ def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Contai
             f"{path} is there with {lost} rows that the battles of {strong!r} and {weak!r} from {source!r} would not hold ({example}); "
             "move it, or name another"
         )
-

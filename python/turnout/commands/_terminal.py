@@ -21,6 +21,18 @@ def width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
+def printable(text: str) -> str:
+    """The text with control characters as escapes, so that text from files cannot command a terminal.
+
+    Example:
+        >>> printable("a\\x1b[2Jb"), printable("中 é")
+        ('a\\\\x1b[2Jb', '中 é')
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def cut(text: str, columns: int) -> str:
     """The text on one line, cut to a number of columns.
 
@@ -28,7 +40,10 @@ def cut(text: str, columns: int) -> str:
         >>> cut("two\\n lines", 20), cut("abcdef", 4), cut("中文字", 5)
         ('two lines', 'abc…', '中文…')
     """
-    line = " ".join(text.split())
+    # What is cut off need not be looked at.
+    line = printable(" ".join(text[: 8 * columns].split()))
+    if len(text) > 8 * columns:
+        line += "…"
     if width(line) <= columns:
         return line
     while width(line) > columns - 1:

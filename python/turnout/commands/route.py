@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._options import add_router_options, load_router
+from turnout.commands._terminal import cut, printable
 
 if TYPE_CHECKING:
     import turnout
-    from turnout.prompt_files import Chunk
+    from turnout.data import Chunk
+
+#: Characters of a prompt beside its decision.
+_PROMPT_COLUMNS = 60
 
 EPILOG = """\
 examples:
@@ -23,9 +27,11 @@ examples:
   cat prompts.txt | turnout route -
   turnout route prompts.csv --column question --out decisions.csv
 
-Without --out, a line per prompt goes to stdout: the model, the win rate of the strong model. With --out, every row of the
-file is written with the columns model, win_rate and threshold added. A row that cannot be routed is written with these empty
-and told on stderr with file and row; the exit code is then 1.
+Files may be txt (a prompt a line), csv, tsv, jsonl, json and parquet, each also with .gz or .zst; a column of chat messages
+is read as well as one of text. Without --out, a line per prompt goes to stdout: the model, the win rate of the strong model,
+the row of a file, the beginning of the prompt. With --out, every row of the file is written with the columns model, win_rate
+and threshold added. A row that cannot be routed is written with these empty and reported on stderr with file and row; the exit
+code is then 1. To route a text that is also the name of a file, pass it on standard input.
 """
 
 
@@ -41,12 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "prompts",
         nargs="*",
         metavar="PROMPT",
-        help="a prompt, a .txt/.jsonl/.csv/.parquet file, or - for the lines of stdin",
+        help="a prompt, a file of prompts, or - for the lines of stdin",
     )
     parser.add_argument(
-        "--file", action="append", default=[], metavar="F", help="a file of prompts, whatever it looks like"
+        "--file", action="append", default=[], metavar="F", help="a file of prompts, also one with a space in its name"
     )
-    parser.add_argument("--out", metavar="F", help="write rows to this .jsonl, .csv or .parquet file")
+    parser.add_argument("--out", metavar="F", help="write rows to this jsonl, csv, tsv or parquet file")
     parser.add_argument(
         "--column", default="prompt", metavar="C", help="column that holds the prompt (default: prompt)"
     )
@@ -58,41 +64,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 @dataclass
 class Source:
-    """Where prompts come from: a name for messages, and the rows."""
+    """Where prompts come from: a name for messages, and the rows with their prompts. ``is_file`` tells a file from arguments."""
 
     name: str
-    chunks: Iterator[Chunk]
+    chunks: Iterator[tuple[Chunk, list[Any]]]
+    is_file: bool = True
 
 
 def sources(args: argparse.Namespace) -> list[Source]:
-    """The sources in the order of the arguments; neighbouring prompts are one source."""
-    from turnout.prompt_files import Chunk, is_prompt_file, read_lines, read_prompts, standard_input
+    """The sources in the order of the arguments; neighboring prompts are one source."""
+    from turnout.data.formats import READABLE, names_file, readable_format
+    from turnout.data.prompts import prompt_chunk, read_prompts
 
     found: list[Source] = []
     prompts: list[str] = []
 
     def flush() -> None:
         if prompts:
-            rows = [{args.column: prompt} for prompt in prompts]
-            chunk = Chunk(list(range(1, len(prompts) + 1)), rows, list(prompts))
-            found.append(Source("prompt", iter([chunk])))
+            found.append(Source("prompt", iter([(prompt_chunk(prompts, args.column), list(prompts))]), is_file=False))
             prompts.clear()
 
-    def lines() -> Iterator[Chunk]:
-        for chunk in read_lines(standard_input()):
-            chunk.rows = [{args.column: prompt} for prompt in chunk.prompts]
-            yield chunk
-
     def add_file(name: str) -> None:
-        path = Path(name)
-        path.stat()  # A missing file is told before a router is loaded and an output is begun.
-        found.append(Source(name, read_prompts(path, args.column)))
+        # A file that cannot be read is an error before a router is loaded and an output is begun.
+        readable_format(Path(name), READABLE)
+        found.append(Source(name, read_prompts(name, args.column)))
 
     for argument in args.prompts:
         if argument == "-":
             flush()
-            found.append(Source("stdin", lines()))
-        elif is_prompt_file(argument):
+            found.append(Source("stdin", read_prompts("-", args.column)))
+        elif names_file(argument):
             flush()
             add_file(argument)
         else:
@@ -105,87 +106,116 @@ def sources(args: argparse.Namespace) -> list[Source]:
 
 def decide(
     router: turnout.Router, source: Source, complain: Callable[[str], None]
-) -> Iterator[tuple[Chunk, list[Any]]]:
-    """Decides chunk by chunk: one crossing into the core for each, and ``None`` for a row that cannot be routed."""
+) -> Iterator[tuple[Chunk, list[Any], list[Any]]]:
+    """Decides chunk by chunk: one crossing into the core for each.
+
+    Yields:
+        The rows, their prompts, and their decisions; ``None`` for a row that cannot be routed.
+    """
     import turnout
 
-    for chunk in source.chunks:
-        good = [place for place in range(len(chunk.rows)) if place not in chunk.problems]
-        decisions: list[turnout.Decision | None] = [None] * len(chunk.rows)
+    for chunk, prompts in source.chunks:
+        good = [index for index in range(len(chunk)) if index not in chunk.problems]
+        decisions: list[turnout.Decision | None] = [None] * len(chunk)
         try:
-            for place, decision in zip(good, router.route_batch([chunk.prompts[place] for place in good]), strict=True):
-                decisions[place] = decision
+            for index, decision in zip(good, router.route_batch([prompts[index] for index in good]), strict=True):
+                decisions[index] = decision
         except turnout.InvalidInputError:
-            # One prompt spoils a batch (it has no UTF-8 form): find which.
-            for place in good:
+            # One prompt that is not UTF-8 is an error of the whole batch: find which.
+            for index in good:
                 try:
-                    decisions[place] = router.route(chunk.prompts[place])
+                    decisions[index] = router.route(prompts[index])
                 except turnout.InvalidInputError as error:
-                    chunk.problems[place] = str(error)
-        for place, problem in sorted(chunk.problems.items()):
-            complain(f"{source.name}: row {chunk.numbers[place]}: {problem}")
-        yield chunk, decisions
+                    chunk.problems[index] = str(error)
+        for index, problem in sorted(chunk.problems.items()):
+            complain(f"{source.name}: row {chunk.numbers[index]}: {problem}")
+        yield chunk, prompts, decisions
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     from turnout import ConfigError
-    from turnout.prompt_files import open_writer, to_json
+    from turnout.commands._progress import file_progress
+    from turnout.data.writer import check_output, open_writer
 
     inputs = sources(args)
     if not inputs:
         raise ConfigError("nothing to route: give a prompt, a file or - for standard input")
-    if args.out and len(inputs) > 1:
-        raise ConfigError(
-            f"--out takes the rows of one source, found {len(inputs)}: {', '.join(s.name for s in inputs)}"
-        )
-    if args.out and Path(args.out).exists() and any(_same(args.out, source.name) for source in inputs):
-        raise ConfigError(f"--out {args.out} is the file that is read")
+    if args.out:
+        if len(inputs) > 1:
+            names = ", ".join(source.name for source in inputs)
+            raise ConfigError(f"--out takes the rows of one source, found {len(inputs)}: {names}")
+        check_output(Path(args.out))
+        if any(_same(args.out, source.name) for source in inputs):
+            raise ConfigError(f"--out {args.out} is the file that is read: name another")
     router = load_router(args)
-    added = {f"{args.prefix}model": str, f"{args.prefix}win_rate": float, f"{args.prefix}threshold": float}
-    columns = max(len(router.strong), len(router.weak))
     bad = strong = total = 0
 
     def complain(message: str) -> None:
         nonlocal bad
         bad += 1
-        print(f"turnout: {message}", file=sys.stderr)
-
-    def with_columns(chunk: Chunk, decisions: list[Any]) -> list[dict[str, Any]]:
-        rows = []
-        for number, row, decision in zip(chunk.numbers, chunk.rows, decisions, strict=True):
-            if taken := [name for name in added if name in row]:
-                raise ConfigError(f"row {number} has a column {taken[0]!r} already; choose other names with --prefix")
-            values = (None, None, None) if decision is None else (decision.model, decision.win_rate, decision.threshold)
-            rows.append({**row, **dict(zip(added, values, strict=True))})
-        return rows
+        print(f"turnout: {printable(message)}", file=sys.stderr)
 
     began = time.perf_counter()
     if args.out:
-        with open_writer(Path(args.out), added) as write:
-            for chunk, decisions in decide(router, inputs[0], complain):
-                write(with_columns(chunk, decisions), chunk)
+        with open_writer(Path(args.out), _added_types(args)) as write, file_progress(inputs[0].name) as progress:
+            for chunk, _, decisions in decide(router, inputs[0], complain):
+                write(chunk, _added(args, chunk, decisions))
                 total += len(decisions)
                 strong += sum(decision is not None and decision.is_strong for decision in decisions)
-    else:
-        for source in inputs:
-            for chunk, decisions in decide(router, source, complain):
-                if args.json:
-                    lines = [to_json(row) for row in with_columns(chunk, decisions)]
-                else:
-                    lines = [
-                        f"{d.model:<{columns}}  {d.win_rate:.4f}" if d else f"{'-':<{columns}}  -" for d in decisions
-                    ]
-                print("\n".join(lines), flush=True)
-    if args.out:
+                progress(total, chunk.part)
         seconds = time.perf_counter() - began
-        share = strong / max(total - bad, 1)
         print(
-            f"{total} rows to {args.out} in {seconds:.2f} s; {strong} ({share:.1%}) to {router.strong}", file=sys.stderr
+            f"{total} rows to {args.out} in {seconds:.2f} s; {strong} ({strong / max(total - bad, 1):.1%}) to {router.strong}",
+            file=sys.stderr,
         )
+    else:
+        width = max(len(router.strong), len(router.weak))
+        for source in inputs:
+            with file_progress(source.name, shown=source.is_file and not sys.stdout.isatty()) as progress:
+                done = 0
+                for chunk, prompts, decisions in decide(router, source, complain):
+                    lines = (
+                        _json_lines(args, chunk, decisions)
+                        if args.json
+                        else _lines(source, chunk, prompts, decisions, width)
+                    )
+                    print("\n".join(lines), flush=True)
+                    done += len(chunk)
+                    progress(done, chunk.part)
     if bad:
         print(f"turnout: {bad} row{'s' if bad > 1 else ''} could not be routed", file=sys.stderr)
     return 1 if bad else 0
+
+
+def _added_types(args: argparse.Namespace) -> dict[str, type]:
+    return {f"{args.prefix}model": str, f"{args.prefix}win_rate": float, f"{args.prefix}threshold": float}
+
+
+def _added(args: argparse.Namespace, chunk: Chunk, decisions: list[Any]) -> dict[str, list[Any]]:
+    """The added columns; ``None`` for rows that could not be routed."""
+    from turnout import ConfigError
+
+    columns: dict[str, list[Any]] = {name: [] for name in _added_types(args)}
+    if taken := [name for name in columns if name in chunk.names]:
+        raise ConfigError(f"{chunk.file} has a column {taken[0]!r} already: choose other names with --prefix")
+    for column, field in zip(columns.values(), ("model", "win_rate", "threshold"), strict=True):
+        column.extend(None if decision is None else getattr(decision, field) for decision in decisions)
+    return columns
+
+
+def _json_lines(args: argparse.Namespace, chunk: Chunk, decisions: list[Any]) -> Iterator[str]:
+    from turnout.data.writer import rows_with, to_json
+
+    return map(to_json, rows_with(chunk, _added(args, chunk, decisions)))
+
+
+def _lines(source: Source, chunk: Chunk, prompts: list[Any], decisions: list[Any], width: int) -> Iterator[str]:
+    """A line for each row: model, win rate, the row's number in a file, and the prompt, cut."""
+    for number, prompt, decision in zip(chunk.numbers, prompts, decisions, strict=True):
+        choice = f"{decision.model:<{width}}  {decision.win_rate:.4f}" if decision else f"{'-':<{width}}  {'-':<6}"
+        place = f"  {number:>6}" if source.is_file else ""
+        yield f"{choice}{place}  {cut(prompt, _PROMPT_COLUMNS) if isinstance(prompt, str) else ''}".rstrip()
 
 
 def _same(left: str, right: str) -> bool:

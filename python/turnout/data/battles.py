@@ -60,8 +60,6 @@ def parse_battle(row: Mapping[str, Any]) -> Battle:
     is_arena = _ARENA[0] in row and _ARENA[1] in row
     prompt = _prompt(row, is_arena)
     a, b = _text(row, "model_a"), _text(row, "model_b")
-    if a == b:
-        raise ValueError(f"model_a and model_b are both {a!r}")
     return Battle(prompt, a, b, _arena_outcome(row) if is_arena else _outcome(_text(row, "winner"), a, b))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnout._core import InvalidInputError
-from turnout.data.formats import TABLES, readable_format
+from turnout.data.formats import TABLES, Format, opened, readable_format, require_pyarrow
 
 if TYPE_CHECKING:
     from turnout.data.bad_rows import BadRows
@@ -40,6 +40,7 @@ class Chunk:
         numbers: Number of each row: from 1, lines for txt and jsonl, records for csv, tsv, json and parquet.
         problems: What is wrong with a row, by its index in the chunk.
         batch: The rows as a ``pyarrow.RecordBatch``, if the file is parquet; all its columns have the types of the file.
+        part: Part of the file that has been read, in 0..1; ``None`` where its size is not known.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Chunk:
     ) -> None:
         self.file, self.numbers, self.batch = file, numbers, batch
         self.problems: dict[int, str] = problems or {}
+        self.part: float | None = None
         self._rows = rows
 
     def __len__(self) -> int:
@@ -136,15 +138,23 @@ def read_chunks(
     found = readable_format(path, readable)
     rows = chunk_rows or CHUNK_ROWS
     if found.ending == ".parquet":
+        require_pyarrow(path, "parquet")
         from turnout.data.arrow import read_parquet
 
         return read_parquet(path, found.compression, columns, rows)
+    return _read_text(path, found, rows)
+
+
+def _read_text(path: Path, found: Format, chunk_rows: int) -> Iterator[Chunk]:
     from turnout.data.text import records
 
-    return gather(str(path), records(path, found), rows)
+    with opened(path, found.compression) as (stream, part):
+        for chunk in _gather(str(path), records(path, found.ending, stream), chunk_rows):
+            chunk.part = part()
+            yield chunk
 
 
-def gather(file: str, records: Iterable[Record], chunk_rows: int) -> Iterator[Chunk]:
+def _gather(file: str, records: Iterable[Record], chunk_rows: int) -> Iterator[Chunk]:
     """Chunks of single rows."""
     numbers: list[int] = []
     rows: list[Row] = []

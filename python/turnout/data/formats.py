@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import stat
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -89,40 +92,65 @@ def readable_format(path: Path, readable: tuple[str, ...] = READABLE) -> Format:
     raise InvalidInputError(f"{path} ends in {path.suffix!r}, {expected}")
 
 
-def open_bytes(path: Path, compression: str = "") -> IO[bytes]:
-    """Opens a file for reading, decompressed."""
-    if compression == ".gz":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    if compression == ".zst":
-        return cast("IO[bytes]", io.BufferedReader(_zstd(path, "rb"), 1 << 20))
-    return path.open("rb")
+class Opened(NamedTuple):
+    """A file that is read: its bytes, decompressed, and how far the reading is."""
+
+    stream: IO[bytes]
+    part: Callable[[], float | None]
 
 
-def create_bytes(path: Path, compression: str = "") -> IO[bytes]:
+@contextlib.contextmanager
+def opened(path: Path, compression: str = "") -> Iterator[Opened]:
+    """Opens a file for reading.
+
+    Raises:
+        InvalidInputError: The compressed data is damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        size = os.fstat(file.fileno()).st_size
+        stream: IO[bytes] = file
+        if compression:
+            packed = gzip.GzipFile(fileobj=file) if compression == ".gz" else _zstd(path, file, "rb")
+            stream = stack.enter_context(cast("IO[bytes]", io.BufferedReader(packed, 1 << 20)))
+        try:
+            # Readers of text close the file at its end.
+            yield Opened(stream, lambda: (1.0 if file.closed else file.tell() / size) if size else None)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InvalidInputError(f"{path}: {error}") from error
+        except OSError as error:
+            if compression and error.errno is None:
+                raise InvalidInputError(f"{path}: {error}") from error
+            raise
+
+
+@contextlib.contextmanager
+def created(path: Path, compression: str = "") -> Iterator[IO[bytes]]:
     """Opens a file for writing, compressed."""
-    if compression == ".gz":
-        return cast("IO[bytes]", gzip.GzipFile(path, "wb", compresslevel=6, mtime=0))
-    if compression == ".zst":
-        return cast("IO[bytes]", _zstd(path, "wb"))
-    return path.open("wb")
+    with contextlib.ExitStack() as stack:
+        file: Any = stack.enter_context(path.open("wb"))
+        if compression == ".gz":
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, 0))
+        elif compression == ".zst":
+            file = stack.enter_context(_zstd(path, file, "wb"))
+        yield file
 
 
-def _zstd(path: Path, mode: str) -> Any:
+def _zstd(path: Path, file: IO[bytes], mode: str) -> Any:
     try:
         from compression.zstd import ZstdFile  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        pyarrow = need_pyarrow(path, "zstd files")
-        stream = pyarrow.input_stream if mode == "rb" else pyarrow.output_stream
-        return stream(str(path), compression="zstd")
-    return ZstdFile(path, mode)
+        require_pyarrow(path, "zstd")
+        import pyarrow
+
+        stream = pyarrow.CompressedInputStream if mode == "rb" else pyarrow.CompressedOutputStream
+        return stream(pyarrow.PythonFile(file, mode), "zstd")
+    return ZstdFile(file, mode)
 
 
-def need_pyarrow(path: Path, what: str) -> Any:
-    """The module ``pyarrow``; ``MissingExtraError`` where it is not installed."""
+def require_pyarrow(path: Path, what: str) -> None:
+    """Refuses a file of a format that needs pyarrow where it is not installed."""
     require("eval", "pyarrow", purpose=f"{path}: reading and writing {what}")
-    import pyarrow
-
-    return pyarrow
 
 
 def without_bom(path: str | Path, head: bytes) -> bytes:

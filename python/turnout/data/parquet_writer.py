@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
+
 from turnout._core import InvalidInputError
 from turnout.data.chunks import Chunk
-from turnout.data.formats import need_pyarrow
 from turnout.data.writer import Added, Writer, escaped, refuse_new_columns, to_json
 
 
@@ -24,9 +26,6 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
         path: Name that it will have, for messages.
         added: Columns that are added, with their types.
     """
-    pyarrow = need_pyarrow(path, "parquet files")
-    import pyarrow.parquet
-
     types = {str: pyarrow.string(), float: pyarrow.float64()}
     extra = [pyarrow.field(name, types[kind]) for name, kind in added.items()]
     with contextlib.ExitStack() as stack:
@@ -34,12 +33,12 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
 
         def write(chunk: Chunk, values: Added) -> None:
             if not opened:
-                schema = chunk.batch.schema if chunk.batch is not None else _schema(pyarrow, chunk, added)
+                schema = chunk.batch.schema if chunk.batch is not None else _schema(chunk, added)
                 for field in extra:
                     schema = schema.append(field)
                 opened.append(stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, schema)))
             try:
-                opened[0].write_table(_table(pyarrow, chunk, values, opened[0].schema, path))
+                opened[0].write_table(_table(chunk, values, opened[0].schema, path))
             except (pyarrow.ArrowException, OverflowError, ValueError, TypeError) as error:
                 raise InvalidInputError(
                     f"{path}: rows {chunk.numbers[0]} to {chunk.numbers[-1]} do not fit the types of the rows before, "
@@ -52,24 +51,24 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
             stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, empty)).write_table(empty.empty_table())
 
 
-def _table(pyarrow: Any, chunk: Chunk, added: Added, schema: Any, path: Path) -> Any:
+def _table(chunk: Chunk, added: Added, schema: Any, path: Path) -> Any:
     names = [name for name in schema.names if name not in added]
     if chunk.batch is not None:
         columns = [chunk.batch.column(name) for name in names]
     else:
         for number, row in zip(chunk.numbers, chunk.rows, strict=True):
             refuse_new_columns(path, number, row, schema.names)
-        columns = [_array(pyarrow, chunk.column(name), schema.field(name).type) for name in names]
-    columns += [_array(pyarrow, list(added[name]), schema.field(name).type) for name in added]
+        columns = [_array(chunk.column(name), schema.field(name).type) for name in names]
+    columns += [_array(list(added[name]), schema.field(name).type) for name in added]
     return pyarrow.Table.from_arrays(columns, schema=schema)
 
 
-def _schema(pyarrow: Any, chunk: Chunk, added: Mapping[str, type]) -> Any:
+def _schema(chunk: Chunk, added: Mapping[str, type]) -> Any:
     names = [name for name in chunk.names if name not in added]
-    return pyarrow.schema([(name, _column_type(pyarrow, chunk.column(name))) for name in names])
+    return pyarrow.schema([(name, _column_type(chunk.column(name))) for name in names])
 
 
-def _column_type(pyarrow: Any, values: Sequence[Any]) -> Any:
+def _column_type(values: Sequence[Any]) -> Any:
     """Type of a column by its first rows; text where all are null or no type fits them."""
     try:
         found = pyarrow.array(escaped(list(values))).type
@@ -77,7 +76,7 @@ def _column_type(pyarrow: Any, values: Sequence[Any]) -> Any:
         found = pyarrow.uint64()
     except (pyarrow.ArrowException, ValueError, TypeError):
         return pyarrow.string()
-    if _is_storable(pyarrow, found):
+    if _is_storable(found):
         try:
             pyarrow.array(escaped(list(values)), found)
         except (pyarrow.ArrowException, OverflowError, ValueError, TypeError):
@@ -86,20 +85,19 @@ def _column_type(pyarrow: Any, values: Sequence[Any]) -> Any:
     return pyarrow.string()
 
 
-def _is_storable(pyarrow: Any, kind: Any) -> bool:
+def _is_storable(kind: Any) -> bool:
     """Whether parquet has the type, and every part of it is known: null alone and structs without fields are not."""
     if pyarrow.types.is_struct(kind):
-        return kind.num_fields > 0 and all(_is_storable(pyarrow, field.type) for field in kind)
+        return kind.num_fields > 0 and all(_is_storable(field.type) for field in kind)
     if pyarrow.types.is_list(kind):
-        return _is_storable(pyarrow, kind.value_type)
+        return _is_storable(kind.value_type)
     return not pyarrow.types.is_null(kind)
 
 
-def _array(pyarrow: Any, values: list[Any], kind: Any) -> Any:
+def _array(values: list[Any], kind: Any) -> Any:
     if pyarrow.types.is_string(kind):
         values = [value if value is None or isinstance(value, str) else to_json(value) for value in values]
     try:
         return pyarrow.array(values, kind)
     except UnicodeEncodeError:
         return pyarrow.array(escaped(values), kind)
-

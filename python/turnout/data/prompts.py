@@ -12,7 +12,7 @@ from typing import IO, Any
 from turnout._core import InvalidInputError
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import Chunk, Row, no_column, read_chunks
-from turnout.data.formats import READABLE, open_bytes, readable_format
+from turnout.data.formats import READABLE, opened, readable_format
 from turnout.data.text import read_lines
 from turnout.data.values import Problems, texts
 
@@ -53,8 +53,10 @@ def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chu
     path = Path(source)
     found = readable_format(path, READABLE)
     if found.ending == ".txt":
-        with open_bytes(path, found.compression) as stream:
-            yield from _lines(stream, str(path), column)
+        with opened(path, found.compression) as (stream, part):
+            for chunk, prompts in _lines(stream, str(path), column):
+                chunk.part = part()
+                yield chunk, prompts
         return
     for place, chunk in enumerate(read_chunks(path)):
         yield chunk, prompts_of(chunk, column, is_first=place == 0)
@@ -76,7 +78,8 @@ def prompts_of(chunk: Chunk, column: str = COLUMN, *, is_first: bool = True) -> 
     name = MESSAGES if column == COLUMN and column not in chunk.names and MESSAGES in chunk.names else column
     if is_first and name not in chunk.names and len(chunk.problems) < len(chunk):
         raise no_column(chunk.file, column, chunk.names, _REMEDY)
-    prompts, problems = [], Problems()
+    prompts: list[Any] = []
+    problems = Problems()
     for index, value in enumerate(chunk.column(name)):
         try:
             prompts.append(_prompt(value, name))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout.data.chunks import read_chunks
-from turnout.data.formats import TABLES, format_of
+from turnout.data.formats import TABLES, format_of, require_pyarrow
 
 
 def content_hash(path: str | Path) -> str:
@@ -31,6 +31,7 @@ def file_record(path: Path) -> dict[str, Any]:
     ending, compression = format_of(path)
     rows = None
     if ending == ".parquet" and not compression:
+        require_pyarrow(path, "parquet")
         from turnout.data.arrow import parquet_rows
 
         rows = parquet_rows(path)

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from turnout._core import InvalidInputError
 from turnout.data.chunks import UNREADABLE, Chunk, Record, Row, refuse_duplicates
-from turnout.data.formats import Format, open_bytes, without_bom
+from turnout.data.formats import without_bom
 
 _BLOCK = 1 << 20
 #: Longest field of a csv file.
 _FIELD_LIMIT = 1 << 30
 
 
-def records(path: Path, found: Format) -> Iterator[Record]:
+def records(path: Path, ending: str, stream: IO[bytes]) -> Iterator[Record]:
     """Records of a table in one of the text formats."""
-    reader: Callable[[Path, IO[bytes]], Iterator[Record]] = {
+    readers: dict[str, Callable[[Path, IO[bytes]], Iterator[Record]]] = {
         ".csv": _csv,
         ".tsv": _tsv,
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,
         ".json": _json,
-    }[found.ending]
-    try:
-        with open_bytes(path, found.compression) as stream:
-            yield from reader(path, stream)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidInputError(f"{path}: {error}") from error
-    except OSError as error:
-        if error.filename is None:  # zstd data that cannot be decompressed
-            raise InvalidInputError(f"{path}: {error}") from error
-        raise
+    }
+    return readers[ending](path, stream)
 
 
 def read_lines(stream: IO[bytes], name: str, column: str = "prompt") -> Iterator[Chunk]:
@@ -74,7 +64,7 @@ def _lines_chunk(name: str, column: str, before: int, lines: list[bytes]) -> Chu
 def _decoded(path: Path, stream: IO[bytes]) -> io.TextIOWrapper:
     """The stream as text; without the byte order mark of UTF-8, and with lone surrogates for what is not UTF-8."""
     without_bom(path, stream.peek(4)[:4])  # type: ignore[attr-defined]
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")  # type: ignore[type-var]
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _csv(path: Path, stream: IO[bytes], delimiter: str = ",") -> Iterator[Record]:

@@ -59,9 +59,8 @@ def scores(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Probl
             result = np.array(values, dtype=np.float64)
         except OverflowError:
             result = np.array([float(str(value)) if value is not None else math.nan for value in values])
-        for index in np.flatnonzero(np.isinf(result)):
-            problems[int(index)] = f"{name} is {result[index]}, expected a finite number"
-        return result, problems
+        infinite = np.flatnonzero(np.isinf(result)).tolist()
+        return result, {index: f"{name} is {result[index]}, expected a finite number" for index in infinite}
     known: dict[str, float | None] = {}
     result = np.full(len(values), math.nan)
     for index, value in enumerate(values):

@@ -15,7 +15,7 @@ from typing import Any
 
 from turnout._core import ConfigError, InvalidInputError
 from turnout.data.chunks import UNREADABLE, Chunk, Row
-from turnout.data.formats import COMPRESSED, WRITABLE, create_bytes, format_of, need_pyarrow
+from turnout.data.formats import COMPRESSED, WRITABLE, created, format_of, require_pyarrow
 
 #: Values of added columns, one a row.
 Added = Mapping[str, Sequence[Any]]
@@ -75,7 +75,7 @@ def open_writer(path: Path, added: Mapping[str, type], option: str = "--out") ->
     check_output(path, option)
     ending, compression = format_of(path)
     if ending == ".parquet":
-        need_pyarrow(path, "parquet files")
+        require_pyarrow(path, "parquet")
         if compression:
             raise ConfigError(f"{option} {path}: parquet files are compressed already: leave {compression} out")
     try:
@@ -91,8 +91,12 @@ def open_writer(path: Path, added: Mapping[str, type], option: str = "--out") ->
             with parquet_writer(temporary, path, added) as write:
                 yield write
         else:
-            with create_bytes(temporary, compression) as stream, io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield _json_writer(file) if ending == ".jsonl" else _csv_writer(file, path, added, "\t" if ending == ".tsv" else ",")
+            with (
+                created(temporary, compression) as stream,
+                io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="") as file,
+            ):
+                delimiter = "\t" if ending == ".tsv" else ","
+                yield _json_writer(file) if ending == ".jsonl" else _csv_writer(file, path, added, delimiter)
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

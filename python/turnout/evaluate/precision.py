@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import turnout
-from turnout._core import InvalidInputError
 from turnout.reference.network import ReferenceNetwork
 
 #: Networks of fewer bytes in float32 are compared unless the caller says otherwise.
@@ -91,13 +90,9 @@ def report_prompts(file: Path | None) -> list[str]:
         from turnout.commands.demo import PROMPTS
 
         return list(PROMPTS)
-    from turnout.data.bad_rows import BadRows
-    from turnout.data.prompts import iter_prompts
+    from turnout.data import BadRows, iter_prompts
 
-    found = [prompt for chunk in iter_prompts(file, bad=BadRows()) for prompt in chunk]
-    if not found:
-        raise InvalidInputError(f"{file}: no prompts")
-    return found
+    return [prompt for chunk in iter_prompts(file, bad=BadRows()) for prompt in chunk]
 
 
 def _megabytes(manifest: dict[str, Any]) -> float:

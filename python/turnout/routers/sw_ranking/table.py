@@ -155,4 +155,3 @@ def read_battle_table(
         dict(left_out),
         np.array(columns[5], dtype=np.int64)[order],
     )
-
