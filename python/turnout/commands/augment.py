@@ -141,8 +141,9 @@ def run_gold(args: argparse.Namespace) -> int:
     from turnout.augment.battle_table import refuse_loss, write_battles
     from turnout.augment.gold import gold_battles
     from turnout.data import BadRows, read_outcomes
+    from turnout.data.writer import check_output
 
-    _check_out(args.out, "--table", args.table)
+    check_output(args.out, reads={"--table": args.table})
     source = f"gold {args.table.name}"
     refuse_loss(args.out, args.strong, args.weak, source)
     bad = BadRows()
@@ -166,9 +167,10 @@ def run_judge(args: argparse.Namespace) -> int:
     from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
     from turnout.augment.battle_table import refuse_loss, write_battles
     from turnout.augment.estimate import estimate
-    from turnout.prompt_files import read_prompts
+    from turnout.data import BadRows, iter_prompts
+    from turnout.data.writer import check_output
 
-    _check_out(args.out, "--prompts", args.prompts)
+    check_output(args.out, reads={"--prompts": args.prompts})
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
 
@@ -178,9 +180,13 @@ def run_judge(args: argparse.Namespace) -> int:
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
         raise turnout.ConfigError(f"--budget needs to know what tokens cost: {needed}")
-    chunks = list(read_prompts(args.prompts, args.column))
-    prompts = [p for chunk in chunks for p in chunk.prompts if isinstance(p, str) and p.strip() and _is_text(p)]
-    unusable = sum(len(chunk.prompts) for chunk in chunks) - len(prompts)
+    bad = BadRows()
+    prompts = [
+        prompt
+        for chunk in iter_prompts(args.prompts, bad=bad, column=args.column)
+        for prompt in chunk
+        if prompt.strip()
+    ]
     source = f"judge {args.judge}"
     refuse_loss(args.out, args.strong, args.weak, source, set(prompts))
     # Names of files and words of endpoints are shown as they are, on one line each.
@@ -192,8 +198,8 @@ def run_judge(args: argparse.Namespace) -> int:
         console.print(
             f"no key is sent for {', '.join(keyless)}: another origin than --base-url; give it one with {variables}"
         )
-    if unusable:
-        console.print(f"{unusable} rows of {args.prompts} hold no prompt and are left out")
+    if bad:
+        console.print(str(bad))
     ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), look=args.dry_run)
     try:
         if ledger.unsettled:
@@ -219,21 +225,6 @@ def run_judge(args: argparse.Namespace) -> int:
     finally:
         ledger.close()
     return _report(summary, battles, unpriced, console)
-
-
-def _check_out(out: Path, option: str, read: Path) -> None:
-    """Refuses an ``--out`` that cannot be written, or is the file that is read, before any work."""
-    import turnout
-    from turnout.prompt_files import WRITABLE
-
-    if out.suffix.lower() not in WRITABLE:
-        raise turnout.ConfigError(f"{out} ends in {out.suffix!r}, expected one of {', '.join(WRITABLE)}")
-    if not out.parent.is_dir():
-        raise turnout.ConfigError(f"--out {out}: expected a folder {out.parent}, found none; make it")
-    if out.is_dir():
-        raise turnout.ConfigError(f"--out {out}: expected the name of a file, found a folder")
-    if out.exists() and read.exists() and out.samefile(read):
-        raise turnout.ConfigError(f"--out {out} is the file that {option} reads; name another")
 
 
 def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
@@ -285,14 +276,6 @@ async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], consol
             return await judge_battles(client, options, prompts, show)
     finally:
         await client.close()
-
-
-def _is_text(prompt: str) -> bool:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _told(battles: Battles) -> str:
