@@ -153,7 +153,7 @@ def test_an_interrupted_run_leaves_nothing_unsettled(judge, endpoint, held):
 @pytest.mark.parametrize("kind", ["judge", "gold"])
 def test_an_out_that_cannot_be_written_is_told_before_any_work(kind, judge, endpoint, tmp_path, capsys):
     (tmp_path / "folder.jsonl").mkdir()
-    for out, found in (("nodir/x.jsonl", "nodir, found none"), ("folder.jsonl", "found a folder")):
+    for out, found in (("nodir/x.jsonl", "there is no folder"), ("folder.jsonl", "is a folder")):
         if kind == "judge":
             assert judge("--out", str(tmp_path / out)) == 2
         else:

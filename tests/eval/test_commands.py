@@ -72,7 +72,7 @@ def test_eval_prints_writes_and_tells_bad_rows(table, tmp_path, capsys):
     arguments = ["--router", TINY, "--data", str(table), "--out", str(out), "--json", str(numbers), "--resamples", "20"]
     assert main(["eval", *arguments, "--prices", "10", "1", "--perturb", "--threshold", "0.01"]) == 0
     printed = capsys.readouterr().out
-    for words in ("APGR", "prompt length", "random", "ECE", "outcomes.jsonl, row 121: no JSON", "attack by prefix"):
+    for words in ("APGR", "prompt length", "random", "ECE", "outcomes.jsonl", "row 121: not JSON", "attack by prefix"):
         assert words in printed
     assert (out / "report.html").is_file()
     document = json.loads(numbers.read_text())

@@ -58,7 +58,7 @@ def test_malformed_rows_are_refused_whole_with_their_numbers() -> None:
     assert "and 1 more" in str(told.value)
     with pytest.raises(turnout.InvalidInputError, match="row 1: winner columns are 1, 1, 1"):
         checked([{**ARENA, "winner_model_a": 1, "winner_model_b": 1}], MODELS)
-    with pytest.raises(turnout.InvalidInputError, match="row 1: prompt is no JSON list"):
+    with pytest.raises(turnout.InvalidInputError, match="row 1: prompt is not a JSON list"):
         checked([{**ARENA, "prompt": "plain"}], MODELS)
 
 
