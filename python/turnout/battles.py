@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.data.battle_outcomes import A_WINS, B_WINS, TIE, long_enough
 from turnout.data.battles import COLUMNS, parse_battle
 from turnout.data.chunks import read_chunks
-from turnout.reference.sw_ranking import A_WINS, B_WINS, TIE, long_enough
 
 if TYPE_CHECKING:
     from turnout.router import Router

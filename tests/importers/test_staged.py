@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import turnout
+from turnout.artifact import finish
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
 from turnout.cli import main
@@ -131,7 +132,7 @@ def test_a_classifier_without_quantiles_is_no_artifact(tmp_path, monkeypatch):
     def fails(sources: object) -> list[float]:
         raise turnout.InvalidInputError("no prompts")
 
-    monkeypatch.setattr(classifier, "weighted_quantiles", fails)
+    monkeypatch.setattr(finish, "weighted_quantiles", fails)
     origin = Origin("mine", "Apache-2.0", "by hand", [], [], "")
     with pytest.raises(turnout.InvalidInputError, match="no prompts"):
         classifier.write_classifier(NETWORKS / "bert", ("a", "b"), {}, [["why"]], [], origin, tmp_path / "out")

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 import turnout
-from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.artifact.manifest import Manifest
+from turnout.artifact.writer import write_artifact
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, static_graph
 from turnout.router import DEFAULT_ARTIFACT
 
@@ -43,16 +44,15 @@ def write_random(folder: Path, tokenizer: dict[str, Any], max_tokens: int) -> Pa
         bias=floats(DIM),
     )
     head = MatrixFactorizationHead(w1=floats(RANK, DIM), w2=floats(RANK), models=floats(2, RANK))
-    spec = ArtifactSpec(
+    spec = Manifest(
         name="random",
         models=["a", "b"],
         strong="a",
         weak="b",
         encoder={"kind": "graph", "dim": DIM},
-        max_tokens=max_tokens,
     )
     content = json.dumps(tokenizer, ensure_ascii=False).encode()
-    return write_artifact(folder, spec, graph=static_graph(encoder, head), tokenizer=content)
+    return write_artifact(folder, spec, graph=static_graph(encoder, head), tokenizer=content, max_tokens=max_tokens)
 
 
 def variants(tokenizer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from turnout.reference.mf import sw_ranking as elo
+from turnout.reference import sw_ranking as elo
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "routellm" / "sw_ranking"
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from turnout.data import Battles
-from turnout.routers.mf.model import TrainedMf
 from turnout.routers.mf.train import fit_mf
 from turnout.training.curriculum import plan, topic_rows
 from turnout.training.files import CachedTeacher
+from turnout.training.matrix_factorization import TrainedMf
 from turnout.training.pair import evidence
 
 

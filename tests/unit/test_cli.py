@@ -335,7 +335,7 @@ def test_inspect_of_an_artifact_whose_engine_is_missing_tells_the_rest(monkeypat
 
 
 def test_inspect_shows_quantiles_as_blocks_and_cuts_a_long_list_of_models(tmp_path, capsys):
-    from turnout.artifact.writer import rewrite_manifest
+    from turnout.artifact.manifest import rewrite_manifest
 
     manifest = json.loads((TINY / "router.json").read_text())
     manifest["thresholds"]["quantiles"] = [0.0, 0.25, 0.5, 0.75, 1.0]

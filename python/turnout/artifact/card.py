@@ -3,93 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from turnout.artifact.writer import ArtifactSpec
+from turnout.artifact.manifest import Manifest
 
-if TYPE_CHECKING:
-    from turnout.evaluate.dev import DevResult
-    from turnout.routers.bert.transformer import TransformerConfig
-
-_HARD = "A prompt that is written to look hard can push a request to the strong model."
+#: A limit that every router shares.
+PLANTED_WORDS = "A prompt that is written to look hard can push a request to the strong model."
 
 
-def model_card(spec: ArtifactSpec, dev: Sequence[DevResult]) -> str:
-    """Markdown of the card of a matrix-factorisation router.
+class DevScore(Protocol):
+    """One row of a card's table of scores; :class:`turnout.evaluate.dev.DevResult` is one."""
 
-    Args:
-        spec: What the artifact's manifest says.
-        dev: Scores on dev tables, next to prompt length; random is 0.5 by definition.
+    @property
+    def table(self) -> str:
+        """Name of the dev table."""
 
-    Returns:
-        The text of ``README.md``.
-    """
-    what = (
-        f"a static embedding of at most {spec.max_tokens} tokens, {spec.encoder['dim']} numbers long, under RouteLLM's "
-        f"matrix-factorisation head (arXiv 2406.18665, section 4.2) with {len(spec.models)} models"
-    )
-    limits = "sees no letter case and no line breaks, and judges the prompt alone, not a conversation"
-    return _card(spec, what, f"{limits}. {_HARD}", dev)
+    @property
+    def rows(self) -> int:
+        """Its number of prompts."""
 
+    @property
+    def strong(self) -> str:
+        """Strong model of the pair that is compared."""
 
-def bert_card(
-    spec: ArtifactSpec, sizes: TransformerConfig, dev: Sequence[DevResult], beside: Mapping[str, Sequence[DevResult]]
-) -> str:
-    """Markdown of the card of a transformer router.
+    @property
+    def weak(self) -> str:
+        """Weak model of the pair."""
 
-    Args:
-        spec: What the artifact's manifest says.
-        sizes: Of the transformer.
-        dev: Scores on dev tables, next to prompt length.
-        beside: Scores of other routers on the same tables, by name.
+    @property
+    def router(self) -> object:
+        """APGR of the router with its interval."""
 
-    Returns:
-        The text of ``README.md``.
-    """
-    what = (
-        f"a transformer of {sizes.layers} layers, {sizes.width} numbers wide, over at most {spec.max_tokens} tokens, with what "
-        f"experts think of each token and log counts beside it, under RouteLLM's matrix-factorisation head (arXiv 2406.18665, "
-        f"section 4.2) with {len(spec.models)} models. Matrices and tables are stored as int8, a scale for each output channel or "
-        "token, and multiplied as float32, so a prompt's win rate does not depend on its batch"
-    )
-    limits = (
-        "sees no letter case and no line breaks, and judges the prompt alone, not a conversation. Of a prompt longer than "
-        f"{spec.max_tokens} tokens it reads the beginning. {_HARD}"
-    )
-    return _card(spec, what, limits, dev, beside)
+    @property
+    def length(self) -> object:
+        """APGR of the prompt length with its interval."""
+
+    @property
+    def difference(self) -> object:
+        """Router minus length with its interval."""
 
 
-def classifier_card(spec: ArtifactSpec, dev: Sequence[DevResult], beside: Mapping[str, Sequence[DevResult]]) -> str:
-    """Markdown of the card of a fine-tuned encoder.
-
-    Args:
-        spec: What the artifact's manifest says.
-        dev: Scores on dev tables, next to prompt length.
-        beside: Scores of other routers on the same tables, by name.
-
-    Returns:
-        The text of ``README.md``.
-    """
-    what = (
-        f"an encoder {spec.encoder['dim']} numbers wide over at most {spec.max_tokens} tokens, fine-tuned to tell prompts that the "
-        f"strong model wins from ties and from those that the weak model wins; weights are {spec.provenance['weights']}"
-    )
-    return _card(
-        spec,
-        what,
-        f"judges the prompt alone, not a conversation, and of a long one the beginning. {_HARD}",
-        dev,
-        beside,
-    )
-
-
-def _card(
-    spec: ArtifactSpec,
+def model_card(
+    spec: Manifest,
     what: str,
     limits: str,
-    dev: Sequence[DevResult],
-    beside: Mapping[str, Sequence[DevResult]] | None = None,
+    dev: Sequence[DevScore],
+    beside: Mapping[str, Sequence[DevScore]] | None = None,
 ) -> str:
+    """Markdown of the card of a router.
+
+    Args:
+        spec: The manifest of the artifact.
+        what: What the router is, the rest of a sentence.
+        limits: What it does not see, the rest of a sentence.
+        dev: Scores on dev tables, next to prompt length; random routing is 0.5 by definition.
+        beside: Scores of other routers on the same tables, by name.
+
+    Returns:
+        The text of ``README.md``.
+    """
     origin = spec.provenance
     others = beside or {}
     header = "".join(f" {name} |" for name in others)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from turnout.artifact.writer import sync_folder
+from turnout.artifact.files import sync_folder
 
 #: An artifact is what its manifest says.
 _LAST = "router.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from turnout import InvalidInputError, Router
-from turnout.artifact.writer import rewrite_manifest
+from turnout.artifact.calibration import calibrate
+from turnout.artifact.manifest import Manifest
 from turnout.calibrate.choice import Choice, Floats
 from turnout.calibrate.share import quantile_table
 from turnout.calibrate.win_rate import Calibration, invert, logit
-from turnout.reference.mf import calibrate
 
 
 def raw_win_rates(
@@ -31,17 +32,10 @@ def raw_win_rates(
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_artifact(Path(artifact), Path(folder) / "raw")
-        manifest = read_manifest(copy)
-        rewrite_manifest(copy, {**manifest, "calibration": {"kind": "identity"}})
+        replace(Manifest.read(copy), calibration={"kind": "identity"}).write(copy)
         router = Router(copy)
         rates = router.win_rates(prompts) if embeddings is None else router.win_rates(embeddings=embeddings)
     return rates.astype(np.float64)
-
-
-def read_manifest(artifact: Path) -> dict[str, Any]:
-    """The manifest of an artifact folder."""
-    manifest: dict[str, Any] = json.loads((artifact / "router.json").read_text(encoding="utf-8"))
-    return manifest
 
 
 def copy_artifact(artifact: Path, folder: Path) -> Path:
@@ -49,7 +43,7 @@ def copy_artifact(artifact: Path, folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInputError(f"{folder} exists and is not empty")
     folder.mkdir(parents=True, exist_ok=True)
-    names = ["router.json", *read_manifest(artifact)["files"]]
+    names = ["router.json", *Manifest.read(artifact).files]
     for name in [*names, *(one.name for one in artifact.glob("*.md"))]:
         shutil.copyfile(artifact / name, folder / name)
     return folder
@@ -66,14 +60,14 @@ def store_threshold(artifact: Path, choice: Choice, win_rates: ArrayLike, *, pro
         win_rates: Win rates of the prompts it was made on.
         prompts_from: Where these came from, for the record.
     """
-    manifest = read_manifest(artifact)
-    manifest["thresholds"] = {
-        "default": choice.threshold,
-        "quantiles": [_float32(q) for q in quantile_table(win_rates)],
-    }
+    manifest = Manifest.read(artifact)
     record = {**choice.to_json(), "from": prompts_from}
-    manifest["provenance"] = {**manifest["provenance"], "threshold": record}
-    rewrite_manifest(artifact, manifest)
+    replace(
+        manifest,
+        default_threshold=choice.threshold,
+        quantiles=[_float32(q) for q in quantile_table(win_rates)],
+        provenance={**manifest.provenance, "threshold": record},
+    ).write(artifact)
 
 
 def store_calibration(artifact: Path, calibration: Calibration, *, fitted_on: str = "") -> None:
@@ -84,25 +78,21 @@ def store_calibration(artifact: Path, calibration: Calibration, *, fitted_on: st
         calibration: The new one, fitted on raw win rates.
         fitted_on: Where the outcomes came from, for the record.
     """
-    manifest = read_manifest(artifact)
-    old = manifest["calibration"]
+    manifest = Manifest.read(artifact)
 
     def moved(values: ArrayLike) -> Floats:
-        return calibrate(logit(invert(values, old)), calibration.manifest)
+        return calibrate(logit(invert(values, manifest.calibration)), calibration.manifest)
 
-    thresholds = manifest["thresholds"]
-    default = thresholds["default"]
-    manifest["thresholds"] = {
-        # The ends mean always and never, on any scale.
-        "default": default if default in (0.0, 1.0) else float(moved(default)),
-        "quantiles": [_float32(q) for q in np.maximum.accumulate(moved(thresholds["quantiles"]))]
-        if thresholds["quantiles"]
-        else [],
-    }
-    manifest["calibration"] = calibration.manifest
+    default, quantiles = manifest.default_threshold, manifest.quantiles
     record = {"log_loss": calibration.log_loss, "prompts": calibration.prompts, "from": fitted_on}
-    manifest["provenance"] = {**manifest["provenance"], "calibration": record}
-    rewrite_manifest(artifact, manifest)
+    replace(
+        manifest,
+        # The ends mean always and never, on any scale.
+        default_threshold=default if default in (0.0, 1.0) else float(moved(default)),
+        quantiles=[_float32(q) for q in np.maximum.accumulate(moved(quantiles))] if quantiles else [],
+        calibration=calibration.manifest,
+        provenance={**manifest.provenance, "calibration": record},
+    ).write(artifact)
 
 
 def write_thresholds(path: Path, choice: Choice, *, artifact_hash: str, prompts_from: str = "") -> None:

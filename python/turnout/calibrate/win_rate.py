@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from turnout import InvalidInputError
+from turnout.artifact.calibration import calibrate
 from turnout.calibrate.choice import Floats
-from turnout.reference.mf import calibrate
 
 #: Share of the identity mixed into isotonic fits: it gives every flat piece this slope, so that different scores stay different.
 SLOPE = 0.01
@@ -154,7 +154,7 @@ def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
     return {"kind": "isotonic", "x": points[keep].tolist(), "y": np.clip(mixed[keep], 0.0, 1.0).tolist()}
 
 
-def invert(win_rates: ArrayLike, calibration: dict[str, Any]) -> Floats:
+def invert(win_rates: ArrayLike, calibration: Mapping[str, Any]) -> Floats:
     """Raw win rates of calibrated ones; on flat pieces of an old isotonic map, some raw win rate that maps there."""
     p = np.asarray(win_rates, dtype=np.float64)
     if calibration["kind"] == "platt":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import turnout
-from turnout.reference.network import ReferenceNetwork
+from turnout.evaluate.cpu_network import ReferenceNetwork
 
 #: Networks of fewer bytes in float32 are compared unless the caller says otherwise.
 SMALL_BYTES = 1 << 30
@@ -87,7 +87,7 @@ def report_prompts(file: Path | None) -> list[str]:
         InvalidInputError: The file holds no prompts.
     """
     if file is None:
-        from turnout.commands.demo import PROMPTS
+        from turnout.sample_prompts import PROMPTS
 
         return list(PROMPTS)
     from turnout.data import BadRows, iter_prompts

@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.artifact.calibration import calibrate, sigmoid
+
+__all__ = ["ReferenceRouter", "calibrate", "encode", "model_scores", "sigmoid"]
+
 Floats = NDArray[np.float64]
 
 
@@ -58,30 +62,6 @@ def model_scores(embedding: Floats, weights: dict[str, NDArray[Any]]) -> Floats:
     projected = embedding @ weights["projection"].astype(np.float64)
     scores: Floats = projected @ weights["model_heads"].astype(np.float64)
     return scores
-
-
-def sigmoid(logit: Floats | float) -> Floats:
-    """The logistic function."""
-    result: Floats = 1.0 / (1.0 + np.exp(-np.asarray(logit, dtype=np.float64)))
-    return result
-
-
-def calibrate(logit: Floats | float, calibration: dict[str, Any]) -> Floats:
-    """Calibrated win rate of a logit.
-
-    Args:
-        logit: Score of the strong model minus score of the weak one.
-        calibration: The manifest's ``calibration``.
-
-    Returns:
-        float64 of the logit's shape.
-    """
-    if calibration["kind"] == "platt":
-        return sigmoid(calibration["slope"] * np.asarray(logit) + calibration["intercept"])
-    if calibration["kind"] == "isotonic":
-        result: Floats = np.interp(sigmoid(logit), calibration["x"], calibration["y"])
-        return result
-    return sigmoid(logit)
 
 
 class ReferenceRouter:

@@ -17,6 +17,9 @@ from turnout.training.config import Slice
 
 Doubles = NDArray[np.float64]
 
+#: Pairs of models drawn from each table for the model vectors.
+EXAMPLES_A_TABLE = 20_000
+
 
 @dataclass(frozen=True)
 class PairExamples:

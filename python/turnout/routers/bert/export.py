@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-import turnout
-from turnout.artifact.card import bert_card
+from turnout.artifact.finish import finish
+from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
-from turnout.artifact.quantiles import weighted_quantiles
-from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.artifact.staged import staged
+from turnout.artifact.tokenizer import tokenizer_of
+from turnout.artifact.writer import write_artifact
 from turnout.graphs.static import MatrixFactorizationHead
 from turnout.graphs.transformer import TransformerEncoder, TransformerLayer, transformer_graph
-from turnout.routers.mf.export import tokenizer_of
+from turnout.routers.bert.card import bert_card
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,24 +75,31 @@ def write_bert(
     Returns:
         The folder.
     """
-    spec = ArtifactSpec(
+    manifest = Manifest(
         name=origin.name,
         kind="bert",
         models=trained.models,
         strong=trained.strong,
         weak=trained.weak,
         encoder={"kind": "graph", "dim": len(trained.hidden.bias)},
-        max_tokens=trained.max_tokens,
         provenance=origin.provenance(trained.report),
     )
-    graph = bert_graph(trained)
-    write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer))
-    # The written router itself says its quantiles: they belong to the quantised weights.
-    router = turnout.load(out)
-    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
-    spec = replace(spec, quantiles=quantiles, default_threshold=quantiles[len(quantiles) // 2])
-    card = bert_card(spec, trained.transformer.config, trained.dev, beside or {})
-    return write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer), documents={"README.md": card})
+    sizes = trained.transformer.config
+    with staged(out) as folder:
+        write_artifact(
+            folder,
+            manifest,
+            graph=bert_graph(trained),
+            tokenizer=tokenizer_of(tokenizer),
+            max_tokens=trained.max_tokens,
+        )
+        finish(
+            folder,
+            calibration_prompts,
+            lambda _: trained.dev,
+            lambda written, dev: bert_card(written, sizes, dev, beside or {}),
+        )
+    return out
 
 
 def _linear(layer: nn.Linear) -> tuple[Floats, Floats]:

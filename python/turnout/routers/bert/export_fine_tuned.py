@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import turnout
-from turnout.artifact.card import classifier_card
+from turnout.artifact.finish import finish
+from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
-from turnout.artifact.quantiles import weighted_quantiles
 from turnout.artifact.staged import staged
-from turnout.artifact.writer import ArtifactSpec, replace_file, rewrite_manifest
 from turnout.data import Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.graphs.precision import Precision
+from turnout.routers.bert.card import classifier_card
 from turnout.routers.bert.import_ import import_bert
 
 
@@ -47,26 +47,21 @@ def write_classifier(
     strong, weak = pair
     with staged(out) as folder:
         import_bert(checkpoint, folder, strong=strong, weak=weak, name=origin.name, precision=precision)
-        # The written router itself says its quantiles and scores: they belong to the weights as they are stored.
-        router, shipped = turnout.load(folder), turnout.load()
-        quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
-        results = dev_results(dev, router.win_rates, pair)
-        router.close()
+        shipped = turnout.load()
         beside = {"the shipped `mf`": dev_results(dev, shipped.win_rates, pair)}
-        manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
-        manifest["thresholds"] = {"default": quantiles[len(quantiles) // 2], "quantiles": quantiles}
-        manifest["provenance"] |= origin.provenance({**training, "dev": [result.to_json() for result in results]})
-        rewrite_manifest(folder, manifest)
-        spec = ArtifactSpec(
-            name=origin.name,
-            kind="bert",
-            models=[strong, weak],
-            strong=strong,
-            weak=weak,
-            encoder=manifest["encoder"],
-            max_tokens=manifest["tokenizer"]["max_tokens"],
-            default_threshold=manifest["thresholds"]["default"],
-            provenance=manifest["provenance"],
+
+        def judge(router: turnout.Router) -> Sequence[DevResult]:
+            results = dev_results(dev, router.win_rates, pair)
+            written = Manifest.read(folder)
+            report = origin.provenance({**training, "dev": [result.to_json() for result in results]})
+            replace(written, provenance={**written.provenance, **report}).write(folder)
+            return results
+
+        return list(
+            finish(
+                folder,
+                calibration_prompts,
+                judge,
+                lambda written, results: classifier_card(written, results, beside),
+            )
         )
-        replace_file(folder / "README.md", classifier_card(spec, results, beside).encode())
-    return results

@@ -57,8 +57,9 @@ def import_bert(
         ConfigError: The labels do not fit or have unknown names, there is no such precision, a weight is beyond it, the architecture needs torch, which is not
             installed, or it can be had in float32 only.
     """
+    from turnout.artifact.manifest import Manifest
     from turnout.artifact.staged import staged
-    from turnout.artifact.writer import ArtifactSpec, write_artifact
+    from turnout.artifact.writer import write_artifact
     from turnout.routers.bert.traced_graph import traced
 
     source, out = Checkpoint(checkpoint), Path(out)
@@ -71,20 +72,21 @@ def import_bert(
             network = _written(source, folder, len(meaning), precision)
         else:
             network = traced(source, folder, len(meaning), WRITTEN_TYPES, tell)
-        spec = ArtifactSpec(
+        spec = Manifest(
             name=name,
             kind="bert",
             models=[strong, weak],
             strong=strong,
             weak=weak,
             encoder={"kind": "graph", "dim": network.dim},
-            max_tokens=network.max_tokens,
             default_threshold=threshold,
             graph_precision=precision,
             sections={"labels": list(meaning)},
             provenance={"imported_from": f"{source.kind} checkpoint {source.folder.name}", **network.provenance},
         )
-        write_artifact(folder, spec, graph=network.graph, tokenizer=tokenizer, data=network.data)
+        write_artifact(
+            folder, spec, graph=network.graph, tokenizer=tokenizer, max_tokens=network.max_tokens, data=network.data
+        )
     return out
 
 

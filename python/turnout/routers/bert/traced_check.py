@@ -113,7 +113,7 @@ def _texts(source: Checkpoint, limit: int) -> list[list[int]]:
     """Ids of the texts, those of the longest last."""
     from tokenizers import Tokenizer
 
-    from turnout.commands.demo import PROMPTS
+    from turnout.sample_prompts import PROMPTS
 
     tokenizer = Tokenizer.from_str(source.tokenizer().decode())
     tokenizer.no_padding()

@@ -20,14 +20,13 @@ from turnout.data import Battles, Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.progress import Show, silent
 from turnout.routers.bert.transformer import SmallTransformer, TransformerConfig, distil, first_rows
-from turnout.routers.mf.model import HiddenLayer, fit_models, train_hidden
-from turnout.routers.mf.train import EXAMPLES_A_TABLE, looks
 from turnout.training.config import MfConfig
 from turnout.training.curriculum import Curriculum, plan
 from turnout.training.features import Floats, Ids, encode, inputs
 from turnout.training.files import TrainingFiles
+from turnout.training.matrix_factorization import HiddenLayer, fit_models, looks, train_hidden
 from turnout.training.pair import Tell
-from turnout.training.tables import pair_examples
+from turnout.training.tables import EXAMPLES_A_TABLE, pair_examples
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,9 @@ def import_causal_llm(
         ArtifactError: The checkpoint is of another kind, or damaged; names file and tensor.
         ConfigError: There is no such precision, or a weight is beyond it.
     """
+    from turnout.artifact.manifest import Manifest
     from turnout.artifact.staged import staged
-    from turnout.artifact.writer import ArtifactSpec, write_artifact
+    from turnout.artifact.writer import write_artifact
     from turnout.graphs.network import NetworkWriter
 
     source, out = Checkpoint(checkpoint), Path(out)
@@ -97,14 +98,13 @@ def import_causal_llm(
             logits = _last_logits(writer, source, positions, scores)
             writer.name_output(logits, "logits")
             graph = writer.finish([("logits", ["prompts", source.whole("vocab_size")])])
-        spec = ArtifactSpec(
+        spec = Manifest(
             name=name,
             kind="causal_llm",
             models=[strong, weak],
             strong=strong,
             weak=weak,
             encoder={"kind": "graph", "dim": source.whole("hidden_size")},
-            max_tokens=positions,
             default_threshold=threshold,
             graph_precision=precision,
             sections={"generation": generation},
@@ -113,7 +113,7 @@ def import_causal_llm(
                 "weights": PRECISIONS[precision],
             },
         )
-        write_artifact(folder, spec, graph=graph, tokenizer=tokenizer, data=writer.data)
+        write_artifact(folder, spec, graph=graph, tokenizer=tokenizer, max_tokens=positions, data=writer.data)
     return out
 
 

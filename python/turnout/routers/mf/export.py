@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import turnout
-from turnout.artifact.card import model_card
+from turnout.artifact.finish import finish
+from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
-from turnout.artifact.quantiles import weighted_quantiles
-from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.artifact.staged import staged
+from turnout.artifact.tokenizer import tokenizer_of
+from turnout.artifact.writer import write_artifact
 from turnout.graphs.fold import fold_first_layer
 from turnout.graphs.static import MatrixFactorizationHead, static_graph
+from turnout.routers.mf.card import mf_card
 
 if TYPE_CHECKING:
-    from turnout.routers.mf.model import TrainedMf
-
-
-def tokenizer_of(text: str) -> bytes:
-    """A ``tokenizer.json`` without the parts that the router does not use: special tokens around a text, padding, truncation.
-
-    Args:
-        text: The teacher's ``tokenizer.json``.
-
-    Returns:
-        The text of the artifact's.
-    """
-    document = json.loads(text)
-    for part in ("truncation", "padding", "post_processor", "decoder"):
-        document[part] = None
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    from turnout.training.matrix_factorization import TrainedMf
 
 
 def write_mf(
@@ -59,20 +44,21 @@ def write_mf(
         trained.activation,
     )
     head = MatrixFactorizationHead(trained.projection, trained.factor_weights, trained.model_vectors)
-    spec = ArtifactSpec(
+    manifest = Manifest(
         name=origin.name,
         models=trained.models,
         strong=trained.strong,
         weak=trained.weak,
         encoder={"kind": "graph", "dim": len(trained.encoder.hidden.bias)},
-        max_tokens=trained.max_tokens,
         provenance=origin.provenance(trained.report),
     )
-    graph = static_graph(encoder, head)
-    write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer))
-    # The written router itself says its quantiles: they belong to the quantised weights.
-    router = turnout.load(out)
-    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
-    spec = replace(spec, quantiles=quantiles, default_threshold=quantiles[len(quantiles) // 2])
-    card = model_card(spec, trained.dev)
-    return write_artifact(out, spec, graph=graph, tokenizer=tokenizer_of(tokenizer), documents={"README.md": card})
+    with staged(out) as folder:
+        write_artifact(
+            folder,
+            manifest,
+            graph=static_graph(encoder, head),
+            tokenizer=tokenizer_of(tokenizer),
+            max_tokens=trained.max_tokens,
+        )
+        finish(folder, calibration_prompts, lambda _: trained.dev, mf_card)
+    return out

@@ -52,7 +52,8 @@ def import_mf(
         ArtifactError: The checkpoint is not of this layout; names file and tensor.
         ConfigError: A model is not among the rows.
     """
-    from turnout.artifact.writer import ArtifactSpec, write_artifact
+    from turnout.artifact.manifest import Manifest
+    from turnout.artifact.writer import write_artifact
     from turnout.graphs.static import MatrixFactorizationHead, external_graph
 
     checkpoint, out = Path(checkpoint), Path(out)
@@ -65,7 +66,7 @@ def import_mf(
     for side, model in (("strong", strong), ("weak", weak)):
         if model not in names:
             raise ConfigError(f"the {side} model {model!r} is not among the {len(names)} models of {checkpoint}")
-    spec = ArtifactSpec(
+    spec = Manifest(
         name=name,
         models=names,
         strong=strong,

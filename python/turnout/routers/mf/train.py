@@ -11,16 +11,13 @@ from tokenizers import Tokenizer
 from turnout.data import Battles, Outcomes
 from turnout.evaluate.dev import dev_results
 from turnout.progress import Show, silent
-from turnout.routers.mf.model import LOOK_EVERY, Encoder, Progress, TrainedMf, fit_models, train_hidden
 from turnout.training.config import MfConfig
 from turnout.training.curriculum import Embeds, plan
 from turnout.training.features import Floats, Ids, inputs
 from turnout.training.files import TrainingFiles
+from turnout.training.matrix_factorization import Encoder, TrainedMf, fit_models, looks, train_hidden
 from turnout.training.pair import Tell
-from turnout.training.tables import pair_examples
-
-#: Pairs of models drawn from each table for the model vectors.
-EXAMPLES_A_TABLE = 20_000
+from turnout.training.tables import EXAMPLES_A_TABLE, pair_examples
 
 
 def train_mf(config: MfConfig, files: TrainingFiles, show: Show = silent, tell: Tell = warnings.warn) -> TrainedMf:
@@ -84,15 +81,3 @@ def fit_mf(
         config.max_tokens,
         left_out=curriculum.left_out,
     )
-
-
-def looks(show: Show, config: MfConfig) -> Progress:
-    """Progress of all networks of the student as one bar."""
-    done = 0
-
-    def looked(step: int, loss: float) -> None:
-        nonlocal done
-        done += 1
-        show("student", done, config.members * -(-config.steps // LOOK_EVERY))
-
-    return looked

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError
 from turnout.extras import require
-from turnout.reference.sw_ranking import Cells, SimilarityRanking
 from turnout.routers.sw_ranking.rating import Rating
+from turnout.routers.sw_ranking.similarity import Cells, SimilarityRanking
 
 #: Cells grow with the square root of the prompts, up to this many.
 MAX_CELLS = 1024
@@ -149,7 +149,7 @@ def set_search(index: Any, search: str) -> None:
 
 
 def make_cells(vectors: NDArray[np.float32], seed: int = 0) -> Cells:
-    """k-means cells of unit vectors; see :class:`turnout.reference.sw_ranking.Cells`."""
+    """k-means cells of unit vectors; see :class:`turnout.routers.sw_ranking.similarity.Cells`."""
     faiss = faiss_module()
     count = int(np.clip(round(np.sqrt(len(vectors))), 1, MAX_CELLS))
     means = faiss.Kmeans(

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ArtifactError, ConfigError
-from turnout.artifact.writer import replace_file, rewrite_manifest, sync_folder
+from turnout.artifact.files import replace_file, sync_folder
+from turnout.artifact.manifest import rewrite_manifest
 from turnout.progress import Show, silent
 from turnout.routers.sw_ranking.ann_index import JUDGED, Judge, Near, make_cells, make_near
 from turnout.routers.sw_ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import turnout
 from turnout._core import ArtifactError, ConfigError
-from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.artifact.manifest import Manifest
+from turnout.artifact.writer import write_artifact
 from turnout.graphs.fold import quantise_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
 
@@ -59,16 +60,19 @@ class Encoder:
 
     def _scaffold(self, folder: Path) -> Path:
         """An artifact whose head says nothing: the core runs encoders inside routers."""
-        spec = ArtifactSpec(
+        spec = Manifest(
             name="encoder",
             models=["strong", "weak"],
             strong="strong",
             weak="weak",
             encoder={"kind": "graph", "dim": self.dim},
-            max_tokens=self.max_tokens,
         )
         return write_artifact(
-            folder, spec, graph=with_silent_head(self.graph or b"", self.dim), tokenizer=self.tokenizer
+            folder,
+            spec,
+            graph=with_silent_head(self.graph or b"", self.dim),
+            tokenizer=self.tokenizer,
+            max_tokens=self.max_tokens,
         )
 
 

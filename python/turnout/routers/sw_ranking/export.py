@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError
-from turnout.artifact.writer import ArtifactSpec, write_artifact
+from turnout.artifact.manifest import Manifest
+from turnout.artifact.writer import write_artifact
 
 if TYPE_CHECKING:
-    from turnout.reference.sw_ranking import Cells
     from turnout.routers.sw_ranking.ann_index import Near
     from turnout.routers.sw_ranking.encoder import Encoder
     from turnout.routers.sw_ranking.rating import Rating
+    from turnout.routers.sw_ranking.similarity import Cells
     from turnout.routers.sw_ranking.table import BattleTable
 
 #: Characters of a prompt that are kept for explanations.
@@ -83,20 +84,27 @@ def write_sw_ranking(router: SwRanking, out: Path, documents: Mapping[str, str] 
             raise ConfigError(f"tier {tier} of {model!r}: expected 0..={count - 1}")
     files = ranking_files(table, router.tensors, router.near, router.keep_prompts)
     encoder = router.encoder
-    spec = ArtifactSpec(
+    spec = Manifest(
         name=router.name,
         kind="sw_ranking",
         models=table.models,
         strong=router.strong,
         weak=router.weak,
         encoder={"kind": "external" if encoder.graph is None else "graph", "dim": encoder.dim},
-        max_tokens=encoder.max_tokens,
         default_threshold=router.threshold,
         quantiles=router.quantiles,
         provenance=router.provenance,
         ranking=ranking_section(router.rating, router.near, {name: name for name in files}, router.unknown_tiers),
     )
-    return write_artifact(out, spec, graph=encoder.graph, tokenizer=encoder.tokenizer, files=files, documents=documents)
+    return write_artifact(
+        out,
+        spec,
+        graph=encoder.graph,
+        tokenizer=encoder.tokenizer,
+        max_tokens=encoder.max_tokens,
+        files=files,
+        documents=documents,
+    )
 
 
 def ranking_section(

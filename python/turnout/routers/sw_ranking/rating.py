@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.reference.sw_ranking import Floats, Integers, ratings_of, tiers_of, win_matrix
+from turnout.routers.sw_ranking.elo import Floats, Integers, ratings_of, tiers_of, win_matrix
 from turnout.routers.sw_ranking.table import BattleTable
 
 
@@ -17,7 +17,7 @@ class Rating:
 
     Attributes:
         table: The battles, models in the order of their ratings, best first.
-        ratings: Elo of every model; see :func:`turnout.reference.sw_ranking.ratings_of`.
+        ratings: Elo of every model; see :func:`turnout.routers.sw_ranking.elo.ratings_of`.
         tiers: Tier of every model, 0 the strongest.
         groups: Group of every model, 0 the largest: within a group each has met each, directly or through others. Ratings of
             different groups stand at their own centres and do not compare.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from turnout import InvalidInputError
 from turnout.battles import CODES, Occurrences, battle_id, is_missing
 from turnout.data import BadRows, iter_battles
-from turnout.reference.sw_ranking import MIN_CHARACTERS, long_enough
+from turnout.data.battle_outcomes import MIN_CHARACTERS, long_enough
 
 #: Places of models are stored in 16 bits, and a manifest names at most this many.
 MAX_MODELS = 4096

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import turnout
 from turnout._core import ConfigError, InvalidInputError
-from turnout.artifact.writer import rewrite_manifest
+from turnout.artifact.manifest import rewrite_manifest
 from turnout.progress import Show, silent
 from turnout.routers.sw_ranking.ann_index import (
     ErrorDistribution,

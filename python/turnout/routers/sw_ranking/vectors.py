@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.graphs.fold import quantise_rows
-from turnout.reference.sw_ranking import unit
+from turnout.routers.sw_ranking.elo import unit
 
 Storage = Literal["f32", "f16", "int8"]
 

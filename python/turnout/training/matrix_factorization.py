@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from turnout.evaluate.dev import DevResult
+from turnout.progress import Show
 from turnout.training.config import MfConfig
 from turnout.training.features import Floats, Ids, encode, inputs
 from turnout.training.lessons import Lesson
@@ -284,3 +285,15 @@ def fit_models(
     with torch.no_grad():
         projection, vectors = weights()
     return projection.numpy(), w2.numpy(), vectors.numpy(), models
+
+
+def looks(show: Show, config: MfConfig) -> Progress:
+    """Progress of all networks of the student as one bar."""
+    done = 0
+
+    def looked(step: int, loss: float) -> None:
+        nonlocal done
+        done += 1
+        show("student", done, config.members * -(-config.steps // LOOK_EVERY))
+
+    return looked
