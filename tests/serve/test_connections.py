@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
+import threading
 import time
 
 import httpx
@@ -138,8 +140,6 @@ def test_a_head_that_arrives_byte_by_byte_ends(start):
 
 def test_an_idle_connection_ends_after_an_answer_and_a_long_answer_is_no_idleness(start, upstream):
     async def slow(exchange):
-        import asyncio
-
         await asyncio.sleep(2.5)
         await exchange.whole(200, completion("m", "late"))
 
@@ -164,13 +164,9 @@ def test_silent_connections_make_room_for_others(start):
 
 
 def test_connections_with_requests_are_not_closed_for_new_ones(start, upstream):
-    import threading
-
     go = threading.Event()
 
     async def wait(exchange):
-        import asyncio
-
         while not go.is_set():
             await asyncio.sleep(0.01)
         await exchange.whole(200, completion("m", "kept"))
@@ -233,3 +229,27 @@ def test_an_answer_that_is_not_read_ends_with_its_connection(start, upstream):
         for _ in range(3):  # Pipelined, so that kernel buffers cannot hold all of it.
             connection.sendall(head + body)
         until(lambda: server.closed == ["send_timeout"])
+
+
+def test_bodies_in_flight_have_one_budget_which_is_given_back(start, upstream):
+    go = threading.Event()
+
+    async def wait(exchange):
+        while not go.is_set():
+            await asyncio.sleep(0.01)
+        await exchange.whole(200, completion("m", "x"))
+
+    upstream.default = wait
+    server = start(server={"max_body_bytes": 1_000_000, "max_bodies_bytes": 1_000_000})
+    large = {**WEAK, "user": "x" * 600_000}
+    asking = threading.Thread(target=server.post, args=(large,))
+    asking.start()
+    until(lambda: upstream.requests)
+    refused = server.post(large)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    assert server.post({"model": "mf", "prompt": "x" * 600_000}, "/v1/route").status_code == 429
+    go.set()
+    asking.join(20)
+    assert server.post(large).status_code == 200
+    until(lambda: server.state.bodies.used == 0)

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from scripted_upstream import refuse
 
+from turnout import ConfigError
 from turnout.cli import main
+from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.decision_log import DecisionLog
+from turnout.serve.log_writers import Lines
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.settings import LogSettings
+
+
+def opened(path, dropped=None, budget=None, **settings):
+    count = (dropped if dropped is not None else []).append
+    return DecisionLog(LogSettings(path=str(path), **settings), count, budget or ByteBudget(1 << 20))
+
+
+def until(holds, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
 
 PROMPT = "Prove that there are infinitely many primes."
 
@@ -105,11 +124,11 @@ def test_what_is_no_receipt_is_one_line_on_stderr(tmp_path, capsys, content, wor
 
 def test_the_log_rotates_by_size_and_keeps_so_many(tmp_path):
     path = tmp_path / "d.jsonl"
-    log = DecisionLog(LogSettings(path=str(path), max_bytes=100, keep=2), dropped=lambda count: None)
+    log = opened(path, max_bytes=100, keep=2)
     for number in range(20):
         log.add({"number": number, "padding": "x" * 20})
     log.close()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["d.jsonl", "d.jsonl.1", "d.jsonl.2"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["d.jsonl", "d.jsonl.1", "d.jsonl.2", "d.jsonl.lock"]
     assert all(file.stat().st_size <= 100 for file in tmp_path.iterdir())
     numbers = [
         json.loads(line)["number"]
@@ -130,10 +149,127 @@ def test_parquet_rows_hold_the_same(start, tmp_path, artifact, capsys):
     assert capsys.readouterr().out.count("replayed bit for bit") == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_disk_that_fails_loses_receipts_loudly_and_nothing_else(caplog):
     dropped = []
-    log = DecisionLog(LogSettings(path="/dev/full"), dropped=dropped.append)
+    log = opened("/dev/full", dropped)
     log.add({"a": 1})
     log.close()
-    assert 1 in dropped
-    assert "lost 1 receipts" in caplog.text
+    assert dropped == [1]
+    assert "lost 1 receipts: OSError" in caplog.text
+
+
+def test_a_rotation_that_fails_ends_neither_the_log_nor_the_process(tmp_path, caplog):
+    path = tmp_path / "d.jsonl"
+    path.with_name("d.jsonl.1").mkdir()
+    (path.with_name("d.jsonl.1") / "full").touch()
+    path.with_name("d.jsonl.2").mkdir()
+    (path.with_name("d.jsonl.2") / "full").touch()
+    dropped = []
+    log = opened(path, dropped, max_bytes=100, keep=2)
+    for number in range(200):
+        log.add({"number": number})
+    log.close()
+    assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == list(range(200))
+    assert not dropped
+    assert caplog.text.count("failed to rotate") == 1
+
+
+def test_a_failed_write_leaves_whole_lines_and_the_next_one_is_written(tmp_path):
+    resource = pytest.importorskip("resource")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    path, dropped = tmp_path / "d.jsonl", []
+    log = opened(path, dropped)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        for number in range(50):
+            log.add({"number": number, "padding": "x" * 60})
+        until(lambda: sum(dropped) + len(path.read_text().splitlines()) == 50 and dropped)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    log.add({"number": "last"})
+    log.close()
+    numbers = [json.loads(line)["number"] for line in path.read_text().splitlines()]
+    assert numbers[-1] == "last"
+    assert len(numbers) + sum(dropped) == 51
+
+
+def test_an_unexpected_error_of_the_writer_does_not_end_the_log(tmp_path, caplog):
+    dropped = []
+    log = opened(tmp_path / "d.jsonl", dropped)
+    log.add({"not": object()})
+    until(lambda: dropped == [1])
+    log.add({"number": 1})
+    log.close()
+    assert (tmp_path / "d.jsonl").read_text() == '{"number": 1}\n'
+    assert "TypeError" in caplog.text
+
+
+def test_a_writer_that_hangs_delays_neither_requests_nor_the_end(tmp_path, monkeypatch):
+    go, dropped = threading.Event(), []
+    monkeypatch.setattr(Lines, "write", lambda self, receipts: go.wait(60))
+    log = opened(tmp_path / "d.jsonl", dropped)
+    for number in range(12_000):
+        log.add({"number": number})
+    log.close(timeout_s=0.1)
+    assert sum(dropped) >= 10_000
+    go.set()
+
+
+def test_a_second_server_on_the_path_is_refused(tmp_path):
+    first = opened(tmp_path / "d.jsonl")
+    with pytest.raises(ConfigError, match=r"d\.jsonl\.lock is locked by another server"):
+        opened(tmp_path / "d.jsonl")
+    first.close()
+    opened(tmp_path / "d.jsonl").close()
+
+
+def test_a_second_server_on_the_folder_of_parts_is_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    first = opened(tmp_path / "log", format="parquet")
+    with pytest.raises(ConfigError, match="locked by another server"):
+        opened(tmp_path / "log", format="parquet")
+    first.close()
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
+    path = tmp_path / "d.jsonl"
+    log = opened(path)
+    log.add({"number": 1})
+    until(lambda: path.read_text())
+    path.rename(tmp_path / "moved")
+    log.add({"number": 2})
+    log.close()
+    assert path.read_text() == '{"number": 2}\n'
+
+
+def test_prompts_that_wait_are_within_the_budget_and_not_kept_afterwards(tmp_path, monkeypatch):
+    go, dropped, budget = threading.Event(), [], ByteBudget(1_000_000)
+    write = Lines.write
+    monkeypatch.setattr(Lines, "write", lambda self, receipts: go.wait(60) and write(self, receipts))
+    log = opened(tmp_path / "d.jsonl", dropped, budget=budget)
+    for number in range(100):
+        log.add({"number": number, "prompt": "x" * 50_000})
+    assert 900_000 < budget.used <= 1_000_000
+    go.set()
+    log.close()
+    assert budget.used == 0
+    assert sum(dropped) == 100 - len((tmp_path / "d.jsonl").read_text().splitlines())
+
+
+def test_prompts_do_not_stay_in_memory(start, log):
+    server = start(log={"path": str(log), "prompts": True})
+    server.post(body())
+    assert receipts(log, 1)[0]["prompt"] == PROMPT
+    assert PROMPT not in str(server.state.recent.since(0, 10))
+    until(lambda: server.state.bodies.used == 0)
+
+
+def test_parts_are_written_in_time_without_further_receipts(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("turnout.serve.log_writers._PART_S", 0.01)
+    log = opened(tmp_path / "log", format="parquet")
+    log.add({"number": 1})
+    until(lambda: list((tmp_path / "log").glob("*.parquet")))
+    log.close()

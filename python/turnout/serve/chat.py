@@ -26,6 +26,7 @@ from turnout.serve.attempts import Served, ask
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import INLINE_BYTES, parse
 from turnout.serve.planning import Plan, candidates, plan
+from turnout.serve.recent import Decided
 from turnout.serve.state import State
 from turnout.serve.upstream import Answer, UpstreamError
 
@@ -57,11 +58,11 @@ class ChatCompletions:
             with self.state.tracer.span("turnout.decide") as span:
                 planned = await self._plan(await parse(body), len(body), scope)
                 _describe(span, planned)
-            receipt = self.state.decided(planned, request_id)
+            decided = self.state.decided(planned, request_id)
             told += _decision_headers(planned)
             async with _UntilDisconnect(receive):
                 with self.state.tracer.span("turnout.answer") as span:
-                    await self._answer(planned, body, scope, send, told, receipt)
+                    await self._answer(planned, body, scope, send, told, decided)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
@@ -93,7 +94,7 @@ class ChatCompletions:
         return planned
 
     async def _answer(
-        self, planned: Plan, body: bytes, scope: Scope, send: Send, told: RawHeaders, receipt: dict[str, Any] | None
+        self, planned: Plan, body: bytes, scope: Scope, send: Send, told: RawHeaders, decided: Decided | None
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
@@ -111,7 +112,8 @@ class ChatCompletions:
             if served is not None:
                 served.answer.close()
             name = served.model.name if served else None
-            self.state.answered(receipt, name, served.fallback_reason if served else "", time.perf_counter() - began)
+            reason = served.fallback_reason if served else ""
+            self.state.answered(decided, planned, name, reason, time.perf_counter() - began)
 
     async def _relay(self, answer: Answer, send: Send, told: RawHeaders) -> None:
         if answer.status in (401, 403):

@@ -10,8 +10,6 @@ import asyncio
 import functools
 import logging
 import math
-import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from turnout.serve.errors import ApiError
+from turnout.serve.rare_log import RareLog
 
 logger = logging.getLogger("turnout.serve")
 
@@ -26,8 +25,6 @@ logger = logging.getLogger("turnout.serve")
 _PIECE = 16 * 1024
 #: Seconds after a close in which the client may still read what was sent.
 _LINGER_S = 5.0
-#: At most one log line per reason in this many seconds.
-_LOG_EVERY_S = 10.0
 #: Reasons for which a connection is closed; also labels of the metric ``turnout_connections_closed``.
 _REASONS = {
     "head_too_large": "the head of a request (request line, header fields, chunk framing) was larger than the limit",
@@ -63,8 +60,7 @@ class Connections:
         self.limits = limits
         self._closed = closed
         self._open: set[Connection] = set()
-        self._unlogged: Counter[str] = Counter()
-        self._logged_at: dict[str, float] = {}
+        self._rare = RareLog(logger)
 
     @property
     def protocol(self) -> Any:
@@ -91,8 +87,7 @@ class Connections:
         for connection in list(self._open):
             if reason := connection.overdue(now):
                 self.close(connection, reason)
-        for reason in list(self._unlogged):
-            self._log(reason)
+        self._rare.flush()
 
     def close(self, connection: Connection, reason: str) -> None:
         """Closes a connection for one of the reasons."""
@@ -104,14 +99,7 @@ class Connections:
     def count(self, reason: str) -> None:
         """Counts and logs a connection that a limit closed."""
         self._closed(reason)
-        self._unlogged[reason] += 1
-        self._log(reason)
-
-    def _log(self, reason: str) -> None:
-        now = time.monotonic()
-        if now - self._logged_at.get(reason, -math.inf) >= _LOG_EVERY_S:
-            logger.warning("closed %d connections: %s", self._unlogged.pop(reason), _REASONS[reason])
-            self._logged_at[reason] = now
+        self._rare.add("closed %d connections: %s", _REASONS[reason])
 
 
 class Connection(HttpToolsProtocol):

@@ -1,155 +1,113 @@
-"""The decision log: a receipt a line, or a row, written on a thread of its own."""
+"""The decision log: receipts, written on a thread of their own."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import functools
 import logging
-import os
 import queue
+import sys
 import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from turnout.extras import require
-from turnout.serve.recent import Receipt
+from turnout.serve.byte_budget import ByteBudget
+from turnout.serve.log_writers import LostError, writer_of
+from turnout.serve.rare_log import RareLog
 from turnout.serve.settings import LogSettings
 
 logger = logging.getLogger("turnout.serve")
 
-#: Receipts that may wait to be written; beyond them they are dropped, counted and told in the server's log.
-_WAITING = 10_000
-#: Receipts of one write at most, and seconds after which a parquet part is written however small it is.
-_ROWS, _PART_S = 5_000, 30.0
+#: Receipts that may wait to be written, and of one write; further ones are dropped, counted and reported in the server's log.
+_WAITING, _AT_ONCE = 10_000, 1_000
+#: Seconds between two looks at the clock while there is nothing to write.
+_IDLE_S = 1.0
 
-
-class _Writer(Protocol):
-    def write(self, receipts: list[Receipt]) -> None: ...
-
-    def close(self) -> None: ...
+Receipt = dict[str, Any]
 
 
 class DecisionLog:
-    """Keeps receipts. :meth:`add` never waits for the disk.
+    """Keeps receipts. Neither :meth:`add` nor :meth:`close` waits for a disk that hangs, and no failed write ends the log.
 
     Args:
         settings: Of ``[log]``, with a path.
         dropped: Called with the number of receipts that could not be kept.
+        budget: Of the bytes of prompts that wait.
 
     Raises:
-        ConfigError: parquet, and pyarrow is not installed.
+        ConfigError: The path is in use by another server, or the format is parquet and pyarrow is not installed.
         OSError: The file cannot be opened.
     """
 
-    def __init__(self, settings: LogSettings, dropped: Callable[[int], None]) -> None:
+    def __init__(self, settings: LogSettings, dropped: Callable[[int], None], budget: ByteBudget) -> None:
         self._dropped = dropped
-        self._queue: queue.Queue[Receipt | None] = queue.Queue(_WAITING)
-        self._writer: _Writer = (_Parquet if settings.format == "parquet" else _Lines)(settings)
+        self._budget = budget
+        self._rare = RareLog(logger)
+        self._queue: queue.Queue[tuple[Receipt, int] | None] = queue.Queue(_WAITING)
+        self._ends = threading.Event()
+        self._writer = writer_of(settings)
         self._thread = threading.Thread(target=self._run, name="turnout-decision-log", daemon=True)
         self._thread.start()
 
     def add(self, receipt: Receipt) -> None:
         """Hands a receipt to the writer."""
+        size = sys.getsizeof(receipt["prompt"]) if "prompt" in receipt else 0
+        if not self._budget.take(size):
+            self._lost(1, "the prompts that wait are at the limit of max_bodies_bytes")
+            return
         try:
-            self._queue.put_nowait(receipt)
+            self._queue.put_nowait((receipt, size))
         except queue.Full:
-            self._dropped(1)
+            self._budget.give_back(size)
+            self._lost(1, f"{_WAITING:,} receipts wait already")
 
-    def close(self) -> None:
-        """Writes what waits, and ends."""
-        self._queue.put(None)
-        self._thread.join()
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Writes what waits, and ends.
+
+        Args:
+            timeout_s: Seconds after which receipts that could not be written are lost.
+        """
+        self._ends.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)  # Ends a wait.
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._lost(self._queue.qsize(), f"not written within {timeout_s:g} s at the end")
+        self._rare.flush(is_end=True)
 
     def _run(self) -> None:
         while True:
-            receipts: list[Receipt] = []
-            found = self._queue.get()
-            while found is not None and len(receipts) < _ROWS:
-                receipts.append(found)
-                try:
-                    found = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            ends = found is None
-            self._attempt(lambda receipts=receipts: self._writer.write(receipts), len(receipts))  # type: ignore[misc]
-            if ends:
+            taken = self._take()
+            if taken:
+                self._attempt(functools.partial(self._writer.write, [receipt for receipt, _ in taken]), len(taken))
+                self._budget.give_back(sum(size for _, size in taken))
+            elif self._ends.is_set():
                 self._attempt(self._writer.close, 0)
                 return
+            else:
+                self._attempt(self._writer.idle, 0)
+                self._rare.flush()
+
+    def _take(self) -> list[tuple[Receipt, int]]:
+        """What waits, up to a limit; empty after a second without receipts, or where the log ends and nothing waits."""
+        taken: list[tuple[Receipt, int]] = []
+        with contextlib.suppress(queue.Empty):
+            while len(taken) < _AT_ONCE:
+                waits = not taken and not self._ends.is_set()
+                if (found := self._queue.get(waits, _IDLE_S)) is not None:
+                    taken.append(found)
+        return taken
 
     def _attempt(self, act: Callable[[], None], receipts: int) -> None:
         try:
             act()
-        except OSError as error:
-            logger.error("the decision log lost %d receipts: %s", receipts, error)
+        except LostError as error:
+            self._lost(error.lost, str(error))
+        except Exception as error:  # Whatever it is, the next receipts are tried again.
+            logger.exception("unexpected error in the decision log")
+            self._lost(receipts, type(error).__name__)
+
+    def _lost(self, receipts: int, reason: str) -> None:
+        if receipts:
             self._dropped(receipts)
-
-
-class _Lines:
-    """JSON lines; ``path`` becomes ``path.1`` when it would grow beyond ``max_bytes``, and so on up to ``path.<keep>``."""
-
-    def __init__(self, settings: LogSettings) -> None:
-        self._settings = settings
-        self._path = Path(settings.path)
-        self._file = self._path.open("ab")
-
-    def write(self, receipts: list[Receipt]) -> None:
-        for receipt in receipts:
-            line = json.dumps(receipt, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-            if self._file.tell() and self._file.tell() + len(line) > self._settings.max_bytes:
-                self._rotate()
-            self._file.write(line)
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _rotate(self) -> None:
-        self._file.close()
-        for number in range(self._settings.keep - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
-        self._path.replace(self._numbered(1))
-        self._file = self._path.open("ab")
-
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
-
-
-class _Parquet:
-    """A folder of parquet files; the oldest go when all together grow beyond ``max_bytes * keep``."""
-
-    def __init__(self, settings: LogSettings) -> None:
-        require("eval", "pyarrow", purpose="[log] format parquet")
-        import pyarrow.parquet
-
-        self._parquet: Any = pyarrow.parquet
-        self._table: Any = pyarrow.Table
-        self._limit = settings.max_bytes * settings.keep
-        self._folder = Path(settings.path)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._waiting: list[Receipt] = []
-        self._began = time.monotonic()
-
-    def write(self, receipts: list[Receipt]) -> None:
-        self._waiting += receipts
-        if len(self._waiting) >= _ROWS or time.monotonic() - self._began > _PART_S:
-            self._part()
-
-    def close(self) -> None:
-        self._part()
-
-    def _part(self) -> None:
-        receipts, self._waiting, self._began = self._waiting, [], time.monotonic()
-        if not receipts:
-            return
-        path = self._folder / f"decisions-{time.time_ns()}-{os.getpid()}.parquet"
-        hidden = path.with_name(f".{path.name}")
-        self._parquet.write_table(self._table.from_pylist(receipts), hidden)
-        hidden.replace(path)
-        parts = sorted(self._folder.glob("decisions-*.parquet"))
-        sizes = [part.stat().st_size for part in parts]
-        while len(parts) > 1 and sum(sizes) > self._limit:
-            parts.pop(0).unlink()
-            sizes.pop(0)
+            self._rare.add("the decision log lost %d receipts: %s", reason, receipts)

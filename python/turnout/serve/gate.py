@@ -40,6 +40,22 @@ class Gate:
                 status = message["status"]
             await send(message)
 
+        held = 0
+
+        async def holding() -> Message:
+            nonlocal held
+            message = await receive()
+            size = len(message.get("body", b""))
+            if not state.bodies.take(size):
+                raise ApiError(
+                    429,
+                    "the bodies of requests in flight are at their limit; try again",
+                    code="overloaded",
+                    retry_after_s=1.0,
+                )
+            held += size
+            return message
+
         is_limited = path.startswith("/v1/")
         state.in_flight += is_limited
         try:
@@ -47,9 +63,10 @@ class Gate:
                 state.metrics.errors.labels(error.code).inc()
                 await send_error(counting, error)
             else:
-                await self.app(scope, receive, counting)
+                await self.app(scope, holding, counting)
         finally:
             state.in_flight -= is_limited
+            state.bodies.give_back(held)
             endpoint = path if path in _COUNTED else "other"
             state.metrics.requests.labels(endpoint, str(status or "client_gone")).inc()
 

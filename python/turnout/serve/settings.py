@@ -42,6 +42,8 @@ class ServerSettings(Table):
     #: Seconds until the head of a request must be complete.
     header_timeout_s: Seconds = 15.0
     max_body_bytes: Count = 20 * 1024 * 1024
+    #: Of all requests in flight together, and of prompts that wait to be logged.
+    max_bodies_bytes: Count = 256 * 1024 * 1024
     max_concurrency: Count = 1000
     shutdown_s: Seconds = 30.0
     cors_origins: Texts = ()
@@ -61,6 +63,8 @@ class ServerSettings(Table):
     def _check(self) -> ServerSettings:
         if ":" not in self.context and self.context not in CONTEXTS:
             raise ValueError(f"context is {self.context!r}, expected {', '.join(CONTEXTS)} or module:function")
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise ValueError(f"max_bodies_bytes is {self.max_bodies_bytes}, expected at least max_body_bytes")
         if self.client_keys_file and "*" in self.cors_origins:
             raise ValueError('cors_origins is "*" beside client_keys_file, expected the origins that may send keys')
         return self

@@ -6,16 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from turnout._core import RouterError
 from turnout.routing import NamedRouter
 from turnout.serve.affinity import Affinity
+from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
-from turnout.serve.recent import RecentDecisions
+from turnout.serve.recent import Decided, RecentDecisions
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Snapshot, take
 from turnout.serve.tracing import Tracer
@@ -31,7 +31,7 @@ class State:
       ``is_microseconds``, ``artifact_hash``, and ``router``, the :class:`turnout.Router` itself with ``explain`` and ``manifest``;
     - :attr:`snapshot`: ``pair.strong.name``, ``pair.weak.name``, ``models``, ``aliases``, ``settings`` (with prices of models);
       it changes on reload, so read it anew for each request;
-    - :attr:`recent`: the last decisions as receipts (``recent.last(n)``, ``await recent.changed(since)``,
+    - :attr:`recent`: the last decisions (``recent.since(revision, most)``, ``await recent.next_revision(revision)``,
       ``recent.strong_share(router)``, ``recent.count``);
     - :attr:`metrics`: :class:`~turnout.serve.metrics.Metrics`;
     - :attr:`is_ready`: False while starting and while shutting down.
@@ -52,7 +52,9 @@ class State:
         self.keys = ClientKeys.from_file(settings.server.client_keys_file)
         self.affinity = Affinity(settings.affinity) if settings.affinity.by != "off" else None
         self.tracer = Tracer(settings.telemetry.otel)
-        self.log = DecisionLog(settings.log, self.metrics.log_dropped.inc) if settings.log.path else None
+        self.bodies = ByteBudget(settings.server.max_bodies_bytes)
+        dropped = self.metrics.log_dropped.inc
+        self.log = DecisionLog(settings.log, dropped, self.bodies) if settings.log.path else None
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
@@ -67,8 +69,8 @@ class State:
         """Whether clients must send a key."""
         return bool(self.keys)
 
-    def decided(self, plan: Plan, request_id: str) -> dict[str, Any] | None:
-        """Counts a decision and makes its receipt; ``None`` for a plain model name."""
+    def decided(self, plan: Plan, request_id: str) -> Decided | None:
+        """Counts a decision and begins its receipt; ``None`` for the plain name of a model."""
         routed = plan.routed
         if routed is None:
             return None
@@ -76,39 +78,41 @@ class State:
         self.metrics.decisions.labels(name, routed.chosen.label).inc()
         self.metrics.decision_seconds.labels(name).observe(routed.seconds)
         self.metrics.win_rate.labels(name).observe(decision.win_rate)
-        receipt = {
-            "time": time.time(),
-            "request_id": request_id,
-            "router": name,
-            "artifact_hash": routed.router.artifact_hash,
-            "prompt_sha256": routed.prompt_sha256,
-            "win_rate": decision.win_rate,
-            "threshold": decision.threshold,
-            "is_strong": decision.is_strong,
-            "model": routed.chosen.name,
-            "decision_us": round(routed.seconds * 1e6, 1),
-            "served": None,
-            "fallback": "",
-            "latency_ms": None,
-        }
-        if self.snapshot.settings.log.prompts:
-            receipt["prompt"] = routed.prompt
-        self.recent.add(receipt)
-        return receipt
+        return self.recent.add(
+            {
+                "time": time.time(),
+                "request_id": request_id,
+                "router": name,
+                "artifact_hash": routed.router.artifact_hash,
+                "prompt_sha256": routed.prompt_sha256,
+                "win_rate": decision.win_rate,
+                "threshold": decision.threshold,
+                "is_strong": decision.is_strong,
+                "model": routed.chosen.name,
+                "decision_us": round(routed.seconds * 1e6, 1),
+                "served": None,
+                "fallback": "",
+                "latency_ms": None,
+            }
+        )
 
-    def answered(self, receipt: dict[str, Any] | None, served: str | None, fallback: str, seconds: float) -> None:
+    def answered(self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float) -> None:
         """Completes the receipt of :meth:`decided` and logs it.
 
         Args:
-            receipt: The receipt; ``None`` for a plain model name.
+            decided: The decision; ``None`` for the plain name of a model.
+            plan: Of the request.
             served: The model that answered; ``None`` where none did.
             fallback: Why it was not the chosen one; empty where it was.
-            seconds: From the request to the end of the answer.
+            seconds: From the decision to the end of the answer.
         """
-        if receipt is not None:
-            receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-            if self.log is not None:
-                self.log.add(receipt)
+        if decided is None or plan.routed is None:
+            return
+        decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
+        self.recent.changed(decided)
+        if self.log is not None:
+            has_prompt = self.snapshot.settings.log.prompts
+            self.log.add({**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})})
 
     async def reload(self) -> None:
         """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
@@ -142,7 +146,7 @@ class State:
 
     @staticmethod
     def _tell_what_needs_a_restart(before: Settings, after: Settings) -> None:
-        fixed = "host port admin_host admin_port max_connections header_timeout_s cors_origins playground shutdown_s".split()
+        fixed = "host port admin_host admin_port max_connections header_timeout_s max_bodies_bytes cors_origins playground shutdown_s".split()
         changed = [f"[server] {key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
         changed += [
             f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)

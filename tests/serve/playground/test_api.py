@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -213,12 +214,36 @@ def test_decisions_arrive_as_they_are_made_and_tell_no_prompt(server, router):
         first = next(found)
         assert first["count"] == 1
         one = first["decisions"][0]
-        assert set(one) == {"time", "router", "model", "is_strong", "win_rate", "threshold", "decision_us"}
+        fields = "number time router model is_strong win_rate threshold decision_us served fallback"
+        assert set(one) == set(fields.split())
         assert (one["router"], one["model"], one["is_strong"]) == ("mf", "big", True)
         assert one["win_rate"] == router.win_rate("a secret prompt")
         assert server.post(body).status_code == 200
         second = next(found)
-        assert (second["count"], len(second["decisions"])) == (2, 1)
+        assert (second["count"], [one["number"] for one in second["decisions"]]) == (2, [2])
+
+
+def test_the_model_that_answered_follows_when_the_answer_has_ended(server, upstream):
+    go = threading.Event()
+
+    async def refuse_late(exchange):
+        while not go.is_set():
+            await asyncio.sleep(0.01)
+        await exchange.whole(500, b"{}")
+
+    upstream.by_model["big"] = refuse_late
+    body = {"model": "router-mf-0.0", "messages": [{"role": "user", "content": "x"}]}
+    asking = threading.Thread(target=server.post, args=(body,))
+    with httpx.stream("GET", server.url + API + "decisions", timeout=30) as stream:
+        found = events(stream)
+        next(found)
+        asking.start()
+        (begun,) = next(found)["decisions"]
+        assert (begun["number"], begun["model"], begun["served"]) == (1, "big", None)
+        go.set()
+        (ended,) = next(found)["decisions"]
+        assert (ended["number"], ended["model"], ended["served"], ended["fallback"]) == (1, "big", "small", "500")
+    asking.join(10)
 
 
 def test_a_watching_page_does_not_hold_up_a_shutdown(server):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from turnout.serve.errors import ApiError
+from turnout.serve.recent import Decided
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -24,7 +25,7 @@ _PAUSE_S = 0.25
 #: How long nothing may happen before a comment keeps the connection alive, and how soon a shutdown is noticed.
 _QUIET_S = 1.0
 #: Of a receipt: no hash of a prompt and no request id leaves through here.
-_FIELDS = ("time", "router", "model", "is_strong", "win_rate", "threshold", "decision_us")
+_FIELDS = ("time", "router", "model", "is_strong", "win_rate", "threshold", "decision_us", "served", "fallback")
 
 
 class Live:
@@ -41,6 +42,9 @@ class Live:
     async def answer(self, request: Request) -> Response:
         """Events ``{"count", "decisions": [...]}``, the oldest decision first; ends when the server shuts down.
 
+        A decision comes again, with the same ``number``, when its answer has ended: ``served`` then has the model that
+        answered, and ``fallback`` the reason where that is not the chosen one.
+
         Raises:
             ApiError: 429 where too many pages watch already.
         """
@@ -53,21 +57,20 @@ class Live:
         was_ready = self.state.is_ready
         self._watchers += 1
         try:
-            yield _event(recent.count, recent.last(_LAST))
-            seen = recent.count
             while self.state.is_ready or not was_ready:
-                try:
-                    await asyncio.wait_for(recent.changed(seen), _QUIET_S)
-                except asyncio.TimeoutError:
-                    yield b": still here\n\n"
-                    continue
-                yield _event(recent.count, recent.last(min(recent.count - seen, _LAST)))
-                seen = recent.count
+                found, seen = recent.since(seen, _LAST), recent.revision
+                yield _event(recent.count, found)
                 await asyncio.sleep(_PAUSE_S)
+                while self.state.is_ready or not was_ready:
+                    try:
+                        await asyncio.wait_for(recent.next_revision(seen), _QUIET_S)
+                        break
+                    except asyncio.TimeoutError:
+                        yield b": still here\n\n"
         finally:
             self._watchers -= 1
 
 
-def _event(count: int, receipts: list[dict[str, Any]]) -> bytes:
-    decisions = [{field: receipt[field] for field in _FIELDS} for receipt in receipts]
+def _event(count: int, found: list[Decided]) -> bytes:
+    decisions = [{"number": one.number, **{field: one.receipt[field] for field in _FIELDS}} for one in found]
     return b"data: " + json.dumps({"count": count, "decisions": decisions}).encode() + b"\n\n"

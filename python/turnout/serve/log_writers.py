@@ -1,0 +1,249 @@
+"""Files of the decision log: JSON lines that rotate, or a folder of parquet parts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from turnout._core import ConfigError
+from turnout.extras import require
+from turnout.serve.rare_log import RareLog
+from turnout.serve.settings import LogSettings
+
+logger = logging.getLogger("turnout.serve")
+
+#: Rows of a parquet part at most, and seconds after which it is written however small it is.
+_ROWS, _PART_S = 5_000, 30.0
+#: Seconds between two attempts to rotate, where one failed.
+_ROTATE_AGAIN_S = 60.0
+
+Row = Mapping[str, Any]
+
+
+class LostError(OSError):
+    """Receipts that could not be written.
+
+    Args:
+        lost: How many.
+        cause: Why.
+    """
+
+    def __init__(self, lost: int, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.lost = lost
+
+
+class Writer(Protocol):
+    """Where receipts go. Its methods raise :class:`LostError`."""
+
+    def write(self, receipts: Sequence[Row]) -> None:
+        """Takes receipts."""
+
+    def idle(self) -> None:
+        """Called about once a second while there are none."""
+
+    def close(self) -> None:
+        """Writes what it holds, and ends."""
+
+
+def writer_of(settings: LogSettings) -> Writer:
+    """Opens the log.
+
+    Raises:
+        ConfigError: Another process has it open, or pyarrow is missing for parquet.
+        OSError: The file or folder cannot be written.
+    """
+    return Parts(settings) if settings.format == "parquet" else Lines(settings)
+
+
+class PathLock:
+    """Keeps a second process from the same log, which would rotate or delete the first one's files.
+
+    Args:
+        path: A file beside the log. It stays there; the lock ends with the process.
+
+    Raises:
+        ConfigError: Another process has the lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import fcntl
+
+        self._file = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ConfigError(
+                f"[log] path: {path} is locked by another server, expected a path of its own for each server"
+            ) from None
+
+    def release(self) -> None:
+        """Ends the lock."""
+        self._file.close()
+
+
+class Lines:
+    """JSON lines; ``path`` becomes ``path.1`` when it would grow beyond ``max_bytes``, and so on up to ``path.<keep>``.
+
+    A rotation that fails is tried again after a minute; until then the file grows beyond ``max_bytes`` and nothing is lost.
+
+    Args:
+        settings: Of ``[log]``.
+    """
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._settings = settings
+        self._path = Path(settings.path)
+        self._file = self._path.open("ab", buffering=0)
+        self._is_regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        self._lock = PathLock(self._path.with_name(f"{self._path.name}.lock")) if self._is_regular else None
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._rotate_at = 0.0
+        self._rare = RareLog(logger)
+
+    def write(self, receipts: Sequence[Row]) -> None:
+        """Appends a line each, with as few calls as rotation allows."""
+        self._follow()
+        lines: list[bytes] = []
+        size = 0
+        for place, receipt in enumerate(receipts):
+            line = _line(receipt)
+            is_full = self._size + size + len(line) > self._settings.max_bytes
+            if is_full and self._size + size > 0 and self._is_regular and time.monotonic() >= self._rotate_at:
+                self._append(lines, len(receipts) - place)
+                lines, size = [], 0
+                self._rotate()
+            lines.append(line)
+            size += len(line)
+        self._append(lines, 0)
+
+    def idle(self) -> None:
+        """Writes are not delayed."""
+        self._rare.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _append(self, lines: list[bytes], later: int) -> None:
+        """Appends whole lines or none of them; ``later`` lines are lost with them."""
+        content = memoryview(b"".join(lines))
+        try:
+            written = 0
+            while written < len(content):
+                written += self._file.write(content[written:]) or 0
+        except OSError as error:
+            if self._is_regular:
+                # A part of a line would spoil the next one.
+                os.ftruncate(self._file.fileno(), self._size)
+            raise LostError(len(lines) + later, error) from error
+        self._size += len(content)
+
+    def _follow(self) -> None:
+        """Opens the path again where someone moved or removed the file: what is written to that one, no reader of the path sees."""
+        with contextlib.suppress(FileNotFoundError):
+            if not self._is_regular or os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno())):
+                return
+        with contextlib.suppress(OSError):  # Written on to the old one then.
+            fresh = self._path.open("ab", buffering=0)
+            self._file.close()
+            self._file, self._size = fresh, os.fstat(fresh.fileno()).st_size
+
+    def _rotate(self) -> None:
+        """Moves the file away and begins a new one; where that fails, the old one is written on."""
+        try:
+            # Only as far as the first free number, so that attempts in a row push nothing out.
+            numbers = range(1, self._settings.keep)
+            last = next((number for number in numbers if not self._numbered(number).exists()), self._settings.keep)
+            for number in range(last - 1, 0, -1):
+                self._numbered(number).replace(self._numbered(number + 1))
+            self._path.replace(self._numbered(1))
+            fresh = self._path.open("ab", buffering=0)
+        except OSError as error:
+            self._rotate_at = time.monotonic() + _ROTATE_AGAIN_S
+            self._rare.add("the decision log failed to rotate %d times and grows beyond max_bytes: %s", str(error))
+            return
+        self._file.close()
+        self._file, self._size = fresh, 0
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+class Parts:
+    """A folder of parquet files; the oldest go when all together grow beyond ``max_bytes * keep``.
+
+    Args:
+        settings: Of ``[log]``.
+    """
+
+    def __init__(self, settings: LogSettings) -> None:
+        require("eval", "pyarrow", purpose="[log] format parquet")
+        import pyarrow.parquet
+
+        self._parquet: Any = pyarrow.parquet
+        self._table: Any = pyarrow.Table
+        # pyarrow imports pandas at the first conversion, which takes seconds where the end of the log has few.
+        self._table.from_pylist([{"time": 0.0}])
+        self._limit = settings.max_bytes * settings.keep
+        self._folder = Path(settings.path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = PathLock(self._folder / ".lock")
+        self._waiting: list[Row] = []
+        self._began = time.monotonic()
+
+    def write(self, receipts: Sequence[Row]) -> None:
+        """Keeps rows until there are enough for a part."""
+        if not self._waiting:
+            self._began = time.monotonic()
+        self._waiting += receipts
+        if len(self._waiting) >= _ROWS:
+            self._part()
+        self.idle()
+
+    def idle(self) -> None:
+        """Writes a part that has waited long enough."""
+        if self._waiting and time.monotonic() - self._began > _PART_S:
+            self._part()
+
+    def close(self) -> None:
+        """Writes the last part."""
+        try:
+            self._part()
+        finally:
+            self._lock.release()
+
+    def _part(self) -> None:
+        receipts, self._waiting = self._waiting, []
+        if not receipts:
+            return
+        path = self._folder / f"decisions-{time.time_ns()}-{os.getpid()}.parquet"
+        hidden = path.with_name(f".{path.name}")
+        try:
+            self._parquet.write_table(self._table.from_pylist(receipts), hidden)
+            hidden.replace(path)
+        except Exception as error:  # pyarrow has exceptions of its own.
+            hidden.unlink(missing_ok=True)
+            raise LostError(len(receipts), error) from error
+        self._forget_old_parts()
+
+    def _forget_old_parts(self) -> None:
+        parts = sorted(self._folder.glob("decisions-*.parquet"))
+        sizes = [part.stat().st_size for part in parts]
+        while len(parts) > 1 and sum(sizes) > self._limit:
+            parts.pop(0).unlink(missing_ok=True)
+            sizes.pop(0)
+
+
+def _line(receipt: Row) -> bytes:
+    return json.dumps(receipt, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
