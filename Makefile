@@ -149,7 +149,7 @@ test-rust: build $(DEV)
 	ORT_DYLIB_PATH="$(LIBRARY)" cargo test --quiet --doc --workspace --all-features
 
 test-python: build $(DEV)
-	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md $(PYTEST)
+	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/conversations.md $(PYTEST)
 
 test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
 	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \

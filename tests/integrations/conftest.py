@@ -17,7 +17,7 @@ STRONG, WEAK = "large-model", "small-model"
 
 
 class Upstream:
-    """Answers every chat completion with the name of the model that was asked for, and remembers the bodies."""
+    """Answers every completion, chat completion and response with the name of the model that was asked for, and remembers the bodies."""
 
     def __init__(self) -> None:
         bodies: list[dict[str, Any]] = []
@@ -37,6 +37,17 @@ class Upstream:
                     "choices": [choice],
                     "usage": usage,
                 }
+                text = {"type": "output_text", "text": message["content"], "annotations": []}
+                item = {"id": "msg-1", "type": "message", "role": "assistant", "status": "completed", "content": [text]}
+                if self.path.endswith("/responses"):
+                    counts = {"input_tokens": 1, "output_tokens": 3, "total_tokens": 4}
+                    answer = {
+                        "id": "resp-1", "object": "response", "created_at": 0, "status": "completed", "model": body["model"],
+                        "output": [item], "usage": counts, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+                    }  # fmt: skip
+                elif "messages" not in body:
+                    choice = {"index": 0, "text": message["content"], "finish_reason": "stop", "logprobs": None}
+                    answer = {**answer, "object": "text_completion", "choices": [choice]}
                 payload = json.dumps(answer).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")

@@ -12,13 +12,21 @@ pytest.importorskip("langchain_core", reason="needs LangChain: pip install 'turn
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    ChatMessage,
+    HumanMessage,
+    HumanMessageChunk,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
 from turnout.integrations.langchain import RoutedModel
-from turnout.routing import RoutingError
+from turnout.routing import RoutingError, prompt_of
 
 
 @pytest.fixture
@@ -62,8 +70,50 @@ def test_the_last_human_message_is_routed_on(
         assert model.route([("system", other), ("human", prompt)]) == expected
         assert model.route([{"role": "user", "content": [{"type": "text", "text": prompt}]}]) == expected
         assert model.route(ChatPromptTemplate.from_messages([("user", "{text}")]).invoke({"text": prompt})) == expected
-    with pytest.raises(RoutingError, match="no message with role 'user'"):
-        model.route([SystemMessage(strong_prompt)])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: [HumanMessage(text)],
+        lambda text: [HumanMessageChunk(content=text)],
+        lambda text: [HumanMessage([text])],
+        lambda text: [HumanMessage([{"type": "text", "text": text}])],
+        lambda text: [HumanMessage([{"type": "text-plain", "text": text, "mime_type": "text/plain"}])],
+        lambda text: [ChatMessage(role="user", content=text)],
+        lambda text: [SystemMessage("Be brief."), ChatMessage(role="user", content=text), AIMessage("Well")],
+        lambda text: [SystemMessage(text)],
+        lambda text: [ChatMessage(role="developer", content=text)],
+        lambda text: [HumanMessage(text), AIMessage("Shall I?"), HumanMessage("Yes!")],
+        lambda text: [HumanMessage(text), AIMessage("Shall I?"), ChatMessage(role="user", content="GO ON.")],
+        lambda text: [HumanMessage(text), {"role": "assistant", "content": None, "tool_calls": []}],
+    ],
+)
+def test_every_form_of_message_is_read(
+    model: RoutedModel[Any], pair: turnout.Router, strong_prompt: str, weak_prompt: str, form: Any
+) -> None:
+    for prompt in (strong_prompt, weak_prompt):
+        assert model.route(form(prompt)) == pair.route(prompt)
+        # A router takes LangChain's messages by itself too.
+        assert prompt_of(convert_to_messages(form(prompt))) == prompt
+
+
+def test_bare_replies_have_one_form(model: RoutedModel[Any], pair: turnout.Router) -> None:
+    for text in ("yes", "Yes!", "YES."):
+        assert model.route(text) == model.route([HumanMessage(text)]) == pair.route("yes")
+
+
+def test_messages_without_text_are_an_error(model: RoutedModel[Any]) -> None:
+    with pytest.raises(RoutingError, match="messages hold no text to route on; found the roles ai"):
+        model.route([AIMessage("")])
+    with pytest.raises(RoutingError, match=r"messages\[0\].content\[0\] is a part of type 'hologram'"):
+        model.route([HumanMessage([{"type": "hologram"}])])
+
+
+def test_a_function_sees_roles_and_contents(pair: turnout.Router, strong_prompt: str) -> None:
+    models = [FakeListChatModel(responses=["x"])] * 2
+    routed = RoutedModel(pair, strong=models[0], weak=models[1], context=lambda found: found[0]["content"])
+    assert routed.route([ChatMessage(role="user", content=strong_prompt), AIMessage("x")]) == pair.route(strong_prompt)
 
 
 def test_it_composes_in_a_chain(model: RoutedModel[Any], pair: turnout.Router, strong_prompt: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -22,6 +23,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 pytest.importorskip("litellm", reason="needs LiteLLM's proxy: pip install 'litellm[proxy]'")
 pytest.importorskip("fastapi", reason="needs LiteLLM's proxy: pip install 'litellm[proxy]'")
 
+from litellm import Message
 from litellm.exceptions import BadRequestError
 
 from turnout.integrations.litellm import METADATA_KEY, RoutingHook
@@ -59,14 +61,72 @@ async def test_other_model_names_pass_untouched(pair: turnout.Router) -> None:
         assert data["model"] == model
 
 
+CALLS = [
+    ("acompletion", {"messages": [{"role": "user", "content": "{}"}]}),
+    ("completion", {"messages": [{"role": "user", "content": [{"type": "text", "text": "{}"}]}]}),
+    ("atext_completion", {"prompt": "{}"}),
+    ("text_completion", {"prompt": ["{}"]}),
+    ("aresponses", {"input": "{}"}),
+    ("responses", {"input": [{"role": "user", "content": [{"type": "input_text", "text": "{}"}]}]}),
+    (
+        "anthropic_messages",
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "{}"}]}], "system": "x"},
+    ),
+    ("agenerate_content", {"contents": [{"role": "user", "parts": [{"text": "{}"}]}]}),
+    ("agenerate_content_stream", {"contents": {"parts": [{"text": "{}"}]}}),
+]
+
+
+@pytest.mark.parametrize(("call_type", "body"), CALLS, ids=[call_type for call_type, _ in CALLS])
+async def test_every_type_of_call_that_generates_text_is_routed(
+    pair: turnout.Router, strong_prompt: str, weak_prompt: str, call_type: str, body: dict[str, Any]
+) -> None:
+    hook = RoutingHook({"auto": pair})
+    for prompt in (strong_prompt, weak_prompt):
+        filled = json.loads(json.dumps(body).replace('"{}"', json.dumps(prompt)))
+        routed = await call(hook, {"model": "auto", **filled, "litellm_metadata": {"kept": 1}}, call_type)
+        assert routed is not None
+        assert routed["model"] == pair.route(prompt).model
+        # The provider's own field `metadata` stays as it is.
+        assert "metadata" not in routed
+        assert routed["litellm_metadata"]["kept"] == 1
+        headers = await hook.async_post_call_response_headers_hook(routed, None, None)
+        assert headers is not None
+        assert headers["x-turnout-model"] == routed["model"]
+
+
+@pytest.mark.parametrize("call_type", ["aembedding", "aimage_generation", "amoderation", "arerank", "acreate_batch"])
+async def test_other_types_of_calls_pass_untouched(pair: turnout.Router, call_type: str) -> None:
+    data = {"model": "auto", "input": "text"}
+    assert await call(RoutingHook({"auto": pair}), data, call_type) is None
+    assert data == {"model": "auto", "input": "text"}
+
+
+async def test_messages_of_litellm_are_read_and_bare_replies_judged_with_what_they_answer(
+    pair: turnout.Router, strong_prompt: str
+) -> None:
+    hook = RoutingHook({"auto": pair})
+    messages = [{"role": "user", "content": strong_prompt}, Message(role="assistant", content="Shall I?")]
+    for reply in ("yes", "Yes!", "GO ON."):
+        answer = [*messages, Message(role="user", content=reply)]
+        routed = await call(hook, {"model": "auto", "messages": answer})
+        assert routed is not None
+        assert routed["metadata"][METADATA_KEY]["win_rate"] == pair.route(strong_prompt).win_rate
+    routed = await call(hook, {"model": "auto", "messages": [{"role": "system", "content": strong_prompt}]})
+    assert routed is not None
+    assert routed["model"] == pair.strong
+
+
 async def test_what_cannot_be_routed_is_a_bad_request(pair: turnout.Router) -> None:
     hook = RoutingHook({"auto": pair})
     with pytest.raises(BadRequestError, match="UTF-8"):
         await call(hook, ask("\ud800"))
-    with pytest.raises(BadRequestError, match=r"chat completions.*'aembedding'"):
-        await call(hook, {"model": "auto", "input": "text"}, "aembedding")
-    with pytest.raises(BadRequestError, match="no message with role 'user'"):
-        await call(hook, {"model": "auto", "messages": [{"role": "system", "content": "text"}]})
+    with pytest.raises(BadRequestError, match=r"prompt\[0\] is of type int"):
+        await call(hook, {"model": "auto", "prompt": [1, 2]}, "atext_completion")
+    with pytest.raises(BadRequestError, match="messages is null"):
+        await call(hook, {"model": "auto"})
+    with pytest.raises(BadRequestError, match="messages hold no text to route on"):
+        await call(hook, {"model": "auto", "messages": [{"role": "assistant", "content": None}]})
 
 
 async def test_headers_come_from_the_hook_and_never_from_a_clients_metadata(pair: turnout.Router) -> None:
@@ -159,6 +219,28 @@ def test_the_proxy_calls_the_chosen_model(
         assert upstream.bodies[-1]["model"] == expected.model
         assert answer.headers["x-turnout-model"] == expected.model
         assert float(answer.headers["x-turnout-win-rate"]) == expected.win_rate
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "{}"}),
+        ("/v1/responses", {"input": "{}"}),
+        (
+            "/v1/messages",
+            {"messages": [{"role": "user", "content": "{}"}], "max_tokens": 9, "metadata": {"user_id": "u"}},
+        ),
+    ],
+)
+def test_the_proxy_routes_its_other_interfaces(
+    proxy: httpx.Client, upstream: Any, pair: turnout.Router, strong_prompt: str, weak_prompt: str, path: str, body: Any
+) -> None:
+    for prompt in (strong_prompt, weak_prompt):
+        filled = json.loads(json.dumps(body).replace('"{}"', json.dumps(prompt)))
+        answer = proxy.post(path, json={"model": "auto", **filled})
+        assert answer.status_code == 200, answer.text
+        assert upstream.bodies[-1]["model"] == pair.route(prompt).model
+        assert answer.headers["x-turnout-model"] == pair.route(prompt).model
 
 
 def test_the_proxy_leaves_other_models_alone(proxy: httpx.Client, strong_prompt: str) -> None:

@@ -1,4 +1,4 @@
-"""LangChain: a ``Runnable`` in the place of a chat model that picks between two for each prompt."""
+"""LangChain: a ``Runnable`` that replaces a chat model and chooses between two for each prompt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import turnout
 from turnout.extras import require
-from turnout.routing import Context, prompt_of
+from turnout.routing import Context, judged_text, prompt_of
 
 require("langchain", "langchain_core", purpose=__name__)
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.messages import convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
@@ -58,8 +58,8 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         """The decision alone.
 
         Raises:
-            RoutingError: No message of the user.
-            InvalidInputError: The prompt has no UTF-8 form.
+            RoutingError: The messages hold no text, or content that cannot be read.
+            InvalidInputError: The prompt is not valid Unicode.
         """
         return self.router.route(self._prompt(input))
 
@@ -74,26 +74,26 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Answers with the chosen model."""
         decision = self.route(input)
-        return self._chosen(decision).invoke(input, _told(config, decision), **kwargs)
+        return self._chosen(decision).invoke(input, _with_decision(config, decision), **kwargs)
 
     async def ainvoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Answers with the chosen model."""
         decision = await self.router.aroute(self._prompt(input))
-        return await self._chosen(decision).ainvoke(input, _told(config, decision), **kwargs)
+        return await self._chosen(decision).ainvoke(input, _with_decision(config, decision), **kwargs)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
         """Streams from the chosen model."""
         decision = self.route(input)
-        yield from self._chosen(decision).stream(input, _told(config, decision), **kwargs)
+        yield from self._chosen(decision).stream(input, _with_decision(config, decision), **kwargs)
 
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         """Streams from the chosen model."""
         decision = await self.router.aroute(self._prompt(input))
-        async for chunk in self._chosen(decision).astream(input, _told(config, decision), **kwargs):
+        async for chunk in self._chosen(decision).astream(input, _with_decision(config, decision), **kwargs):
             yield chunk
 
     def _chosen(self, decision: turnout.Decision) -> Runnable[LanguageModelInput, Output]:
@@ -112,20 +112,13 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
 
     def _prompt(self, input: LanguageModelInput) -> str:
         if isinstance(input, str):
-            return input
-        messages = input.to_messages() if isinstance(input, PromptValue) else convert_to_messages(input)
-        return prompt_of([_plain(message) for message in messages], self.context)
+            return judged_text(input)
+        return prompt_of(
+            input.to_messages() if isinstance(input, PromptValue) else convert_to_messages(input), self.context
+        )
 
 
-def _plain(message: BaseMessage) -> dict[str, Any]:
-    """A message as :func:`prompt_of` takes it."""
-    content: Any = message.content
-    if isinstance(content, list):
-        content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-    return {"role": "user" if isinstance(message, HumanMessage) else message.type, "content": content}
-
-
-def _told(config: RunnableConfig | None, decision: turnout.Decision) -> RunnableConfig:
+def _with_decision(config: RunnableConfig | None, decision: turnout.Decision) -> RunnableConfig:
     metadata = {
         "turnout_model": decision.model,
         "turnout_win_rate": decision.win_rate,

@@ -16,8 +16,18 @@ from litellm.integrations.custom_logger import CustomLogger
 
 #: Under this key of the request's metadata the decision reaches LiteLLM's logs and callbacks.
 METADATA_KEY = "turnout"
-#: Kinds of call whose body has ``messages``.
-_CHAT = frozenset({"completion", "acompletion"})
+#: Types of calls that generate text; each has its conversation in one of :data:`_FIELDS`. Every other type passes untouched.
+_GENERATING = frozenset(
+    {
+        "completion", "acompletion", "text_completion", "atext_completion", "responses", "aresponses", "anthropic_messages",
+        "aanthropic_messages", "generate_content", "agenerate_content", "generate_content_stream", "agenerate_content_stream",
+    }
+)  # fmt: skip
+_FIELDS = ("messages", "input", "prompt", "contents")
+
+
+#: Where LiteLLM keeps metadata of a call, the first that is there.
+_METADATA = ("litellm_metadata", "metadata")
 
 
 class _Routed(dict[str, Any]):
@@ -55,24 +65,23 @@ class RoutingHook(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any] | None:
-        """Replaces ``model`` by the chosen one.
+        """Replaces ``model`` by the chosen one, in calls that generate text.
 
         Raises:
-            BadRequestError: There is no message of the user, its text has no UTF-8 form, or the call is no chat completion. LiteLLM
+            BadRequestError: The call holds no text to route on, content that cannot be read, or text that is not valid Unicode. LiteLLM
                 answers 400.
         """
         name = data.get("model")
-        if not isinstance(name, str) or name not in self._routers:
+        if not isinstance(name, str) or name not in self._routers or call_type not in _GENERATING:
             return None
-        if call_type not in _CHAT:
-            raise _bad_request(f"model {name!r} routes chat completions, found a call of type {call_type!r}", name)
         try:
-            decision = await self._routers[name].aroute(prompt_of(data.get("messages"), self._context))
+            decision = await self._routers[name].aroute(_prompt(data, self._context))
         except (turnout.InvalidInputError, RoutingError) as error:
             raise _bad_request(str(error), name) from error
         routed = _Routed(router=name, model=decision.model, win_rate=decision.win_rate, threshold=decision.threshold)
-        metadata = data.get("metadata")
-        data["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), METADATA_KEY: routed}
+        # LiteLLM keeps its own notes here where `metadata` is a field of the provider's API (Anthropic's messages, OpenAI's responses).
+        key = next((key for key in _METADATA if isinstance(data.get(key), dict)), "metadata")
+        data[key] = {**data.get(key, {}), METADATA_KEY: routed}
         data["model"] = decision.model
         return data
 
@@ -84,12 +93,26 @@ class RoutingHook(CustomLogger):
         request_headers: dict[str, str] | None = None,
         litellm_call_info: dict[str, object] | None = None,
     ) -> dict[str, str] | None:
-        """Response headers that tell the decision: ``x-turnout-router``, ``-model``, ``-win-rate``, ``-threshold``."""
-        metadata = data.get("metadata")
-        routed = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-        if not isinstance(routed, _Routed):
-            return None
-        return {f"x-turnout-{key.replace('_', '-')}": str(value) for key, value in routed.items()}
+        """Response headers with the decision: ``x-turnout-router``, ``-model``, ``-win-rate``, ``-threshold``."""
+        for key in _METADATA:
+            metadata = data.get(key)
+            routed = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+            if isinstance(routed, _Routed):
+                return {f"x-turnout-{key.replace('_', '-')}": str(value) for key, value in routed.items()}
+        return None
+
+
+def _prompt(data: dict[str, Any], context: Context) -> str:
+    field = next((field for field in _FIELDS if data.get(field) is not None), "messages")
+    found = data.get(field)
+    # A text completion may hold several prompts; the other interfaces take a text, or one message, in place of messages.
+    texts = [found] if isinstance(found, str) else found
+    if field != "messages" and isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
+        found = [{"role": "user", "content": "\n\n".join(texts)}]
+    try:
+        return prompt_of([found] if isinstance(found, Mapping) else found, context)
+    except RoutingError as error:
+        raise RoutingError(str(error).replace("messages", field, 1)) from error
 
 
 def _bad_request(message: str, model: str) -> BadRequestError:

@@ -7,6 +7,7 @@ from typing import Any
 
 import turnout
 from turnout.extras import require
+from turnout.routing import judged_text
 
 require("ray", "pyarrow", "ray", purpose=__name__)
 
@@ -57,7 +58,9 @@ class RoutePrompts:
         prompts, errors = _texts(batch.column(self._column))
         good = [place for place, error in enumerate(errors) if error is None]
         decisions: list[turnout.Decision | None] = [None] * len(prompts)
-        for place, decision in zip(good, self._router.route_batch([prompts[place] for place in good]), strict=True):
+        for place, decision in zip(
+            good, self._router.route_batch([judged_text(prompts[place]) for place in good]), strict=True
+        ):
             decisions[place] = decision
         for name, type_ in (("model", pa.string()), ("win_rate", pa.float64()), ("threshold", pa.float64())):
             values = [None if decision is None else getattr(decision, name) for decision in decisions]

@@ -8,6 +8,7 @@ from typing import Any
 
 import turnout
 from turnout.extras import require
+from turnout.routing import judged_text
 
 require("ray", "ray", "starlette", purpose=__name__)
 
@@ -37,11 +38,11 @@ class RouterReplica:
 
     async def route(self, prompt: str, threshold: float | None = None) -> turnout.Decision:
         """Decides one prompt: ``await handle.route.remote(prompt)``. Raises as :meth:`turnout.Router.route`."""
-        return await self._router.aroute(prompt, threshold=threshold)
+        return await self._router.aroute(judged_text(prompt), threshold=threshold)
 
     def route_batch(self, prompts: list[str], threshold: float | None = None) -> list[turnout.Decision]:
         """Decides many prompts in one crossing. Raises as :meth:`turnout.Router.route_batch`."""
-        return self._router.route_batch(prompts, threshold=threshold)
+        return self._router.route_batch([judged_text(prompt) for prompt in prompts], threshold=threshold)
 
     async def __call__(self, request: Request) -> JSONResponse:
         """``POST {"prompt": ...}`` or ``{"prompts": [...]}``, with an optional ``threshold``, answers decisions as JSON.
@@ -50,7 +51,7 @@ class RouterReplica:
         """
         try:
             prompts, threshold, many = await _read(request)
-            decisions = self._router.route_batch(prompts, threshold=threshold)
+            decisions = self._router.route_batch([judged_text(prompt) for prompt in prompts], threshold=threshold)
         except (turnout.InvalidInputError, turnout.InvalidTypeError) as error:
             return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, status_code=400)
         rows = [{"model": one.model, "win_rate": one.win_rate, "threshold": one.threshold} for one in decisions]
