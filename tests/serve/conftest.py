@@ -18,7 +18,7 @@ import pytest
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.config_file import settings_of
 from turnout.serve.connection import Limits
-from turnout.serve.listener import listener
+from turnout.serve.listener import listener, listening, url_of
 from turnout.serve.state import State
 
 _spec = importlib.util.spec_from_file_location("scripted_upstream", Path(__file__).parent / "upstream.py")
@@ -36,9 +36,8 @@ class RunningServer:
         self.tables = tables
         self.state = State(settings_of(tables), lambda: settings_of(self.tables))
         self.closed: list[str] = []
-        self._listeners = [
-            listener(app(self.state), "127.0.0.1", 0, 5, limits, self.closed.append) for app in (client_app, admin_app)
-        ]
+        self._listeners = [listener(app(self.state), limits, 5, self.closed.append) for app in (client_app, admin_app)]
+        self._sockets = [listening("127.0.0.1", 0) for _ in self._listeners]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -48,7 +47,7 @@ class RunningServer:
 
     async def _serve(self) -> None:
         self.state.is_ready = True
-        await asyncio.gather(*(one.serve() for one in self._listeners))
+        await asyncio.gather(*(one.serve([at]) for one, at in zip(self._listeners, self._sockets, strict=True)))
         await self.state.close()
 
     def __enter__(self) -> RunningServer:
@@ -57,8 +56,7 @@ class RunningServer:
         while not all(one.started for one in self._listeners):
             assert time.monotonic() < until
             time.sleep(0.005)
-        ports = [one.servers[0].sockets[0].getsockname()[1] for one in self._listeners]
-        self.url, self.admin_url = (f"http://127.0.0.1:{port}" for port in ports)
+        self.url, self.admin_url = map(url_of, self._sockets)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from turnout.serve.config_file import read_config, settings_of, simple_settings
 from turnout.serve.settings import RouterSettings, Settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
+
+#: Free ones: those of the default may be taken.
+PORTS = ["--port", "0", "--admin-port", "0"]
 
 GOOD = {
     "pair": {"strong": "big", "weak": "small"},
@@ -101,10 +107,12 @@ def test_the_file_is_named_in_errors(tmp_path):
 def test_the_example_file_is_checked_and_printed(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-shown")
     monkeypatch.chdir(tmp_path)
-    assert main(["serve", "--config", str(EXAMPLE), "--check"]) == 0
+    text = EXAMPLE.read_text().replace("port = 6060", "port = 0").replace("port = 6061", "port = 0")
+    (tmp_path / "turnout.toml").write_text(text)
+    assert main(["serve", "--config", "turnout.toml", "--check"]) == 0
     out = capsys.readouterr().out
     assert "sk-not-shown" not in out
-    for line in ("listen      http://127.0.0.1:6060", "router      mf: artifact", "alias       auto: router mf"):
+    for line in ("listen      http://127.0.0.1:0", "router      mf: artifact", "alias       auto: router mf"):
         assert line in out
 
 
@@ -139,7 +147,10 @@ def test_an_unknown_key_does_not_show_its_value():
 def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     flags = ["--strong-model", "big", "--weak-model", "small", "--base-url", "http://localhost:1/v1"]
-    assert main(["serve", *flags, "--router", "mf", str(artifact), "random", "--threshold", "0.25", "--check"]) == 0
+    assert (
+        main(["serve", *flags, "--router", "mf", str(artifact), "random", "--threshold", "0.25", *PORTS, "--check"])
+        == 0
+    )
     out = capsys.readouterr().out
     assert "router      tiny: artifact" in out
     assert out.count("threshold 0.25") == 3
@@ -150,8 +161,8 @@ def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
     ("flags", "words"),
     [
         (["--strong-model", "a"], "--weak-model, --base-url missing"),
-        (["--config", "x.toml", "--strong-model", "a"], "stands beside --config"),
-        (["--config", "x.toml", "--threshold", "1"], "stand beside --config"),
+        (["--config", "x.toml", "--strong-model", "a"], "--strong-model given together with --config"),
+        (["--config", "x.toml", "--threshold", "1"], "--threshold given together with --config"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (
             ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--router", "nope"],
@@ -164,7 +175,8 @@ def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
     ],
 )
 def test_wrong_flags_are_one_line_on_stderr(flags, words, capsys):
-    assert main(["serve", *flags, "--check"]) == 2
+    ports = [] if "--config" in flags else PORTS
+    assert main(["serve", *flags, *ports, "--check"]) == 2
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
@@ -172,3 +184,85 @@ def test_wrong_flags_are_one_line_on_stderr(flags, words, capsys):
 
 def test_other_names_pass_through_in_the_simple_case():
     assert simple_settings("a", "b", "http://h/v1", key_env="").server.passthrough == "default"
+
+
+FILE = """\
+[server]
+port = {port}
+admin_port = {admin}
+{server}
+[pair]
+strong = "big"
+weak = "small"
+[upstreams.main]
+base_url = "http://127.0.0.1:1/v1"
+{upstream}
+[models.big]
+upstream = "main"
+[models.small]
+upstream = "main"
+{more}
+"""
+
+
+def written(folder, port=0, admin=0, server="", upstream="", more=""):
+    path = folder / "turnout.toml"
+    path.write_text(FILE.format(port=port, admin=admin, server=server, upstream=upstream, more=more))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"upstream": 'key_file = "nowhere"'}, "nowhere"),
+        ({"upstream": 'key_env = "NO_SUCH_VARIABLE"'}, "NO_SUCH_VARIABLE"),
+        ({"server": 'client_keys_file = "nowhere"'}, "client_keys_file nowhere"),
+        ({"server": 'context = "no_such_module:function"'}, "no_such_module"),
+        ({"more": '[log]\npath = "no/such/folder/d.jsonl"'}, "no/such/folder/d.jsonl"),
+        ({"more": '[log]\npath = "."'}, "Is a directory"),
+        ({"more": '[log]\npath = "turnout.toml"\nformat = "parquet"'}, "turnout.toml"),
+        ({"more": '[routers.mine]\npath = "nowhere"'}, "nowhere"),
+        ({"server": 'host = "192.0.2.1"'}, "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_check_and_start_find_the_same(tmp_path, monkeypatch, capsys, change, words):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, **change)
+    errors = []
+    for flags in (["--check"], []):
+        assert main(["serve", "--config", str(path), *flags]) == 2
+        errors.append(capsys.readouterr().err)
+    assert words in errors[0]
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("which", ["port", "admin"])
+def test_check_and_start_find_a_port_that_is_taken(tmp_path, capsys, which):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        path = written(tmp_path, **{which: taken.getsockname()[1]})
+        for flags in (["--check"], []):
+            assert main(["serve", "--config", str(path), *flags]) == 2
+            assert f"cannot listen on 127.0.0.1:{taken.getsockname()[1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [("pyarrow", '[log]\npath = "log"\nformat = "parquet"'), ("opentelemetry", "[telemetry]\notel = true")],
+)
+def test_check_finds_an_extra_that_is_missing(tmp_path, monkeypatch, capsys, module, more):
+    monkeypatch.chdir(tmp_path)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == module else find(name, *rest))
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["serve", "--config", str(written(tmp_path, more=more)), "--check"]) == 2
+    assert "pip install 'turnout[" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log_format", ["jsonl", "parquet"])
+def test_check_leaves_no_file_behind(tmp_path, monkeypatch, capsys, log_format):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, more=f'[log]\npath = "log"\nformat = "{log_format}"')
+    assert main(["serve", "--config", str(path), "--check"]) == 0
+    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["turnout.toml"]

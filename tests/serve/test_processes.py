@@ -183,3 +183,10 @@ def test_killing_the_upstream_under_load_loses_no_request_that_had_not_begun(tmp
         killed.communicate()
         process.child.kill()
         process.child.communicate()
+
+
+def test_the_address_and_the_playground_are_printed(process):
+    process.child.terminate()
+    _, err = process.child.communicate(timeout=30)
+    assert f"listening on {process.url}; playground: {process.url}/\n".encode() in err
+    assert f"admin on http://127.0.0.1:{process.values['admin']}\n".encode() in err

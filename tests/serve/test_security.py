@@ -128,7 +128,7 @@ def test_a_secret_is_never_text():
 
 def test_no_url_is_ever_taken_from_a_request(server, upstream):
     for body in ({**WEAK, "base_url": "http://evil", "api_base": "http://evil"}, {**WEAK, "model": "http://evil/v1"}):
-        server.post(body, headers={"x-base-url": "http://evil", "host": "evil", "forwarded": "host=evil"})
+        server.post(body, headers={"x-base-url": "http://evil", "x-forwarded-host": "evil", "forwarded": "host=evil"})
     assert len(upstream.requests) == 1
     assert upstream.requests[0].headers["host"] == f"127.0.0.1:{upstream.port}"
 

@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", help="turnout.toml; the other options are for the case without one")
+    parser.add_argument("--config", metavar="FILE", help="turnout.toml; other options are for use without a file")
     parser.add_argument("--strong-model", metavar="NAME", help="name of the strong model at the endpoint")
     parser.add_argument("--weak-model", metavar="NAME", help="name of the weak model at the endpoint")
     parser.add_argument("--base-url", metavar="URL", help="the endpoint, such as http://localhost:8000/v1")
@@ -48,7 +48,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 6060)")
     parser.add_argument("--admin-port", type=int, help="port of metrics and reload (default: 6061; 0 for none)")
-    parser.add_argument("--check", action="store_true", help="load everything, print what would run, and end")
+    parser.add_argument(
+        "--allowed-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of this server beside localhost and its address",
+    )
+    parser.add_argument("--access-log", action="store_true", help="log a line for each request")
+    parser.add_argument(
+        "--check", action="store_true", help="open everything that would run, ports included, print it, and end"
+    )
     parser.add_argument(
         "--hash-key", action="store_true", help="read a client key on stdin, print its line for client_keys_file"
     )
@@ -59,13 +69,22 @@ def run(args: argparse.Namespace) -> int:
     """Does it."""
     if args.hash_key:
         return _hash_key()
-    require("serve", "aiohttp", "orjson", "prometheus_client", "starlette", "uvicorn", purpose="serve")
+    require(
+        "serve",
+        "aiohttp",
+        "httptools",
+        "orjson",
+        "prometheus_client",
+        "pydantic",
+        "starlette",
+        "uvicorn",
+        purpose="serve",
+    )
     settings = _settings(args)
     if args.check:
-        from turnout.serve.describe import lines
-        from turnout.serve.snapshot import take
+        from turnout.serve.run import check
 
-        print("\n".join(lines(take(settings))))
+        print("\n".join(check(settings)))
         return 0
     import logging
 
@@ -81,14 +100,14 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     simple = {"--strong-model": args.strong_model, "--weak-model": args.weak_model, "--base-url": args.base_url}
     server = {"host": args.host, "port": args.port, "admin_port": args.admin_port}
+    server |= {"allowed_hosts": args.allowed_host or None, "access_log": args.access_log or None}
     named = {key: value for key, value in server.items() if value is not None}
     if args.config:
-        if given := [flag for flag, value in simple.items() if value is not None]:
-            raise ConfigError(f"{given[0]} stands beside --config: say it in the file")
-        if named or args.threshold is not None or args.router != ["mf"]:
-            raise ConfigError(
-                "--host, --port, --admin-port, --router and --threshold stand beside --config: say it in the file"
-            )
+        given = [flag for flag, value in simple.items() if value is not None]
+        given += [f"--{key.replace('_', '-').removesuffix('s')}" for key in named]
+        given += ["--threshold"] * (args.threshold is not None) + ["--router"] * (args.router != ["mf"])
+        if given:
+            raise ConfigError(f"{', '.join(given)} given together with --config, expected them in the file")
         return read_config(args.config)
     if missing := [flag for flag, value in simple.items() if value is None]:
         raise ConfigError(
@@ -112,6 +131,6 @@ def _hash_key() -> int:
     if len(key) < 16:
         from turnout import ConfigError
 
-        raise ConfigError(f"the key has {len(key)} characters, expected at least 16, at random")
+        raise ConfigError(f"the key has {len(key)} characters, expected at least 16 random ones")
     print(f"client-name:{key_hash(key)}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -13,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from turnout.serve.access_log import AccessLog
 from turnout.serve.asgi import ClientGone
 from turnout.serve.chat import ChatCompletions
+from turnout.serve.cross_site import AllowedHosts, CrossSiteGuard
 from turnout.serve.endpoints import Endpoints
 from turnout.serve.errors import ApiError
 from turnout.serve.gate import Gate
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("turnout.serve")
 
 
-_TOLD = ("router", "win-rate", "threshold", "model", "decision-us", "fallback", "pinned")
-
-
 def client_app(state: State) -> Starlette:
     """What clients reach: the API, health, and the playground where it is on."""
     endpoints = Endpoints(state)
@@ -35,6 +35,7 @@ def client_app(state: State) -> Starlette:
         Route("/v1/chat/completions", ChatCompletions(state), methods=["POST"]),
         Route("/v1/route", endpoints.route, methods=["POST"]),
         Route("/v1/models", endpoints.models),
+        Route("/v1/models/{name:path}", endpoints.model),
         Route("/health", endpoints.health),
         Route("/ready", endpoints.ready),
     ]
@@ -43,17 +44,20 @@ def client_app(state: State) -> Starlette:
         from turnout.serve import playground
 
         routes += playground.routes(state)
-    middleware = [Middleware(Gate, state=state)]
-    if settings.cors_origins:
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", *(f"x-turnout-{name}" for name in _TOLD)],
-        )
-        middleware.insert(0, cors)
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=_HANDLERS)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST"],
+        # Keys are no cookies, so that pages of these origins hold their own: they may send and read any header.
+        allow_headers=["*"],
+        expose_headers=["*"],
+    )
+    middleware = [
+        _guard(state, settings.host, settings.cors_origins),
+        *([cors] if settings.cors_origins else []),
+        Middleware(Gate, state=state),
+    ]
+    return _app(state, routes, middleware)
 
 
 def admin_app(state: State) -> Starlette:
@@ -65,7 +69,24 @@ def admin_app(state: State) -> Starlette:
         Route("/health", endpoints.health),
         Route("/ready", endpoints.ready),
     ]
-    return Starlette(routes=routes, exception_handlers=_HANDLERS)
+    return _app(state, routes, [_guard(state, state.snapshot.settings.server.admin_host, ())])
+
+
+def _guard(state: State, bound: str, origins: Sequence[str]) -> Middleware:
+    def refused(code: str) -> None:
+        state.metrics.errors.labels(code).inc()
+
+    hosts = AllowedHosts(bound, state.snapshot.settings.server.allowed_hosts)
+    return Middleware(CrossSiteGuard, hosts=hosts, origins=origins, refused=refused)
+
+
+def _app(state: State, routes: list[Any], middleware: list[Middleware]) -> Starlette:
+    if state.snapshot.settings.server.access_log:
+        middleware.insert(0, Middleware(AccessLog))
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=_HANDLERS)
+    # A redirect would send clients to the host that the request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _answer(error: ApiError) -> Response:
@@ -86,11 +107,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
-    return _answer(ApiError(500, "an error in the server; its log tells more", code="internal_error"))
+    return _answer(ApiError(500, "an error in the server; see its log", code="internal_error"))
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # Nobody reads it.
+    return Response(status_code=499)
 
 
 _HANDLERS: dict[Any, Any] = {

@@ -54,10 +54,16 @@ class Endpoints:
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: routers, aliases and models."""
-        snapshot = self.state.snapshot
-        names = [*(f"router-{name}" for name in snapshot.routers), *snapshot.aliases, *snapshot.models]
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "turnout"} for name in names]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": [_listed(name) for name in _names(self.state.snapshot)]})
+
+    async def model(self, request: Request) -> Response:
+        """``GET /v1/models/NAME``: one of them."""
+        name = request.path_params["name"]
+        if name not in _names(self.state.snapshot):
+            raise ApiError(
+                404, f"no model {name[:200]!r} here; GET /v1/models lists them", code="model_not_found", param="model"
+            )
+        return JSONResponse(_listed(name))
 
     async def health(self, request: Request) -> Response:
         """``GET /health``: the process is alive."""
@@ -89,6 +95,14 @@ class Endpoints:
             raise ApiError(409, f"everything stays as it was: {error}", code="reload_failed") from None
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
+
+
+def _names(snapshot: Snapshot) -> list[str]:
+    return [*(f"router-{name}" for name in snapshot.routers), *snapshot.aliases, *snapshot.models]
+
+
+def _listed(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "turnout"}
 
 
 def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:

@@ -18,7 +18,6 @@ logger = logging.getLogger("turnout.serve")
 
 #: Descriptors for everything but connections: artifacts, logs, the event loop.
 _RESERVED = 64
-_DEFAULT = Limits()
 
 
 class Listener(uvicorn.Server):
@@ -46,28 +45,19 @@ class Listener(uvicorn.Server):
 
 
 def listener(
-    app: Any,
-    host: str,
-    port: int,
-    shutdown_s: float,
-    limits: Limits = _DEFAULT,
-    closed: Callable[[str], None] = lambda reason: None,
+    app: Any, limits: Limits, shutdown_s: float, closed: Callable[[str], None] = lambda reason: None
 ) -> Listener:
-    """A listener for an application.
+    """A listener for an application; :meth:`~uvicorn.Server.serve` takes its socket.
 
     Args:
         app: An ASGI application.
-        host: Address.
-        port: Port; 0 takes a free one.
-        shutdown_s: Seconds that open answers may take after the end was requested.
         limits: Of its connections.
+        shutdown_s: Seconds that open answers may take after the end was requested.
         closed: Called with the reason of each connection that a limit closed.
     """
     connections = Connections(limits, closed)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=connections.protocol,
         ws="none",
         log_config=None,
@@ -92,6 +82,12 @@ def listening(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a socket as a URL."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def connections_within_descriptors(wanted: int) -> int:

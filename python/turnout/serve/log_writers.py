@@ -67,7 +67,7 @@ class PathLock:
     """Keeps a second process from the same log, which would rotate or delete the first one's files.
 
     Args:
-        path: A file beside the log. It stays there; the lock ends with the process.
+        path: A file beside the log. One that a killed process leaves is not locked.
 
     Raises:
         ConfigError: Another process has the lock.
@@ -76,17 +76,24 @@ class PathLock:
     def __init__(self, path: Path) -> None:
         import fcntl
 
-        self._file = path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ConfigError(
-                f"[log] path: {path} is locked by another server, expected a path of its own for each server"
-            ) from None
+        self._path = path
+        while True:
+            self._file = path.open("a+b")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._file.close()
+                raise ConfigError(
+                    f"[log] path: {path} is locked by another server, expected a path of its own for each server"
+                ) from None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(self._file.fileno())):
+                    return
+            self._file.close()  # Removed by its owner between the two calls.
 
     def release(self) -> None:
-        """Ends the lock."""
+        """Ends the lock and removes the file."""
+        self._path.unlink(missing_ok=True)
         self._file.close()
 
 
@@ -130,8 +137,10 @@ class Lines:
         self._rare.flush()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, and removes an empty one."""
         self._file.close()
+        if self._is_regular and self._size == 0:
+            self._path.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
 

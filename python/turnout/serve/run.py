@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
 from turnout._core import RouterError
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.connection import Limits
-from turnout.serve.listener import connections_within_descriptors, listener, listening
-from turnout.serve.settings import Settings
+from turnout.serve.describe import lines
+from turnout.serve.listener import connections_within_descriptors, listener, listening, url_of
+from turnout.serve.settings import ServerSettings, Settings
 from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
@@ -41,18 +43,18 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
 async def serve(state: State) -> int:
     """Serves a state until a signal ends it; raises as :func:`run`."""
     server = state.snapshot.settings.server
+    sockets = _sockets(server)
     limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
-    addresses = [(client_app, server.host, server.port, limits)]
-    if server.admin_port:
-        addresses.append(
-            (admin_app, server.admin_host, server.admin_port, replace(limits, connections=_ADMIN_CONNECTIONS))
-        )
-    sockets = [listening(host, port) for _, host, port, _ in addresses]
     closed = state.metrics.connections_closed
     listeners = [
-        listener(app(state), host, port, server.shutdown_s, limits, lambda reason: closed.labels(reason).inc())
-        for app, host, port, limits in addresses
-    ]
+        listener(app(state), limits, server.shutdown_s, lambda reason: closed.labels(reason).inc())
+        for app, limits in zip(
+            (client_app, admin_app), (limits, replace(limits, connections=_ADMIN_CONNECTIONS)), strict=True
+        )
+    ][: len(sockets)]
+    clients, *admin = map(url_of, sockets)
+    logger.info("listening on %s%s", clients, f"; playground: {clients}/" if server.playground else "")
+    logger.info("admin on %s", admin[0] if admin else "no address")
 
     def end() -> None:
         state.is_ready = False
@@ -72,6 +74,35 @@ async def serve(state: State) -> int:
     finally:
         await state.close()
     return 0
+
+
+def check(settings: Settings) -> list[str]:
+    """Opens everything that :func:`run` opens, closes it again, and says what would run.
+
+    Raises:
+        ConfigError: Something is missing or wrong; as :func:`run`.
+        ArtifactError: Likewise.
+        OSError: Likewise; also an address that is taken, maybe by a server that runs.
+    """
+    state = State(settings)
+    try:
+        for one in _sockets(settings.server):
+            one.close()
+        return list(lines(state.snapshot))
+    finally:
+        asyncio.run(state.close())
+
+
+def _sockets(server: ServerSettings) -> list[socket.socket]:
+    """Those of clients and, if there is one, of administrators."""
+    found = [listening(server.host, server.port)]
+    try:
+        if server.admin_port:
+            found.append(listening(server.admin_host, server.admin_port))
+    except OSError:
+        found[0].close()
+        raise
+    return found
 
 
 async def _reload(state: State) -> None:

@@ -46,7 +46,12 @@ class ServerSettings(Table):
     max_bodies_bytes: Count = 256 * 1024 * 1024
     max_concurrency: Count = 1000
     shutdown_s: Seconds = 30.0
+    #: Web pages of other origins that may call the API.
     cors_origins: Texts = ()
+    #: Names in ``Host`` headers beside ``localhost`` and addresses of this machine; ``*`` for all.
+    allowed_hosts: Texts = ()
+    #: Whether each request is logged (logger ``turnout.access``).
+    access_log: bool = False
     #: File with a line ``name:sha256`` for each client key; empty means that clients need no key.
     client_keys_file: str = ""
     playground: bool = True

@@ -146,7 +146,7 @@ class State:
 
     @staticmethod
     def _tell_what_needs_a_restart(before: Settings, after: Settings) -> None:
-        fixed = "host port admin_host admin_port max_connections header_timeout_s max_bodies_bytes cors_origins playground shutdown_s".split()
+        fixed = "host port admin_host admin_port max_connections header_timeout_s max_bodies_bytes cors_origins allowed_hosts access_log playground shutdown_s".split()
         changed = [f"[server] {key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
         changed += [
             f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)

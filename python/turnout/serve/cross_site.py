@@ -1,0 +1,142 @@
+"""Turns away requests that other web sites make through a visitor's browser.
+
+The server spends its upstreams' keys for whoever reaches it, so a page of another origin must not be able to use it: neither
+by a form or a script that sends without reading (checked by ``Origin`` and ``Sec-Fetch-Site``), nor by a name that the page's
+owner lets point to this machine, which makes the page same-origin with the server (checked by ``Host``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from turnout.serve.asgi import Receive, Scope, Send, send_error
+from turnout.serve.errors import ApiError
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Probes ask these by any name; they tell nothing.
+_ANY_HOST = frozenset({"/health", "/ready"})
+_PORTS = {"http": "80", "https": "443"}
+
+
+class AllowedHosts:
+    """Names under which clients may address a listener.
+
+    Args:
+        bound: The address it listens on. Loopback allows loopback addresses and ``localhost``; all addresses
+            (``0.0.0.0``, ``::``) allow any IP address, ``localhost`` and this machine's name.
+        configured: Further names, without port; ``*`` allows all.
+
+    Example:
+        >>> hosts = AllowedHosts("127.0.0.1", ["llm.example.com"])
+        >>> [hosts.allow(host) for host in ("localhost:6060", "[::1]:6060", "LLM.example.com", "evil.example:6060", "10.0.0.1")]
+        [True, True, True, False, False]
+    """
+
+    def __init__(self, bound: str, configured: Iterable[str]) -> None:
+        self._bound = _ip(bound)
+        self._is_any_ip = self._bound is not None and self._bound.is_unspecified
+        self._names = {"localhost", bound.lower(), *(name.lower() for name in configured)}
+        if self._is_any_ip:
+            self._names.add(socket.gethostname().lower())
+
+    def allow(self, host: str) -> bool:
+        """Whether the value of a ``Host`` header is one of them."""
+        if "*" in self._names:
+            return True
+        name = _name(host)
+        address = _ip(name)
+        if address is None:
+            return name in self._names
+        return self._is_any_ip or address.is_loopback or address == self._bound or name in self._names
+
+
+class CrossSiteGuard:
+    """ASGI middleware.
+
+    Args:
+        app: What comes after.
+        hosts: Names of this listener.
+        origins: Origins beside its own that may change state, as in ``[server] cors_origins``.
+        refused: Called with the code of each refusal.
+    """
+
+    def __init__(self, app: Any, hosts: AllowedHosts, origins: Iterable[str], refused: Callable[[str], None]) -> None:
+        self.app = app
+        self._refused = refused
+        self._hosts = hosts
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request on, or turns it away."""
+        if scope["type"] == "http" and (error := self._refusal(scope)):
+            self._refused(error.code)
+            await send_error(send, error, [(b"connection", b"close")])
+        else:
+            await self.app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        headers: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in (b"host", b"origin", b"sec-fetch-site", b"content-type"):
+                headers.setdefault(name, []).append(value.decode("latin-1"))
+        hosts = headers.get(b"host", [])
+        if len(hosts) > 1:
+            return ApiError(400, f"{len(hosts)} Host headers, expected one", code="invalid_host")
+        host = hosts[0] if hosts else ""
+        # A request without the header is no browser's.
+        if host and scope["path"] not in _ANY_HOST and not self._hosts.allow(host):
+            return ApiError(
+                421,
+                f"host {host[:200]!r} is not one of this server; add it to [server] allowed_hosts",
+                code="invalid_host",
+            )
+        if scope["method"] in _SAFE:
+            return None
+        if not self._is_allowed(host, headers):
+            origin = headers.get(b"origin", ["unknown"])[0]
+            return ApiError(
+                403, f"origin {origin[:200]!r} may not do this; add it to [server] cors_origins", code="invalid_origin"
+            )
+        # A form or a script of another site can send three types without asking first; JSON is none of them.
+        kind = headers.get(b"content-type", ["application/json"])[0].partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json") and scope["path"] != "/admin/reload":
+            return ApiError(
+                415, f"content-type is {kind[:200]!r}, expected application/json", code="invalid_content_type"
+            )
+        return None
+
+    def _is_allowed(self, host: str, headers: dict[bytes, list[str]]) -> bool:
+        site = headers.get(b"sec-fetch-site", [""])[0].lower()
+        origins = headers.get(b"origin", [])
+        if any(origin in self._origins for origin in origins) or "*" in self._origins:
+            return True
+        # Set by browsers only; behind a proxy that changes Host it is the one that still tells.
+        if site in ("same-origin", "none"):
+            return True
+        return not site and all(_is_same(origin, host) for origin in origins)
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Whether an ``Origin`` and a ``Host`` are the same name and port."""
+    scheme, _, place = origin.partition("://")
+    suffix = f":{_PORTS.get(scheme, '')}"
+    return bool(place) and place.lower().removesuffix(suffix) == host.lower().removesuffix(suffix)
+
+
+def _name(host: str) -> str:
+    """Name or address of a ``Host`` header, without the port; empty for what is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
