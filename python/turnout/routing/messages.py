@@ -154,7 +154,8 @@ def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
     texts: list[str] = []
     only_results, unread = True, ""
     for place, part in enumerate(parts):
-        part_kind = field(part, "type")
+        found = field(part, "type")
+        part_kind = found if isinstance(found, str) else None
         if part_kind in _RESULTS:
             if results:
                 inner = content_of(part)
