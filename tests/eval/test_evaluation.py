@@ -14,7 +14,7 @@ from turnout.data import Outcomes
 from turnout.evaluate import Options, Prices, evaluate
 from turnout.evaluate.baselines import LENGTH
 from turnout.evaluate.bootstrap import bootstrap, interval, resample_counts
-from turnout.evaluate.provenance import seen_in_training
+from turnout.evaluate.provenance import seen_in_training, similar_names
 from turnout.evaluate.win_rates import prompts_hash, win_rates_of
 
 
@@ -166,10 +166,18 @@ def test_fourteen_thousand_prompts_take_at_most_two_seconds(tiny):
     assert time.perf_counter() - start < 2
 
 
-def test_provenance_tells_what_was_seen():
+def test_provenance_is_decided_by_content_and_not_by_name():
     class Router:
-        manifest = {"provenance": {"data": ["train/mmlu_gold"], "dev_scores": {"crux": 0.6}}}  # noqa: RUF012
+        manifest = {  # noqa: RUF012
+            "provenance": {
+                "data": [{"file": "mmlu_gold.parquet", "sha256": "a1"}],
+                "dev_data": [{"file": "crux.parquet", "sha256": "b2"}],
+            }
+        }
 
-    assert seen_in_training(Router(), "mmlu_gold")
-    assert not seen_in_training(Router(), "crux")
-    assert not seen_in_training(object(), "mmlu_gold")
+    assert seen_in_training(Router(), "a1")
+    assert not seen_in_training(Router(), "b2")
+    assert not seen_in_training(Router(), "mmlu_gold")
+    assert not seen_in_training(object(), "a1")
+    assert similar_names(Router(), "mmlu") == ["mmlu_gold.parquet"]
+    assert similar_names(Router(), "crux") == []

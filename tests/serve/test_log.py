@@ -109,7 +109,7 @@ def test_an_altered_receipt_does_not_replay(start, log, artifact, capsys, change
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "line 1"),
+        ("{", "row 1"),
         ("[]", "expected a line"),
         ("{}", "no prompt"),
         ('{"prompt": "x", "router": "random"}', "no artifact"),

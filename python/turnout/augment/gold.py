@@ -26,7 +26,12 @@ def gold_battles(table: Outcomes, strong: str, weak: str) -> Battles:
         >>> gold_battles(table, "big", "small").outcome.tolist()
         [1.0, 0.5]
     """
-    first, second = (table.scores[table.find(name)] for name in (strong, weak))
+    columns = [table.find(name) for name in (strong, weak)]
+    if columns[0] == columns[1]:
+        raise InvalidInputError(
+            f"{table.name}: strong and weak are both the column {columns[0]!r}, expected two models"
+        )
+    first, second = (table.scores[column] for column in columns)
     known = ~(np.isnan(first) | np.isnan(second))
     if not known.any():
         raise InvalidInputError(f"{table.name}: no prompt has scores of both {strong!r} and {weak!r}")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
+from turnout.commands._train_checks import check_out
 from turnout.extras import require
-
-if TYPE_CHECKING:
-    from turnout.data import BadRows, Outcomes
 
 
 def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,17 +65,20 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     card.add_argument("--name", default="turnout-sw-ranking", help="name of the router (default: %(default)s)")
     card.add_argument("--licence", default="unstated", help="licence of the data, an SPDX expression")
     card.add_argument("--notes", type=Path, metavar="FILE", help="Markdown: origin and licences of the data")
+    add_bad_rows_option(parser)
+    add_column_option(card)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    require("eval", "pyarrow", "safetensors", "onnx", "rich", purpose="train sw_ranking")
+    require("eval", "safetensors", "onnx", "rich", purpose="train sw_ranking")
     from rich.console import Console
 
     import turnout
     from turnout.commands.train import recipe
-    from turnout.data import BadRows
+    from turnout.data import file_record, read_outcomes
+    from turnout.data.aliases import read_aliases
     from turnout.progress import progress_bars
     from turnout.router import DEFAULT_ARTIFACT
     from turnout.routers.sw_ranking.encoder import encoder_of, reduced
@@ -87,18 +86,20 @@ def run(args: argparse.Namespace) -> int:
     from turnout.routers.sw_ranking.table import read_battle_table
     from turnout.routers.sw_ranking.train import Options, build
 
+    check_out(args.out)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    bad = BadRows()
+    bad = bad_rows(args)
     unknown = dict(_named_tier(text) for text in args.unknown_tier)
     encoder = encoder_of(args.encoder or DEFAULT_ARTIFACT)
     if encoder.graph is None:
         raise turnout.ConfigError(f"{args.encoder} takes embeddings from the caller: use `turnout import sw_ranking`")
     with progress_bars(console) as show:
-        rows = sum(filter(None, (_rows(path) for path in args.battles)))
+        data = [file_record(path) for path in args.battles]
+        rows = sum(one["rows"] or 0 for one in data)
         table = read_battle_table(
             args.battles,
             bad=bad,
-            aliases=None if args.aliases is None else read_names(args.aliases),
+            aliases=None if args.aliases is None else read_aliases(args.aliases),
             progress=lambda done: show("battles", done, max(rows, done)),
         )
         if args.largest_group:
@@ -116,15 +117,15 @@ def run(args: argparse.Namespace) -> int:
             neighbors=args.neighbors,
             keep_prompts=args.keep_prompts,
             unknown_tiers=unknown,
-            calibration=[_prompts(path, bad) for path in args.calibration],
+            calibration=[_prompts(path, args.column) for path in args.calibration],
             provenance={
                 "licence": args.licence,
                 "recipe": recipe(),
-                "data": [_described(path) for path in args.battles],
+                "data": data,
                 "notes": "" if args.notes is None else args.notes.read_text(encoding="utf-8"),
             },
         )
-        dev = [_outcomes(path, bad) for path in args.dev]
+        dev = [read_outcomes(path, bad=bad, column=args.column) for path in args.dev]
         written, scores = build(table, encoder, options, args.out, dev=dev, show=show)
     rating = written.rating
     console.print(
@@ -145,22 +146,8 @@ def run(args: argparse.Namespace) -> int:
         )
     for score in scores:
         console.print(f"{score.table}: APGR {score.router}, prompt length {score.length}, random 0.500")
-    if bad:
-        console.print(f"[yellow]{bad}[/yellow]")
+    show_bad(bad)
     return 0
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """A JSON object of names to names."""
-    import turnout
-
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise turnout.InvalidInputError(f"{path}: {error}") from error
-    if not isinstance(names, dict) or not all(isinstance(value, str) for value in names.values()):
-        raise turnout.InvalidInputError(f"{path}: expected one JSON object that maps names to names")
-    return names
 
 
 def _named_tier(text: str) -> tuple[str, int]:
@@ -172,34 +159,9 @@ def _named_tier(text: str) -> tuple[str, int]:
     return name, int(tier)
 
 
-def _rows(path: Path) -> int | None:
-    """Rows of a Parquet file, which its footer tells."""
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        return None
-    import pyarrow
-    import pyarrow.parquet
+def _prompts(path: Path, column: str) -> list[str]:
+    from turnout.data import BadRows, iter_prompts
 
-    import turnout
-
-    try:
-        return int(pyarrow.parquet.read_metadata(path).num_rows)
-    except pyarrow.ArrowInvalid as error:
-        raise turnout.InvalidInputError(f"{path}: {error}") from error
-
-
-def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
-    return {"file": path.name, "rows": _rows(path), "sha256": digest.hexdigest()}
-
-
-def _prompts(path: Path, bad: BadRows) -> list[str]:
-    from turnout.data import iter_prompts
-
-    return list(dict.fromkeys(prompt for chunk in iter_prompts(path, bad=bad) for prompt in chunk))
-
-
-def _outcomes(path: Path, bad: BadRows) -> Outcomes:
-    from turnout.data import read_outcomes
-
-    return read_outcomes(path, bad=bad)
+    # Tables of battles serve here too, in which prompts may be missing from some rows.
+    chunks = iter_prompts(path, bad=BadRows(), column=column)
+    return list(dict.fromkeys(prompt for chunk in chunks for prompt in chunk))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXIT_INCOMPLETE = 1
 #: Where nothing is named, this may be missing: servers of one's own ask for no key.
 _KEY_VARIABLE = "OPENAI_API_KEY"
-_TEXT = "jsonl, csv or parquet file; `turnout train` takes it under --battles"
+_TEXT = "jsonl, csv, tsv or parquet file; `turnout train` takes it under --battles"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gold.add_argument("--strong", required=True, metavar="MODEL", help="a model of the table")
     gold.add_argument("--weak", required=True, metavar="MODEL", help="another")
     gold.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
+    add_column_option(gold)
+    add_bad_rows_option(gold)
     gold.set_defaults(run=run_gold)
 
     judge = kinds.add_parser(
@@ -45,8 +47,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
         "after a crash; only requests that were under way then are asked again. Needs `pip install 'turnout[eval]'`.",
     )
-    judge.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="txt, jsonl, csv or parquet")
-    judge.add_argument("--column", default="prompt", help="column of the prompts (default: %(default)s)")
+    judge.add_argument(
+        "--prompts", type=Path, required=True, metavar="FILE", help="a table, or a text file with a prompt a line"
+    )
+    add_column_option(judge)
     for who in ("strong", "weak", "judge"):
         judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
         judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint, if it is not that of --base-url")
@@ -137,20 +141,18 @@ def _whole(text: str) -> int:
 def run_gold(args: argparse.Namespace) -> int:
     """Runs ``augment gold``."""
 
-    require("eval", "pyarrow", purpose="augment gold")
     from turnout.augment.battle_table import refuse_loss, write_battles
     from turnout.augment.gold import gold_battles
-    from turnout.data import BadRows, read_outcomes
+    from turnout.data import read_outcomes
     from turnout.data.writer import check_output
 
     check_output(args.out, reads={"--table": args.table})
     source = f"gold {args.table.name}"
     refuse_loss(args.out, args.strong, args.weak, source)
-    bad = BadRows()
-    battles = gold_battles(read_outcomes(args.table, bad=bad), args.strong, args.weak)
+    bad = bad_rows(args)
+    battles = gold_battles(read_outcomes(args.table, bad=bad, column=args.column), args.strong, args.weak)
     write_battles(battles, args.out, source)
-    if bad:
-        print(bad, file=sys.stderr)
+    show_bad(bad)
     print(f"wrote {args.out}: {_told(battles)}")
     return 0
 
@@ -161,13 +163,13 @@ def run_judge(args: argparse.Namespace) -> int:
 
     import turnout
 
-    require("eval", "httpx", "pyarrow", "rich", purpose="augment judge")
+    require("eval", "httpx", "rich", purpose="augment judge")
     from rich.console import Console
 
     from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
     from turnout.augment.battle_table import refuse_loss, write_battles
     from turnout.augment.estimate import estimate
-    from turnout.data import BadRows, iter_prompts
+    from turnout.data import iter_prompts
     from turnout.data.writer import check_output
 
     check_output(args.out, reads={"--prompts": args.prompts})
@@ -180,7 +182,7 @@ def run_judge(args: argparse.Namespace) -> int:
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
         raise turnout.ConfigError(f"--budget needs to know what tokens cost: {needed}")
-    bad = BadRows()
+    bad = bad_rows(args)
     prompts = [
         prompt
         for chunk in iter_prompts(args.prompts, bad=bad, column=args.column)
@@ -198,8 +200,7 @@ def run_judge(args: argparse.Namespace) -> int:
         console.print(
             f"no key is sent for {', '.join(keyless)}: another origin than --base-url; give it one with {variables}"
         )
-    if bad:
-        console.print(str(bad))
+    show_bad(bad)
     ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), look=args.dry_run)
     try:
         if ledger.unsettled:

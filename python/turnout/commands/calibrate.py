@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_one
+from turnout.commands._tables import add_column_option, bad_rows, show_bad
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--router", metavar="ARTIFACT", help="default: the one that ships with turnout")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--prompts", metavar="FILE", help="a table with a column `prompt`, a text file, or - for lines of stdin"
+        "--prompts", metavar="FILE", help="a table, a text file with a prompt a line, or - for lines of stdin"
     )
     source.add_argument("--data", metavar="TABLE", help="a table of outcomes, for --quality and --win-rate")
     target = parser.add_argument_group("what to choose")
@@ -65,11 +66,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs=2,
         default=(300.0, 300.0),
         metavar=("STRONG", "WEAK"),
-        help="mean length of answers",
+        help="mean length of answers (default: 300 300)",
     )
     cost.add_argument(
         "--characters-per-token", type=float, default=4.0, metavar="N", help="of prompts (default: %(default)s)"
     )
+    add_column_option(parser)
     parser.add_argument("--strong", metavar="NAME", help="column of the strong model in --data; default: the router's")
     parser.add_argument("--weak", metavar="NAME", help="column of the weak model in --data; default: the router's")
     parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object of further names to names")
@@ -83,12 +85,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     from turnout import ConfigError
 
-    require("eval", "pyarrow", "scipy", "sklearn", "rich", purpose="calibrate")
-    from turnout.data import BadRows
-
+    require("eval", "scipy", "sklearn", "rich", purpose="calibrate")
     targets = [args.strong_share, args.cost_per_request, args.cost_per_month, args.quality, args.win_rate]
     if sum(target is not None for target in targets) != 1:
         raise ConfigError(
@@ -97,19 +97,17 @@ def run(args: argparse.Namespace) -> int:
     if (args.quality is not None or args.win_rate) and not args.data:
         raise ConfigError("--quality and --win-rate need outcomes: give --data")
     router = load_one(args.router, args)
-    bad = BadRows()
+    bad = bad_rows(args)
     if args.win_rate:
         code = _fit(args, router, bad)
     else:
         choice, win_rates = _choice(args, router, bad)
+        show_bad(bad)
         _print_choice(choice, args)
         if args.save is not None:
             _save_choice(args, router, choice, win_rates)
         code = 0
-    if bad:
-        from rich.console import Console
-
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]{bad}[/yellow]", highlight=False)
+    show_bad(bad)
     return code
 
 
@@ -158,31 +156,38 @@ def _scored(args: argparse.Namespace, router: Any, bad: BadRows) -> tuple[Any, A
     """Win rates and lengths of the prompts; the prompts themselves are not kept, so a file may be of any size."""
     import numpy as np
 
-    from turnout import InvalidInputError
+    from turnout.commands._progress import file_progress
     from turnout.data import iter_prompts
 
+    source = args.prompts or args.data
     rates, lengths = [], []
-    for prompts in iter_prompts(args.prompts or args.data, bad=bad):
-        rates.append(np.asarray(router.win_rates(prompts), dtype=np.float64))
-        lengths.append(np.array([len(prompt) for prompt in prompts], dtype=np.float64))
-    if not sum(map(len, rates)):
-        raise InvalidInputError(f"{args.prompts or args.data} has no prompts")
+    done = 0
+    with file_progress(str(source)) as progress:
+        for prompts in iter_prompts(source, bad=bad, column=args.column):
+            rates.append(np.asarray(router.win_rates(prompts), dtype=np.float64))
+            lengths.append(np.array([len(prompt) for prompt in prompts], dtype=np.float64))
+            done += len(prompts)
+            progress(done, None)
     return np.concatenate(rates), np.concatenate(lengths)
 
 
 def _outcomes(args: argparse.Namespace, router: Any, bad: BadRows) -> tuple[Outcomes, str, str]:
+    from turnout import ConfigError
     from turnout.data import ModelAliases, read_outcomes
 
     aliases = ModelAliases.from_file(args.aliases) if args.aliases else ModelAliases()
-    table = read_outcomes(args.data, bad=bad)
-    strong = aliases.find(args.strong or router.strong, table.scores)
-    weak = aliases.find(args.weak or router.weak, table.scores)
+    table = read_outcomes(args.data, bad=bad, column=args.column)
+    strong = table.find(args.strong or router.strong, aliases)
+    weak = table.find(args.weak or router.weak, aliases)
+    if strong == weak:
+        raise ConfigError(f"the strong and the weak model are both {strong!r}: name two with --strong and --weak")
     return table.with_scores_of([strong, weak]), strong, weak
 
 
 def _print_choice(choice: Choice, args: argparse.Namespace) -> None:
     if args.json:
-        print(json.dumps(choice.to_json(), indent=1))
+        assumed = {"assumed": _assumed(args)} if args.prices_per_mtok else {}
+        print(json.dumps({**choice.to_json(), **assumed}, indent=1))
         return
     from rich.console import Console
 
@@ -203,8 +208,25 @@ def _print_choice(choice: Choice, args: argparse.Namespace) -> None:
     console.print(f"prompts  {choice.prompts:,}")
     for name, value in choice.details.items():
         console.print(f"{name.replace('_', ' ')}  {value:.6g}")
+    if args.prices_per_mtok:
+        strong, weak = args.answer_tokens
+        console.print(
+            f"assumed  answers of {strong:g} tokens (strong) and {weak:g} tokens (weak), --answer-tokens; "
+            f"prompts of {args.characters_per_token:g} characters a token, --characters-per-token",
+            markup=False,
+        )
     for warning in choice.warnings:
         console.print(f"[yellow]warning:[/yellow] {warning}")
+
+
+def _assumed(args: argparse.Namespace) -> dict[str, float]:
+    """What a cost assumes of prompts and answers."""
+    strong, weak = args.answer_tokens
+    return {
+        "strong_answer_tokens": strong,
+        "weak_answer_tokens": weak,
+        "characters_per_token": args.characters_per_token,
+    }
 
 
 def _save_choice(args: argparse.Namespace, router: Any, choice: Choice, win_rates: Any) -> None:

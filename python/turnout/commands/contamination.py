@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from turnout.commands._tables import add_column_option, bad_rows, show_bad
 from turnout.extras import require
 
 EPILOG = """\
@@ -27,10 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--train", nargs="+", required=True, metavar="T", help="tables with a column `prompt`, or text files"
+        "--train", nargs="+", required=True, metavar="T", help="tables, or text files with a prompt a line"
     )
     parser.add_argument(
-        "--eval", nargs="+", required=True, metavar="E", help="tables with a column `prompt`, or text files"
+        "--eval", nargs="+", required=True, metavar="E", help="tables, or text files with a prompt a line"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("contaminated_prompts.jsonl"), metavar="FILE", help="default: %(default)s"
@@ -47,21 +48,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="cosine that counts (default: %(default)s); above 1 leaves FAISS out",
     )
     parser.add_argument("--show", type=int, default=10, metavar="N", help="pairs to print (default: %(default)s)")
+    add_column_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
-    require("eval,faiss", "pyarrow", "rich", *(["faiss"] if args.similarity <= 1 else []), purpose="contamination")
+    """Runs the command."""
+    require("eval,faiss", "rich", *(["faiss"] if args.similarity <= 1 else []), purpose="contamination")
     from rich.console import Console
 
     from turnout.commands._terminal import cut
-    from turnout.data import BadRows, iter_prompts
+    from turnout.data import iter_prompts
+    from turnout.data.writer import check_folder
     from turnout.evaluate.contamination import find_contamination, write_contaminated
 
-    bad = BadRows()
-    evaluated = [prompt for path in args.eval for chunk in iter_prompts(path, bad=bad) for prompt in chunk]
-    training = (chunk for path in args.train for chunk in iter_prompts(path, bad=bad))
+    check_folder(args.out)
+    bad = bad_rows(args)
+    evaluated = [
+        prompt for path in args.eval for chunk in iter_prompts(path, bad=bad, column=args.column) for prompt in chunk
+    ]
+    training = (chunk for path in args.train for chunk in iter_prompts(path, bad=bad, column=args.column))
     found = find_contamination(
         training,
         evaluated,
@@ -78,6 +84,5 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"n-grams {match.overlap:.2f}, cosine {match.similarity:.2f}", markup=False)
         console.print(f"  eval   {cut(match.eval_prompt, 100)}", markup=False)
         console.print(f"  train  {cut(match.train_prompt, 100)}", markup=False)
-    if bad:
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]{bad}[/yellow]", highlight=False)
+    show_bad(bad)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_routers
+from turnout.commands._tables import add_column_option, bad_rows
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ examples:
   turnout eval --benchmark mmlu gsm8k mt-bench --data RouteLLM/routellm/evals --json results.json
   turnout eval --data outcomes.parquet --prices 0.0247 0.00024 --perturb
 
-A table has a column `prompt` and a column of scores per model; other columns are left alone, `category` groups. --strong and
+A table (csv, tsv, jsonl, json or parquet) has a column `prompt` and a column of scores per model; other columns are left alone, `category` groups. --strong and
 --weak take one name for all tables or one a table. Names are matched through aliases: mistralai/Mixtral-8x7B-Instruct-v0.1 is
 mixtral-8x7b-instruct-v0.1; --aliases adds yours.
 """
@@ -44,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="artifact folders, names of routers, or module:Class; default: mf",
     )
     parser.add_argument(
-        "--data", nargs="+", required=True, metavar="TABLE", help="parquet, csv or jsonl; or RouteLLM's evals folder"
+        "--data", nargs="+", required=True, metavar="TABLE", help="tables of outcomes; or RouteLLM's evals folder"
     )
     parser.add_argument(
         "--benchmark", nargs="+", choices=["mmlu", "gsm8k", "mt-bench"], help="of RouteLLM's evals folder"
@@ -65,7 +66,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--contaminated", type=Path, metavar="FILE", help="contaminated_prompts.jsonl: leave these prompts out"
     )
-    parser.add_argument("--seen", nargs="+", default=[], metavar="TABLE", help="tables to mark as seen in training")
+    parser.add_argument(
+        "--seen",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="tables of --data, by file or name, to mark as seen in training",
+    )
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="bootstrap resamples; 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html, PNG and SVG pictures, results.json")
@@ -75,33 +82,45 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--paraphrases", type=Path, metavar="FILE", help="for --perturb: a table with `prompt` and `paraphrase`"
     )
+    add_column_option(parser)
     add_embedding_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
-    require("eval", "pyarrow", "matplotlib", "rich", purpose="eval")
-    from turnout.data import BadRows, ModelAliases
+    """Runs the command."""
+    require("eval", "matplotlib", "rich", purpose="eval")
+    from rich.markup import escape
+
+    from turnout import ConfigError
+    from turnout.data import ModelAliases
+    from turnout.data.record import content_hash
+    from turnout.data.writer import check_folder
     from turnout.evaluate.report import to_json, write_report
     from turnout.evaluate.terminal import show
 
-    bad = BadRows()
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise ConfigError(f"--threshold is {args.threshold:g}, expected a number in 0..1")
+    if args.json and args.json != "-":
+        check_folder(Path(args.json), "--json")
+    bad = bad_rows(args)
     aliases = ModelAliases.from_file(args.aliases) if args.aliases else ModelAliases()
     console = _console(args)
-    tables = list(_tables(args, bad))
+    tables = _tables(args, bad)
+    hashes = [None if args.benchmark else content_hash(path) for path in args.data]
+    seen = _seen(args, tables)
     routers = load_routers(args)
     evaluations = []
     robustness: dict[str, Any] = {}
     for place, table in enumerate(tables):
         options = _options(args, place, len(tables), aliases)
-        evaluation = _evaluated(table, routers, options, args.seen)
+        evaluation = _evaluated(table, routers, options, seen, hashes[0 if args.benchmark else place])
         evaluations.append(evaluation)
         show(evaluation, console)
         if args.perturb:
             robustness[table.name] = _robustness(table, routers, evaluation, args, console)
     if bad:
-        console.print(f"[yellow]{bad}[/yellow]", highlight=False)
+        console.print(f"[yellow]{escape(str(bad))}[/yellow]", highlight=False)
     facts = {
         "command": shlex.join(["turnout", *sys.argv[1:]]),
         **{f"artifact {name}": str(getattr(router, "artifact_hash", "")) for name, router in routers.items()},
@@ -138,12 +157,13 @@ def _tables(args: argparse.Namespace, bad: BadRows) -> list[Outcomes]:
             raise ConfigError(f"--benchmark takes one --data, RouteLLM's evals folder; found {len(args.data)}")
         tables = [read_routellm_benchmark(args.data[0], benchmark, bad=bad) for benchmark in args.benchmark]
     else:
-        tables = [read_outcomes(path, bad=bad) for path in args.data]
+        tables = [read_outcomes(path, bad=bad, column=args.column) for path in args.data]
     if args.contaminated:
         listed = contaminated(args.contaminated)
         tables = [without(table, listed) for table in tables]
-    if not all(len(table) for table in tables):
-        raise ConfigError("a table has no rows left to score")
+        for table in tables:
+            if not len(table):
+                raise ConfigError(f"table {table.name!r} has no rows left: --contaminated lists all of its prompts")
     return tables
 
 
@@ -158,6 +178,8 @@ def _options(args: argparse.Namespace, place: int, tables: int, aliases: ModelAl
         if names and len(names) not in (1, tables):
             raise ConfigError(f"--{side} has {len(names)} names, expected 1 or one for each of {tables} tables")
         pair[side] = names[place if len(names) > 1 else 0] if names else None
+    if pair["strong"] is not None and pair["strong"] == pair["weak"]:
+        raise ConfigError(f"--strong and --weak are both {pair['strong']!r}, expected two models")
     return Options(
         **pair,
         threshold=args.threshold,
@@ -169,15 +191,35 @@ def _options(args: argparse.Namespace, place: int, tables: int, aliases: ModelAl
     )
 
 
-def _evaluated(table: Outcomes, routers: dict[str, Any], options: Options, seen: list[str]) -> Evaluation:
+def _seen(args: argparse.Namespace, tables: list[Outcomes]) -> set[str]:
+    """Names of the tables that ``--seen`` marks, each given as the file or by its name."""
+    from turnout import ConfigError
+
+    names = {table.name: table.name for table in tables}
+    if not args.benchmark:
+        names |= {path: table.name for path, table in zip(args.data, tables, strict=True)}
+    for name in args.seen:
+        if name not in names:
+            raise ConfigError(f"--seen {name} is not one of the tables: {', '.join(table.name for table in tables)}")
+    return {names[name] for name in args.seen}
+
+
+def _evaluated(
+    table: Outcomes, routers: dict[str, Any], options: Options, seen: set[str], content: str | None
+) -> Evaluation:
     from turnout.evaluate import evaluate
-    from turnout.evaluate.provenance import seen_in_training
+    from turnout.evaluate.provenance import seen_in_training, similar_names
 
     evaluation = evaluate(table, routers, options)
     for name, router in routers.items():
-        if table.name in seen or seen_in_training(router, table.name):
+        if table.name in seen or (content is not None and seen_in_training(router, content)):
             evaluation.notes.insert(
                 0, f"{name} has seen {table.name} (seen in training): its figures say nothing about new prompts"
+            )
+        elif content is None and (files := similar_names(router, table.name)):
+            evaluation.notes.insert(
+                0,
+                f"{name} was trained on {', '.join(files)}: check for prompts of {table.name} with turnout contamination",
             )
     return evaluation
 

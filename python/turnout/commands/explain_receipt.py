@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from turnout.extras import require
+if TYPE_CHECKING:
+    from turnout.data.chunks import Record
 
 EPILOG = """\
 examples:
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("receipts", metavar="FILE", help="decision log, jsonl or parquet, or - for lines on stdin")
+    parser.add_argument("receipts", metavar="FILE", help="decision log, or - for its lines on stdin")
     parser.add_argument("--request-id", metavar="ID", help="only the receipt of this request")
     parser.add_argument(
         "--artifact", metavar="FOLDER", help="artifact folder; by default the one that ships under the router's name"
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     from turnout import ConfigError
     from turnout.serve.receipts import replay
 
@@ -86,21 +86,27 @@ def _router(name: str, artifact: str | None) -> Any:
 
 
 def _receipts(source: str) -> Iterator[dict[str, Any]]:
+    from turnout.data.chunks import read_chunks
+    from turnout.data.formats import TABLES, format_of, opened
+    from turnout.data.prompts import standard_input
+    from turnout.data.text import json_lines
+
+    with contextlib.ExitStack() as stack:
+        found = format_of(source)
+        records: Iterator[Record]
+        if source == "-":
+            records = json_lines("stdin", standard_input())
+        elif found.ending in TABLES:
+            records = (record for chunk in read_chunks(source) for record in chunk.records())
+        else:  # a log under a name of the user's
+            records = json_lines(source, stack.enter_context(opened(Path(source), found.compression)).stream)
+        yield from _checked(source, records)
+
+
+def _checked(source: str, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
     from turnout import InvalidInputError
 
-    if source.endswith(".parquet"):
-        require("eval", "pyarrow", purpose="a parquet log")
-        import pyarrow.parquet
-
-        yield from pyarrow.parquet.read_table(source).to_pylist()
-        return
-    lines = sys.stdin if source == "-" else Path(source).open(encoding="utf-8")  # noqa: SIM115 - closed below
-    with lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                receipt = json.loads(line)
-            except ValueError as error:
-                raise InvalidInputError(f"{source}: line {number}: {error}") from error
-            if not isinstance(receipt, dict):
-                raise InvalidInputError(f"{source}: line {number} is no object, expected a line of the decision log")
-            yield receipt
+    for number, row, _, problem in records:
+        if problem is not None:
+            raise InvalidInputError(f"{source}: row {number}: {problem}, expected a line of the decision log")
+        yield row

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
 
@@ -40,6 +41,8 @@ _KINDS = {
     "storage": ("sw_ranking",),
     "index": ("sw_ranking",),
     "keep_prompts": ("sw_ranking",),
+    "allow_bad_rows": ("sw_ranking",),
+    "column": ("bert", "causal_llm"),
 }
 
 
@@ -113,6 +116,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     ranking.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8; default: exact")
     ranking.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
+    add_bad_rows_option(ranking)
+    add_column_option(network)
     parser.set_defaults(run=run, unset={option: parser.get_default(option) for option in _KINDS})
 
 
@@ -146,11 +151,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
-    require("eval", "pyarrow", "safetensors", "onnx", "rich", purpose="import sw_ranking")
+    require("eval", "safetensors", "onnx", "rich", purpose="import sw_ranking")
     from rich.console import Console
 
     import turnout
-    from turnout.data import BadRows
     from turnout.progress import progress_bars
     from turnout.routers.sw_ranking.import_ import import_sw_ranking
     from turnout.routers.sw_ranking.train import Options
@@ -166,7 +170,7 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
         index=args.index,
         keep_prompts=args.keep_prompts,
     )
-    bad = BadRows()
+    bad = bad_rows(args)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with progress_bars(console) as show:
         import_sw_ranking(
@@ -177,8 +181,7 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
         f"{out}: {len(manifest['models'])} models in {manifest['ranking']['tier_count']} tiers, {args.strong} over {args.weak}"
     )
     print(f"it takes embeddings of length {manifest['encoder']['dim']} ({args.embedding_model})")
-    if bad:
-        console.print(f"[yellow]{bad}[/yellow]")
+    show_bad(bad)
     return 0
 
 
@@ -230,7 +233,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
 
     labels = args.labels.split(",") if args.labels else None
     # Prompts that cannot be read are told before the work, not after it.
-    prompts = report_prompts(args.prompts) if _is_reported(args) else []
+    prompts = report_prompts(args.prompts, args.column) if _is_reported(args) else []
 
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}

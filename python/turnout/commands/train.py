@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
 import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turnout.commands import _train_sw_ranking
+from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
 from turnout.commands._train_checks import check_options, check_out, tuned_folder
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
@@ -79,6 +79,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="prompts that are left out of training; judge them with `turnout eval` and the artifact",
     )
     _add_pair(causal)
+    add_column_option(causal)
+    add_bad_rows_option(causal)
     causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     causal.add_argument(
         "--lora-rank",
@@ -110,6 +112,8 @@ def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
         "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
     )
     _add_pair(parser)
+    add_column_option(parser)
+    add_bad_rows_option(parser)
     parser.add_argument(
         "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
     )
@@ -189,7 +193,8 @@ def run_mf(args: argparse.Namespace) -> int:
     config, origin = pair_config(args), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_mf(config, files, bars, plain_lines(console))
-    show(trained.dev, console)
+    if trained.dev:
+        show(trained.dev, console)
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
     write_mf(trained, tokenizer, files.read().calibration_prompts(), origin, args.out)
     console.print(f"wrote {args.out}")
@@ -215,7 +220,8 @@ def run_bert(args: argparse.Namespace) -> int:
     config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_bert(config, files, bars, plain_lines(console))
-    show(trained.dev, console)
+    if trained.dev:
+        show(trained.dev, console)
     data = files.read()
     shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
     tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
@@ -239,8 +245,11 @@ def run_causal(args: argparse.Namespace) -> int:
     config = CausalConfig(pair_config(args), lora_rank=args.lora_rank)
     tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
     _need_tables(args)
-    exclude = {prompt for table in read_tables(args.dev) for prompt in table.prompts}
-    tables, battles = read_training_tables(args.correctness, exclude), read_all_battles(args.battles, exclude)
+    bad = bad_rows(args)
+    exclude = {prompt for table in read_tables(args.dev, (), bad, args.column) for prompt in table.prompts}
+    tables = read_training_tables(args.correctness, exclude, bad, args.column)
+    battles = read_all_battles(args.battles, exclude, bad)
+    show_bad(bad)
     with progress_bars(console) as bars:
         loss = train_causal_llm(
             replace(config, tuning=tuning), args.checkpoint, tables, battles, args.out, bars, plain_lines(console)
@@ -276,14 +285,15 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     training = {"config": asdict(config.tuning), "held_out_loss": loss}
     prompts = data.calibration_prompts()
     results = write_classifier(tuned, pair, training, prompts, data.dev, origin, args.out, precision)
-    show(results, console)
+    if results:
+        show(results, console)
     console.print(f"wrote {args.out}, and the checkpoint to {tuned}")
     return 0
 
 
 def _need_training_packages() -> None:
 
-    require("train", "torch", "transformers", "peft", "polars", "rich", "sklearn", purpose="training")
+    require("train", "torch", "transformers", "peft", "rich", "sklearn", purpose="training")
 
 
 def _need_tables(args: argparse.Namespace) -> None:
@@ -300,21 +310,32 @@ def _files(args: argparse.Namespace) -> TrainingFiles:
     teacher = teacher_folder(args.teacher) if encoder is None else encoder
     from turnout.training.files import TrainingFiles
 
-    return TrainingFiles(
-        correctness=args.correctness, battles=args.battles, dev=args.dev, teacher=teacher, cache=args.cache
+    files = TrainingFiles(
+        correctness=args.correctness,
+        battles=args.battles,
+        dev=args.dev,
+        teacher=teacher,
+        cache=args.cache,
+        column=args.column,
+        bad=bad_rows(args),
     )
+    # Bad tables are an error before hours of training.
+    files.read()
+    show_bad(files.bad)
+    return files
 
 
 def origin_of(args: argparse.Namespace) -> Origin:
     """What the card says of the origin."""
     from turnout.artifact.origin import Origin
+    from turnout.data import file_record
 
     return Origin(
         name=args.name,
         licence=args.licence,
         recipe=recipe(),
-        data=[describe(path) for path in [*args.correctness, *args.battles]],
-        dev_data=[describe(path) for path in args.dev],
+        data=[file_record(path) for path in [*args.correctness, *args.battles]],
+        dev_data=[file_record(path) for path in args.dev],
         notes="" if args.notes is None else args.notes.read_text(encoding="utf-8"),
     )
 
@@ -323,12 +344,3 @@ def recipe() -> str:
     """The command line that is running, with the folders of files left out: they are of one machine only."""
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
     return shlex.join(["turnout", *words])
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """Name, rows and hash of a data file."""
-    import polars
-
-    readers = {".parquet": polars.read_parquet, ".csv": polars.read_csv, ".jsonl": polars.read_ndjson}
-    rows = len(readers[path.suffix](path)) if path.suffix in readers else None
-    return {"file": path.name, "rows": rows, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from turnout.commands._tables import add_column_option, bad_rows, show_bad
 from turnout.extras import require
 
 
@@ -37,32 +38,37 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--plot", type=Path, default=Path("tune-index.png"), metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="prompts to read (default: %(default)s)")
+    add_column_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
-    require("eval,faiss", "pyarrow", "safetensors", "rich", "faiss", "matplotlib", purpose="tune-index")
+    """Runs the command."""
+    require("eval,faiss", "safetensors", "rich", "faiss", "matplotlib", purpose="tune-index")
     from itertools import islice
 
     import numpy as np
     from rich.console import Console
 
     import turnout
-    from turnout.data import BadRows, iter_prompts
+    from turnout.data import iter_prompts
+    from turnout.data.writer import check_folder
     from turnout.progress import progress_bars
     from turnout.routers.sw_ranking.import_ import read_embeddings
     from turnout.routers.sw_ranking.tune import NEIGHBORS, Tuner, choose, draw, frontier, tune
 
     if not args.error >= 0 or args.limit < 1 or any(number < 1 for number in args.neighbors):
         raise turnout.ConfigError("--error must be 0 or more, --limit and --neighbors 1 or more")
+    check_folder(args.plot, "--plot")
+    bad = bad_rows(args)
     if args.prompts.suffix.lower() == ".npy":
         tuner = Tuner(args.artifact, embeddings=np.ascontiguousarray(read_embeddings(args.prompts)[: args.limit]))
     else:
-        prompts = (prompt for chunk in iter_prompts(args.prompts, bad=BadRows()) for prompt in chunk)
+        prompts = (prompt for chunk in iter_prompts(args.prompts, bad=bad, column=args.column) for prompt in chunk)
         tuner = Tuner(args.artifact, prompts=list(islice(prompts, args.limit)))
     with progress_bars(Console(stderr=True)) as show:
         settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, show)
+    show_bad(bad)
     chosen = choose(settings, args.error)
     draw(settings, chosen, args.plot)
     for setting in frontier(settings):

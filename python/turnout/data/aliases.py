@@ -46,13 +46,7 @@ class ModelAliases:
     @classmethod
     def from_file(cls, path: str | Path) -> ModelAliases:
         """Aliases from a JSON object of name to name."""
-        try:
-            table = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except ValueError as error:
-            raise InvalidInputError(f"{path}: not JSON: {error}") from error
-        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-            raise InvalidInputError(f"{path}: expected one JSON object that maps names to names")
-        return cls(table)
+        return cls(read_aliases(path))
 
     def canonical(self, name: str) -> str:
         """Canonical form of a name."""
@@ -88,6 +82,21 @@ class ModelAliases:
                 f"model {name!r} could be {', '.join(map(repr, matches))}: give one of these names in full"
             )
         raise InvalidInputError(f"model {name!r} is not among {', '.join(map(repr, names)) or 'no models'}")
+
+
+def read_aliases(path: str | Path) -> dict[str, str]:
+    """Names to names, from a JSON object.
+
+    Raises:
+        InvalidInputError: The file holds something else.
+    """
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+        raise InvalidInputError(f"{path}: expected one JSON object that maps names to names")
+    return table
 
 
 def _plain(name: str) -> str:

@@ -46,6 +46,9 @@ def read_parquet(path: Path, compression: str, columns: Sequence[str] | None, ch
                 number += part.num_rows
                 chunk.part = (number - 1) / file.metadata.num_rows
                 yield chunk
+        if number == 1:
+            empty = pyarrow.RecordBatch.from_pylist([], schema=file.schema_arrow).select(wanted)
+            yield Chunk(str(path), range(0), batch=empty)
 
 
 def parquet_rows(path: Path) -> int:

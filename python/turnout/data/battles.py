@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from turnout._core import InvalidInputError
 from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
-from turnout.data.chunks import Chunk, column_names, read_chunks
+from turnout.data.chunks import Chunk, column_names, listed, read_chunks
 from turnout.data.outcomes import Outcomes
 from turnout.data.writer import is_utf8
 
@@ -162,7 +162,7 @@ def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int | None = Non
     """
     is_first = True
     for chunk in read_chunks(path, columns=COLUMNS, chunk_rows=chunk_rows):
-        if is_first and len(chunk.problems) < len(chunk):
+        if is_first and chunk.names:
             _check_columns(chunk, path)
             is_first = False
         yield _battles(chunk, bad)
@@ -175,7 +175,7 @@ def _check_columns(chunk: Chunk, path: str | Path) -> None:
     if not names & {"prompt", "messages", "conversation_a"}:
         needed.add("prompt")
     if missing := sorted(needed - names):
-        columns = ", ".join(column_names(path)) or "none"
+        columns = listed(column_names(path))
         raise InvalidInputError(
             f"{path} is not a table of battles: it has no column {', '.join(map(repr, missing))}; its columns: {columns}"
         )

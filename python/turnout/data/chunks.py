@@ -51,11 +51,12 @@ class Chunk:
         *,
         batch: Any = None,
         problems: dict[int, str] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.file, self.numbers, self.batch = file, numbers, batch
         self.problems: dict[int, str] = problems or {}
         self.part: float | None = None
-        self._rows = rows
+        self._rows, self._names = rows, names
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -63,6 +64,8 @@ class Chunk:
     @cached_property
     def names(self) -> list[str]:
         """Names of the columns, of all rows together. Rows that could not be read have none."""
+        if self._names is not None:
+            return list(self._names)
         if self.batch is not None:
             return list(self.batch.schema.names)
         rows = (row for index, row in enumerate(self.rows) if index not in self.problems or UNREADABLE not in row)
@@ -87,6 +90,11 @@ class Chunk:
 
         return python_values(self.batch.column(self.names.index(name)), f"{self.file}: column {name!r}")
 
+    def records(self) -> Iterator[Record]:
+        """The rows one by one, with what is wrong with them."""
+        for index, (number, row) in enumerate(zip(self.numbers, self.rows, strict=True)):
+            yield Record(number, row, 0, self.problems.get(index))
+
     def add_problems(self, problems: dict[int, str]) -> None:
         """Notes what is wrong with rows; the first problem of a row stays."""
         self.problems = {**problems, **self.problems}
@@ -99,6 +107,8 @@ class Chunk:
         return [index for index in range(len(self)) if index not in self.problems]
 
 
+#: Columns that a message lists.
+_LISTED = 40
 #: Column of the text of a row that could not be read at all.
 UNREADABLE = "unreadable"
 
@@ -148,14 +158,16 @@ def read_chunks(
 def _read_text(path: Path, found: Format, chunk_rows: int) -> Iterator[Chunk]:
     from turnout.data.text import records
 
+    names: list[str] = []
     with opened(path, found.compression) as (stream, part):
-        for chunk in _gather(str(path), records(path, found.ending, stream), chunk_rows):
+        for chunk in _gather(str(path), records(path, found.ending, stream, names), chunk_rows, names):
             chunk.part = part()
             yield chunk
 
 
-def _gather(file: str, records: Iterable[Record], chunk_rows: int) -> Iterator[Chunk]:
-    """Chunks of single rows."""
+def _gather(file: str, records: Iterable[Record], chunk_rows: int, names: list[str]) -> Iterator[Chunk]:
+    """Chunks of single rows; of a table with a header and no rows, one without rows."""
+    is_empty = True
     numbers: list[int] = []
     rows: list[Row] = []
     problems: dict[int, str] = {}
@@ -167,10 +179,10 @@ def _gather(file: str, records: Iterable[Record], chunk_rows: int) -> Iterator[C
         rows.append(record.row)
         size += record.size
         if len(rows) >= chunk_rows or size >= CHUNK_BYTES:
-            yield Chunk(file, numbers, rows, problems=problems)
-            numbers, rows, problems, size = [], [], {}, 0
-    if rows:
-        yield Chunk(file, numbers, rows, problems=problems)
+            yield Chunk(file, numbers, rows, problems=problems, names=names or None)
+            numbers, rows, problems, size, is_empty = [], [], {}, 0, False
+    if rows or (is_empty and names):
+        yield Chunk(file, numbers, rows, problems=problems, names=names or None)
 
 
 def column_names(path: str | Path) -> list[str]:
@@ -180,7 +192,14 @@ def column_names(path: str | Path) -> list[str]:
 
 def no_column(file: str, column: str, names: Sequence[str], remedy: str = "") -> InvalidInputError:
     """The error for a column that is not there; it lists those that are."""
-    return InvalidInputError(f"{file} has no column {column!r}; its columns: {', '.join(names) or 'none'}{remedy}")
+    return InvalidInputError(f"{file} has no column {column!r}; its columns: {listed(names)}{remedy}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns for a message, on one line; the first of them if there are many."""
+    shown = [name if name.isprintable() and name else repr(name) for name in names[:_LISTED]]
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return (", ".join(shown) or "none") + more
 
 
 def refuse_duplicates(file: str, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from turnout._core import InvalidInputError
 from turnout.data import values
 from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
-from turnout.data.chunks import Chunk, read_chunks
+from turnout.data.chunks import Chunk, listed, read_chunks
 from turnout.data.prompts import COLUMN, prompts_of
 
 #: Columns that are never scores.
@@ -118,9 +118,7 @@ def iter_outcomes(
             models, not_scores = _score_columns(chunk, column)
             if not models:
                 reasons = "".join(f"; {name}: {reason}" for name, reason in not_scores.items())
-                raise InvalidInputError(
-                    f"{path} has no column of scores; its columns: {', '.join(chunk.names)}{reasons}"
-                )
+                raise InvalidInputError(f"{path} has no column of scores; its columns: {listed(chunk.names)}{reasons}")
         yield _outcomes(path.stem, chunk, prompts, models or [], not_scores, bad)
     bad.check(str(path))
 

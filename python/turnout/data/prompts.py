@@ -43,9 +43,9 @@ def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chu
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder, "chats.jsonl")
-        ...     _ = path.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\\n')
+        ...     _ = path.write_text('{"messages": [{"role": "user", "content": "What is 2 + 2?"}]}\\n')
         ...     [prompts for chunk, prompts in read_prompts(path)]
-        [['Hello']]
+        [['What is 2 + 2?']]
     """
     if str(source) == "-":
         yield from _lines(standard_input(), "stdin", column)
@@ -76,7 +76,7 @@ def prompts_of(chunk: Chunk, column: str = COLUMN, *, is_first: bool = True) -> 
         is_first: Whether these are the first rows, in which the column must be there.
     """
     name = MESSAGES if column == COLUMN and column not in chunk.names and MESSAGES in chunk.names else column
-    if is_first and name not in chunk.names and len(chunk.problems) < len(chunk):
+    if is_first and name not in chunk.names and (chunk.names or len(chunk.problems) < len(chunk)):
         raise no_column(chunk.file, column, chunk.names, _REMEDY)
     prompts: list[Any] = []
     problems = Problems()

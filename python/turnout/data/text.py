@@ -19,13 +19,13 @@ _BLOCK = 1 << 20
 _FIELD_LIMIT = 1 << 30
 
 
-def records(path: Path, ending: str, stream: IO[bytes]) -> Iterator[Record]:
-    """Records of a table in one of the text formats."""
+def records(path: Path, ending: str, stream: IO[bytes], names: list[str]) -> Iterator[Record]:
+    """Records of a table in one of the text formats. ``names`` receives the columns of formats that have a header."""
+    if ending in (".csv", ".tsv"):
+        return _csv(path, stream, "," if ending == ".csv" else "\t", names)
     readers: dict[str, Callable[[Path, IO[bytes]], Iterator[Record]]] = {
-        ".csv": _csv,
-        ".tsv": _tsv,
-        ".jsonl": _json_lines,
-        ".ndjson": _json_lines,
+        ".jsonl": json_lines,
+        ".ndjson": json_lines,
         ".json": _json,
     }
     return readers[ending](path, stream)
@@ -67,7 +67,7 @@ def _decoded(path: Path, stream: IO[bytes]) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _csv(path: Path, stream: IO[bytes], delimiter: str = ",") -> Iterator[Record]:
+def _csv(path: Path, stream: IO[bytes], delimiter: str, names: list[str]) -> Iterator[Record]:
     before = csv.field_size_limit(_FIELD_LIMIT)
     reader = csv.reader(_decoded(path, stream), delimiter=delimiter)
     try:
@@ -75,6 +75,7 @@ def _csv(path: Path, stream: IO[bytes], delimiter: str = ",") -> Iterator[Record
         if header is None:
             raise InvalidInputError(f"{path} is empty, expected a line with the names of the columns")
         refuse_duplicates(str(path), header)
+        names.extend(header)
         for number, cells in enumerate((cells for cells in reader if cells), start=1):
             row: Row = dict(zip(header, cells, strict=False))
             problem = None
@@ -90,11 +91,8 @@ def _csv(path: Path, stream: IO[bytes], delimiter: str = ",") -> Iterator[Record
         csv.field_size_limit(before)
 
 
-def _tsv(path: Path, stream: IO[bytes]) -> Iterator[Record]:
-    return _csv(path, stream, "\t")
-
-
-def _json_lines(path: Path, stream: IO[bytes]) -> Iterator[Record]:
+def json_lines(path: str | Path, stream: IO[bytes]) -> Iterator[Record]:
+    """One record a line; empty lines are not records."""
     for number, line in enumerate(stream, start=1):
         if number == 1:
             line = without_bom(path, line)

@@ -80,7 +80,7 @@ def precision_report(artifact: Path, write_float32: Callable[[Path], object], pr
     )
 
 
-def report_prompts(file: Path | None) -> list[str]:
+def report_prompts(file: Path | None, column: str = "prompt") -> list[str]:
     """Prompts of a file, or those of ``turnout demo``.
 
     Raises:
@@ -92,7 +92,7 @@ def report_prompts(file: Path | None) -> list[str]:
         return list(PROMPTS)
     from turnout.data import BadRows, iter_prompts
 
-    return [prompt for chunk in iter_prompts(file, bad=BadRows()) for prompt in chunk]
+    return [prompt for chunk in iter_prompts(file, bad=BadRows(), column=column) for prompt in chunk]
 
 
 def _megabytes(manifest: dict[str, Any]) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from turnout.data import Battles, Outcomes
+from turnout.data import BadRows, Battles, Outcomes
 from turnout.evaluate.dev import DevResult
 from turnout.training import distill
 from turnout.training.curriculum import Embeds
@@ -30,6 +31,8 @@ class TrainingFiles:
         teacher: Folder of the sentence encoder, with its ``tokenizer.json``.
         dev: Dev tables: judged at the end, never trained on.
         cache: Folder in which the teacher's embeddings are kept; by default they are not.
+        column: Column of tables that holds the prompts.
+        bad: Takes rows that could not be used.
     """
 
     correctness: Sequence[Path]
@@ -37,14 +40,19 @@ class TrainingFiles:
     teacher: Path
     dev: Sequence[Path] = ()
     cache: Path | None = None
+    column: str = "prompt"
+    bad: BadRows = field(default_factory=BadRows)
 
     def read(self) -> TrainingData:
-        """Reads tables and battles. Prompts of the dev tables are left out of them, wherever they occur."""
-        dev = read_tables(self.dev)
+        """Tables and battles, read once. Prompts of the dev tables are left out of them, wherever they occur."""
+        return self._data
+
+    @cached_property
+    def _data(self) -> TrainingData:
+        dev = read_tables(self.dev, bad=self.bad, column=self.column)
         exclude = {prompt for table in dev for prompt in table.prompts}
-        return TrainingData(
-            read_training_tables(self.correctness, exclude), read_all_battles(self.battles, exclude), dev
-        )
+        tables = read_training_tables(self.correctness, exclude, self.bad, self.column)
+        return TrainingData(tables, read_all_battles(self.battles, exclude, self.bad), dev)
 
     def read_teacher(self, max_tokens: int) -> Embeds:
         """The teacher, which sees so many tokens of a text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -40,13 +40,15 @@ class PairExamples:
     models: list[str]
 
 
-def read_training_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
+def read_training_tables(
+    paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None, column: str = "prompt"
+) -> list[Outcomes]:
     """Reads correctness tables as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
 
     Raises:
         InvalidInputError: A score lies outside; names the file, the column and the score.
     """
-    tables = read_tables(paths, exclude)
+    tables = read_tables(paths, exclude, bad, column)
     for path, table in zip(paths, tables, strict=True):
         for model, scores in table.scores.items():
             outside = scores[(scores < 0.0) | (scores > 1.0)]
@@ -58,18 +60,30 @@ def read_training_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -
     return tables
 
 
-def read_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Outcomes]:
-    """Reads correctness tables: model names in canonical form, each prompt once a table, excluded prompts left out."""
+def read_tables(
+    paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None, column: str = "prompt"
+) -> list[Outcomes]:
+    """Reads correctness tables: model names in canonical form, each prompt once a table, excluded prompts left out.
+
+    Args:
+        paths: The tables.
+        exclude: Prompts to leave out.
+        bad: Takes rows that could not be used.
+        column: Column that holds the prompts.
+
+    Raises:
+        InvalidInputError: A table cannot be read, has too many bad rows, or two columns of one model.
+    """
     aliases = ModelAliases()
     tables = []
     for path in paths:
-        table = read_outcomes(path, bad=BadRows())
-        table = Outcomes(
-            table.name,
-            table.prompts,
-            {aliases.canonical(model): scores for model, scores in table.scores.items()},
-            table.categories,
-        )
+        table = read_outcomes(path, bad=BadRows() if bad is None else bad, column=column)
+        names = {aliases.canonical(model): model for model in table.scores}
+        for model in table.scores:
+            if names[aliases.canonical(model)] != model:
+                twin = names[aliases.canonical(model)]
+                raise InvalidInputError(f"{path}: the columns {model!r} and {twin!r} are of one model: drop one")
+        table = replace(table, scores={name: table.scores[model] for name, model in names.items()})
         seen = set(exclude)
         keep = np.zeros(len(table), dtype=bool)
         for row, prompt in enumerate(table.prompts):
@@ -79,12 +93,12 @@ def read_tables(paths: Sequence[Path], exclude: Collection[str] = ()) -> list[Ou
     return tables
 
 
-def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = ()) -> Battles:
+def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None) -> Battles:
     """Reads battles from several files, model names in canonical form, excluded prompts left out."""
     aliases = ModelAliases()
     rows: list[tuple[str, str, str, float]] = []
     for path in paths:
-        part = read_battles(path, bad=BadRows())
+        part = read_battles(path, bad=BadRows() if bad is None else bad)
         rows += [
             (prompt, aliases.canonical(a), aliases.canonical(b), float(outcome))
             for prompt, a, b, outcome in zip(part.prompts, part.model_a, part.model_b, part.outcome, strict=True)
