@@ -252,7 +252,7 @@ def test_metrics_count_requests_decisions_times_and_the_strong_share(server):
         'turnout_decision_seconds_count{router="mf"} 4.0',
         'turnout_win_rate_count{router="mf"} 4.0',
         'turnout_upstream_first_byte_seconds_count{model="small"} 1.0',
-        'turnout_breaker_open{upstream="main"} 0.0',
+        'turnout_breaker_open{model="big",upstream="main"} 0.0',
     ):
         assert line in text
     assert httpx.get(server.url + "/metrics").status_code == 404

@@ -6,24 +6,16 @@ import asyncio
 import json
 import shutil
 import threading
-import time
 
 import httpx
 import openai
 import pytest
-from scripted_upstream import ScriptedUpstream, completion, event, refuse
+from scripted_upstream import ScriptedUpstream, completion, event, refuse, wait_until
 
 from turnout.serve.breaker import CircuitBreaker
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
-
-
-def wait_until(holds, seconds=10.0):
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 async def abort(exchange):
@@ -189,7 +181,7 @@ def test_the_circuit_opens_and_closes_again(start, tables, upstream, two_upstrea
         assert server.post(WEAK).headers["x-turnout-model"] == "big"
     assert len(two_upstreams.requests) == 2
     assert server.metric("turnout_fallbacks_total", chosen="small", served="big", reason="breaker_open") == 2
-    assert 'turnout_breaker_open{upstream="other"} 1.0' in httpx.get(server.admin_url + "/metrics").text
+    assert 'turnout_breaker_open{model="small",upstream="other"} 1.0' in httpx.get(server.admin_url + "/metrics").text
     two_upstreams.default = lambda exchange: exchange.whole(200, completion("small", "back"))
     wait_until(lambda: server.post(WEAK).headers["x-turnout-model"] == "small")
 
@@ -315,8 +307,25 @@ def test_an_upstream_that_did_not_change_keeps_its_connections_over_a_reload(ser
     assert upstream.connections == 1
 
 
-def test_redirects_are_not_followed(server, upstream):
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_is_not_followed_but_named_and_another_model_answers(server, upstream, caplog, status):
     with ScriptedUpstream() as elsewhere:
-        upstream.default = refuse(307, location=elsewhere.base_url + "/chat/completions")
-        assert server.post(WEAK).status_code == 307
+        target = f"{elsewhere.base_url}/chat/completions"
+        upstream.by_model["small"] = refuse(status, location=f"{target}?token=hidden")
+        answer = server.post(WEAK)
+        assert (answer.status_code, answer.headers["x-turnout-fallback"]) == (200, "redirect")
+        assert target in caplog.text
+        assert "hidden" not in caplog.text
+        upstream.default = refuse(status)
+        answer = server.post(WEAK)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_redirect")
         assert not elsewhere.requests
+
+
+@pytest.mark.parametrize("status", [101, 600, 999])
+def test_a_status_that_means_nothing_is_a_failure(server, upstream, status):
+    upstream.by_model["small"] = refuse(status)
+    answer = server.post(WEAK)
+    assert (answer.status_code, answer.headers["x-turnout-fallback"]) == (200, "status")
+    upstream.default = refuse(status)
+    assert (server.post(WEAK).status_code, server.post(WEAK).json()["error"]["code"]) == (502, "upstream_status")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ Script = Callable[["Exchange"], Any]
 class Exchange:
     """One request, and the connection to answer on."""
 
-    def __init__(self, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, target: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+        self.target = target
         self.headers = headers
         self.body = body
         self.writer = writer
@@ -99,6 +101,14 @@ def refuse(status: int, **headers: str) -> Script:
     return script
 
 
+def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for something that a server does after its answer."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 class ScriptedUpstream:
     """The endpoint, in a thread of its own. A context manager.
 
@@ -176,7 +186,7 @@ class ScriptedUpstream:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            exchange = Exchange(headers, body, writer)
+            exchange = Exchange(head[0].split(" ")[1], headers, body, writer)
             self.requests.append(exchange)
             script = self.scripts.pop(0) if self.scripts else self.by_model.get(exchange.json["model"], self.default)
             watch = asyncio.ensure_future(self._watch(reader, exchange))

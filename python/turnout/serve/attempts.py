@@ -1,20 +1,36 @@
-"""Who is asked, how often, and who is asked next."""
+"""Which models are tried, how often, and when the next one is."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from turnout.serve.answer import Answer
+from turnout.serve.errors import UpstreamError
 from turnout.serve.json_body import with_model
 from turnout.serve.metrics import Metrics
 from turnout.serve.snapshot import Model
-from turnout.serve.upstream import Answer, UpstreamError
+from turnout.serve.upstream import Call
 
-#: An upstream that asks for a longer pause is not waited for.
+logger = logging.getLogger("turnout.serve")
+
+#: An upstream that wants a longer pause is not waited for.
 _LONGEST_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A client's request as upstreams get it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    is_stream: bool
+    #: Whether the next model is tried when the conversation does not fit into the context of one.
+    falls_back_on_context_overflow: bool = True
 
 
 @dataclass(frozen=True)
@@ -27,39 +43,44 @@ class Served:
     fallback_reason: str = ""
 
 
-async def ask(candidates: tuple[Model, ...], body: bytes, headers: Mapping[str, str], metrics: Metrics) -> Served:
-    """Asks the candidates in turn until one answers.
+async def first_answer(candidates: tuple[Model, ...], request: Request, metrics: Metrics) -> Served:
+    """Tries the candidates in turn until one answers.
 
     Args:
         candidates: Models, the chosen one first.
-        body: The client's body.
-        headers: Headers for the upstream.
-        metrics: Told of retries and fallbacks.
+        request: The client's request.
+        metrics: Counts retries and fallbacks.
 
     Raises:
         UpstreamError: Of the last candidate.
     """
     reason = ""
-    for place, model in enumerate(candidates):
+    for model, after in zip(candidates, (*candidates[1:], None), strict=True):
         try:
-            answer = await _ask_one(model, await with_model(body, model.upstream_name), headers, metrics)
+            answer = await _attempt(model, request, metrics)
         except UpstreamError as error:
-            if place + 1 == len(candidates):
+            if after is None:
                 raise
             reason = error.reason
-            metrics.fallbacks.labels(candidates[0].label, candidates[place + 1].label, reason).inc()
+            logger.warning("%s; trying model %s", error, after.label)
         else:
-            return Served(model, answer, reason)
+            is_too_long = answer.is_context_overflow and request.falls_back_on_context_overflow
+            if after is None or not is_too_long:
+                return Served(model, answer, reason)
+            reason = "context_overflow"
+        metrics.fallbacks.labels(candidates[0].label, after.label, reason).inc()
     raise AssertionError("there is always a candidate")
 
 
-async def _ask_one(model: Model, body: bytes, headers: Mapping[str, str], metrics: Metrics) -> Answer:
+async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
+    body = await with_model(request.body, model.upstream_name)
+    call = Call(body, request.headers, request.is_stream, model.label)
     attempt = 0
     while True:
         began = time.perf_counter()
         try:
-            answer = await upstream.send(body, headers)
+            answer = await upstream.send(call)
         except UpstreamError as error:
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:
@@ -73,7 +94,7 @@ async def _ask_one(model: Model, body: bytes, headers: Mapping[str, str], metric
 
 
 def _pause(error: UpstreamError, attempt: int, backoff_s: float) -> float:
-    """Doubling pauses with jitter, or as long as the upstream asks."""
+    """Doubling pauses with jitter, or as long as the upstream says."""
     if error.retry_after_s is not None:
         return error.retry_after_s
     return min(backoff_s * 2.0**attempt, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)

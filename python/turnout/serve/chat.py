@@ -19,16 +19,16 @@ from turnout.serve.asgi import (
     header,
     read_body,
     send_error,
-    send_whole,
     sending_until,
 )
-from turnout.serve.attempts import Served, ask
-from turnout.serve.errors import ApiError
+from turnout.serve.attempts import Request, Served, first_answer
+from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import INLINE_BYTES, parse
+from turnout.serve.judging import one_line
 from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.recent import Decided
+from turnout.serve.relay import relay, send_failure
 from turnout.serve.state import State
-from turnout.serve.upstream import Answer, UpstreamError
 
 logger = logging.getLogger("turnout.serve")
 
@@ -56,13 +56,22 @@ class ChatCompletions:
             return
         try:
             with self.state.tracer.span("turnout.decide") as span:
-                planned = await self._plan(await parse(body), len(body), scope)
+                parsed = await parse(body)
+                is_stream = _is_stream(parsed)
+                planned = await self._plan(parsed, len(body), scope)
                 _describe(span, planned)
             decided = self.state.decided(planned, request_id)
             told += _decision_headers(planned)
             async with _UntilDisconnect(receive):
                 with self.state.tracer.span("turnout.answer") as span:
-                    await self._answer(planned, body, scope, send, told, decided)
+                    settings = self.state.snapshot.settings.server
+                    request = Request(
+                        body,
+                        passing.to_upstream(scope["headers"]),
+                        is_stream,
+                        settings.fallback_on_context_overflow,
+                    )
+                    await self._answer(planned, request, send, told, decided)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
@@ -94,54 +103,26 @@ class ChatCompletions:
         return planned
 
     async def _answer(
-        self, planned: Plan, body: bytes, scope: Scope, send: Send, told: RawHeaders, decided: Decided | None
+        self, planned: Plan, request: Request, send: Send, told: RawHeaders, decided: Decided | None
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
         try:
-            served = await ask(planned.candidates, body, passing.to_upstream(scope["headers"]), self.state.metrics)
+            served = await first_answer(planned.candidates, request, self.state.metrics)
             told += _served_headers(served)
-            await self._relay(served.answer, sending_until(served.answer.deadline, send), told)
+            await relay(served.answer, sending_until(served.answer.deadline, send), told, self.state.metrics)
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
             if served is not None:
                 raise
-            await _send_failure(send, error, told)
+            await send_failure(send, error, told)
         finally:
             if served is not None:
                 served.answer.close()
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             self.state.answered(decided, planned, name, reason, time.perf_counter() - began)
-
-    async def _relay(self, answer: Answer, send: Send, told: RawHeaders) -> None:
-        if answer.status in (401, 403):
-            raise ApiError(502, "the upstream refused the key that the server has for it", code="upstream_unauthorized")
-        relayed = [*passing.to_client(answer.headers.items()), *told]
-        if not answer.is_stream and answer.is_whole:
-            await send_whole(
-                send, answer.status, relayed, answer.first if answer.status < 400 else answer.without_key()
-            )
-            return
-        await send({"type": "http.response.start", "status": answer.status, "headers": relayed})
-        await send({"type": "http.response.body", "body": answer.first, "more_body": True})
-        while True:
-            try:
-                chunk = await answer.next()
-            except UpstreamError as error:
-                if not answer.is_stream:
-                    raise  # The connection closes before the announced end, which tells the client.
-                logger.warning("%s after its answer had begun", error)
-                self.state.metrics.errors.labels(f"stream_{error.reason}").inc()
-                cut = ApiError(502, f"the stream was cut short: {error}", code="upstream_lost")
-                chunk = b"\n\ndata: " + cut.body() + b"\n\n"
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                chunk = b""
-            if not chunk:
-                await send({"type": "http.response.body", "body": b""})
-                return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 class _UntilDisconnect:
@@ -168,22 +149,14 @@ class _UntilDisconnect:
             self._task.cancel()
 
 
-async def _send_failure(send: Send, error: UpstreamError, told: RawHeaders) -> None:
-    """The last upstream's own words where it had some, else an error of the gateway."""
-    answer = error.answer
-    if answer is not None:
-        await send_whole(send, answer.status, [*passing.to_client(answer.headers.items()), *told], answer.without_key())
-        return
-    status = {
-        "overloaded": 429,
-        "breaker_open": 503,
-        "connect_timeout": 504,
-        "first_byte_timeout": 504,
-        "total_timeout": 504,
-    }
-    code = f"upstream_{error.reason}"
-    found = ApiError(status.get(error.reason, 502), str(error), code=code, retry_after_s=error.retry_after_s)
-    await send_error(send, found, told)
+def _is_stream(request: dict[str, Any]) -> bool:
+    """Whether a request wants a stream. Upstreams differ on ``1`` and ``"true"``, so only the booleans are accepted."""
+    found = request.get("stream")
+    if found is None or isinstance(found, bool):
+        return bool(found)
+    raise ApiError(
+        400, f"stream is {one_line(repr(found))}, expected true or false", code="invalid_type", param="stream"
+    )
 
 
 def _describe(span: Any, planned: Plan) -> None:

@@ -82,8 +82,9 @@ class Endpoints:
             share = self.state.recent.strong_share(name)
             if share is not None:
                 metrics.strong_share.labels(name).set(share)
-        for name, upstream in self.state.snapshot.upstreams.items():
-            metrics.breaker_open.labels(name).set(upstream.breaker.is_open)
+        for model in self.state.snapshot.models.values():
+            is_open = model.upstream.breaker(model.label).is_open
+            metrics.breaker_open.labels(model.upstream.name, model.label).set(is_open)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def reload(self, request: Request) -> Response:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from turnout.serve.retry_after import retry_after_s
+from turnout.serve.secrets import Secret
+
 #: Of a client's request, sent on to the upstream. Its ``Authorization`` is not among them: upstreams have keys of their own.
-_REQUEST = frozenset(b"accept accept-encoding idempotency-key openai-beta traceparent tracestate user-agent".split())
+#: Nor is its ``Accept-Encoding``: answers are read before they are relayed.
+_REQUEST = frozenset(b"accept idempotency-key openai-beta traceparent tracestate user-agent".split())
 #: Of an upstream's answer, relayed to the client, beside those that begin with ``x-ratelimit-`` or ``openai-``.
-_ANSWER = frozenset("content-type content-encoding cache-control retry-after".split())
+_ANSWER = frozenset("content-type cache-control".split())
 _ANSWER_PREFIXES = ("x-ratelimit-", "openai-")
+_RETRY_AFTER = ("retry-after", "retry-after-ms")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -18,21 +23,44 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers of a client's request that go on."""
-    sent = {"content-type": "application/json"}
+    sent = {"content-type": "application/json", "accept-encoding": "identity"}
     for name, value in headers:
-        if name in _REQUEST and not _CONTROL.search(text := value.decode("latin-1")):
+        if name in _REQUEST and not _CONTROL.search(text := _text(value)):
             sent[name.decode()] = text
     return sent
 
 
-def to_client(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """The headers of an upstream's answer that are relayed."""
+def to_client(headers: Mapping[str, str], key: Secret) -> list[tuple[bytes, bytes]]:
+    """The headers of an upstream's answer that are relayed.
+
+    Args:
+        headers: As aiohttp reads them: UTF-8, other bytes as surrogates.
+        key: The upstream's key; a header that has it is left out.
+    """
     relayed = []
-    for name, value in headers:
+    for name, value in headers.items():
         lower = name.lower()
         if (lower in _ANSWER or lower.startswith(_ANSWER_PREFIXES)) and not _CONTROL.search(value):
-            relayed.append((lower.encode("latin-1"), value.encode("latin-1", "replace")))
+            relayed.append((lower.encode("latin-1"), value.encode("utf-8", "surrogateescape")))
+    if retry_after_s(headers) is not None:
+        relayed += [
+            (name.encode(), value.encode())
+            for name in _RETRY_AFTER
+            if (value := headers.get(name, "")).isascii() and value
+        ]
+    if key.is_in(b"\n".join(part for pair in relayed for part in pair)):
+        return [pair for pair in relayed if not key.is_in(b"\n".join(pair))]
     return relayed
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """The media type of an answer, in lower case and without parameters.
+
+    Example:
+        >>> media_type({"content-type": "Text/Event-Stream; charset=utf-8"})
+        'text/event-stream'
+    """
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def safe_value(text: str) -> bytes:
@@ -48,3 +76,11 @@ def safe_value(text: str) -> bytes:
 def request_id(value: bytes | None) -> str | None:
     """A client's own id of a request, if it is one that may be echoed and logged."""
     return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def _text(value: bytes) -> str:
+    """Bytes of a header as aiohttp sends them on: UTF-8 unchanged, anything else as Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -58,7 +58,10 @@ class Metrics:
         )
         self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
         self.breaker_open = Gauge(
-            "turnout_breaker_open", "1 while an upstream is left alone.", ["upstream"], registry=registry
+            "turnout_breaker_open",
+            "1 while a model of an upstream is not called.",
+            ["upstream", "model"],
+            registry=registry,
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
         self.log_dropped = Counter("turnout_log_dropped", "Receipts that the log could not keep.", registry=registry)

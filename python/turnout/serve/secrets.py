@@ -1,29 +1,47 @@
-"""Keys of upstreams: from the environment or a file into one header, and into no text."""
+"""Keys of upstreams: read from the environment or a file, sent in one header, removed from everything that is relayed."""
 
 from __future__ import annotations
 
+import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from turnout._core import ConfigError
 from turnout.serve.upstream_settings import UpstreamSettings
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
+_BYTE_ORDER_MARK = "\ufeff"
+
+#: Shorter texts are placeholders such as ``x``, which stand in every error.
+_SHORTEST_SECRET = 4
+#: Shorter parts of base64 occur by chance.
+_SHORTEST_BASE64 = 8
+
+#: Escapes of JSON, URLs and HTML.
+_ESCAPE = re.compile(
+    rb"\\u00([0-9a-f]{2})|\\x([0-9a-f]{2})|%([0-9a-f]{2})|&#x0{0,6}([0-9a-f]{2});|&#0{0,6}([0-9]{1,3});|\\(.)|&(amp|lt|gt|quot);",
+    re.IGNORECASE | re.DOTALL,
+)
+_ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"'}
+#: JSON within JSON within a URL is three.
+_ESCAPE_LEVELS = 4
 
 
 class Secret:
-    """A key. Its text appears in the header of :meth:`added_to` and nowhere else.
+    """A key. Only :meth:`added_to` gives its text.
 
     Args:
         text: The key; empty for none.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_bytes", "_needles", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._bytes = text.encode() if len(text) >= _SHORTEST_SECRET else b""
+        self._needles = tuple(dict.fromkeys(_needles(self._bytes))) if self._bytes else ()
 
     def __bool__(self) -> bool:
         return bool(self._text)
@@ -38,22 +56,94 @@ class Secret:
         return "Secret(***)" if self._text else "Secret()"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
-    def added_to(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Headers with the authorization."""
-        return {**headers, "authorization": f"Bearer {self._text}"} if self._text else dict(headers)
+    def added_to(self, headers: Mapping[str, str], name: str = "authorization") -> dict[str, str]:
+        """Headers with the key.
 
-    def removed_from(self, content: bytes) -> bytes:
-        """Content in which the key does not stand."""
-        return content.replace(self._text.encode(), b"***") if self._text else content
+        Args:
+            headers: Headers of a request.
+            name: The header that gets the key, after ``Bearer`` in ``authorization``.
+        """
+        if not self._text:
+            return dict(headers)
+        return {**headers, name: f"Bearer {self._text}" if name.lower() == "authorization" else self._text}
+
+    def is_plain_in(self, content: bytes) -> bool:
+        """Whether content has the key as it is: one scan, for answers that succeeded."""
+        return bool(self._bytes) and self._bytes in content
+
+    @property
+    def size(self) -> int:
+        """Bytes of the key that is looked for; 0 for none."""
+        return len(self._bytes)
+
+    def plain_removed_from(self, content: bytes) -> bytes:
+        """Content with ``***`` in place of the key as it is."""
+        return content.replace(self._bytes, b"***") if self.is_plain_in(content) else content
+
+    def is_in(self, content: bytes) -> bool:
+        """Whether content has the key in any case, in base64 or hexadecimal, with escapes of JSON, URLs or HTML."""
+        if not self._bytes:
+            return False
+        for _ in range(_ESCAPE_LEVELS):
+            lower = content.lower()
+            if any(needle in lower for needle in self._needles):
+                return True
+            if not any(mark in content for mark in (b"\\", b"%", b"&")):
+                return False
+            content = _ESCAPE.sub(_unescaped, content)
+        return False
+
+    def removed_from(self, content: bytes) -> bytes | None:
+        """Content with ``***`` in place of the key; ``None`` where escapes leave no way to cut it out."""
+        if not self.is_in(content):
+            return content
+        for needle in self._needles:
+            content = re.sub(re.escape(needle), b"***", content, flags=re.IGNORECASE)
+        return None if self.is_in(content) else content
+
+
+def _needles(key: bytes) -> Iterator[bytes]:
+    """Lower-case forms of a key, longest first."""
+    for text in (b"Bearer " + key, key):
+        yield base64.b64encode(text).rstrip(b"=").lower()
+        yield base64.urlsafe_b64encode(text).rstrip(b"=").lower()
+    for part in _inside_base64(key):
+        if len(part) >= _SHORTEST_BASE64:
+            yield part.lower()
+            yield part.translate(bytes.maketrans(b"+/", b"-_")).lower()
+    yield key.hex().encode()
+    yield key.lower()
+
+
+def _inside_base64(key: bytes) -> Iterator[bytes]:
+    """The characters that the key alone determines, wherever it begins in a longer text that is encoded."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + key)
+        first = (before * 8 + 5) // 6
+        last = (before + len(key)) * 8 // 6
+        yield encoded[first:last]
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    for group in (1, 2, 3, 4):
+        if found[group]:
+            return bytes([int(found[group], 16)])
+    if found[5]:
+        return bytes([int(found[5]) & 0xFF])
+    return found[6] or _ENTITIES[found[7].lower()]
 
 
 def read_key(name: str, settings: UpstreamSettings) -> Secret:
-    """The key of an upstream.
+    """The key of an upstream, without byte order mark, blanks and line ends around it.
+
+    Args:
+        name: Of the upstream.
+        settings: Name the variable or the file.
 
     Raises:
-        ConfigError: The variable is not set, the file cannot be read, or what is in it can be no key. The message never has the key.
+        ConfigError: The variable is not set, the file cannot be read, or its text cannot be a key. The message never has the key.
     """
     where = f"[upstreams.{name}]"
     if settings.key_env:
@@ -63,12 +153,13 @@ def read_key(name: str, settings: UpstreamSettings) -> Secret:
         source = f"the environment variable {settings.key_env}"
     elif settings.key_file:
         try:
-            text = Path(settings.key_file).read_text(encoding="utf-8").strip()
+            text = Path(settings.key_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{where} key_file {settings.key_file}: {type(error).__name__}") from None
         source = f"the file {settings.key_file}"
     else:
         return Secret("")
+    text = text.removeprefix(_BYTE_ORDER_MARK).strip()
     if not _PRINTABLE.fullmatch(text):
-        raise ConfigError(f"{where}: {source} holds no key; expected printable ASCII without spaces")
+        raise ConfigError(f"{where}: {source} has no valid key, expected printable ASCII without spaces")
     return Secret(text)

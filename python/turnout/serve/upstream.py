@@ -1,15 +1,24 @@
-"""One call to an OpenAI-compatible endpoint: limits, time-outs, the circuit breaker, and the bytes as they come."""
+"""An OpenAI-compatible endpoint: one call with its limits and time-outs, judged before anything is relayed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import aiohttp
 import yarl
 
+from turnout.serve import failures
+from turnout.serve.answer import Answer, BytesRelay, EventRelay
+from turnout.serve.body import Body
 from turnout.serve.breaker import CircuitBreaker
+from turnout.serve.errors import UpstreamError
+from turnout.serve.headers import to_client
+from turnout.serve.json_body import INLINE_BYTES
+from turnout.serve.judging import BadAnswerError, check_completion
+from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
 from turnout.serve.upstream_settings import UpstreamSettings
 
@@ -18,100 +27,27 @@ if sys.version_info >= (3, 11):
 else:
     from async_timeout import timeout_at
 
-#: Answers that are no stream are read whole up to this size before the client gets a byte, so that another model can still answer.
+#: Answers that are not streams are read up to this size before the client gets a byte, so that another model can still answer.
 _WHOLE_BYTES = 4 * 1024 * 1024
+#: Longer bodies of errors are replaced.
+_ERROR_BYTES = 64 * 1024
 
 
-class UpstreamError(Exception):
-    """A call that gave no answer to relay.
-
-    Args:
-        reason: For metrics and logs: ``connect``, ``lost``, ``connect_timeout``, ``first_byte_timeout``, ``total_timeout``,
-            ``breaker_open``, ``overloaded``, or the HTTP status.
-        message: For people, without secrets.
-        repeatable: Whether the same upstream may safely be asked again: it did no work, or said so.
-        retry_after_s: When it may be asked again, where that is known.
-        answer: The upstream's own error, read whole, if it gave one.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        message: str,
-        *,
-        repeatable: bool = False,
-        retry_after_s: float | None = None,
-        answer: Answer | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.repeatable = repeatable
-        self.retry_after_s = retry_after_s
-        self.answer = answer
-
-
-class Answer:
-    """An answer whose first bytes are there. Call :meth:`close` whatever happens.
+@dataclass(frozen=True)
+class Call:
+    """A request to an upstream.
 
     Args:
-        upstream: Where it comes from.
-        response: The response, its head read.
-        first: Its first bytes; empty where there are none.
-        deadline: Loop time at which the whole answer must be there.
+        body: The JSON text.
+        headers: Headers of the client that go on.
+        is_stream: Whether it asks for a stream of events.
+        label: Names the model for the circuit breaker; from the configuration, so that there are few.
     """
 
-    def __init__(self, upstream: Upstream, response: aiohttp.ClientResponse, first: bytes, deadline: float) -> None:
-        self._upstream = upstream
-        self._response = response
-        self.deadline = deadline
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self.first = first
-        self._is_closed = False
-        self.is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether :attr:`first` is all there is."""
-        return self._response.content.at_eof()
-
-    async def next(self) -> bytes:
-        """The next bytes; empty at the end.
-
-        Raises:
-            UpstreamError: The connection broke, or the time is up.
-        """
-        try:
-            async with timeout_at(self.deadline):
-                chunk: bytes = await self._response.content.readany()
-                return chunk
-        except (asyncio.TimeoutError, TimeoutError):
-            raise self._upstream.total_timeout() from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._upstream.lost(error) from error
-
-    async def read_whole(self) -> None:
-        """Reads on until :attr:`first` is everything, or has grown too large to wait for the rest."""
-        parts, size = [self.first], len(self.first)
-        while size < _WHOLE_BYTES and not self.is_whole:
-            parts.append(await self.next())
-            size += len(parts[-1])
-        self.first = b"".join(parts)
-
-    def without_key(self) -> bytes:
-        """:attr:`first`, with the upstream's key taken out should it be there."""
-        return self._upstream.key.removed_from(self.first)
-
-    def close(self) -> None:
-        """Gives the connection back, or drops it where the answer was not read to its end."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self.is_whole:
-            self._response.release()
-        else:
-            self._response.close()
-        self._upstream.leave()
+    body: bytes
+    headers: Mapping[str, str]
+    is_stream: bool
+    label: str
 
 
 class Upstream:
@@ -120,114 +56,124 @@ class Upstream:
     Args:
         name: Its name in the configuration.
         settings: Of ``[upstreams.NAME]``.
-        key: The key that it gets.
+        key: Its key.
     """
 
     def __init__(self, name: str, settings: UpstreamSettings, key: Secret) -> None:
         self.name = name
         self.settings = settings
         self.key = key
-        self.breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_open_s)
         self.in_flight = 0
-        self._url = yarl.URL(settings.base_url.rstrip("/") + "/chat/completions")
+        self._url = yarl.URL(settings.base_url.rstrip("/") + "/chat/completions").update_query(settings.query)
+        self._proxy = proxy_of(name, settings)
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._session: aiohttp.ClientSession | None = None
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None
 
-    async def send(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Sends a chat completion and waits for the first bytes of its answer.
+    def breaker(self, label: str) -> CircuitBreaker:
+        """The circuit breaker of a model: the outage of one model leaves the others of an upstream alone."""
+        found = self._breakers.get(label)
+        if found is None:
+            found = CircuitBreaker(self.settings.breaker_failures, self.settings.breaker_open_s)
+            self._breakers[label] = found
+        return found
+
+    async def send(self, call: Call) -> Answer:
+        """Sends a chat completion and waits until it is known that there is an answer to relay.
+
+        Args:
+            call: The request.
+
+        Returns:
+            A completion, the beginning of a stream of them, or an error that is the request's own.
 
         Raises:
-            UpstreamError: There is no answer, or one of 429 or 5xx.
+            UpstreamError: There is none of these.
         """
         if self.in_flight >= self.settings.max_concurrency:
             raise UpstreamError("overloaded", f"upstream {self.name} is at its limit of requests", retry_after_s=1.0)
-        if not self.breaker.allow():
-            wait = self.breaker.remaining_s()
-            raise UpstreamError("breaker_open", f"upstream {self.name} failed too often", retry_after_s=max(wait, 1.0))
+        breaker = self.breaker(call.label)
+        if not breaker.allow():
+            message = f"upstream {self.name} failed too often with model {call.label}"
+            raise UpstreamError("breaker_open", message, retry_after_s=max(breaker.remaining_s(), 1.0))
         self.in_flight += 1
-        began = asyncio.get_running_loop().time()
+        answer: Answer | None = None
         try:
-            answer = await self._first_bytes(body, headers, began)
-        except UpstreamError:
-            self.breaker.failed()
-            self.leave()
+            answer = await self._answer(call)
+        except UpstreamError as error:
+            if error.is_outage:
+                breaker.failed()
+            else:
+                breaker.abandoned()
             raise
         except BaseException:
-            self.breaker.abandoned()
-            self.leave()
+            breaker.abandoned()
             raise
-        if answer.status < 500:
-            self.breaker.succeeded()
         else:
-            self.breaker.failed()
-        if answer.status == 429 or answer.status >= 500:
-            raise await self._refusal(answer)
-        return answer
+            breaker.succeeded()
+            return answer
+        finally:
+            if answer is None or answer.rest is None:
+                self.leave()
 
-    async def _first_bytes(self, body: bytes, headers: Mapping[str, str], began: float) -> Answer:
+    async def _answer(self, call: Call) -> Answer:
         settings = self.settings
+        began = asyncio.get_running_loop().time()
         response: aiohttp.ClientResponse | None = None
         try:
             async with timeout_at(began + min(settings.first_byte_timeout_s, settings.total_timeout_s)):
                 response = await self._open_session().post(
-                    self._url, data=body, headers=self.key.added_to(headers), allow_redirects=False
+                    self._url,
+                    data=call.body,
+                    headers={**self.key.added_to(call.headers, settings.key_header), **settings.headers},
+                    allow_redirects=False,
+                    proxy=self._proxy,
                 )
+                failures.check_head(self, response)
+                body = Body(self, response, began + settings.total_timeout_s)
                 first = await response.content.readany()
-        except aiohttp.ClientConnectorError as error:
-            raise UpstreamError(
-                "connect", f"upstream {self.name} cannot be reached: {type(error.os_error).__name__}", repeatable=True
-            ) from error
-        except aiohttp.ServerTimeoutError as error:
-            raise UpstreamError(
-                "connect_timeout",
-                f"upstream {self.name} took longer than {settings.connect_timeout_s:g} s to connect",
-                repeatable=True,
-            ) from error
-        except (asyncio.TimeoutError, TimeoutError):
-            _drop(response)
-            raise UpstreamError(
-                "first_byte_timeout",
-                f"upstream {self.name} gave no byte within {settings.first_byte_timeout_s:g} s",
-            ) from None
-        except (aiohttp.ClientError, OSError) as error:
-            _drop(response)
-            raise self.lost(error) from error
-        except BaseException:
-            _drop(response)
-            raise
-        answer = Answer(self, response, first, began + settings.total_timeout_s)
-        if not answer.is_stream or answer.status >= 400:
-            try:
-                await answer.read_whole()
-            except BaseException:
-                _drop(response)
+                if call.is_stream and response.status < 400:
+                    relay = EventRelay(body)
+                    headers = self._headers(response, b"text/event-stream")
+                    return Answer(response.status, headers, await relay.begin(first), body.deadline, relay)
+            return await self._whole(response, body, first)
+        except BaseException as error:
+            if response is not None:
+                response.close()
+            failure = failures.of_exception(self, error, response)
+            if failure is None:
                 raise
-        return answer
+            raise failure from error
 
-    async def _refusal(self, answer: Answer) -> UpstreamError:
-        retry_after = answer.headers.get("retry-after", "")
-        answer.close()
-        return UpstreamError(
-            str(answer.status),
-            f"upstream {self.name} answered {answer.status}",
-            repeatable=answer.status in (429, 503),
-            retry_after_s=float(retry_after) if retry_after.isdigit() and len(retry_after) < 7 else None,
-            answer=answer,
-        )
+    async def _whole(self, response: aiohttp.ClientResponse, body: Body, first: bytes) -> Answer:
+        status = response.status
+        is_error = status >= 400
+        content = await body.read_whole(first, _ERROR_BYTES if is_error else _WHOLE_BYTES)
+        is_complete = body.is_at_end
+        if is_error:
+            body.close()
+            return failures.of_status(self, response, content if is_complete else b"")
+        headers = self._headers(response, b"application/json")
+        if not is_complete:
+            if not content.lstrip().startswith(b"{"):
+                raise BadAnswerError("not_json", "200 with something else than a JSON object")
+            relay = BytesRelay(body)
+            return Answer(status, headers, relay.push(content), body.deadline, relay)
+        if len(content) > INLINE_BYTES:
+            await asyncio.to_thread(check_completion, content)
+        else:
+            check_completion(content)
+        body.close()
+        return Answer(status, headers, self.key.plain_removed_from(content), body.deadline)
 
-    def lost(self, error: BaseException) -> UpstreamError:
-        """The error of a connection that broke before the answer was complete."""
-        # Only names of classes: texts of such errors may hold addresses and headers.
-        return UpstreamError(
-            "lost", f"upstream {self.name} broke the connection: {type(error).__name__}", repeatable=True
-        )
-
-    def total_timeout(self) -> UpstreamError:
-        """The error of an answer that takes too long."""
-        return UpstreamError(
-            "total_timeout", f"upstream {self.name} took longer than {self.settings.total_timeout_s:g} s for its answer"
-        )
+    def _headers(self, response: aiohttp.ClientResponse, content_type: bytes) -> list[tuple[bytes, bytes]]:
+        """Headers for the client; the content type is what the body was found to be."""
+        headers = to_client(response.headers, self.key)
+        for name, value in headers:
+            if name == b"content-type" and value.partition(b";")[0].strip().lower() == content_type:
+                return headers
+        return [(b"content-type", content_type), *(one for one in headers if one[0] != b"content-type")]
 
     def leave(self) -> None:
         """One request fewer in flight; the last one of a retired upstream closes its connections."""
@@ -252,13 +198,7 @@ class Upstream:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self.settings.connect_timeout_s),
-                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+                skip_auto_headers=("Accept", "User-Agent"),
             )
         return self._session
-
-
-def _drop(response: aiohttp.ClientResponse | None) -> None:
-    if response is not None:
-        response.close()

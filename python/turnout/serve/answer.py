@@ -1,0 +1,156 @@
+"""The answer of an upstream in pieces that may be relayed: complete events, without the upstream's key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from turnout.serve.asgi import RawHeaders
+from turnout.serve.body import Body
+from turnout.serve.errors import UpstreamError
+from turnout.serve.judging import BadAnswerError, check_event, is_error_event
+from turnout.serve.sse import DONE, EventBuffer, EventTooLongError, events, is_event_stream
+
+
+class EventRelay:
+    """The events of a stream. It gives out complete events only, so that the server can add one of its own at any time.
+
+    Args:
+        body: The body of the stream.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._buffer = EventBuffer()
+        self._key = body.upstream.key
+        #: Whether an event was an error.
+        self.has_error = False
+
+    async def begin(self, chunk: bytes) -> bytes:
+        """The first events, up to one that has a choice.
+
+        Args:
+            chunk: The first bytes of the body.
+
+        Raises:
+            BadAnswerError: This is not a stream of completions, or it begins with an error.
+            UpstreamError: The connection broke, or the time is up.
+        """
+        pieces: list[bytes] = []
+        while True:
+            if piece := self._push(chunk):
+                pieces.append(piece)
+                if not is_event_stream(pieces[0]):
+                    break
+                if any(check_event(data) for data in events(piece)):
+                    return self._without_key(b"".join(pieces))
+            if not chunk or self.body.is_at_end:
+                break
+            chunk = await self.body.read()
+        content = b"".join([*pieces, self._buffer.rest()])
+        if is_event_stream(content):
+            raise BadAnswerError("no_choices", "200 with a stream that ended without choices")
+        raise BadAnswerError.of_no_stream(content)
+
+    async def next(self) -> bytes:
+        """The next complete events; empty at the end.
+
+        Raises:
+            UpstreamError: The connection broke, the time is up, or the stream ended within an event.
+        """
+        while chunk := await self.body.read():
+            if piece := self._push(chunk):
+                # One scan each: healthy events are not parsed.
+                if b'"error"' in piece or self._key.is_plain_in(piece):
+                    return self._without_key(piece)
+                return piece
+        return self._end()
+
+    def _push(self, chunk: bytes) -> bytes:
+        try:
+            return self._buffer.push(chunk)
+        except EventTooLongError as error:
+            raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
+
+    def _without_key(self, piece: bytes) -> bytes:
+        self.has_error = self.has_error or any(is_error_event(data) for data in events(piece))
+        cleaned = self._key.removed_from(piece)
+        if cleaned is None:
+            raise UpstreamError("key_in_answer", f"upstream {self.body.upstream.name} sent back the server's key")
+        return cleaned
+
+    def _end(self) -> bytes:
+        """An event whose empty line is missing is completed if it is whole."""
+        rest = self._buffer.rest()
+        if not rest.strip():
+            return b""
+        self._buffer = EventBuffer()
+        piece = rest + b"\n\n"
+        if all(data.strip() == DONE or _is_json(data) for data in events(piece)):
+            return self._without_key(piece)
+        raise UpstreamError("lost", f"upstream {self.body.upstream.name} ended its stream within an event")
+
+
+class BytesRelay:
+    """The rest of a body that is too long to be read before it is relayed.
+
+    Args:
+        body: The body.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._key = body.upstream.key
+        self._held = b""
+
+    def push(self, chunk: bytes) -> bytes:
+        """Bytes without the key; the last ones are held back, as the key may begin in them."""
+        content = self._key.plain_removed_from(self._held + chunk)
+        keep = self._key.size - 1
+        if not chunk or keep <= 0:
+            self._held = b""
+            return content
+        self._held = content[-keep:]
+        return content[:-keep]
+
+    async def next(self) -> bytes:
+        """The next bytes; empty at the end.
+
+        Raises:
+            UpstreamError: The connection broke, or the time is up.
+        """
+        while chunk := await self.body.read():
+            if piece := self.push(chunk):
+                return piece
+        return self.push(b"")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that may be relayed. Call :meth:`close` whatever happens."""
+
+    status: int
+    headers: RawHeaders
+    #: The whole body, or its beginning.
+    first: bytes
+    #: Loop time until which it may be relayed.
+    deadline: float
+    #: ``None``: there is no more.
+    rest: EventRelay | BytesRelay | None = None
+    #: Whether it says that the conversation does not fit into the model's context.
+    is_context_overflow: bool = False
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self.rest is not None:
+            self.rest.body.close()
+            self.rest.body.upstream.leave()
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True

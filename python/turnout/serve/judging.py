@@ -1,0 +1,180 @@
+"""Whether an answer with status 200 is one: gateways send errors, sign-in pages and nothing at all under it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from turnout.serve.sse import DONE
+
+_NO_STREAM = "200 with something else than an event stream"
+_LONGEST_MESSAGE = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+#: What providers say of a conversation that is too long, beside OpenAI's code.
+_OVERFLOW = re.compile(
+    r"context[ _-]?(length|window|size)|maximum (context|input|prompt)|(prompt|input|request)( is)? too (long|large)|too many (input )?tokens"
+    r"|reduce the length|exceeds? the (maximum|limit|model).{0,40}token|token count.{0,40}exceed|tokens.{0,60}must be <=",
+    re.IGNORECASE,
+)
+
+
+class BadAnswerError(Exception):
+    """An answer with status 200 that has no completion.
+
+    Args:
+        reason: For metrics: ``error_in_answer``, ``empty_answer``, ``not_json``, ``no_choices`` or ``not_a_stream``.
+        message: What was found in place of what.
+        error: The JSON text of the answer's own error, if it has one.
+        status: The status that this error names, if it names one.
+    """
+
+    def __init__(self, reason: str, message: str, error: bytes = b"", status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.error = error
+        self.status = status
+
+    @classmethod
+    def of_no_stream(cls, content: bytes) -> BadAnswerError:
+        """For a request of a stream that was answered with something else.
+
+        Args:
+            content: What was read of the answer.
+        """
+        try:
+            check_completion(content)
+        except BadAnswerError as error:
+            return error if error.reason in ("error_in_answer", "empty_answer") else cls("not_a_stream", _NO_STREAM)
+        return cls("not_a_stream", _NO_STREAM)
+
+
+def check_completion(body: bytes) -> None:
+    """Checks a whole answer.
+
+    Args:
+        body: The bytes of the answer.
+
+    Raises:
+        BadAnswerError: It is not a JSON object with a choice that has a message, or it has an error.
+    """
+    found = _object(body, "not_json", "a JSON object")
+    _check_error(found, body)
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadAnswerError("no_choices", "200 without choices")
+    _check_error(choices[0], body)
+    if not isinstance(choices[0].get("message"), dict):
+        raise BadAnswerError("no_choices", "200 with a choice that has no message")
+
+
+def check_event(data: bytes) -> bool:
+    """Checks one of the first events of a stream.
+
+    Args:
+        data: The event's data.
+
+    Returns:
+        Whether the stream has begun: the event has a choice. Events before it, such as Azure's of its filters, have none.
+
+    Raises:
+        BadAnswerError: The event is an error, not an object of a completion, or the end of the stream.
+    """
+    if data.strip() == DONE:
+        raise BadAnswerError("no_choices", "200 with a stream that ended without choices")
+    found = _object(data, "not_a_stream", "a JSON object in each event")
+    _check_error(found, data)
+    choices = found.get("choices")
+    if not isinstance(choices, list):
+        raise BadAnswerError("no_choices", "200 with an event without choices")
+    if choices and isinstance(choices[0], dict):
+        _check_error(choices[0], data)
+    return bool(choices)
+
+
+def is_error_event(data: bytes) -> bool:
+    """Whether the data of an event is an error."""
+    try:
+        check_event(data)
+    except BadAnswerError as error:
+        return error.reason == "error_in_answer"
+    return False
+
+
+def is_context_overflow(status: int, body: bytes) -> bool:
+    """Whether an error says that the conversation does not fit into the model's context.
+
+    Args:
+        status: The status of the answer.
+        body: Its body.
+
+    Example:
+        >>> is_context_overflow(400, b'{"error": {"message": "...", "code": "context_length_exceeded"}}')
+        True
+    """
+    return status in (400, 413, 422) and _OVERFLOW.search(message_of(body)) is not None
+
+
+def message_of(body: bytes) -> str:
+    """What an error body says, as one line of at most 200 characters and its code; empty for a page in HTML.
+
+    Args:
+        body: JSON in the shape of OpenAI, FastAPI or another, or text.
+
+    Example:
+        >>> message_of(b'{"error": {"message": "no credit\\\\nleft", "code": 402}}')
+        'no credit left (402)'
+    """
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body[: 4 * _LONGEST_MESSAGE].decode("utf-8", "replace")
+        return "" if text.lstrip().startswith("<") else one_line(text)
+    return _told(found.get("error") or found if isinstance(found, dict) else found)
+
+
+def one_line(text: str) -> str:
+    """Text of others for a message or a log: without control characters, cut after 200 characters."""
+    text = _CONTROL.sub(" ", text[: 4 * _LONGEST_MESSAGE]).strip()
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
+
+
+def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
+    if not body.strip():
+        raise BadAnswerError("empty_answer", "200 with an empty body")
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadAnswerError(reason, f"200 with something else than {expected}")
+    return found
+
+
+def _check_error(found: dict[str, Any], body: bytes) -> None:
+    error = found.get("error")
+    if not error and found.get("object") != "error":
+        return
+    told = error or found
+    code = told.get("code") if isinstance(told, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else None
+    raise BadAnswerError("error_in_answer", f"200 with an error: {_told(told)}", body, status)
+
+
+def _told(error: Any) -> str:
+    if not isinstance(error, dict):
+        return one_line(_text(error))
+    message = one_line(_text(error.get("message") or error.get("detail") or error.get("type") or ""))
+    code = error.get("code")
+    return f"{message} ({one_line(_text(code))})".lstrip() if code else message
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # Nested more deeply than orjson writes.
+        return ""

@@ -1,0 +1,87 @@
+"""An answer on its way to the client, and what the client gets where there is none."""
+
+from __future__ import annotations
+
+import logging
+
+from turnout.serve.answer import Answer, BytesRelay, EventRelay
+from turnout.serve.asgi import RawHeaders, Send, send_error, send_whole
+from turnout.serve.errors import ApiError, UpstreamError
+from turnout.serve.metrics import Metrics
+
+logger = logging.getLogger("turnout.serve")
+
+_STATUS = {
+    "overloaded": 429,
+    "breaker_open": 503,
+    "connect_timeout": 504,
+    "first_byte_timeout": 504,
+    "idle_timeout": 504,
+    "total_timeout": 504,
+}
+_CODES = {"401": "upstream_unauthorized", "403": "upstream_unauthorized"}
+
+
+async def relay(answer: Answer, send: Send, headers: RawHeaders, metrics: Metrics) -> None:
+    """Sends an answer to the client.
+
+    Args:
+        answer: The answer; the caller closes it.
+        send: Of ASGI.
+        headers: The server's own.
+        metrics: Counts streams that fail.
+
+    Raises:
+        UpstreamError: An answer that is not a stream broke off; the connection must be closed to tell the client.
+    """
+    headers = [*answer.headers, *headers]
+    if answer.rest is None:
+        await send_whole(send, answer.status, headers, answer.first)
+        return
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await _send_part(send, answer.first)
+    if isinstance(answer.rest, EventRelay):
+        await _relay_events(answer.rest, send, metrics)
+    else:
+        await _relay_bytes(answer.rest, send)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _relay_events(events: EventRelay, send: Send, metrics: Metrics) -> None:
+    try:
+        while piece := await events.next():
+            await _send_part(send, piece)
+    except UpstreamError as error:
+        logger.warning("%s after its answer had begun", error)
+        metrics.errors.labels(f"stream_{error.reason}").inc()
+        # Only whole events went out before, so that OpenAI's clients read this one and raise APIError.
+        cut = ApiError(502, f"the stream was cut short: {error}", code=f"upstream_{error.reason}")
+        await _send_part(send, b"data: " + cut.body() + b"\n\n")
+    if events.has_error:
+        metrics.errors.labels("stream_error_event").inc()
+
+
+async def _relay_bytes(rest: BytesRelay, send: Send) -> None:
+    while piece := await rest.next():
+        await _send_part(send, piece)
+
+
+async def _send_part(send: Send, part: bytes) -> None:
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def send_failure(send: Send, error: UpstreamError, headers: RawHeaders) -> None:
+    """Sends the last upstream's own error where it gave one, else an error of the server.
+
+    Args:
+        send: Of ASGI.
+        error: Why there is no answer.
+        headers: The server's own.
+    """
+    answer = error.answer
+    if answer is not None:
+        await send_whole(send, answer.status, [*answer.headers, *headers], answer.first)
+        return
+    status = _STATUS.get(error.reason, 502)
+    code = _CODES.get(error.reason, f"upstream_{error.reason}")
+    await send_error(send, ApiError(status, str(error), code=code, retry_after_s=error.retry_after_s), headers)

@@ -1,0 +1,235 @@
+"""The server's key for an upstream reaches no client, however the upstream sends it back."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import logging
+import urllib.parse
+
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_upstream import completion, event
+
+from turnout.serve.secrets import Secret
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+WEAK = {"model": "router-mf-1.0", "messages": HELLO}
+KEY = "sk-Secret/Key+0123456789=="
+
+
+def escaped(text: str) -> str:
+    return "".join(f"\\u{ord(one):04x}" for one in text)
+
+
+ENCODINGS = {
+    "as it is": lambda key: key,
+    "lower case": str.lower,
+    "JSON": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "JSON, every character": escaped,
+    "JSON, upper case": lambda key: escaped(key).upper().replace("\\U", "\\u"),
+    "JSON in JSON": lambda key: escaped(key).replace("\\", "\\\\"),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 of the header": lambda key: base64.b64encode(f"Authorization: Bearer {key}".encode()).decode(),
+    "base64 of a user and the key": lambda key: base64.b64encode(f"user:{key}@host".encode()).decode(),
+    "base64 for URLs": lambda key: base64.urlsafe_b64encode(f"x{key}".encode()).decode().rstrip("="),
+    "URL": lambda key: urllib.parse.quote(key, safe=""),
+    "URL twice": lambda key: urllib.parse.quote(urllib.parse.quote(key, safe=""), safe=""),
+    "hexadecimal": lambda key: key.encode().hex().upper(),
+    "HTML": lambda key: "".join(f"&#{ord(one)};" for one in key),
+    "HTML, hexadecimal": lambda key: "".join(f"&#x{ord(one):X};" for one in key),
+}
+
+
+def shown(text: str) -> str:
+    """Text after everything that a client might do to read it."""
+    for _ in range(4):
+        text = html.unescape(urllib.parse.unquote(text))
+        text = text.encode("ascii", "replace").decode("unicode_escape")
+    return text
+
+
+@pytest.fixture
+def guarded(start, upstream, monkeypatch, caplog):
+    """A server with a key for its upstream; the fixture checks that no answer and no log has it."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    settings = {"base_url": upstream.base_url, "key_env": "UPSTREAM_KEY", "retries": 0, "breaker_failures": 1000}
+    return start(upstreams={"main": settings}, server={"fallback": False})
+
+
+def check(answer, caplog):
+    """No form of the key is in an answer or the log; it is tried in both cases, as httpx lowers header names only."""
+    texts = [answer.text, "\n".join(f"{name}: {value}" for name, value in answer.headers.items()), caplog.text]
+    for text in texts:
+        for form in (text, shown(text)):
+            for encode in ENCODINGS.values():
+                assert encode(KEY).lower() not in form.lower()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 200])
+@pytest.mark.parametrize("packing", ["", "gzip"])
+def test_an_error_body_never_has_the_key(guarded, upstream, caplog, encoding, status, packing):
+    body = '{"error": {"message": "Incorrect key: KEY", "code": 400}}'.replace("KEY", ENCODINGS[encoding](KEY)).encode()
+
+    async def script(exchange):
+        assert exchange.headers["authorization"] == f"bearer {KEY}".lower()
+        content = gzip.compress(body) if packing else body
+        await exchange.whole(status, content, **({"content_encoding": "gzip"} if packing else {}))
+
+    upstream.default = script
+    answer = guarded.post(WEAK, headers={"accept-encoding": "gzip, br"})
+    assert answer.status_code == (400 if status == 200 else status)
+    assert set(answer.json()["error"]) >= {"message", "code"}
+    check(answer, caplog)
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/plain", "text/html", "application/problem+json"])
+@pytest.mark.parametrize(
+    "body", ['data: {"error": {"message": "KEY"}}\n\n', "KEY", "<p>KEY</p>", '["KEY"]', '{"KEY": 1}']
+)
+@pytest.mark.parametrize("status", [400, 500, 200])
+def test_an_error_of_any_type_never_has_the_key(guarded, upstream, caplog, status, body, content_type):
+    content = body.replace("KEY", KEY).encode()
+    upstream.default = lambda exchange: exchange.whole(status, content, content_type=content_type)
+    for is_stream in (False, True):
+        answer = guarded.post({**WEAK, "stream": is_stream})
+        assert answer.headers["content-type"] == "application/json"
+        check(answer, caplog)
+
+
+def test_a_key_over_the_end_of_a_chunk_is_found(guarded, upstream, caplog):
+    body = json.dumps({"error": {"message": f"Incorrect key: {KEY}"}}).encode()
+
+    async def script(exchange):
+        await exchange.send(b"HTTP/1.1 400 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        for byte in body:
+            await exchange.chunk(bytes([byte]))
+        await exchange.chunk(b"")
+
+    upstream.default = script
+    answer = guarded.post(WEAK)
+    assert answer.json()["error"]["message"] == "Incorrect key: ***"
+    check(answer, caplog)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_long_error_is_replaced(guarded, upstream, caplog, status):
+    body = json.dumps({"error": {"message": "x" * (5 << 20) + KEY}}).encode()
+    upstream.default = lambda exchange: exchange.whole(status, body)
+    answer = guarded.post(WEAK)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, f"upstream_{status}")
+    check(answer, caplog)
+
+
+@pytest.mark.parametrize("cut", [100, (4 << 20) + 30, 0])
+def test_a_long_answer_never_has_the_key(guarded, upstream, caplog, cut):
+    body = completion("m", "x" * (4 << 20) + KEY + "y" * 1000 + KEY)
+
+    async def script(exchange):
+        await exchange.send(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        size = cut or 1000
+        for begin in range(0, len(body), size) if not cut else (0,):
+            await exchange.chunk(body[begin : begin + size])
+        if cut:
+            await exchange.chunk(body[cut:])
+        await exchange.chunk(b"")
+
+    upstream.default = script
+    answer = guarded.post(WEAK)
+    assert answer.json()["choices"][0]["message"]["content"] == "x" * (4 << 20) + "***" + "y" * 1000 + "***"
+    check(answer, caplog)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_error_within_a_stream_never_has_the_key(guarded, upstream, caplog, encoding):
+    error = b'data: {"error": {"message": "Incorrect key: ' + ENCODINGS[encoding](KEY).encode() + b'"}}\n\n'
+
+    async def script(exchange):
+        await exchange.begin_stream()
+        await exchange.chunk(event({"content": "begun"}))
+        for part in (error[:50], error[50:60], error[60:]):
+            await exchange.chunk(part)
+        await exchange.chunk(b"")
+
+    upstream.default = script
+    with pytest.raises(openai.APIError):
+        list(guarded.openai().chat.completions.create(**WEAK, stream=True))
+    check(guarded.post({**WEAK, "stream": True}), caplog)
+    # Events that arrive in one piece are judged together, before the client gets a byte.
+    codes = ("stream_error_event", "stream_key_in_answer", "upstream_key_in_answer")
+    assert sum(guarded.metric("turnout_errors_total", code=code) for code in codes) == 2
+
+
+def test_a_healthy_answer_that_repeats_the_key_is_relayed_without_it(guarded, upstream, caplog):
+    async def script(exchange):
+        if not exchange.json.get("stream"):
+            await exchange.whole(200, completion("m", f"headers: {KEY}"))
+            return
+        await exchange.begin_stream()
+        for word in ("a", f"b {KEY}", f"c {KEY}"):
+            content = event({"content": word})
+            await exchange.chunk(content[:-20])
+            await exchange.chunk(content[-20:])
+        await exchange.chunk(b"data: [DONE]\n\n")
+        await exchange.chunk(b"")
+
+    upstream.default = script
+    assert guarded.post(WEAK).json()["choices"][0]["message"]["content"] == "headers: ***"
+    answer = guarded.post({**WEAK, "stream": True})
+    assert answer.text.count("***") == 2
+    check(answer, caplog)
+
+
+@pytest.mark.parametrize("encoding", ["as it is", "lower case", "base64", "base64 of the header", "URL", "hexadecimal"])
+@pytest.mark.parametrize("status", [200, 400, 429])
+def test_a_header_with_the_key_is_left_out(guarded, upstream, caplog, encoding, status):
+    value = f"key-{ENCODINGS[encoding](KEY)}"
+    body = completion("m", "x") if status == 200 else b'{"error": {"message": "x"}}'
+    upstream.default = lambda exchange: exchange.whole(
+        status, body, openai_organization=value, x_ratelimit_reset="3", x_ratelimit_key=value, cache_control=value
+    )
+    answer = guarded.post(WEAK)
+    assert (answer.status_code, answer.headers["x-ratelimit-reset"]) == (status, "3")
+    assert not {"openai-organization", "x-ratelimit-key", "cache-control"} & answer.headers.keys()
+    check(answer, caplog)
+
+
+def test_the_key_may_have_a_header_of_its_own(start, upstream, monkeypatch):
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    settings = {
+        "base_url": upstream.base_url,
+        "key_env": "UPSTREAM_KEY",
+        "key_header": "api-key",
+        "query": {"api-version": "2024-10-21 preview&x"},
+        "headers": {"X-Team": "research"},
+    }
+    start(upstreams={"main": settings}).post(WEAK)
+    arrived = upstream.requests[0]
+    assert (arrived.headers["api-key"], arrived.headers["x-team"]) == (KEY.lower(), "research")
+    assert "authorization" not in arrived.headers
+    assert arrived.target == "/v1/chat/completions?api-version=2024-10-21+preview%26x"
+
+
+@given(key=st.text("abcXYZ019-_./+=~%&\\\"<>'", min_size=6), before=st.text(max_size=5), after=st.text(max_size=5))
+def test_any_key_is_found_in_every_encoding(key, before, after):
+    secret = Secret(key)
+    for name, encode in ENCODINGS.items():
+        content = f"{before} {encode(key)} {after}".encode()
+        # Of a short key within a longer text, base64 has too few characters that the key alone determines.
+        if "base64 " in name and len(key) < 12:
+            continue
+        assert secret.is_in(content), name
+        cleaned = secret.removed_from(content)
+        assert cleaned is None or not secret.is_in(cleaned), name
+
+
+@given(st.binary(max_size=300))
+def test_content_without_the_key_is_unchanged(content):
+    assert Secret("sk-not-in-there-0123456789").removed_from(content) == content
+    assert Secret("").removed_from(content) == content
