@@ -112,7 +112,7 @@ def test_plain_names_that_nobody_configured_pass_where_an_upstream_takes_them(st
 def test_an_alias_is_a_router_with_a_threshold_and_a_pair(start, upstream):
     aliases = {
         "cheap": {"router": "mf", "threshold": 1.0},
-        "odd": {"router": "random", "strong_share": 0.0, "weak": "big"},
+        "odd": {"router": "random", "strong_share": 0.0, "strong": "small", "weak": "big"},
     }
     server = start(aliases=aliases)
     server.post({"model": "cheap", "messages": HELLO})

