@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from functools import partial
 
 import openai
 import pytest
-from scripted_upstream import answer, completion, event, wait_until
+from scripted_upstream import Exchange, answer, completion, event, wait_until
 
 from turnout.serve.judging import BadAnswerError, check_completion, check_event, is_context_overflow, message_of
 
@@ -50,21 +51,22 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("case", WHOLE)
-def test_another_model_answers_for_a_completion_that_is_none(server, upstream, case):
-    body, reason = WHOLE[case]
-    upstream.by_model["small"] = lambda exchange: exchange.whole(200, body)
-    found = server.openai().chat.completions.with_raw_response.create(**WEAK)
-    assert found.parse().choices[0].message.content == "I am big"
-    assert found.headers["x-turnout-fallback"] == reason
-    assert server.metric("turnout_fallbacks_total", chosen="small", served="big", reason=reason) == 1
-    wait_until(lambda: server.state.snapshot.upstreams["main"].in_flight == 0)
+def test_another_model_answers_for_a_completion_that_is_none(start, upstream):
+    server = start(upstreams={"main": {"base_url": upstream.base_url, "breaker_failures": 1000}})
+    for body, reason in WHOLE.values():
+        upstream.by_model["small"] = partial(Exchange.whole, status=200, body=body)
+        labels = {"chosen": "small", "served": "big", "reason": reason}
+        before = server.metric("turnout_fallbacks_total", **labels)
+        found = server.openai().chat.completions.with_raw_response.create(**WEAK)
+        assert found.parse().choices[0].message.content == "I am big"
+        assert found.headers["x-turnout-fallback"] == reason
+        assert server.metric("turnout_fallbacks_total", **labels) == before + 1
+    assert server.state.snapshot.upstreams["main"].in_flight == 0
 
 
 @pytest.mark.parametrize("content_type", ["text/event-stream", "application/json", "Text/Event-Stream; charset=utf-8"])
-@pytest.mark.parametrize("case", STREAMS)
-def test_another_model_answers_for_a_stream_that_is_none(server, upstream, case, content_type):
-    body, reason = STREAMS[case]
+def test_another_model_answers_for_a_stream_that_is_none(start, upstream, content_type):
+    server = start(upstreams={"main": {"base_url": upstream.base_url, "breaker_failures": 1000}})
 
     async def script(exchange):
         await exchange.begin_stream(content_type=content_type)
@@ -73,22 +75,27 @@ def test_another_model_answers_for_a_stream_that_is_none(server, upstream, case,
         await exchange.chunk(b"")
 
     upstream.by_model["small"] = script
-    found = server.openai().chat.completions.with_raw_response.create(**WEAK, stream=True)
-    assert found.headers["x-turnout-fallback"] == reason
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in found.parse()) == "I am big"
+    for case in STREAMS.values():
+        body, reason = case
+        found = server.openai().chat.completions.with_raw_response.create(**WEAK, stream=True)
+        assert found.headers["x-turnout-fallback"] == reason
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in found.parse()) == "I am big"
     wait_until(lambda: server.state.snapshot.upstreams["main"].in_flight == 0)
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-@pytest.mark.parametrize("body", [ERROR, b"", b"<html>", NO_CHOICES, b'{"error": "busy"}', b'{"error": {"code": 401}}'])
-def test_without_another_model_the_client_raises_an_error_of_the_server(start, upstream, body, is_stream):
-    upstream.default = lambda exchange: exchange.whole(200, body, content_type="text/html")
-    server = start(server={"fallback": False})
-    with pytest.raises(openai.APIStatusError) as caught:
-        server.openai().chat.completions.create(**WEAK, stream=is_stream)
-    assert caught.value.status_code == 502
-    assert "message" in caught.value.body
-    assert server.metric("turnout_errors_total", code="upstream_error_in_answer") == (b"error" in body)
+def test_without_another_model_the_client_raises_an_error_of_the_server(start, upstream, is_stream):
+    server = start(
+        upstreams={"main": {"base_url": upstream.base_url, "breaker_failures": 1000}}, server={"fallback": False}
+    )
+    bodies = (ERROR, b"", b"<html>", NO_CHOICES, b'{"error": "busy"}', b'{"error": {"code": 401}}')
+    for body in bodies:
+        upstream.default = partial(Exchange.whole, status=200, body=body, content_type="text/html")
+        with pytest.raises(openai.APIStatusError) as caught:
+            server.openai().chat.completions.create(**WEAK, stream=is_stream)
+        assert caught.value.status_code == 502
+        assert "message" in caught.value.body
+    assert server.metric("turnout_errors_total", code="upstream_error_in_answer") == 3
 
 
 def test_the_error_that_an_answer_names_reaches_the_client(start, upstream):

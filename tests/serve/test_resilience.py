@@ -174,7 +174,7 @@ def test_a_client_that_goes_cancels_the_upstream_call(server, upstream, is_strea
 
 
 def test_the_circuit_opens_and_closes_again(start, tables, upstream, two_upstreams):
-    tables["upstreams"]["other"] |= {"breaker_failures": 2, "breaker_open_s": 0.3, "retries": 0}
+    tables["upstreams"]["other"] |= {"breaker_failures": 2, "breaker_open_s": 3.0, "retries": 0}
     server = start()
     two_upstreams.default = refuse(500)
     for _ in range(4):
