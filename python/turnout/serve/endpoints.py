@@ -92,8 +92,10 @@ class Endpoints:
         try:
             await self.state.reload()
         except (RouterError, OSError) as error:
-            logger.error("reload refused, everything stays as it was: %s", error)
-            raise ApiError(409, f"everything stays as it was: {error}", code="reload_failed") from None
+            logger.error("reload failed; keeping the current configuration: %s", error)
+            raise ApiError(
+                409, f"reload failed; keeping the current configuration: {error}", code="reload_failed"
+            ) from None
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
 

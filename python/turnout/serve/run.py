@@ -24,7 +24,7 @@ _ADMIN_CONNECTIONS = 32
 
 
 def run(settings: Settings, read_again: Callable[[], Settings] | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; SIGHUP reloads. A second SIGINT ends it at once.
+    """Serves until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends it at once.
 
     Returns:
         The exit code.
@@ -66,8 +66,14 @@ async def serve(state: State) -> int:
     for name in ("SIGTERM", "SIGINT"):
         loop.add_signal_handler(getattr(signal, name), end)
     reloading: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(state))
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
     if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, lambda: reloading.add(loop.create_task(_reload(state))))
+        loop.add_signal_handler(signal.SIGHUP, reload)
     state.is_ready = True
     try:
         await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))
@@ -109,7 +115,9 @@ async def _reload(state: State) -> None:
     try:
         await state.reload()
     except (RouterError, OSError) as error:
-        logger.error("reload refused, everything stays as it was: %s", error)
+        logger.error("reload failed; keeping the current configuration: %s", error)
+    except Exception:
+        logger.exception("reload failed; keeping the current configuration")
     else:
         logger.info("reloaded")
 

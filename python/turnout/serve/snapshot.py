@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from turnout._core import ConfigError
-from turnout.routing import Context, NamedRouter, open_router
+from turnout.routing import Context, NamedRouter
 from turnout.routing.registry import imported
 from turnout.serve.headers import safe_value
+from turnout.serve.loaded import LoadedRouter, load_router
 from turnout.serve.secrets import read_key
-from turnout.serve.settings import AliasSettings, ModelSettings, RouterSettings, Settings
+from turnout.serve.settings import AliasSettings, ModelSettings, Settings
 from turnout.serve.upstream import Upstream
 
 
@@ -47,6 +48,7 @@ class Snapshot:
     """One reading of the configuration. Requests keep the one they began with."""
 
     settings: Settings
+    loaded: Mapping[str, LoadedRouter]
     routers: Mapping[str, NamedRouter]
     upstreams: Mapping[str, Upstream]
     models: Mapping[str, Model]
@@ -68,15 +70,15 @@ class Snapshot:
 
 
 def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
-    """Opens what the settings name. Upstreams that did not change keep their connections and breakers.
+    """Opens what the settings name. Upstreams and routers that did not change are taken from the snapshot before.
 
     Args:
         settings: Checked settings.
         before: The snapshot that this one replaces.
 
     Raises:
-        ConfigError: A router, key or context that is not to be had.
-        ArtifactError: An artifact that is missing or damaged.
+        ConfigError: A router, key or context is missing or wrong.
+        ArtifactError: An artifact is missing or damaged.
     """
     upstreams = {}
     for name, one in settings.upstreams.items():
@@ -89,9 +91,12 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         name: Pair(models[alias.strong or settings.pair.strong], models[alias.weak or settings.pair.weak])
         for name, alias in settings.aliases.items()
     }
+    known = before.loaded if before else {}
+    loaded = {name: load_router(name, one, known.get(name)) for name, one in settings.routers.items()}
     snapshot = Snapshot(
         settings=settings,
-        routers={name: _router(name, options) for name, options in settings.routers.items()},
+        loaded=loaded,
+        routers={name: one.named for name, one in loaded.items()},
         upstreams=upstreams,
         models=models,
         pair=Pair(models[settings.pair.strong], models[settings.pair.weak]),
@@ -115,18 +120,6 @@ def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]
         safe_value(name),
         name,
     )
-
-
-def _router(name: str, settings: RouterSettings) -> NamedRouter:
-    router = open_router(name, settings.options)
-    try:
-        if settings.threshold is not None:
-            router.threshold = settings.threshold
-        if settings.strong_share is not None:
-            router.threshold = router.threshold_for_share(settings.strong_share)
-    except ValueError as error:
-        raise ConfigError(f"[routers.{name}] {error}") from error
-    return router
 
 
 def _context(spec: str) -> Context:

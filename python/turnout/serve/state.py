@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from turnout._core import RouterError
+from turnout._core import ConfigError
 from turnout.routing import NamedRouter
 from turnout.serve.affinity import Affinity
 from turnout.serve.byte_budget import ByteBudget
@@ -19,8 +19,15 @@ from turnout.serve.recent import Decided, RecentDecisions
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Snapshot, take
 from turnout.serve.tracing import Tracer
+from turnout.serve.upstream import Upstream
 
 logger = logging.getLogger("turnout.serve")
+
+#: Keys of ``[server]`` that a reload does not change.
+_UNTIL_RESTART = (
+    "host", "port", "admin_host", "admin_port", "max_connections", "header_timeout_s", "max_bodies_bytes",
+    "cors_origins", "allowed_hosts", "access_log", "playground", "shutdown_s",
+)  # fmt: skip
 
 
 class State:
@@ -58,6 +65,10 @@ class State:
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
+        self._reloading = asyncio.Lock()
+        self._reloads_asked = self._reloads_begun = 0
+        self._reload_error = ""
+        self._retired: set[Upstream] = set()
 
     @property
     def routers(self) -> Mapping[str, NamedRouter]:
@@ -117,39 +128,58 @@ class State:
     async def reload(self) -> None:
         """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
 
+        One reload runs at a time. Calls that come meanwhile share the next one, which reads what is newest then.
+
         Raises:
-            RouterError: Something is wrong with the new ones; everything stays as it was.
+            RouterError: Something is wrong with the new ones; the current ones stay.
             OSError: A file cannot be read; likewise.
         """
+        self._reloads_asked += 1
+        mine = self._reloads_asked
+        async with self._reloading:
+            if self._reloads_begun >= mine:
+                if self._reload_error:
+                    raise ConfigError(self._reload_error)
+                return
+            self._reloads_begun = self._reloads_asked
+            self._reload_error = "the reload did not end"
+            try:
+                await self._reload()
+            except Exception as error:
+                self._reload_error = str(error)
+                self.metrics.reloads.labels("failed").inc()
+                raise
+            self._reload_error = ""
+            self.metrics.reloads.labels("done").inc()
+
+    async def _reload(self) -> None:
         before = self.snapshot
-        try:
-            settings = await asyncio.to_thread(self._read_again)
-            after = await asyncio.to_thread(take, settings, before)
-            keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
-        except (RouterError, OSError):
-            self.metrics.reloads.labels("failed").inc()
-            raise
-        self._tell_what_needs_a_restart(before.settings, settings)
+        settings = await asyncio.to_thread(self._read_again)
+        after = await asyncio.to_thread(take, settings, before)
+        keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
+        self._warn_of_what_needs_a_restart(before.settings, settings)
         self.snapshot, self.keys = after, keys
-        self.metrics.reloads.labels("done").inc()
+        self._retired = {upstream for upstream in self._retired if upstream.in_flight}
         for name, upstream in before.upstreams.items():
             if after.upstreams.get(name) is not upstream:
+                self._retired.add(upstream)
                 await upstream.retire()
 
     async def close(self) -> None:
-        """Closes connections."""
+        """Closes connections and the log."""
         self.is_ready = False
-        for upstream in self.snapshot.upstreams.values():
+        for upstream in (*self.snapshot.upstreams.values(), *self._retired):
             await upstream.close()
         if self.log is not None:
-            self.log.close()
+            await asyncio.to_thread(self.log.close)
 
     @staticmethod
-    def _tell_what_needs_a_restart(before: Settings, after: Settings) -> None:
-        fixed = "host port admin_host admin_port max_connections header_timeout_s max_bodies_bytes cors_origins allowed_hosts access_log playground shutdown_s".split()
-        changed = [f"[server] {key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
+    def _warn_of_what_needs_a_restart(before: Settings, after: Settings) -> None:
+        changed = [
+            f"[server] {key}" for key in _UNTIL_RESTART if getattr(before.server, key) != getattr(after.server, key)
+        ]
         changed += [
             f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)
         ]
         if changed:
-            logger.warning("reloaded, but %s stays as it was until a restart", ", ".join(changed))
+            logger.warning("reloaded, but a change of %s needs a restart", ", ".join(changed))

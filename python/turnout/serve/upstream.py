@@ -189,9 +189,10 @@ class Upstream:
 
     async def close(self) -> None:
         """Closes all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        # Taken first: a request that comes while it is closed opens another one.
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

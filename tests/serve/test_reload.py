@@ -1,0 +1,154 @@
+"""Reloads: one at a time, the newest wins, what did not change stays, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import threading
+import weakref
+
+import httpx
+import pytest
+from scripted_upstream import completion
+
+from turnout import ConfigError
+from turnout.serve.config_file import settings_of
+from turnout.serve.state import State
+
+WEAK = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hello!"}]}
+
+
+@pytest.fixture
+def copied(tables, artifact, tmp_path):
+    """The tables with an artifact that may be changed."""
+    shutil.copytree(artifact, tmp_path / "mine")
+    return {**tables, "routers": {"mf": {"path": str(tmp_path / "mine")}}}
+
+
+def reloaded(state):
+    asyncio.run(state.reload())
+    return state.snapshot.routers["mf"]
+
+
+def test_an_unchanged_artifact_is_shared_and_its_threshold_is_not(copied):
+    tables = dict(copied)
+    state = State(settings_of(tables), lambda: settings_of(tables))
+    before = state.snapshot.routers["mf"]
+    tables["routers"] = {"mf": {**copied["routers"]["mf"], "threshold": 0.125}}
+    after = reloaded(state)
+    assert after.router is before.router
+    assert after.threshold == 0.125 != before.threshold
+
+
+def test_files_that_were_copied_anew_are_known_by_their_hash(copied, artifact, tmp_path):
+    state = State(settings_of(copied))
+    before = state.snapshot.routers["mf"]
+    shutil.rmtree(tmp_path / "mine")
+    shutil.copytree(artifact, tmp_path / "mine", copy_function=shutil.copyfile)
+    assert reloaded(state).router is before.router
+
+
+def test_an_artifact_that_was_damaged_is_found_and_the_old_one_stays(copied, tmp_path):
+    state = State(settings_of(copied))
+    before = state.snapshot.routers["mf"]
+    file = max((tmp_path / "mine").iterdir(), key=lambda one: one.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(Exception, match="mine"):
+        reloaded(state)
+    assert state.snapshot.routers["mf"] is before
+
+
+def test_other_options_load_it_again(copied):
+    tables = dict(copied)
+    state = State(settings_of(tables), lambda: settings_of(tables))
+    before = state.snapshot.routers["mf"]
+    tables["routers"] = {"mf": {**copied["routers"]["mf"], "threads": 1}}
+    assert reloaded(state).router is not before.router
+
+
+def test_a_new_file_in_the_folder_loads_it_again(copied, tmp_path):
+    state = State(settings_of(copied))
+    before = state.snapshot.routers["mf"]
+    (tmp_path / "mine" / "battles.log").touch()
+    assert reloaded(state).router is not before.router
+
+
+def test_reloads_that_come_during_one_share_the_next(tables):
+    reads, running, most = [], 0, 0
+    go = threading.Event()
+
+    def read():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        reads.append(None)
+        go.wait(20)
+        running -= 1
+        return settings_of(tables)
+
+    async def many():
+        tasks = [asyncio.create_task(state.reload()) for _ in range(100)]
+        await asyncio.sleep(0.05)
+        go.set()
+        await asyncio.gather(*tasks)
+
+    state = State(settings_of(tables), read)
+    asyncio.run(many())
+    assert (len(reads), most) == (2, 1)
+    assert state.metrics.registry.get_sample_value("turnout_reloads_total", {"outcome": "done"}) == 2
+
+
+def test_callers_that_share_a_reload_share_its_failure(tables):
+    def read():
+        raise ConfigError("nothing good")
+
+    async def many():
+        return await asyncio.gather(*(state.reload() for _ in range(5)), return_exceptions=True)
+
+    state = State(settings_of(tables), read)
+    assert [str(one) for one in asyncio.run(many())] == ["nothing good"] * 5
+
+
+def test_the_snapshot_before_is_freed_without_the_collector(server, tables):
+    server.post(WEAK)
+    gc.collect()
+    gc.disable()
+    try:
+        server.tables = {**tables, "routers": {"mf": {**tables["routers"]["mf"], "threads": 1}}}
+        before = weakref.ref(server.state.snapshot.routers["mf"].router)
+        assert httpx.post(f"{server.admin_url}/admin/reload", timeout=30).status_code == 200
+        assert before() is None
+    finally:
+        gc.enable()
+
+
+def test_requests_during_many_reloads_all_succeed(server, upstream, tables, caplog):
+    async def slow(exchange):
+        await asyncio.sleep(0.02)
+        await exchange.whole(200, completion("m", "x"))
+
+    upstream.default = slow
+    failures, ends = [], threading.Event()
+
+    def ask():
+        while not ends.is_set():
+            answer = server.post(WEAK)
+            if answer.status_code != 200:
+                failures.append(answer.text)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(60):
+        server.tables = {**tables, "upstreams": {"main": {**tables["upstreams"]["main"], "retries": number % 3}}}
+        assert httpx.post(f"{server.admin_url}/admin/reload", timeout=30).status_code == 200
+    ends.set()
+    for thread in threads:
+        thread.join(20)
+    assert not failures
+    server.__exit__()
+    gc.collect()
+    assert "Unclosed" not in caplog.text
