@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,9 @@ Script = Callable[["Exchange"], Any]
 class Exchange:
     """One request, and the connection to answer on."""
 
-    def __init__(self, target: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
-        self.target = target
+    def __init__(self, head: bytes, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+        self.head = head
+        self.target = head.split(b" ")[1].decode()
         self.headers = headers
         self.body = body
         self.writer = writer
@@ -115,8 +117,9 @@ class ScriptedUpstream:
     ``scripts`` are used up one a request, then ``default``; or by model, under ``by_model``.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
         self.requests: list[Exchange] = []
         self.scripts: list[Script] = []
         self.by_model: dict[str, Script] = {}
@@ -130,7 +133,7 @@ class ScriptedUpstream:
     @property
     def base_url(self) -> str:
         """As an OpenAI client takes it."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     @property
     def models(self) -> list[str]:
@@ -171,7 +174,7 @@ class ScriptedUpstream:
                 tasks.discard(task)
                 writer.close()
 
-        server = await asyncio.start_server(connected, "127.0.0.1", self.port, backlog=1024)
+        server = await asyncio.start_server(connected, "127.0.0.1", self.port, backlog=1024, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()
@@ -183,12 +186,17 @@ class ScriptedUpstream:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            raw_head = await reader.readuntil(b"\r\n\r\n")
+            head = raw_head.decode("latin-1").split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            exchange = Exchange(head[0].split(" ")[1], headers, body, writer)
+            exchange = Exchange(raw_head, headers, body, writer)
             self.requests.append(exchange)
-            script = self.scripts.pop(0) if self.scripts else self.by_model.get(exchange.json["model"], self.default)
+            script = (
+                self.scripts.pop(0)
+                if self.scripts
+                else self.by_model.get(exchange.json["model"] if body else "", self.default)
+            )
             watch = asyncio.ensure_future(self._watch(reader, exchange))
             try:
                 await script(exchange)
