@@ -34,6 +34,7 @@ class Endpoint:
         self.form = form
         self.requests = []
         self.keys = []
+        self.organizations = []
 
     def __call__(self, request):
         if self.failures:
@@ -44,13 +45,23 @@ class Endpoint:
         body = json.loads(request.content)
         self.requests.append(body)
         self.keys.append(request.headers.get("authorization"))
+        self.organizations.append(request.headers.get("openai-organization"))
         rows = embed(body["input"]).astype("<f4")
         shown = [base64.b64encode(row.tobytes()).decode() if self.form == "base64" else row.tolist() for row in rows]
         data = [{"index": place, "embedding": row} for place, row in enumerate(shown)]
         return httpx.Response(200, json={"data": data[::-1]})
 
     def client(self, **options):
-        return EmbeddingClient("http://here/v1/", "m", transport=httpx.MockTransport(self), **{"dim": 2, **options})
+        return EmbeddingClient(
+            "http://here/v1/",
+            "m",
+            http_client=httpx.Client(transport=httpx.MockTransport(self)),
+            **{"dim": 2, **options},
+        )
+
+
+def answering(**options):
+    return httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, **options)))
 
 
 PROMPTS = ["three e's here", "none", "a", "none"]
@@ -109,37 +120,42 @@ def test_passing_failures_are_tried_again_and_lasting_ones_told(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     endpoint = Endpoint([503, 429, httpx.ConnectTimeout("slow")])
     assert endpoint.client()(["a"]).shape == (1, 2)
-    with pytest.raises(turnout.InferenceError, match="failed 3 times, at last with status 500"):
+    with pytest.raises(turnout.InferenceError, match="refused the last of at most 3 attempts, status 500"):
         Endpoint([500] * 3).client(retries=2)(["a"])
     stubborn = Endpoint([401, 200])
-    with pytest.raises(turnout.InferenceError, match="refused, status 401"):
+    with pytest.raises(turnout.InferenceError, match=r"refused .* status 401"):
         stubborn.client()(["a"])
     assert len(stubborn.failures) == 1
 
 
 def test_the_key_comes_from_the_environment(monkeypatch):
     endpoint = Endpoint()
-    client = endpoint.client(key_variable="SOME_KEY")
     monkeypatch.delenv("SOME_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "other")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    client = endpoint.client(key_variable="SOME_KEY")
     client(["a"])
     monkeypatch.setenv("SOME_KEY", "secret")
     client(["b"])
+    # The environment's key for OpenAI, and its organization, are for OpenAI.
     assert endpoint.keys == [None, "Bearer secret"]
+    assert endpoint.organizations == [None, None]
     assert "secret" not in repr(client)
+
+
+def test_a_redirect_is_an_error_and_is_not_followed():
+    with EmbeddingClient("http://127.0.0.1:9/v1", "m", retries=0) as client:
+        assert not client._client._client.follow_redirects
 
 
 def test_answers_that_are_none_are_told():
     with pytest.raises(turnout.InferenceError, match="lengths \\[2\\], expected 1 of length 3"):
         Endpoint().client(dim=3)(["a"])
-    strange = EmbeddingClient(
-        "http://here", "m", transport=httpx.MockTransport(lambda r: httpx.Response(200, json={"x": 1}))
-    )
+    strange = EmbeddingClient("http://here", "m", http_client=answering(json={"x": 1}))
     with pytest.raises(turnout.InferenceError, match="another shape than OpenAI's"):
         strange(["a"])
-    page = EmbeddingClient(
-        "http://here", "m", transport=httpx.MockTransport(lambda r: httpx.Response(200, text="<html>"))
-    )
-    with pytest.raises(turnout.InferenceError, match="no JSON"):
+    page = EmbeddingClient("http://here", "m", http_client=answering(text="<html>"))
+    with pytest.raises(turnout.InferenceError, match="another shape than OpenAI's"):
         page(["a"])
     with pytest.raises(turnout.InvalidInputError, match=r"prompts\[1\] is empty"):
         strange(["a", ""])

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
 from turnout.extras import require
+from turnout.model_client import model_client
 from turnout.routing.errors import RoutingError
 from turnout.routing.needs import CAPABILITIES
 
@@ -75,7 +76,9 @@ class ModelCalls:
         with self._lock:
             client = self._clients.get(endpoint._replace(name=""))
             if client is None:
-                client = self._clients[endpoint._replace(name="")] = _client("OpenAI", endpoint)
+                client = self._clients[endpoint._replace(name="")] = model_client(
+                    "OpenAI", endpoint.base_url, endpoint.api_key
+                )
         return client.chat.completions.create(**_arguments(client, {**request, "model": endpoint.name}))
 
     async def acomplete(self, request: Mapping[str, Any]) -> Any:
@@ -90,7 +93,9 @@ class ModelCalls:
             clients = self._async_clients.setdefault(asyncio.get_running_loop(), {})
             client = clients.get(endpoint._replace(name=""))
             if client is None:
-                client = clients[endpoint._replace(name="")] = _client("AsyncOpenAI", endpoint)
+                client = clients[endpoint._replace(name="")] = model_client(
+                    "AsyncOpenAI", endpoint.base_url, endpoint.api_key
+                )
         return await client.chat.completions.create(**_arguments(client, {**request, "model": endpoint.name}))
 
     def serving(self, needs: frozenset[str], chosen: str, other: str) -> str:
@@ -136,19 +141,6 @@ class ModelCalls:
 
     def __repr__(self) -> str:
         return f"ModelCalls({self._default.base_url!r}, models={sorted(self._models)})"
-
-
-def _client(kind: str, endpoint: Endpoint) -> Any:
-    require("openai", "openai", purpose="calling models")
-    import openai
-
-    try:
-        return getattr(openai, kind)(base_url=endpoint.base_url, api_key=endpoint.api_key)
-    except openai.OpenAIError:
-        if endpoint.base_url is None:
-            raise ConfigError("no key for OpenAI's API: give api_key, or set OPENAI_API_KEY") from None
-        # Local servers ask for no key, but the client insists on one.
-        return getattr(openai, kind)(base_url=endpoint.base_url, api_key="none")
 
 
 def _arguments(client: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-import random
 import sqlite3
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +16,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InferenceError, InvalidInputError
 from turnout.extras import require
-
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
+from turnout.model_client import bearer, model_client
 
 
 class EmbeddingClient:
@@ -36,11 +32,11 @@ class EmbeddingClient:
         request_dim: Also ask the endpoint for this length (OpenAI's ``dimensions``).
         batch: Prompts a request at most.
         timeout_s: For a request, from connection to last byte.
-        retries: Further attempts after time-outs, refused connections and status 408, 409, 429 and 5xx, with doubling pauses or
-            as long as ``Retry-After`` asks.
+        retries: Further attempts after time-outs, refused connections and status 408, 409, 429 and 5xx, with pauses as the
+            ``openai`` package makes them: doubling, or as long as ``Retry-After`` says.
         cache_prompts: Embeddings kept in memory, the least recently used going first; 0 keeps none.
         cache_file: SQLite file that keeps embeddings for good.
-        transport: An ``httpx`` transport, for tests.
+        http_client: Client of ``httpx`` in place of the default one.
     """
 
     def __init__(
@@ -56,7 +52,7 @@ class EmbeddingClient:
         retries: int = 4,
         cache_prompts: int = 10_000,
         cache_file: str | Path | None = None,
-        transport: Any = None,
+        http_client: Any = None,
     ) -> None:
         if batch < 1 or retries < 0 or timeout_s <= 0:
             raise ConfigError(
@@ -64,8 +60,8 @@ class EmbeddingClient:
             )
         if request_dim and dim is None:
             raise ConfigError("request_dim needs dim")
-        require("eval", "httpx", purpose="an embeddings endpoint")
-        import httpx
+        require("openai", "openai", purpose="an embeddings endpoint")
+        import openai
 
         self.url = base_url.rstrip("/") + "/embeddings"
         self.model = model
@@ -74,7 +70,11 @@ class EmbeddingClient:
         self.request_dim = request_dim
         self.batch = batch
         self.retries = retries
-        self._http = httpx.Client(timeout=timeout_s, transport=transport)
+        # A redirect is an error: the key and the prompts are for this address.
+        http = http_client or openai.DefaultHttpxClient(timeout=timeout_s, follow_redirects=False)
+        self._client = model_client(
+            "OpenAI", base_url, "none", timeout=timeout_s, max_retries=retries, http_client=http
+        )
         self._cache = _Cache(cache_prompts, cache_file)
 
     def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -101,7 +101,7 @@ class EmbeddingClient:
 
     def close(self) -> None:
         """Closes connections and the cache."""
-        self._http.close()
+        self._client.close()
         self._cache.close()
 
     def __enter__(self) -> EmbeddingClient:
@@ -118,61 +118,41 @@ class EmbeddingClient:
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
     def _request(self, prompts: list[str]) -> NDArray[np.float32]:
-        body: dict[str, Any] = {"model": self.model, "input": prompts}
-        if self.request_dim:
-            body["dimensions"] = self.dim
+        import openai
+
+        options: dict[str, Any] = {"dimensions": self.dim} if self.request_dim else {}
         key = os.environ.get(self.key_variable)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return self._rows(self._post(body, headers), len(prompts))
-
-    def _post(self, body: dict[str, Any], headers: dict[str, str]) -> Any:
-        import httpx
-
-        for attempt in range(self.retries + 1):
-            pause = min(0.5 * 2**attempt, 20.0) * (0.5 + random.random() / 2)
-            try:
-                response = self._http.post(self.url, json=body, headers=headers)
-            except httpx.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                if response.is_success:
-                    try:
-                        return response.json()
-                    except ValueError as error:
-                        raise InferenceError(f"{self.url} answered with no JSON: {response.text[:200]!r}") from error
-                problem = f"status {response.status_code}: {response.text[:500]}"
-                if response.status_code not in _RETRIED:
-                    raise InferenceError(f"{self.url} refused, {problem}")
-                asked = response.headers.get("retry-after", "")
-                if asked.replace(".", "", 1).isdigit():
-                    pause = min(float(asked), 60.0)
-            if attempt < self.retries:
-                time.sleep(pause)
-        raise InferenceError(f"{self.url} failed {self.retries + 1} times, at last with {problem}")
-
-    def _rows(self, answer: Any, count: int) -> NDArray[np.float32]:
         try:
-            data = sorted(answer["data"], key=lambda item: item["index"])
-            rows = [_vector(item["embedding"]) for item in data]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InferenceError(f"{self.url} answered in another shape than OpenAI's: {error!r}") from error
-        lengths = {len(row) for row in rows}
-        expected = {self.dim} if self.dim else lengths
-        if len(rows) != count or len(lengths) != 1 or lengths != expected:
-            wanted = f"{count} of length {self.dim or 'any'}"
-            raise InferenceError(
-                f"{self.url} gave {len(rows)} embeddings of lengths {sorted(lengths)}, expected {wanted}"
+            answer = self._client.embeddings.create(
+                model=self.model, input=prompts, extra_headers=bearer(key), **options
             )
+            rows = [_row(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+        except openai.APIStatusError as error:
+            words = error.response.text.replace(key, "***") if key else error.response.text
+            raise InferenceError(
+                f"{self.url} refused the last of at most {self.retries + 1} attempts, status {error.status_code}: {words[:500]}"
+            ) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            problem = f"{type(cause).__name__}: {cause}"
+            raise InferenceError(f"{self.url} failed {self.retries + 1} times, the last time with {problem}") from error
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
+            raise InferenceError(f"{self.url} answered in another shape than OpenAI's: {error!r:.300}") from error
+        lengths = sorted({row.size for row in rows})
+        if len(rows) != len(prompts) or lengths != [self.dim or lengths[0]]:
+            wanted = f"{len(prompts)} of length {self.dim or 'any'}"
+            raise InferenceError(f"{self.url} gave {len(rows)} embeddings of lengths {lengths}, expected {wanted}")
         matrix = np.stack(rows)
         if not np.isfinite(matrix).all():
             raise InferenceError(f"{self.url} gave embeddings with numbers that are not finite")
         return matrix
 
 
-def _vector(value: Any) -> NDArray[np.float32]:
-    if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
-    return np.array(value, dtype=np.float32)
+def _row(embedding: Any) -> NDArray[np.float32]:
+    row = np.array(embedding, dtype=np.float32)
+    if row.ndim != 1:
+        raise ValueError(f"an embedding of shape {row.shape}")
+    return row
 
 
 class _Cache:
