@@ -43,8 +43,8 @@ def model_client(
     return getattr(openai, kind)(base_url=base_url, api_key=api_key, default_headers=headers, **options)
 
 
-def bearer(key: str | None) -> dict[str, Any]:
-    """Headers of one request with this key; ``None`` sends no key, whatever the client has."""
+def authorization_header(value: str | None) -> dict[str, Any]:
+    """``extra_headers`` of one request: this authorization, or none at all, whatever key the client has."""
     import openai
 
-    return {"Authorization": f"Bearer {key}" if key else openai.Omit()}
+    return {"Authorization": value or openai.Omit()}

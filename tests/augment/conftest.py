@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("httpx")
+pytest.importorskip("openai")
 pytest.importorskip("pyarrow")
 pytest.importorskip("rich")
 

@@ -8,6 +8,7 @@ import selectors
 
 import httpx
 import numpy as np
+import openai
 import pytest
 
 from turnout.cli import main
@@ -38,7 +39,6 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 @pytest.fixture
 def judge(endpoint, tmp_path, monkeypatch):
     """Runs the command on prompts; returns the seconds at which its requests started, in order."""
-    asynchronous = httpx.AsyncClient
     starts: list[float] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -51,7 +51,11 @@ def judge(endpoint, tmp_path, monkeypatch):
         return httpx.Response(status, text=body, headers={"Retry-After": "0"} if status == 429 else {})
 
     monkeypatch.setattr(
-        httpx, "AsyncClient", lambda **options: asynchronous(transport=httpx.MockTransport(answer), **options)
+        openai, "DefaultAsyncHttpxClient", lambda **options: httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    )
+    # Asked for on a worker thread once a client: the clock of the loop would jump over the time limits of requests meanwhile.
+    monkeypatch.setattr(
+        openai.AsyncOpenAI, "_platform", property(lambda self: "Linux", lambda self, value: None), raising=False
     )
     monkeypatch.setattr(asyncio.events, "new_event_loop", JumpingLoop)
     prompts = tmp_path / "prompts.txt"

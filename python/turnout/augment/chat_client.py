@@ -1,11 +1,16 @@
-"""Chat completions of an OpenAI-compatible endpoint: rate limit, retries, a ledger of what was paid."""
+"""Chat completions of an OpenAI-compatible endpoint: rate limit, retries, a ledger of what was paid.
+
+The ``openai`` package sends the requests. Its own retries are off: each attempt enters the ledger before it is sent and is settled when
+its answer is there, and waits for its turn under the rate limit.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from turnout import ConfigError, InferenceError
@@ -14,6 +19,7 @@ from turnout.augment.endpoint import Endpoint
 from turnout.augment.ledger import Budget, Ledger
 from turnout.augment.reply import Reply, read_failure, read_response
 from turnout.extras import require
+from turnout.model_client import authorization_header, model_client
 
 _Result = TypeVar("_Result")
 
@@ -27,7 +33,7 @@ class RefusedError(InferenceError):
 
 
 class ChatClient:
-    """Asks endpoints; a request whose answer is in the ledger is not sent again.
+    """Calls models at endpoints; a request whose answer is in the ledger is not sent again.
 
     The key is read from the environment for each request, kept nowhere, and replaced by ``***`` in every text that comes back.
 
@@ -38,7 +44,7 @@ class ChatClient:
         requests_per_minute: Requests started a minute at most; ``None`` is no limit.
         timeout_s: For an attempt, from connection to last byte.
         retries: Further attempts after time-outs, refused or lost connections and status 408, 409, 429 and 5xx, with doubling
-            pauses or as long as ``Retry-After`` asks, at most a minute.
+            pauses or as long as ``Retry-After`` says, at most a minute.
     """
 
     def __init__(
@@ -56,8 +62,8 @@ class ChatClient:
                 f"concurrency {concurrency}, retries {retries}, timeout_s {timeout_s}, requests_per_minute "
                 f"{requests_per_minute}: expected 1 or more, 0 or more, above 0, above 0"
             )
-        require("eval", "httpx", purpose="calling models")
-        import httpx
+        require("eval", "openai", purpose="calling models")
+        import openai
 
         self.ledger, self.budget = ledger, budget
         self.concurrency, self.retries = concurrency, retries
@@ -67,9 +73,11 @@ class ChatClient:
         self._settled = asyncio.Event()
         self._answered: set[Endpoint] = set()
         self._timeout_s = timeout_s
-        # No more connections than requests under way: none waits for one.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency)
-        self._http = httpx.AsyncClient(timeout=timeout_s, limits=limits)
+        # No redirects: a key and a prompt are for one address.
+        self._http = openai.DefaultAsyncHttpxClient(
+            timeout=timeout_s, follow_redirects=False, event_hooks={"request": [_trace]}
+        )
+        self._clients: dict[str, Any] = {}
 
     async def ask(self, endpoint: Endpoint, text: str) -> Answer:
         """The model's answer to one user message, from the ledger if it was paid for.
@@ -136,30 +144,33 @@ class ChatClient:
             await self._settled.wait()
 
     async def _send(self, endpoint: Endpoint, text: str, journey: _Journey) -> Reply:
-        import httpx
+        import openai
 
-        authorization = endpoint.authorization()
-        headers = {"Authorization": authorization} if authorization else {}
+        _JOURNEY.set(journey)
+        headers = authorization_header(endpoint.authorization())
         try:
-            # httpx's own time-out is for each read and write, which an endpoint that drips never reaches.
-            response = await _within(
-                self._timeout_s,
-                self._http.post(
-                    endpoint.url + "/chat/completions",
-                    json=endpoint.request(text),
-                    headers=headers,
-                    extensions={"trace": journey.note},
-                ),
-            )
+            # The client's time-out is for each read and write, which an endpoint that drips never reaches.
+            sent = self._completions(endpoint).create(**endpoint.request(text), extra_headers=headers)
+            response = (await _within(self._timeout_s, sent)).http_response
         except asyncio.TimeoutError:
             problem = f"no whole answer within {self._timeout_s:g} s"
             return Reply(problem=problem, retry=True, billed=journey.left)
-        except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
+        except openai.APIStatusError as error:
+            response = error.response
+        except Exception as error:
             return read_failure(error, journey.left, endpoint.hidden)
         reply = read_response(response, endpoint.hidden)
         if reply.answer is None:
             return reply
         return replace(reply, answer=replace(reply.answer, text=endpoint.hidden_in_answer(reply.answer.text)))
+
+    def _completions(self, endpoint: Endpoint) -> Any:
+        if endpoint.url not in self._clients:
+            # The key is that of the request's header.
+            self._clients[endpoint.url] = model_client(
+                "AsyncOpenAI", endpoint.url, "none", http_client=self._http, max_retries=0, timeout=self._timeout_s
+            )
+        return self._clients[endpoint.url].chat.completions.with_raw_response
 
     async def _wait_for_turn(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -189,17 +200,23 @@ async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result
     return task.result()
 
 
+@dataclass
 class _Journey:
-    """How far a request came, as httpx tells it.
+    """How far a request came: once its headers were sent, it may be on the bill."""
 
-    Attributes:
-        left: Whether its headers were sent: from there on it may be on the bill.
-    """
+    left: bool = False
 
-    def __init__(self) -> None:
-        self.left = False
 
-    async def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpx with names such as ``http11.send_request_headers.complete``."""
-        if event.endswith("send_request_headers.complete"):
-            self.left = True
+#: The journey of the request that the current task sends.
+_JOURNEY: ContextVar[_Journey] = ContextVar("journey")
+
+
+async def _trace(request: Any) -> None:
+    """Event hook of httpx for each request: notes in its journey that its headers were sent."""
+    journey = _JOURNEY.get()
+
+    async def note(event: str, info: Mapping[str, Any]) -> None:
+        # Such as "http11.send_request_headers.complete".
+        journey.left |= event.endswith("send_request_headers.complete")
+
+    request.extensions["trace"] = note

@@ -16,6 +16,8 @@ _RETRIED = frozenset({408, 409, 429})
 _REFUSED = frozenset({401, 404})
 #: Statuses of a gateway that passed a request on and got no answer in time.
 _LOST = frozenset({504, 524})
+#: Errors of httpx that say that a request cannot be sent at all.
+_REFUSED_TO_SEND = frozenset({"InvalidURL", "LocalProtocolError", "UnsupportedProtocol"})
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 #: Above this a count of tokens is nonsense, or no exact float.
 _MOST_TOKENS = 1 << 40
@@ -45,7 +47,7 @@ class Reply:
 
 
 def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
-    """What an ``httpx.Response`` says.
+    """What a response of httpx says.
 
     Args:
         response: Read to its end.
@@ -89,19 +91,16 @@ def _usage(body: Any) -> Usage | None:
 
 
 def read_failure(error: Exception, left: bool, hidden: Callable[[str], str]) -> Reply:
-    """What an exception of httpx says.
+    """What an exception in place of a response says.
 
     Args:
-        error: Raised in place of a response.
-        left: Whether the request's headers were on their way.
+        error: Of the ``openai`` package, or of httpx below it.
+        left: Whether the request's headers were sent. Then it may be on the bill, although the answer is lost.
         hidden: Takes secrets out of a text that is shown.
     """
-    import httpx
+    import openai
 
-    problem = f"{type(error).__name__}: {hidden(str(error))[:500]}"
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
-        return Reply(problem=problem, retry=True)
-    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-        return Reply(problem=problem)
-    # Where the request was sent and the answer lost, it may be on the bill.
-    return Reply(problem=problem, retry=isinstance(error, httpx.TransportError), billed=left)
+    cause = error.__cause__ or error
+    name = type(cause).__name__
+    retry = isinstance(error, openai.APIConnectionError) and name not in _REFUSED_TO_SEND
+    return Reply(problem=f"{name}: {hidden(str(cause))[:500]}", retry=retry, billed=left)

@@ -47,7 +47,7 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
         return router
     if not args.embedding_url:
         raise turnout.ConfigError(f"{router.path.name} takes embeddings: name an endpoint with --embedding-url")
-    require("eval", "httpx", purpose="--embedding-url")
+    require("eval", "openai", purpose="--embedding-url")
     from turnout.embeddings.client import EmbeddingClient
     from turnout.embeddings.router import with_embeddings
 

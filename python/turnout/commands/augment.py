@@ -163,7 +163,7 @@ def run_judge(args: argparse.Namespace) -> int:
 
     import turnout
 
-    require("eval", "httpx", "rich", purpose="augment judge")
+    require("eval", "openai", "rich", purpose="augment judge")
     from rich.console import Console
 
     from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger

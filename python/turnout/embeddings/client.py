@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InferenceError, InvalidInputError
 from turnout.extras import require
-from turnout.model_client import bearer, model_client
+from turnout.model_client import authorization_header, model_client
 
 
 class EmbeddingClient:
@@ -122,10 +122,9 @@ class EmbeddingClient:
 
         options: dict[str, Any] = {"dimensions": self.dim} if self.request_dim else {}
         key = os.environ.get(self.key_variable)
+        headers = authorization_header(f"Bearer {key}" if key else None)
         try:
-            answer = self._client.embeddings.create(
-                model=self.model, input=prompts, extra_headers=bearer(key), **options
-            )
+            answer = self._client.embeddings.create(model=self.model, input=prompts, extra_headers=headers, **options)
             rows = [_row(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
         except openai.APIStatusError as error:
             words = error.response.text.replace(key, "***") if key else error.response.text
