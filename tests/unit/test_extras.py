@@ -29,7 +29,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
 }
 #: Packages that come with another.
-BRINGS = {"ray": {"pyarrow", "starlette"}}
+BRINGS = {"ray": {"pyarrow", "starlette"}, "uvicorn": {"httptools", "uvloop"}}
 
 
 def packages(extra: str) -> set[str]:
