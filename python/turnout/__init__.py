@@ -19,11 +19,11 @@ from turnout._core import (
     __version__,
 )
 from turnout.budget import BudgetController
-from turnout.embeddings.router import with_embeddings
 from turnout.router import Router, load
 
 if TYPE_CHECKING:
     from turnout.controller import Controller
+    from turnout.embeddings.router import with_embeddings
     from turnout.routing import RoutingError, register_router
 
 __all__ = [
@@ -54,14 +54,20 @@ _ON_FIRST_USE = {
     "Controller": "turnout.controller",
     "RoutingError": "turnout.routing",
     "register_router": "turnout.routing",
+    "with_embeddings": "turnout.embeddings.router",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Names that only those who call models need: importing them would double the time that ``import turnout`` takes."""
+    """Imports names on first use that routing does not need: they would triple the time that ``import turnout`` takes."""
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     found = globals()[name] = getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
     return found
+
+
+def __dir__() -> list[str]:
+    """Every public name, also those that are not imported yet."""
+    return sorted({*globals(), *__all__})

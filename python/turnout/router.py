@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnout import _core
 from turnout.engines import engine_cache, faiss_library, onnxruntime_library, preload_cuda
+from turnout.shipped import ARTIFACTS, DEFAULT, artifact_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from turnout.battles import Added
 
 #: Folder of the router that ships with the package.
-DEFAULT_ARTIFACT = Path(__file__).parent / "artifacts" / "mf"
+DEFAULT_ARTIFACT = ARTIFACTS / DEFAULT
 
 #: Longer prompts are decided on a worker thread by :meth:`Router.aroute`: even natively they take more than about 100 us.
 _INLINE_CHARACTERS = 4096
@@ -247,7 +248,7 @@ def load(
         True
     """
     return Router(
-        _folder(path),
+        artifact_folder(path),
         strong=strong,
         weak=weak,
         threshold=threshold,
@@ -266,16 +267,6 @@ def load(
         tiers=dict(tiers or {}),
         index=index,
     )
-
-
-def _folder(path: str | Path | None) -> str | Path:
-    if path is None:
-        return DEFAULT_ARTIFACT
-    shipped = DEFAULT_ARTIFACT.parent
-    is_name = (
-        isinstance(path, str) and path in {folder.name for folder in shipped.iterdir()} and not os.path.exists(path)
-    )
-    return shipped / path if is_name else path
 
 
 def _core_index(index: Any) -> Any:

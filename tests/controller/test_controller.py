@@ -257,7 +257,7 @@ def test_litellm_is_called_with_everything(monkeypatch):
 @pytest.mark.parametrize(
     ("routers", "config", "words"),
     [
-        (["nope"], None, "no router 'nope' here"),
+        (["nope"], None, "no router 'nope'"),
         (["causal_llm"], None, "turnout import causal_llm"),
         (["mf"], {"mf": {"checkpoint_path": "routellm/mf_gpt4_augmented"}}, "turnout import mf"),
         (["mf"], {"mf": {"paht": "x"}}, "unknown option 'paht'"),

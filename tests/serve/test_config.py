@@ -166,7 +166,7 @@ def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (
             ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--router", "nope"],
-            "no router 'nope' here",
+            "no router 'nope'",
         ),
         (
             ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://h", "--threshold", "7"],

@@ -102,10 +102,13 @@ def _by_name(name: str, args: argparse.Namespace) -> Any:
 
 def load_routers(args: argparse.Namespace) -> dict[str, Any]:
     """Loads the routers of ``--router`` under names that tell them apart."""
+    import turnout
     from turnout.routing.registry import is_known
 
     found: dict[str, Any] = {}
     for path in args.router:
+        if args.router.count(path) > 1:
+            raise turnout.ConfigError(f"--router {path} is given twice")
         if path is not None and not Path(path).exists() and (":" in path or is_known(path)):
             found[path] = _by_name(path, args)
             continue

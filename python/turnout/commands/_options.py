@@ -15,7 +15,7 @@ def add_router_options(parser: argparse.ArgumentParser) -> None:
     how it runs: ``--engine``, ``--device``, ``--threads``."""
     group = parser.add_argument_group("router")
     group.add_argument(
-        "--router", metavar="ARTIFACT", help="artifact folder; by default the one that ships with turnout"
+        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a router that ships; default: mf"
     )
     group.add_argument(
         "--strong", metavar="NAME", help="name of the strong model; one the artifact never saw is a label"

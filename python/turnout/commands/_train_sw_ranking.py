@@ -80,17 +80,17 @@ def run(args: argparse.Namespace) -> int:
     from turnout.data import file_record, read_outcomes
     from turnout.data.aliases import read_aliases
     from turnout.progress import progress_bars
-    from turnout.router import DEFAULT_ARTIFACT
     from turnout.routers.sw_ranking.encoder import encoder_of, reduced
     from turnout.routers.sw_ranking.rating import largest_group
     from turnout.routers.sw_ranking.table import read_battle_table
     from turnout.routers.sw_ranking.train import Options, build
+    from turnout.shipped import artifact_folder
 
     check_out(args.out)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     bad = bad_rows(args)
     unknown = dict(_named_tier(text) for text in args.unknown_tier)
-    encoder = encoder_of(args.encoder or DEFAULT_ARTIFACT)
+    encoder = encoder_of(artifact_folder(args.encoder))
     if encoder.graph is None:
         raise turnout.ConfigError(f"{args.encoder} takes embeddings from the caller: use `turnout import sw_ranking`")
     with progress_bars(console) as show:

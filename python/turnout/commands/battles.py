@@ -13,13 +13,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("battles", help="add feedback to a router of kind sw_ranking, and fold it in")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add the battles of a file; they count from the next decision on")
-    add.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder")
+    add.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a router that ships")
     add.add_argument(
         "file", type=Path, metavar="FILE", help="table of prompt, model_a, model_b, winner, or of arena-55k"
     )
     add.set_defaults(run=run_add)
     fold = actions.add_parser("compact", help="rate and tier the models anew and fold the log into the artifact")
-    fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder")
+    fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a router that ships")
     fold.set_defaults(run=run_compact)
 
 
@@ -36,17 +36,19 @@ def run_add(args: argparse.Namespace) -> int:
 
 def run_compact(args: argparse.Namespace) -> int:
     """Folds the log into the artifact."""
-    require("eval", "pyarrow", "safetensors", "rich", purpose="battles")
+    require("eval", "safetensors", "rich", purpose="battles")
     from rich.console import Console
 
     import turnout
     from turnout.progress import progress_bars
     from turnout.routers.sw_ranking.compaction import compact, held_log, read_manifest
+    from turnout.shipped import artifact_folder
 
-    read_manifest(args.artifact)
-    with held_log(args.artifact), progress_bars(Console(stderr=True)) as show:
-        snapshot = turnout.load(args.artifact, index="exact").battles()
-        done = compact(args.artifact, snapshot, show)
+    folder = artifact_folder(args.artifact)
+    read_manifest(folder)
+    with held_log(folder), progress_bars(Console(stderr=True)) as show:
+        snapshot = turnout.load(folder, index="exact").battles()
+        done = compact(folder, snapshot, show)
     print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them from the log")
     for model, (before, after) in done.moved.items():
         print(f"{model}: tier {before} is now {after}")

@@ -37,7 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--router", metavar="ARTIFACT", help="default: the one that ships with turnout")
+    parser.add_argument(
+        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a router that ships; default: mf"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--prompts", metavar="FILE", help="a table, a text file with a prompt a line, or - for lines of stdin"

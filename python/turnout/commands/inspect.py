@@ -7,7 +7,6 @@ import bisect
 import json
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from turnout.commands._terminal import blocks, colour, cut, sparkline
@@ -21,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "inspect", help="tell what a router was trained on, its files, engine and thresholds"
     )
-    parser.add_argument("artifact", nargs="?", help="artifact folder; by default the one that ships with turnout")
+    parser.add_argument("artifact", nargs="?", help="artifact folder, or the name of a router that ships; default: mf")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     parser.add_argument("--models", action="store_true", help="name every model")
     parser.add_argument(
@@ -46,9 +45,9 @@ def describe(artifact: str | None, engine: str = "auto", device: str = "cpu") ->
         ``documents`` and the ``manifest``.
     """
     import turnout
-    from turnout.router import DEFAULT_ARTIFACT
+    from turnout.shipped import artifact_folder
 
-    folder = DEFAULT_ARTIFACT if artifact is None else Path(artifact)
+    folder = artifact_folder(artifact)
     told: dict[str, Any] = {"path": str(folder)}
     try:
         router = turnout.load(folder, engine=engine, device=device)

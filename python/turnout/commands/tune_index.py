@@ -16,7 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="measure FAISS indexes over a router's battles, draw time against error, write the best",
         description="Needs `pip install 'turnout[eval,faiss]'`.",
     )
-    parser.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking")
+    parser.add_argument(
+        "artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking, or the name of one that ships"
+    )
     parser.add_argument(
         "--prompts", type=Path, required=True, metavar="FILE", help="prompts like yours, or .npy embeddings of them"
     )
@@ -56,16 +58,18 @@ def run(args: argparse.Namespace) -> int:
     from turnout.progress import progress_bars
     from turnout.routers.sw_ranking.import_ import read_embeddings
     from turnout.routers.sw_ranking.tune import NEIGHBORS, Tuner, choose, draw, frontier, tune
+    from turnout.shipped import artifact_folder
 
     if not args.error >= 0 or args.limit < 1 or any(number < 1 for number in args.neighbors):
         raise turnout.ConfigError("--error must be 0 or more, --limit and --neighbors 1 or more")
     check_folder(args.plot, "--plot")
     bad = bad_rows(args)
+    folder = artifact_folder(args.artifact)
     if args.prompts.suffix.lower() == ".npy":
-        tuner = Tuner(args.artifact, embeddings=np.ascontiguousarray(read_embeddings(args.prompts)[: args.limit]))
+        tuner = Tuner(folder, embeddings=np.ascontiguousarray(read_embeddings(args.prompts)[: args.limit]))
     else:
         prompts = (prompt for chunk in iter_prompts(args.prompts, bad=bad, column=args.column) for prompt in chunk)
-        tuner = Tuner(args.artifact, prompts=list(islice(prompts, args.limit)))
+        tuner = Tuner(folder, prompts=list(islice(prompts, args.limit)))
     with progress_bars(Console(stderr=True)) as show:
         settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, show)
     show_bad(bad)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
-from turnout.data import values
 from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import Chunk, listed, read_chunks
 from turnout.data.prompts import COLUMN, prompts_of
+from turnout.data.scores import scores_of
+from turnout.data.texts import texts
 
 #: Columns that are never scores.
 RESERVED = frozenset(
@@ -159,15 +160,15 @@ def join(name: str, parts: Sequence[Outcomes]) -> Outcomes:
 def _outcomes(
     name: str, chunk: Chunk, prompts: Sequence[str], models: Sequence[str], not_scores: dict[str, str], bad: BadRows
 ) -> Outcomes:
-    found, problems = values.texts(prompts, "prompt")
+    found, problems = texts(prompts, "prompt")
     chunk.add_problems(problems)
     scores = {}
     for model in models:
-        scores[model], problems = values.scores(chunk.column(model), model)
+        scores[model], problems = scores_of(chunk.column(model), model)
         chunk.add_problems(problems)
     categories = None
     if "category" in chunk.names:
-        categories = [category or "none" for category in values.texts(chunk.column("category"), "category")[0]]
+        categories = [category or "none" for category in texts(chunk.column("category"), "category")[0]]
     keep = np.zeros(len(chunk), dtype=bool)
     keep[chunk.usable(bad)] = True
     return Outcomes(name, found, scores, categories, not_scores).rows(keep)
@@ -180,7 +181,7 @@ def _score_columns(chunk: Chunk, prompt_column: str) -> tuple[list[str], dict[st
         of_model = name.endswith("_response") or ("|" in name and name.rpartition("|")[0] in chunk.names)
         if name.lower() in RESERVED or name == prompt_column or of_model:
             continue
-        numbers, problems = values.scores(chunk.column(name), name)
+        numbers, problems = scores_of(chunk.column(name), name)
         if len(problems) * 2 >= len(numbers):
             index = min(problems)
             not_scores[name] = f"row {chunk.numbers[index]}: {problems[index]}"

@@ -14,7 +14,7 @@ from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import Chunk, Row, no_column, read_chunks
 from turnout.data.formats import READABLE, opened, readable_format
 from turnout.data.text import read_lines
-from turnout.data.values import Problems, texts
+from turnout.data.texts import Problems, texts
 
 #: Column of prompts where none is named, and the one of chats that takes its place.
 COLUMN, MESSAGES = "prompt", "messages"

@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 
 from turnout._core import InvalidInputError
-from turnout.data import values
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import read_chunks
 from turnout.data.outcomes import Outcomes, join, read_outcomes
+from turnout.data.scores import scores_of
+from turnout.data.texts import texts
 
 Benchmark = Literal["mmlu", "gsm8k", "mt-bench"]
 BENCHMARKS: tuple[Benchmark, ...] = ("mmlu", "gsm8k", "mt-bench")
@@ -64,7 +65,7 @@ def contaminated(path: str | Path) -> set[str]:
     bad = BadRows()
     prompts: set[str] = set()
     for chunk in read_chunks(file, columns=["eval_prompt"]):
-        found, problems = values.texts(chunk.column("eval_prompt"), "eval_prompt")
+        found, problems = texts(chunk.column("eval_prompt"), "eval_prompt")
         chunk.add_problems(problems)
         prompts.update(found[index] for index in chunk.usable(bad))
     if bad:
@@ -82,9 +83,9 @@ def _mt_bench(folder: Path, bad: BadRows) -> Outcomes:
     excluded = contaminated(folder)
     scores: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for chunk in read_chunks(folder / "judgements.jsonl"):
-        numbers, problems = values.scores(chunk.column("score"), "score")
+        numbers, problems = scores_of(chunk.column("score"), "score")
         chunk.add_problems(problems)
-        models, problems = values.texts(chunk.column("model"), "model")
+        models, problems = texts(chunk.column("model"), "model")
         chunk.add_problems(problems)
         chunk.add_problems({int(index): "score is missing" for index in np.flatnonzero(np.isnan(numbers))})
         questions_of_rows = chunk.column("question_id")

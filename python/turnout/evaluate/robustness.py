@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from turnout import InvalidInputError
-from turnout.data import BadRows, values
+from turnout.data import BadRows
 from turnout.data.chunks import column_names, no_column, read_chunks
+from turnout.data.texts import texts
 from turnout.evaluate.attack import Place, find_attack, vocabulary
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.perturb import CHANGES, paraphrase
@@ -166,9 +167,9 @@ def read_paraphrases(path: Path) -> dict[str, str]:
         for name in ("prompt", "paraphrase"):
             if name not in chunk.names:
                 raise no_column(chunk.file, name, column_names(path))
-        prompts, problems = values.texts(chunk.column("prompt"), "prompt")
+        prompts, problems = texts(chunk.column("prompt"), "prompt")
         chunk.add_problems(problems)
-        paraphrases, problems = values.texts(chunk.column("paraphrase"), "paraphrase")
+        paraphrases, problems = texts(chunk.column("paraphrase"), "paraphrase")
         chunk.add_problems(problems)
         table.update((prompts[index], paraphrases[index]) for index in chunk.usable(bad))
     if bad:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from turnout._core import ConfigError
 from turnout.routing.named_router import NamedRouter
 from turnout.routing.random_router import RandomRouter
+from turnout.shipped import ARTIFACTS, did_you_mean, shipped_names
 
 #: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
 ENTRY_POINTS = "turnout.routers"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 
 _LOAD_OPTIONS = (
@@ -83,9 +84,9 @@ def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRou
     if "path" not in given and "checkpoint_path" not in given:
         if (made := _entry_point(name)) is not None:
             return NamedRouter(name, _made(name, made, given))
-        if not (_ARTIFACTS / name / "router.json").is_file():
-            raise ConfigError(_not_there(name))
-        given["path"] = _ARTIFACTS / name
+        if name not in shipped_names():
+            raise ConfigError(_unknown(name))
+        given["path"] = ARTIFACTS / name
     return NamedRouter(name, _artifact(name, given))
 
 
@@ -93,7 +94,7 @@ def is_known(name: str) -> bool:
     """Whether :func:`open_router` finds the name without options."""
     if name in _REGISTERED or _entry_point(name) is not None:
         return True
-    return _NAME.fullmatch(name) is not None and (_ARTIFACTS / name / "router.json").is_file()
+    return name in shipped_names()
 
 
 def imported(spec: object) -> Callable[..., Any]:
@@ -105,6 +106,9 @@ def imported(spec: object) -> Callable[..., Any]:
     module, colon, attribute = str(spec).partition(":")
     if not colon or not module or not attribute:
         raise ConfigError(f"class {spec!r}: expected module:Class")
+    # The installed command does not look for modules beside the working folder, as Python's own does.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -166,10 +170,9 @@ def _entry_point(name: str) -> Callable[..., Any] | None:
     return None
 
 
-def _not_there(name: str) -> str:
-    shipped = sorted(folder.parent.name for folder in _ARTIFACTS.glob("*/router.json"))
-    known = ", ".join(sorted({*shipped, *_REGISTERED}))
+def _unknown(name: str) -> str:
+    known = [*shipped_names(), *_REGISTERED]
     hint = _HINTS.get(
         name, "name an artifact folder with `path` under the router's configuration, or register your own"
     )
-    return f"no router {name!r} here, there are {known}; {hint}"
+    return f"no router {name!r}; known routers: {', '.join(known)}{did_you_mean(name, known)}; {hint}"

@@ -1,4 +1,4 @@
-"""Values of a column as texts and scores, with the rows where they are neither."""
+"""Values of a column as scores, with the rows where they are none."""
 
 from __future__ import annotations
 
@@ -10,40 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.data.writer import is_utf8
+from turnout.data.texts import Problems
 
-#: What is wrong with rows, by index.
-Problems = dict[int, str]
 _WORDS = {"true": 1.0, "false": 0.0, "": math.nan, "null": math.nan, "none": math.nan, "nan": math.nan, "na": math.nan}
 _NUMBERS = {int, float, bool, type(None)}
 
 
-def texts(values: Sequence[Any], name: str) -> tuple[list[str], Problems]:
-    """Texts of a column.
-
-    Args:
-        values: The column.
-        name: Its name, for messages.
-
-    Returns:
-        One text a row (empty where there is none), and why a row has none.
-    """
-    problems: Problems = {}
-    result = []
-    for index, value in enumerate(values):
-        if isinstance(value, str):
-            if not value:
-                problems[index] = f"{name} is missing"
-            elif not value.isascii() and not is_utf8(value):
-                problems[index] = f"{name} is not UTF-8"
-            result.append(value)
-            continue
-        problems[index] = f"{name} is missing" if value is None else f"{name} is {type(value).__name__}, expected text"
-        result.append("")
-    return result, problems
-
-
-def scores(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Problems]:
+def scores_of(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Problems]:
     """Scores of a column: numbers, booleans, or texts of these. Missing ones are NaN, which is no problem.
 
     Args:
