@@ -61,7 +61,7 @@ TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
 APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 
-.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser chromium parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
@@ -162,6 +162,9 @@ test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, L
 
 test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
 	PYTHONPATH=$(CURDIR)/python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
+
+chromium: ## Chromium from Debian's packages, where it is missing (needs root)
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
 test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped where there is none
 	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)

@@ -29,7 +29,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_may_not(server):
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    files = re.findall(r'(?:src|href)="(/[^"]*)"', page.text)
+    files = ["/" + path for path in re.findall(r'(?:src|href)="([^"#]*)"', page.text)]
     assert len(files) >= 3
     seen = {"/playground/main.js"}
     while files:
@@ -40,6 +40,8 @@ def test_the_page_loads_nothing_from_elsewhere_and_may_not(server):
         # The name of SVG's namespace is no address.
         assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), path
         assert "innerHTML" not in answer.text
+        # Under a proxy's prefix only relative addresses work.
+        assert not re.findall(r"""["'`(]/(?:playground|v1)/""", answer.text), path
         imported = {f"/playground/{name}" for name in re.findall(r'from "\./([^"]+)"', answer.text)}
         files += imported - seen
         seen |= imported

@@ -1,4 +1,4 @@
-"""Chromium through Playwright, and the server in a process of its own: skipped, loudly, where there is no browser."""
+"""Chromium through Playwright, and the server in a process of its own: skipped where there is no browser, unless ``TURNOUT_BROWSER=required``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def browser() -> Iterator[Browser]:
                 executable_path=chromium(), args=["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
             )
         except Exception as error:
+            if os.environ.get("TURNOUT_BROWSER") == "required":
+                raise
             first = str(error).strip().splitlines()[0]
             pytest.skip(f"no browser (apt-get install chromium, or CHROMIUM=path): {first}")
         yield found

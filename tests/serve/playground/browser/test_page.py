@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from contextlib import contextmanager, suppress
 from hashlib import sha256
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from shutil import copytree
 
 import pytest
+from scripted_upstream import refuse
 
 import turnout
 from turnout.router import DEFAULT_ARTIFACT
@@ -34,6 +39,41 @@ def message_box(page):
 
 def card(page, name):
     return page.locator(".card", has=page.get_by_role("radio", name=name))
+
+
+@contextmanager
+def prefix_proxy(target, prefix):
+    """A proxy that takes a prefix off, as nginx's ``location /turnout/ { proxy_pass http://target/; }`` does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            connection = HTTPConnection(target.removeprefix("http://"))
+            connection.request(self.command, self.path.removeprefix(prefix), body, headers)
+            answer = connection.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                    self.send_header(name, value)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while part := answer.read1(65536):
+                    self.wfile.write(part)
+            connection.close()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_port}"
+        proxy.shutdown()
 
 
 def say(page, text):
@@ -388,6 +428,77 @@ def test_every_control_has_a_name(page):
     for role in ("button", "slider", "textbox", "radio", "img", "region", "log"):
         for element in page.get_by_role(role).all():
             expect(element).to_have_accessible_name(re.compile(r"\S"))
+
+
+def test_the_live_view_shows_the_model_that_answered(page, upstream, site):
+    import httpx
+
+    upstream.by_model["large-model"] = refuse(500)
+    body = {"model": "router-mf-0.0", "messages": [{"role": "user", "content": "Hi"}]}
+    assert httpx.post(f"{site.url}/v1/chat/completions", json=body, trust_env=False).status_code == 200
+    row = page.locator("#live tbody tr")
+    expect(row.locator(".verdict")).to_have_text("small-model")
+    expect(row.locator(".verdict")).to_have_attribute("data-side", "weak")
+    expect(row).to_contain_text("for large-model (500)")
+    expect(row).to_have_count(1)
+    expect(page.locator("#live")).to_contain_text("100 % of the last 1")
+
+
+def test_the_page_works_under_a_prefix_of_a_proxy(open_page, site):
+    with prefix_proxy(site.url, "/turnout") as url:
+        page = open_page(f"{url}/turnout/")
+        page.wait_for_selector("#status[data-state=here]")
+        prompt_box(page).fill("Prove it.")
+        page.wait_for_selector("#why .word")
+        say(page, "Hello")
+        page.wait_for_selector(".said.answer .verdict")
+        expect(page.locator("#live tbody tr")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_heads_stand_over_their_columns_and_columns_are_within_the_page(open_page, site, width):
+    page = open_page(site.url)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_selector("#status[data-state=here]")
+    say(page, "Hello")
+    page.wait_for_selector(".said.answer .verdict")
+    prompt_box(page).fill("Prove it.")
+    page.wait_for_selector("#why .word")
+    page.evaluate("document.querySelectorAll('#why details').forEach((one) => (one.open = true))")
+    # Of each table: where text begins, or ends in columns of numbers, in the head and in the first row.
+    edges = page.evaluate(
+        """() => [...document.querySelectorAll("table")].map((table) => ["thead tr", "tbody tr"].map((row) =>
+            [...table.querySelector(row).children].filter((cell) => cell.offsetWidth).map((cell) => {
+                const range = document.createRange();
+                range.selectNodeContents(cell);
+                const [text, box] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+                return [box.left, box.right, cell.classList.contains("number") ? box.right - text.right < 10 : text.left - box.left < 20];
+            })))"""
+    )
+    assert len(edges) == 3
+    for head, row in edges:
+        assert [cell[:2] for cell in head] == [cell[:2] for cell in row]
+        assert all(is_at_edge for *_, is_at_edge in head + row)
+        assert row[-1][1] <= width
+    is_scrolled = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].map((one) => one.scrollWidth > one.clientWidth)"
+    )
+    assert not any(is_scrolled)
+
+
+def test_labels_of_the_axis_are_clear_of_the_marker(page):
+    prompt_box(page).fill("Hello")
+    page.wait_for_selector("#why .word")
+    overlaps = page.evaluate(
+        """() => [...document.querySelectorAll("#routers svg")].flatMap((chart) => {
+            const marker = chart.querySelector("path.dot").getBoundingClientRect();
+            return [...chart.querySelectorAll("text")].filter((text) => {
+                const box = text.getBoundingClientRect();
+                return box.top < marker.bottom && box.bottom > marker.top;
+            }).map((text) => text.textContent);
+        })"""
+    )
+    assert overlaps == []
 
 
 def test_a_narrow_window_does_not_scroll_sideways(open_page, site):

@@ -15,6 +15,7 @@ export function useKey(value) {
   key = value.trim();
 }
 
+/** Paths are relative to the page, which may lie under a prefix of a proxy. */
 async function send(path, options) {
   const headers = { ...options.headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
   let answer;
@@ -50,9 +51,9 @@ function kindOf(status) {
 const json = (path, body, signal) =>
   send(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 
-export const setup = async () => (await send("/playground/api/setup", {})).json();
-export const scores = async (prompt, routers, signal) => (await (await json("/playground/api/scores", { prompt, routers }, signal)).json()).scores;
-export const explain = async (prompt, router, signal) => (await json("/playground/api/explain", { prompt, router }, signal)).json();
+export const setup = async () => (await send("playground/api/setup", {})).json();
+export const scores = async (prompt, routers, signal) => (await (await json("playground/api/scores", { prompt, routers }, signal)).json()).scores;
+export const explain = async (prompt, router, signal) => (await json("playground/api/explain", { prompt, router }, signal)).json();
 
 /** Values of the server-sent events in an answer. */
 async function* events(answer) {
@@ -78,14 +79,14 @@ async function* events(answer) {
   }
 }
 
-/** Decisions as they are made: `{count, decisions}`. Ends when the server does. */
+/** Decisions as they are made, and again when their answers have ended: `{count, decisions}`. Ends when the server does. */
 export async function* decisions() {
-  for await (const data of events(await send("/playground/api/decisions", {}))) yield JSON.parse(data);
+  for await (const data of events(await send("playground/api/decisions", {}))) yield JSON.parse(data);
 }
 
 /** A chat: first `{route}` with what was decided, then `{text}` piece by piece. */
 export async function* chat(model, messages, signal) {
-  const answer = await json("/v1/chat/completions", { model, messages, stream: true }, signal);
+  const answer = await json("v1/chat/completions", { model, messages, stream: true }, signal);
   const header = (name) => answer.headers.get(`x-turnout-${name}`);
   yield { route: { model: decoded(header("model")), winRate: number(header("win-rate")), threshold: number(header("threshold")), fallback: decoded(header("fallback")) } };
   let ended = false;

@@ -15,8 +15,8 @@ export class Live {
     this.words = html("p", { class: "hint" });
     this.plot = html("div", { class: "chart" });
     this.rows = html("tbody");
-    const heads = ["time", "router", "model", "win rate", "threshold", "µs"];
-    this.table = html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Last decisions" }, html("table", {}, html("caption", { class: "unseen" }, "Last decisions, the newest first"), html("thead", {}, html("tr", {}, heads.map((head) => html("th", { scope: "col" }, head)))), this.rows));
+    const heads = [["time"], ["router"], ["model"], ["win rate", "number"], ["threshold", "number wide"], ["µs", "number wide"]];
+    this.table = html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Last decisions" }, html("table", {}, html("caption", { class: "unseen" }, "Last decisions, the newest first"), html("thead", {}, html("tr", {}, heads.map(([head, kind]) => html("th", { scope: "col", class: kind }, head)))), this.rows));
     container.replaceChildren(this.words, this.plot, this.table);
     this.redraw = chart(this.plot, (width) => this.#share(width));
     this.#tell();
@@ -25,7 +25,9 @@ export class Live {
   /** Takes an event of the server; the first one after connecting replaces what was there. */
   take({ count, decisions }, isFirst) {
     this.count = count;
-    this.decisions = (isFirst ? decisions : [...this.decisions, ...decisions]).slice(-KEPT);
+    const known = new Map((isFirst ? [] : this.decisions).map((one) => [one.number, one]));
+    for (const one of decisions) known.set(one.number, one);
+    this.decisions = [...known.values()].slice(-KEPT);
     this.#tell();
   }
 
@@ -35,7 +37,7 @@ export class Live {
       ? `${this.count.toLocaleString("en")} decisions since the start; ${percent(strong / this.decisions.length)} of the last ${this.decisions.length} to the strong model.`
       : "No request has been routed yet. Chat, or send one to /v1/chat/completions.";
     this.table.hidden = this.plot.hidden = !this.decisions.length;
-    this.rows.replaceChildren(...this.decisions.slice(-ROWS).reverse().map((one) => html("tr", {}, html("td", { class: "when" }, clock(one.time)), html("td", {}, one.router), html("td", {}, html("span", { class: "verdict", "data-side": one.is_strong ? "strong" : "weak" }, one.model)), html("td", { class: "number" }, rate(one.win_rate)), html("td", { class: "number" }, rate(one.threshold)), html("td", { class: "number" }, Math.round(one.decision_us)))));
+    this.rows.replaceChildren(...this.decisions.slice(-ROWS).reverse().map((one) => row(one)));
     this.redraw();
   }
 
@@ -64,6 +66,21 @@ export class Live {
       ] : null,
     );
   }
+}
+
+/** A decision, with the model that answered as soon as that is known, which is the other one of the pair after a fallback. */
+function row(one) {
+  const isOther = one.served !== null && one.served !== one.model;
+  return html(
+    "tr",
+    {},
+    html("td", { class: "when" }, clock(one.time)),
+    html("td", {}, one.router),
+    html("td", {}, html("span", { class: "verdict", "data-side": one.is_strong !== isOther ? "strong" : "weak" }, one.served ?? one.model), isOther ? html("span", { class: "hint" }, ` for ${one.model} (${one.fallback})`) : null),
+    html("td", { class: "number" }, rate(one.win_rate)),
+    html("td", { class: "number wide" }, rate(one.threshold)),
+    html("td", { class: "number wide" }, Math.round(one.decision_us)),
+  );
 }
 
 /** For each decision, the strong share of it and those before it, `WINDOW` at most. */

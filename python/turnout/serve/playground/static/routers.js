@@ -89,8 +89,9 @@ function distribution({ router, threshold, score }, width) {
   const shown = [...inside, ...(winRate === null ? [] : [winRate])];
   const [low, high] = [Math.min(...shown), Math.max(...shown)];
   const span = high - low || 0.01;
-  const height = 92;
-  const frame = { left: 8, right: width - 8, top: 20, bottom: height - 18 };
+  const height = 102;
+  // Between the axis and its labels there is room for the marker.
+  const frame = { left: 8, right: width - 8, top: 20, bottom: height - 28 };
   const x = (value) => frame.left + (Math.min(Math.max((value - low) / span, 0), 1)) * (frame.right - frame.left);
   const bars = hasScores ? histogram(router.quantiles, low, high, BINS) : [];
   const bar = (from, to, density, side) => {

@@ -22,7 +22,7 @@ export function show(container, router, found) {
     measured.length ? html("dl", { class: "pulls" }, ...pulls(measured)) : "",
     found.neighbors.length ? fold("battles", `Nearest battles (${found.neighbors.length})`, battles(found.neighbors)) : "",
     fold("tokens", `Tokens (${found.token_count})`, html("ol", { class: "tokens" }, found.tokens.map((token) => html("li", {}, token))), found.token_count > found.tokens.length ? html("p", { class: "hint" }, `and ${found.token_count - found.tokens.length} more`) : null),
-    fold("models", `Scores of models (${found.model_scores.length})`, pairs(["model", "score"], found.model_scores.map(([name, score]) => [name, score.toFixed(3)]))),
+    fold("models", `Scores of models (${found.model_scores.length})`, html("p", { class: "hint" }, "What the router computes for each model and this prompt. The win rate comes from the strong model's score minus the weak model's; a score alone, or one of another prompt, means nothing."), pairs(["model", "score"], found.model_scores.map(([name, score]) => [name, score.toFixed(3)]))),
     fold("stages", "Stages and numbers", pairs(["stage", "nanoseconds"], found.stages.map(([name, ns]) => [name, ns.toLocaleString("en")])), html("p", { class: "hint" }, `Logit ${found.logit.toFixed(4)}, win rate before calibration ${rate(found.raw_win_rate)}, engine ${found.engine}, artifact ${found.artifact_hash.slice(0, 12)}.`)),
   );
 }
@@ -41,7 +41,7 @@ function pulls(measured) {
 }
 
 const pairs = (heads, rows) =>
-  html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": heads.join(" and ") }, html("table", {}, html("thead", {}, html("tr", {}, heads.map((head) => html("th", { scope: "col" }, head)))), html("tbody", {}, rows.map(([name, value]) => html("tr", {}, html("th", { scope: "row" }, name), html("td", { class: "number" }, value))))));
+  html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": heads.join(" and ") }, html("table", {}, html("thead", {}, html("tr", {}, heads.map((head, place) => html("th", { scope: "col", class: place ? "number" : null }, head)))), html("tbody", {}, rows.map(([name, value]) => html("tr", {}, html("th", { scope: "row" }, name), html("td", { class: "number" }, value))))));
 
 const battles = (neighbors) =>
   html("ol", { class: "battles" }, neighbors.map((one) => html("li", {}, html("p", {}, one.prompt), html("p", { class: "hint" }, `similarity ${one.similarity.toFixed(3)}; ${one.model_a} against ${one.model_b}: ${one.outcome}`))));
