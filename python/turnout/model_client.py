@@ -12,6 +12,14 @@ from turnout.extras import require
 #: Headers that ``openai`` takes from the environment for OpenAI's own API.
 _OPENAI_ONLY = ("OpenAI-Organization", "OpenAI-Project")
 
+#: Sent where there is no key: local servers need none, but the class requires one.
+NO_KEY = "none"
+
+
+def is_openai(base_url: str | None) -> bool:
+    """Whether this is OpenAI's own API, for which the environment's key, organization and project are meant."""
+    return base_url is None or urlsplit(base_url).hostname == "api.openai.com"
+
 
 def model_client(
     kind: Literal["OpenAI", "AsyncOpenAI"], base_url: str | None, api_key: str | None = None, **options: Any
@@ -36,10 +44,8 @@ def model_client(
     if api_key is None and not os.environ.get("OPENAI_API_KEY"):
         if base_url is None:
             raise ConfigError("no key for OpenAI's API: give api_key, or set OPENAI_API_KEY")
-        # Local servers need no key, but the class requires one.
-        api_key = "none"
-    is_openai = base_url is None or urlsplit(base_url).hostname == "api.openai.com"
-    headers = {} if is_openai else {name: openai.Omit() for name in _OPENAI_ONLY}
+        api_key = NO_KEY
+    headers = {} if is_openai(base_url) else {name: openai.Omit() for name in _OPENAI_ONLY}
     return getattr(openai, kind)(base_url=base_url, api_key=api_key, default_headers=headers, **options)
 
 

@@ -205,13 +205,17 @@ def test_pickling_and_copying_say_what_to_do(client):
             work(client)
 
 
-def test_models_may_have_endpoints_and_keys_of_their_own(upstream):
+def test_models_may_have_endpoints_and_keys_of_their_own(upstream, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
     with scripted.ScriptedUpstream() as other:
         models = {"small": {"base_url": other.base_url, "name": "tiny"}}
         client = Controller(["mf"], "big", "small", api_base=upstream.base_url, api_key="sk-common", models=models)
         client.completion(model="router-mf-1.0", messages=HELLO)
         assert other.models == ["tiny"]
         assert "sk-common" not in str(other.requests[0].headers)
+        assert "sk-environment" not in str(other.requests[0].headers)
+        assert "org-1" not in str(other.requests[0].headers)
     with pytest.raises(turnout.ConfigError, match="unknown key 'url'"):
         Controller(["mf"], "big", "small", models={"small": {"url": "x"}})
 

@@ -51,15 +51,16 @@ class Controller:
             ``{"random": {"seed": 1}}``.
         api_base: Base URL for both models; by default OpenAI's, or what the environment says.
         api_key: Key for both models; by default from the environment.
-        progress_bar: Tell on stderr which router is loaded and how many prompts are scored.
+        progress_bar: Show on stderr which router is loaded and how many prompts are scored.
         models: Endpoints of single models, by name: ``{"small": {"base_url": ..., "api_key": ..., "name": ...}}``, each key
-            optional; ``name`` is what the endpoint calls it. ``capabilities``, some of ``images``, ``audio``, ``files`` and
+            optional; ``name`` is what the endpoint calls it. Without ``api_key``, a ``base_url`` other than OpenAI's gets no key.
+            ``capabilities``, some of ``images``, ``audio``, ``files`` and
             ``tools``, says what the model serves beyond text: other requests go to the other model.
-        context: What is routed on: ``"last_user"``, ``"conversation"`` or a function of the messages; see
+        context: What is judged: ``"last_user"``, ``"conversation"`` or a function of the messages; see
             :func:`turnout.routing.prompt_of`.
 
     Raises:
-        ConfigError: A router that is not there, or an option that it does not take.
+        ConfigError: An unknown router, or an option that the router does not take.
         ArtifactError: An artifact that is missing or damaged.
 
     Example:

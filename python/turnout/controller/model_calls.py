@@ -1,4 +1,4 @@
-"""Calls of models: through the ``openai`` package, or through LiteLLM where a name asks for a provider."""
+"""Calls of models: through the ``openai`` package, or through LiteLLM where a name begins with a provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
 from turnout.extras import require
-from turnout.model_client import model_client
+from turnout.model_client import NO_KEY, is_openai, model_client
 from turnout.routing.errors import RoutingError
 from turnout.routing.needs import CAPABILITIES
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """Where a model is called. ``base_url`` and ``api_key`` may be ``None``: then the environment says."""
+    """Where a model is called. ``base_url`` and ``api_key`` may be ``None``: then the environment's are used."""
 
     name: str
     base_url: str | None
@@ -65,7 +65,7 @@ class ModelCalls:
         self._models = models
         self._lock = threading.Lock()
         self._clients: dict[Endpoint, Any] = {}
-        # Connections of asyncio belong to one event loop, and go with it.
+        # Connections of asyncio belong to one event loop and are closed with it.
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Endpoint, Any]] = WeakKeyDictionary()
 
     def complete(self, request: Mapping[str, Any]) -> Any:
@@ -86,7 +86,7 @@ class ModelCalls:
         endpoint = self.endpoint(str(request["model"]))
         if endpoint is None:
             return await _litellm().acompletion(**self._for_litellm(request))
-        # Imported here: it takes longer than everything else in this package together.
+        # Imported here: importing it takes longer than importing this package.
         import asyncio
 
         with self._lock:
@@ -120,8 +120,9 @@ class ModelCalls:
         own = self._models.get(model)
         if own is not None:
             base_url = own.get("base_url", self._default.base_url)
-            # The common key belongs to the common endpoint: it is not sent elsewhere.
-            key = own.get("api_key", None if "base_url" in own else self._default.api_key)
+            # The common key and the environment's are for the common endpoint and for OpenAI: they are not sent elsewhere.
+            common = self._default.api_key if "base_url" not in own else None if is_openai(base_url) else NO_KEY
+            key = own.get("api_key", common)
             return Endpoint(own.get("name", model), base_url, key)
         provider, slash, rest = model.partition("/")
         if slash and provider == "openai":

@@ -102,7 +102,7 @@ def _last_text(messages: list[Any]) -> str:
         text = any_text_of(messages[place], place)
         if text.strip():
             return judged_text(text)
-    if any(is_user(message) for message in messages):
+    if any(is_user(message) and words_of(message, place) is not None for place, message in enumerate(messages)):
         return ""
     roles = sorted({role_of(message)[:40] for message in messages})
     raise RoutingError(f"messages hold no text to route on; found the roles {', '.join(roles)}")
