@@ -20,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -137,12 +137,13 @@ impl<R: Runner + 'static> Batcher<R> {
     }
 
     /// The rows of many requests of one variant, in their order, on all sessions. Similar lengths share a run, and other callers get
-    /// their turn between the runs. What is let in is run to its end, however many others come meanwhile.
+    /// their turn between the runs. What is let in is run to its end, however many others come meanwhile, unless `stop` becomes true.
     pub(crate) fn run_many(
         &self,
         requests: Vec<Request>,
         deadline: Option<Instant>,
         admission: Admission,
+        stop: &AtomicBool,
     ) -> Result<Vec<Row>> {
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|&row| requests[row].length());
@@ -159,8 +160,13 @@ impl<R: Runner + 'static> Batcher<R> {
         };
         let entries: Vec<_> = parts.iter().map(&mut take).collect();
         let sessions = self.0.runners.len();
-        let found = in_shares(entries.len(), 1, sessions.min(entries.len()), |share| {
-            let run = |entry| self.run_entry(std::mem::take(&mut *lock(entry)), deadline, Admission::Given);
+        let found = in_shares(entries.len(), 1, sessions.min(entries.len()), &mut None, |share| {
+            let run = |entry| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                self.run_entry(std::mem::take(&mut *lock(entry)), deadline, Admission::Given)
+            };
             entries[share].iter().map(run).collect::<Result<Vec<_>>>().map(|rows| rows.concat())
         })?;
         let mut rows = vec![Row::new(); order.len()];

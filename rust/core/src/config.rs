@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
-use crate::error::{Error, Result};
+use crate::{
+    artifact::Kind,
+    error::{Error, Result},
+};
 
 /// Which engine executes the artifact's graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +17,17 @@ pub enum EngineChoice {
     Native,
     /// ONNX Runtime, or an error.
     OnnxRuntime,
+}
+
+impl EngineChoice {
+    /// The name that parses to it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::OnnxRuntime => "onnxruntime",
+        }
+    }
 }
 
 impl FromStr for EngineChoice {
@@ -103,6 +117,11 @@ impl Devices {
     pub fn is_cpu(&self) -> bool {
         self.0 == [Device::Cpu]
     }
+
+    /// Whether any of them runs the graph through TensorRT.
+    pub fn uses_tensorrt(&self) -> bool {
+        self.0.iter().any(|device| matches!(device, Device::TensorRt(_)))
+    }
 }
 
 impl Default for Devices {
@@ -153,11 +172,14 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { max_queue: 1024, max_rows: 64, max_tokens: 16_384, max_wait_us: 0, sessions: 0 }
+        Self::DEFAULT
     }
 }
 
 impl BatchConfig {
+    /// The defaults, which the binding reads for its signature.
+    pub const DEFAULT: Self = Self { max_queue: 1024, max_rows: 64, max_tokens: 16_384, max_wait_us: 0, sessions: 0 };
+
     /// Says which number makes no sense.
     ///
     /// # Errors
@@ -184,16 +206,18 @@ impl BatchConfig {
     }
 }
 
-/// How a [`Router`](crate::Router) runs. Everything has a default.
+/// How a [`Router`](crate::Router) runs. Everything has a default, and this is the only place where defaults are written.
 #[derive(Debug, Clone, Default)]
 pub struct RouterConfig {
-    /// Name of the strong model; `None` is the artifact's own. A name the artifact never saw is a label on the trained pair.
+    /// Name of the strong model; `None` is the artifact's own. A name that the artifact knows is that model and is scored as such. A
+    /// name that it does not know is a label for the strong model of the trained pair. The rule holds for each name alone.
     pub strong: Option<String>,
     /// Name of the weak model, likewise.
     pub weak: Option<String>,
     /// Win rate in `[0, 1]` from which the strong model is chosen; `None` is the artifact's own.
     pub threshold: Option<f64>,
-    /// Share of calls for the strong model, in place of a threshold: looked up in the artifact's quantiles.
+    /// Share of calls for the strong model, in place of a threshold: looked up in the artifact's quantiles, which hold for the trained
+    /// pair only.
     pub strong_share: Option<f64>,
     /// Engine for the graph.
     pub engine: EngineChoice,
@@ -232,7 +256,42 @@ impl RouterConfig {
                 self.device
             )));
         }
-        Ok(())
+        let ignored = [
+            (
+                "device_memory_bytes",
+                self.device_memory_bytes.is_some() && self.device.is_cpu(),
+                "\"cuda:N\" or \"tensorrt:N\"",
+            ),
+            ("tensorrt_cache", self.tensorrt_cache.is_some() && !self.device.uses_tensorrt(), "\"tensorrt:N\""),
+        ];
+        match ignored.iter().find(|(_, is_ignored, _)| *is_ignored) {
+            None => Ok(()),
+            Some((option, _, device)) => Err(Error::Config(format!(
+                "{option} has no effect on device {}, expected device {device}",
+                self.device
+            ))),
+        }
+    }
+
+    /// Says which options belong to routers of another kind.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_kind(&self, kind: Kind, strong: &str, weak: &str) -> Result<()> {
+        let of_battles = kind == Kind::SwRanking;
+        let given = [("tiers", !self.tiers.is_empty()), ("index", !matches!(self.index, IndexChoice::Artifact))];
+        if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given && !of_battles) {
+            return Err(Error::Config(format!(
+                "{option} is an option of routers of kind \"sw_ranking\", but this artifact is of kind {:?}",
+                kind.name()
+            )));
+        }
+        match self.tiers.keys().find(|name| *name != strong && *name != weak) {
+            None => Ok(()),
+            Some(name) => Err(Error::Config(format!(
+                "tiers names {name:?}, expected the strong or the weak model: {strong:?}, {weak:?}"
+            ))),
+        }
     }
 }
 
@@ -251,6 +310,31 @@ mod tests {
             assert!(check(wrong).unwrap_err().to_string().contains(&format!("device is {wrong}")), "{wrong}");
         }
         RouterConfig::default().check().unwrap();
+    }
+
+    #[test]
+    fn options_without_effect_are_refused() {
+        let memory = RouterConfig { device_memory_bytes: Some(1 << 30), ..RouterConfig::default() };
+        assert!(memory.check().unwrap_err().to_string().contains("device_memory_bytes has no effect on device cpu"));
+        let cache = RouterConfig {
+            device: "cuda:0".parse().unwrap(),
+            tensorrt_cache: Some("cache".into()),
+            ..RouterConfig::default()
+        };
+        assert!(cache.check().unwrap_err().to_string().contains("tensorrt_cache has no effect on device cuda:0"));
+    }
+
+    #[test]
+    fn options_of_another_kind_are_refused() {
+        let index = RouterConfig { index: IndexChoice::Exact, ..RouterConfig::default() };
+        let tiers = RouterConfig { tiers: [("x".to_owned(), 0)].into(), ..RouterConfig::default() };
+        for (option, config) in [("index", &index), ("tiers", &tiers)] {
+            let message = config.check_kind(Kind::Mf, "x", "y").unwrap_err().to_string();
+            assert!(message.starts_with(option) && message.contains("of kind \"mf\""), "{message}");
+            config.check_kind(Kind::SwRanking, "x", "y").unwrap();
+        }
+        let message = tiers.check_kind(Kind::SwRanking, "a", "b").unwrap_err().to_string();
+        assert!(message.contains("tiers names \"x\", expected the strong or the weak model"), "{message}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::{
     config::{Devices, EngineChoice, RouterConfig},
     encoder::{Pattern, TableEncoder},
     error::{Error, Result},
+    interrupt::Interrupt,
     onnx::{DataFile, Graph},
     ranking::Ranking,
     scorer::{MatrixFactorizationScorer, dot},
@@ -218,7 +219,13 @@ impl Engine {
     }
 
     /// Logits of many prompts.
-    pub(crate) fn logits(&self, encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
+    #[cfg_attr(not(feature = "onnx"), expect(unused_variables, reason = "native graphs are interrupted between calls"))]
+    pub(crate) fn logits(
+        &self,
+        encodings: Vec<Vec<u32>>,
+        deadline: Option<Instant>,
+        interrupt: &mut Option<Interrupt<'_>>,
+    ) -> Result<Vec<f32>> {
         match self {
             Self::Native(_) => {
                 let mut embedding = Vec::new();
@@ -233,7 +240,10 @@ impl Engine {
                 ranked.ranking.logits(&matrix)
             }
             #[cfg(feature = "onnx")]
-            Self::Network(network) => network.logits(encodings, deadline),
+            Self::Network(network) => match interrupt {
+                Some(interrupt) => network.logits_unless(encodings, deadline, interrupt),
+                None => network.logits(encodings, deadline, &std::sync::atomic::AtomicBool::new(false)),
+            },
         }
     }
 

@@ -44,6 +44,9 @@ pub enum Error {
     /// The session stopped while the prompt waited or ran: the router was closed, or a run panicked.
     #[error("{0}")]
     WorkerStopped(String),
+    /// The caller asked for the end of the call, as by Ctrl-C.
+    #[error("the call was interrupted")]
+    Interrupted,
 }
 
 impl Error {

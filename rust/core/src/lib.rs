@@ -20,7 +20,9 @@ mod explanation;
 mod exponential;
 #[cfg(feature = "faiss")]
 mod faiss;
+mod interrupt;
 pub mod onnx;
+mod pair;
 mod policy;
 mod ranking;
 mod router;
@@ -39,6 +41,7 @@ pub use error::{Error, Result};
 pub use explanation::{Explanation, Stage};
 #[cfg(feature = "faiss")]
 pub use faiss::LiveIndex;
-pub use policy::{Decision, Policy};
+pub use interrupt::Interrupt;
+pub use policy::{Decision, Policy, check_quantiles, threshold_for_share};
 pub use ranking::{BattleSnapshot, Neighbor, NewBattles, RankingExplanation, bradley_terry};
 pub use router::Router;

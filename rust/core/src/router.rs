@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    artifact::{Artifact, RankingSpec},
+    artifact::Artifact,
     batch::in_shares,
     calibration::Calibration,
     config::RouterConfig,
     engine::Engine,
     error::{Error, Result},
     explanation::{Explanation, Stage},
-    policy::{Decision, Policy},
+    interrupt::Interrupt,
+    pair::ScoredPair,
+    policy::{Decision, Policy, threshold_of_checked},
     ranking::{BattleSnapshot, NewBattles, Ranking},
     scratch,
     tokenize::PromptTokenizer,
@@ -18,6 +20,10 @@ use crate::{
 
 /// Prompts a thread takes at a time from a batch: large enough that taking is cheap, small enough that threads end together.
 const BATCH_SHARE: usize = 64;
+/// Bytes of prompts in a share, about.
+const SHARE_BYTES: usize = 256 * 1024;
+/// Prompts for a network that are run without a look at interrupts.
+const INLINE_ROWS: usize = 8;
 /// Starting a thread costs about as much as this many decisions.
 const MIN_BATCH_PER_THREAD: usize = 128;
 
@@ -44,6 +50,9 @@ pub struct Router {
     policy: Policy,
     strong: String,
     weak: String,
+    /// Those of the artifact where they hold for the scored pair, else none.
+    quantiles: Vec<f32>,
+    config: RouterConfig,
     threads: usize,
 }
 
@@ -59,17 +68,14 @@ impl Router {
         config.check()?;
         let mut artifact = Artifact::open(path)?;
         let manifest = artifact.manifest();
-        let thresholds = &manifest.thresholds;
-        let chosen = thresholds.choose(config.threshold, config.strong_share)?;
-        let policy = Policy::new(chosen.unwrap_or(thresholds.default))?;
         let strong = config.strong.clone().unwrap_or_else(|| manifest.pair.strong.clone());
         let weak = config.weak.clone().unwrap_or_else(|| manifest.pair.weak.clone());
+        config.check_kind(manifest.kind, &strong, &weak)?;
+        let pair = ScoredPair::of(&artifact, config, &strong, &weak)?;
+        let quantiles = if pair.is_trained { manifest.thresholds.quantiles.clone() } else { Vec::new() };
         let engine = match &manifest.ranking {
-            Some(spec) => {
-                let tier = |model: &str| tier(&artifact, spec, config, model);
-                Engine::open_ranked(&artifact, spec, (tier(&strong)?, tier(&weak)?), config)?
-            }
-            None => Engine::open(&artifact, trained_pair(&artifact, &strong, &weak)?, config)?,
+            Some(spec) => Engine::open_ranked(&artifact, spec, pair.rows, config)?,
+            None => Engine::open(&artifact, pair.rows, config)?,
         };
         let tokenizer = manifest
             .tokenizer
@@ -83,13 +89,20 @@ impl Router {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let calibration = manifest.calibration.clone();
+        let (calibration, manifest_default) = (manifest.calibration.clone(), manifest.thresholds.default);
         let frame =
             manifest.generation.as_ref().map(|generation| (generation.before.clone(), generation.after.clone()));
         if !engine.is_native() || engine.ranking().is_some() {
             artifact.release();
         }
-        Ok(Self { frame, calibration, tokenizer, engine, policy, strong, weak, threads, artifact })
+        let policy = Policy::new(manifest_default)?;
+        let config = config.clone();
+        let mut router =
+            Self { frame, calibration, tokenizer, engine, policy, strong, weak, quantiles, config, threads, artifact };
+        if let Some(threshold) = router.choose_threshold(router.config.threshold, router.config.strong_share)? {
+            router.policy = Policy::new(threshold)?;
+        }
+        Ok(router)
     }
 
     /// The artifact behind the router.
@@ -132,6 +145,44 @@ impl Router {
         self.policy.threshold()
     }
 
+    /// Win rates at evenly spaced quantiles of the calibration prompts, never falling. Empty where the artifact stores none, or scores
+    /// another pair than the trained one, for which its quantiles do not hold.
+    pub fn quantiles(&self) -> &[f32] {
+        &self.quantiles
+    }
+
+    /// How the router was opened.
+    pub fn config(&self) -> &RouterConfig {
+        &self.config
+    }
+
+    /// The threshold that a caller named, either itself or by a share of strong calls; `None` if neither.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for both at once, a share outside `0..=1`, or a share where [`quantiles`](Self::quantiles) are empty.
+    pub fn choose_threshold(&self, threshold: Option<f64>, strong_share: Option<f64>) -> Result<Option<f64>> {
+        match (threshold, strong_share) {
+            (threshold, None) => Ok(threshold),
+            (Some(_), Some(_)) => Err(Error::InvalidInput("give either threshold or strong_share, not both".into())),
+            (None, Some(_)) if self.quantiles.is_empty() => Err(self.no_quantiles()),
+            (None, Some(share)) => threshold_of_checked(&self.quantiles, share).map(Some),
+        }
+    }
+
+    fn no_quantiles(&self) -> Error {
+        let manifest = self.artifact.manifest();
+        let reason = if manifest.thresholds.quantiles.is_empty() {
+            "this artifact stores none: run `turnout calibrate --save`, or give a threshold".to_owned()
+        } else {
+            format!(
+                "those of this artifact hold for {:?} over {:?}, and the router scores {:?} over {:?}: give a threshold, which \
+                 turnout.calibrate.threshold_for_share(router.win_rates(prompts), share) finds on prompts of your own",
+                manifest.pair.strong, manifest.pair.weak, self.strong, self.weak
+            )
+        };
+        Error::InvalidInput(format!("strong_share needs quantiles of the win rate, and {reason}"))
+    }
+
     /// Name of the chosen model.
     pub fn model(&self, decision: Decision) -> &str {
         if decision.strong { &self.strong } else { &self.weak }
@@ -158,18 +209,20 @@ impl Router {
 
     /// Decides many prompts, on all threads, in their order.
     pub fn route_batch(&self, prompts: &[&str], threshold: Option<f64>) -> Result<Vec<Decision>> {
-        self.route_batch_within(prompts, threshold, None)
+        self.route_batch_within(prompts, threshold, None, None)
     }
 
-    /// As [`route_batch`](Self::route_batch), with a limit as [`route_within`](Self::route_within) for all of them together.
+    /// As [`route_batch`](Self::route_batch), with a limit as [`route_within`](Self::route_within) for all of them together, and
+    /// somebody who may end the call.
     pub fn route_batch_within(
         &self,
         prompts: &[&str],
         threshold: Option<f64>,
         limit: Option<Duration>,
+        interrupt: Option<Interrupt<'_>>,
     ) -> Result<Vec<Decision>> {
         let policy = self.policy(threshold)?;
-        let win_rates = self.win_rates_by(prompts, limit.map(deadline))?;
+        let win_rates = self.win_rates_by(prompts, limit.map(deadline), interrupt)?;
         Ok(win_rates.into_iter().map(|win_rate| policy.decide(win_rate)).collect())
     }
 
@@ -227,7 +280,15 @@ impl Router {
 
     /// Win rates of many prompts, on all threads, in their order. Equal to [`win_rate`](Self::win_rate) of each.
     pub fn win_rates(&self, prompts: &[&str]) -> Result<Vec<f32>> {
-        self.win_rates_by(prompts, None)
+        self.win_rates_by(prompts, None, None)
+    }
+
+    /// As [`win_rates`](Self::win_rates), with somebody who may end the call.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route), and what `interrupt` gives.
+    pub fn win_rates_unless(&self, prompts: &[&str], interrupt: Interrupt<'_>) -> Result<Vec<f32>> {
+        self.win_rates_by(prompts, None, Some(interrupt))
     }
 
     fn win_rate_by(&self, prompt: &str, deadline: Option<Instant>) -> Result<f32> {
@@ -238,17 +299,27 @@ impl Router {
         })
     }
 
-    fn win_rates_by(&self, prompts: &[&str], deadline: Option<Instant>) -> Result<Vec<f32>> {
+    fn win_rates_by(
+        &self,
+        prompts: &[&str],
+        deadline: Option<Instant>,
+        mut interrupt: Option<Interrupt<'_>>,
+    ) -> Result<Vec<f32>> {
         self.tokenizer()?;
         if !self.engine.is_native() {
-            return self.win_rates_in_network(prompts, deadline);
+            let encodings = self.encodings(prompts, &mut interrupt)?;
+            // A thread of its own is for batches that may take long.
+            let mut interrupt = interrupt.filter(|_| prompts.len() > INLINE_ROWS);
+            let logits = self.engine.logits(encodings, deadline, &mut interrupt)?;
+            return logits.into_iter().map(|logit| self.calibrated(logit)).collect();
         }
-        in_shares(prompts.len(), BATCH_SHARE, self.threads_for(prompts.len()), |range| {
+        let (share, threads) = (share_of(prompts), self.threads_for(prompts.len()));
+        in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
             let prompts = &prompts[range];
             if self.engine.ranking().is_none() {
                 return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
             }
-            let logits = self.engine.logits(self.encodings(prompts)?, None)?;
+            let logits = self.engine.logits(self.encodings(prompts, &mut None)?, None, &mut None)?;
             logits.into_iter().map(|logit| self.calibrated(logit)).collect()
         })
     }
@@ -267,7 +338,7 @@ impl Router {
     }
 
     /// Win rates of embeddings in rows of a matrix.
-    pub fn win_rates_of_embeddings(&self, matrix: &[f32]) -> Result<Vec<f32>> {
+    pub fn win_rates_of_embeddings(&self, matrix: &[f32], mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f32>> {
         let dim = self.embedding_dim();
         if !matrix.len().is_multiple_of(dim) {
             return Err(Error::InvalidInput(format!("{} numbers are no rows of {dim}", matrix.len())));
@@ -279,7 +350,7 @@ impl Router {
         // A network takes the whole batch at once.
         let (share, threads) =
             if self.engine.ranking().is_some() { (BATCH_SHARE, self.threads_for(rows)) } else { (rows.max(1), 1) };
-        in_shares(rows, share, threads, |range| {
+        in_shares(rows, share, threads, &mut interrupt, |range| {
             let rows = matrix[range.start * dim..range.end * dim].chunks_exact(dim);
             self.engine.logits_of_embeddings(rows)?.into_iter().map(|logit| self.calibrated(logit)).collect()
         })
@@ -295,6 +366,21 @@ impl Router {
         let mut ids = Vec::new();
         self.encode(prompt, &mut ids)?;
         self.engine.embed(&ids)
+    }
+
+    /// The embeddings of many prompts in rows of a matrix, on all threads.
+    pub fn embed_many(&self, prompts: &[&str], mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f32>> {
+        self.tokenizer()?;
+        let (share, threads) = if self.engine.is_native() {
+            (share_of(prompts), self.threads_for(prompts.len()))
+        } else {
+            // Prompts that come together share runs.
+            (1, self.threads.min(prompts.len()))
+        };
+        in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
+            let rows = prompts[range].iter().map(|prompt| self.embed(prompt)).collect::<Result<Vec<_>>>()?;
+            Ok(rows.concat())
+        })
     }
 
     /// The score of every model of the artifact for one prompt, in the artifact's order.
@@ -409,37 +495,23 @@ impl Router {
         }
     }
 
-    fn encodings(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>> {
+    fn encodings(&self, prompts: &[&str], interrupt: &mut Option<Interrupt<'_>>) -> Result<Vec<Vec<u32>>> {
         let encode = |prompt: &&str| {
             let mut ids = Vec::new();
             self.encode(prompt, &mut ids)?;
             Ok(ids)
         };
         let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
-        in_shares(prompts.len(), BATCH_SHARE, threads, |range| prompts[range].iter().map(encode).collect())
-    }
-
-    fn win_rates_in_network(&self, prompts: &[&str], deadline: Option<Instant>) -> Result<Vec<f32>> {
-        let logits = self.engine.logits(self.encodings(prompts)?, deadline)?;
-        logits.into_iter().map(|logit| self.calibrated(logit)).collect()
+        in_shares(prompts.len(), share_of(prompts), threads, interrupt, |range| {
+            prompts[range].iter().map(encode).collect()
+        })
     }
 }
 
-/// Tier of a model: its own, or the one that the caller or the artifact names for a model without battles.
-fn tier(artifact: &Artifact, spec: &RankingSpec, config: &RouterConfig, model: &str) -> Result<usize> {
-    let fought = artifact.manifest().models.iter().position(|name| name == model).map(|row| spec.tiers[row]);
-    let named = config.tiers.get(model).or(fought.as_ref()).or_else(|| spec.unknown_tiers.get(model));
-    match named {
-        Some(&tier) if usize::from(tier) < spec.tier_count => Ok(tier.into()),
-        Some(tier) => Err(Error::Config(format!(
-            "tiers puts {model:?} in tier {tier}, expected 0 (the strongest) to {}",
-            spec.tier_count - 1
-        ))),
-        None => Err(Error::Config(format!(
-            "{model:?} fought no battle of this artifact: name its tier, 0 (the strongest) to {}, as tiers={{{model:?}: 0}}",
-            spec.tier_count - 1
-        ))),
-    }
+/// Prompts that a thread takes at a time: fewer where they are long, so that no share takes much longer than others.
+fn share_of(prompts: &[&str]) -> usize {
+    let bytes: usize = prompts.iter().map(|prompt| prompt.len()).sum();
+    (SHARE_BYTES * prompts.len() / bytes.max(1)).clamp(1, BATCH_SHARE)
 }
 
 /// A logit that is not a number must not become a decision; one that is infinite means certainty, whatever the calibration.
@@ -454,19 +526,4 @@ fn calibrated(calibration: &Calibration, logit: f32) -> Result<f32> {
 fn deadline(limit: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(1 << 30))
-}
-
-/// Rows of the graph's models for the pair that was asked for. Where the artifact never saw one of the names, the trained pair
-/// scores and the names are labels only: routers transfer between pairs of unequal models (arXiv 2406.18665, section 5.2).
-fn trained_pair(artifact: &Artifact, strong: &str, weak: &str) -> Result<(usize, usize)> {
-    if strong.is_empty() || weak.is_empty() {
-        return Err(Error::Config("a model name is empty".into()));
-    }
-    let manifest = artifact.manifest();
-    let row = |name: &str| manifest.models.iter().position(|model| model == name);
-    let pair = match (row(strong), row(weak)) {
-        (Some(strong), Some(weak)) => Some((strong, weak)),
-        _ => row(&manifest.pair.strong).zip(row(&manifest.pair.weak)),
-    };
-    pair.ok_or_else(|| artifact.manifest_error("pair", "is not among the models"))
 }

@@ -145,8 +145,8 @@ fn an_embedding_from_the_router_decides_as_its_prompt() {
         expected.push(router.win_rate(&prompt).unwrap());
         matrix.extend(embedding);
     }
-    assert_eq!(router.win_rates_of_embeddings(&matrix).unwrap(), expected);
-    assert_eq!(router.win_rates_of_embeddings(&[]).unwrap(), Vec::<f32>::new());
+    assert_eq!(router.win_rates_of_embeddings(&matrix, None).unwrap(), expected);
+    assert_eq!(router.win_rates_of_embeddings(&[], None).unwrap(), Vec::<f32>::new());
 }
 
 #[test]
@@ -183,10 +183,10 @@ fn what_cannot_be_routed_is_invalid_input() {
         let mut embedding = [0.0; 24];
         embedding[17] = bad;
         invalid(router.route_embedding(&embedding[12..], None), "at position 5");
-        let error = router.win_rates_of_embeddings(&embedding).unwrap_err().to_string();
+        let error = router.win_rates_of_embeddings(&embedding, None).unwrap_err().to_string();
         assert!(error.contains("row 1") && error.contains("position 5"), "{error}");
     }
-    assert!(matches!(router.win_rates_of_embeddings(&[0.0; 13]), Err(Error::InvalidInput(_))));
+    assert!(matches!(router.win_rates_of_embeddings(&[0.0; 13], None), Err(Error::InvalidInput(_))));
     // Finite numbers whose sum is none: no decision comes of them.
     let huge = std::array::from_fn::<f32, 12, _>(|at| if at % 2 == 0 { f32::MAX } else { -f32::MAX });
     match router.route_embedding(&huge, None) {

@@ -1,12 +1,67 @@
 //! Python arguments borrowed as Rust values, with errors that say what was expected and found.
 
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyFloat, PyList, PyString, PyTuple},
+};
 
 use crate::errors::{invalid_input, invalid_type};
 
-fn type_name(value: &Bound<'_, PyAny>) -> String {
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an object".into(), |name| name.to_string())
+}
+
+/// A real number, and not a truth value: `threshold=True` is a mistake, not 1.0.
+pub(crate) fn number(value: &Bound<'_, PyAny>, name: &str) -> PyResult<f64> {
+    if let Ok(float) = value.cast_exact::<PyFloat>() {
+        return Ok(float.value());
+    }
+    let found = if is_truth_value(value) { None } else { value.extract().ok() };
+    found.ok_or_else(|| invalid_type(value.py(), format!("{name} must be a number, not {}", type_name(value))))
+}
+
+/// As [`number`], where there is one.
+pub(crate) fn optional_number(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<Option<f64>> {
+    value.map(|value| number(value, name)).transpose()
+}
+
+/// A whole number, and not a truth value.
+pub(crate) fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
+    let found = if is_truth_value(value) { None } else { value.extract().ok() };
+    found.ok_or_else(|| {
+        let message = format!("{name} must be an int of at most 64 bits, not {}", type_name(value));
+        invalid_type(value.py(), message)
+    })
+}
+
+/// `True` or `False`.
+pub(crate) fn flag(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    let found = value.cast::<PyBool>().map(|found| found.is_true());
+    found.map_err(|_| invalid_type(value.py(), format!("{name} must be bool, not {}", type_name(value))))
+}
+
+/// `bool`, or that of NumPy.
+fn is_truth_value(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyBool>() || matches!(type_name(value).as_str(), "bool" | "bool_")
+}
+
+/// The text of a prompt: a `str`, or the messages of a chat, of which `turnout.routing.prompt_of` takes the last of the user.
+pub(crate) fn prompt<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    if let Ok(prompt) = value.cast::<PyString>() {
+        return Ok(prompt.clone());
+    }
+    if !are_messages(value) {
+        return string(value, || "prompt".into()).cloned();
+    }
+    let found = value.py().import("turnout.routing")?.call_method1("prompt_of", (value,))?;
+    string(&found, || "prompt".into()).cloned()
+}
+
+/// Whether a value is a list whose first item is not a `str`, which would be a batch.
+fn are_messages(value: &Bound<'_, PyAny>) -> bool {
+    let is_list = value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>();
+    is_list && !value.get_item(0).is_ok_and(|first| first.is_instance_of::<PyString>())
 }
 
 /// A prompt that must be `str`; `place` names it in messages.
@@ -53,7 +108,7 @@ pub(crate) fn floats<'py>(
     if array.ndim() != rank {
         return Err(invalid_input(py, format!("{expected}, found shape {:?}", array.shape())));
     }
-    // NumPy makes such arrays from the middle of a buffer; to Rust a misaligned slice is undefined behaviour.
+    // NumPy makes such arrays from the middle of a buffer; to Rust a misaligned slice is undefined behavior.
     if array.data().align_offset(align_of::<f32>()) != 0 {
         return Err(invalid_input(py, format!("{expected}, found one that is not aligned; use a copy of it")));
     }

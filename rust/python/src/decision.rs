@@ -1,6 +1,9 @@
 //! Frozen value classes.
 
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyString},
+};
 
 /// What was decided for one prompt.
 #[pyclass(frozen, module = "turnout")]
@@ -37,6 +40,21 @@ impl Decision {
     #[getter]
     fn model<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         self.model.bind(py).clone()
+    }
+
+    /// The decision as JSON values: `model`, `win_rate`, `threshold` and `is_strong`.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> turnout.Decision("large", 0.75, 0.5).to_dict()
+    ///     {'model': 'large', 'win_rate': 0.75, 'threshold': 0.5, 'is_strong': True}
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = PyDict::new(py);
+        found.set_item("model", &self.model)?;
+        found.set_item("win_rate", self.win_rate)?;
+        found.set_item("threshold", self.threshold)?;
+        found.set_item("is_strong", self.strong)?;
+        Ok(found)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -84,7 +102,7 @@ pub(crate) struct Explanation {
     pub(crate) ids: Vec<u32>,
     pub(crate) logit: f32,
     pub(crate) raw_win_rate: f32,
-    pub(crate) model_scores: Vec<(String, f32)>,
+    pub(crate) model_scores: Py<PyDict>,
     pub(crate) neighbors: Option<Vec<Py<Neighbor>>>,
     pub(crate) tier_ratings: Option<Vec<f64>>,
     pub(crate) is_exact: Option<bool>,

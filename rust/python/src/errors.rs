@@ -1,7 +1,7 @@
 //! Exception classes and the only translation of core errors into them.
 
 use pyo3::{
-    exceptions::{PyException, PyTimeoutError, PyTypeError, PyValueError},
+    exceptions::{PyException, PyKeyboardInterrupt, PyTimeoutError, PyTypeError, PyValueError},
     prelude::*,
     sync::PyOnceLock,
     types::{PyDict, PyTuple, PyType},
@@ -114,6 +114,7 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
         Error::Overloaded(_) => &classes.overloaded,
         Error::DeadlineExceeded(_) => &classes.deadline_exceeded,
         Error::WorkerStopped(_) => &classes.worker_stopped,
+        Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
     };
     PyErr::from_type(class.bind(py).clone(), error.to_string())
 }

@@ -4,6 +4,8 @@ mod arguments;
 mod decision;
 mod ending;
 mod errors;
+mod options;
+mod policy;
 mod router;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,15 +32,18 @@ mod _core {
     #[pymodule_export]
     use super::{
         decision::{Decision, Explanation, Neighbor},
+        policy::{choose_strong, decide, threshold_for_share},
         router::Router,
     };
-    use pyo3::prelude::*;
+    use pyo3::{prelude::*, types::PyMappingProxy};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::refuse_another_interpreter()?;
         super::ending::register(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        let defaults = super::options::dict_of(module.py(), &turnout_core::RouterConfig::default())?;
+        module.add("DEFAULT_OPTIONS", PyMappingProxy::new(module.py(), defaults.as_mapping()))?;
         super::errors::add_to(module)
     }
 }

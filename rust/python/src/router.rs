@@ -1,19 +1,20 @@
 //! The router class: convert, detach where it pays, call, convert.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyString},
+    types::{PyDict, PyString, PyTuple},
 };
-use turnout_core::{BatchConfig, Error, IndexChoice, LiveIndex, NewBattles, RouterConfig};
+use turnout_core::{Error, Interrupt, NewBattles};
 
 use crate::{
-    arguments::{floats, string, text},
+    arguments::{floats, optional_number, prompt as prompt_of, string, text},
     decision::{Decision, Explanation, Neighbor},
     ending::{attached, refuse_after_the_end},
     errors::{invalid_type, to_python},
+    options::{config_of, dict_of},
 };
 
 /// Prompts up to this many bytes are decided without releasing the interpreter lock: see `benches/README.md`, "The lock".
@@ -43,11 +44,21 @@ impl Router {
     fn threshold_for(
         &self,
         py: Python<'_>,
-        threshold: Option<f64>,
-        strong_share: Option<f64>,
+        threshold: Option<&Bound<'_, PyAny>>,
+        strong_share: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<f64>> {
-        let thresholds = &self.core.artifact().manifest().thresholds;
-        thresholds.choose(threshold, strong_share).map_err(|error| to_python(py, error))
+        let threshold = optional_number(threshold, "threshold")?;
+        let strong_share = optional_number(strong_share, "strong_share")?;
+        self.core.choose_threshold(threshold, strong_share).map_err(|error| to_python(py, error))
+    }
+
+    /// Scores of every model of the artifact by name; empty where the router scores its pair as a whole.
+    fn scores_by_name(&self, py: Python<'_>, scores: Vec<f32>) -> PyResult<Py<PyDict>> {
+        let found = PyDict::new(py);
+        for (name, score) in self.core.artifact().manifest().models.iter().zip(scores) {
+            found.set_item(name, score)?;
+        }
+        Ok(found.unbind())
     }
 
     /// Runs `work` with the interpreter lock held if it takes microseconds, released if it may take longer.
@@ -57,18 +68,26 @@ impl Router {
     }
 }
 
-/// `None`, `"exact"`, a path, or a live index as `(address, object, one_at_a_time)`, which `turnout.faiss_index` makes.
-fn index_choice(index: Option<&Bound<'_, PyAny>>) -> PyResult<IndexChoice> {
-    let Some(index) = index else { return Ok(IndexChoice::Artifact) };
-    if index.extract::<&str>().is_ok_and(|name| name == "exact") {
-        return Ok(IndexChoice::Exact);
+/// Runs a long call with the interpreter released. Signal handlers of Python run meanwhile, and what they raise ends the call.
+fn run_unless_interrupted<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(Interrupt<'_>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let mut raised = None;
+    let result = py.detach(|| {
+        let mut ask = || match Python::try_attach(|py| py.check_signals()) {
+            Some(Err(error)) => {
+                raised = Some(error);
+                Err(Error::Interrupted)
+            }
+            _ => Ok(()),
+        };
+        work(Interrupt::new(&mut ask))
+    });
+    match raised {
+        Some(error) => Err(error),
+        None => result.map_err(|error| to_python(py, error)),
     }
-    if let Ok((address, object, one_at_a_time)) = index.extract::<(usize, Py<PyAny>, bool)>() {
-        // SAFETY: `turnout.router` takes the address from an object of `faiss.Index` itself, and the object is kept alive.
-        let live = unsafe { LiveIndex::new(address, Arc::new(object), one_at_a_time) };
-        return Ok(IndexChoice::Live(live));
-    }
-    Ok(IndexChoice::File(index.extract()?))
 }
 
 /// The texts of a sequence of prompts.
@@ -107,76 +126,51 @@ enum Source<T> {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (path, *, strong=None, weak=None, threshold=None, strong_share=None, engine="auto", device="cpu", threads=0, device_memory_bytes=None, cuda_graphs=false, tensorrt_cache=None, max_queue=1024, max_batch_rows=64, max_batch_tokens=16_384, max_wait_us=0, sessions=0, tiers=BTreeMap::new(), index=None, faiss_library=None, onnxruntime_library=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "keyword arguments of the Python constructor, gathered into RouterConfig"
-    )]
-    fn new(
-        py: Python<'_>,
-        path: PathBuf,
-        strong: Option<String>,
-        weak: Option<String>,
-        threshold: Option<f64>,
-        strong_share: Option<f64>,
-        engine: &str,
-        device: &str,
-        threads: i64,
-        device_memory_bytes: Option<i64>,
-        cuda_graphs: bool,
-        tensorrt_cache: Option<PathBuf>,
-        max_queue: i64,
-        max_batch_rows: i64,
-        max_batch_tokens: i64,
-        max_wait_us: i64,
-        sessions: i64,
-        tiers: BTreeMap<String, u16>,
-        index: Option<&Bound<'_, PyAny>>,
-        faiss_library: Option<PathBuf>,
-        onnxruntime_library: Option<PathBuf>,
-    ) -> PyResult<Self> {
-        let parsed = engine.parse().and_then(|engine| Ok((engine, device.parse()?)));
-        let (engine, device) = parsed.map_err(|error| to_python(py, error))?;
-        let natural = |field: &str, value: i64| {
-            usize::try_from(value)
-                .map_err(|_| to_python(py, Error::Config(format!("{field} is {value}, expected 0 or more"))))
-        };
-        let index = index_choice(index)?;
-        let config = RouterConfig {
-            strong,
-            weak,
-            threshold,
-            strong_share,
-            engine,
-            device,
-            threads: natural("threads", threads)?,
-            device_memory_bytes: device_memory_bytes.map(|bytes| natural("device_memory_bytes", bytes)).transpose()?,
-            cuda_graphs,
-            tensorrt_cache,
-            batch: BatchConfig {
-                max_queue: natural("max_queue", max_queue)?,
-                max_rows: natural("max_batch_rows", max_batch_rows)?,
-                max_tokens: natural("max_batch_tokens", max_batch_tokens)?,
-                max_wait_us: natural("max_wait_us", max_wait_us)? as u64,
-                sessions: natural("sessions", sessions)?,
-            },
-            tiers,
-            index,
-            faiss_library,
-            onnxruntime_library,
-        };
+    #[pyo3(signature = (path, **options))]
+    fn new(py: Python<'_>, path: PathBuf, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let config = config_of(options)?;
         let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;
         let (strong, weak) = (PyString::new(py, core.strong()).unbind(), PyString::new(py, core.weak()).unbind());
         Ok(Self { core, strong, weak })
     }
 
+    /// Decides one prompt or one embedding.
+    ///
+    /// Args:
+    ///     prompt: A text, or the messages of a chat, of which the last of the user is the prompt
+    ///         (:func:`turnout.routing.prompt_of`).
+    ///     threshold: Win rate in `[0, 1]` from which the strong model is chosen; by default the router's own.
+    ///     strong_share: In place of `threshold`: the threshold at which this share in `[0, 1]` of the artifact's calibration prompts
+    ///         goes to the strong model. Your prompts differ from those; `turnout calibrate --save` stores yours.
+    ///     embedding: In place of `prompt`: C-contiguous float32 `[embedding_dim]`, which is not copied.
+    ///     deadline_us: Microseconds after which a prompt that a busy network has not begun to run is given up.
+    ///
+    /// Returns:
+    ///     The decision.
+    ///
+    /// Raises:
+    ///     InvalidInputError: A threshold or share outside `[0, 1]`, or both; a share for another pair than the trained one, or of an
+    ///         artifact without quantiles; a prompt without a UTF-8 form (lone surrogates); messages without a prompt; an embedding of
+    ///         the wrong length or with numbers that are not finite.
+    ///     InvalidTypeError: A prompt, threshold or embedding of another type; a prompt and an embedding, or neither.
+    ///     OverloadedError: More prompts wait before the network than `max_queue`.
+    ///     DeadlineExceededError: The deadline passed.
+    ///     WorkerStoppedError: The router was closed.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> router = turnout.load(strong="large", weak="small")
+    ///     >>> router.route("What is 2 + 2?", threshold=0.9).model
+    ///     'small'
+    ///     >>> router.route([{"role": "user", "content": "What is 2 + 2?"}], threshold=0.0).model
+    ///     'large'
     #[pyo3(signature = (prompt=None, *, threshold=None, strong_share=None, embedding=None, deadline_us=None))]
     fn route(
         &self,
         py: Python<'_>,
         prompt: Option<&Bound<'_, PyAny>>,
-        threshold: Option<f64>,
-        strong_share: Option<f64>,
+        threshold: Option<&Bound<'_, PyAny>>,
+        strong_share: Option<&Bound<'_, PyAny>>,
         embedding: Option<&Bound<'_, PyAny>>,
         deadline_us: Option<i64>,
     ) -> PyResult<Decision> {
@@ -184,7 +178,8 @@ impl Router {
         let limit = limit(py, deadline_us)?;
         let decision = match either(py, prompt, embedding, "a prompt or embedding=")? {
             Source::Prompt(prompt) => {
-                let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+                let prompt = prompt_of(prompt)?;
+                let prompt = text(&prompt, || "prompt".into())?;
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route_within(prompt, threshold, limit))?
             }
             Source::Embedding(embedding) => {
@@ -196,23 +191,62 @@ impl Router {
         Ok(self.decision(py, decision))
     }
 
+    /// Decides many prompts in one crossing, on all threads, in their order. Ctrl-C ends it early.
+    ///
+    /// Args:
+    ///     prompts: Texts.
+    ///     threshold: As for :meth:`route`, for all of them.
+    ///     strong_share: As for :meth:`route`, for all of them.
+    ///     deadline_us: As for :meth:`route`, for all of them together.
+    ///
+    /// Returns:
+    ///     One decision a prompt.
+    ///
+    /// Raises:
+    ///     InvalidInputError: As :meth:`route`; the message has the prompt's position.
+    ///     InvalidTypeError: As :meth:`route`; the message has the prompt's position.
+    ///     OverloadedError: The queue of the network was full when the batch came.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> router = turnout.load(strong="large", weak="small")
+    ///     >>> [decision.model for decision in router.route_batch(["Hi", "Hello"], threshold=0.0)]
+    ///     ['large', 'large']
     #[pyo3(signature = (prompts, *, threshold=None, strong_share=None, deadline_us=None))]
     fn route_batch(
         &self,
         py: Python<'_>,
         prompts: &Bound<'_, PyAny>,
-        threshold: Option<f64>,
-        strong_share: Option<f64>,
+        threshold: Option<&Bound<'_, PyAny>>,
+        strong_share: Option<&Bound<'_, PyAny>>,
         deadline_us: Option<i64>,
     ) -> PyResult<Vec<Decision>> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
         let limit = limit(py, deadline_us)?;
         let prompts = strings(prompts)?;
         let texts = texts(&prompts)?;
-        let decisions = self.run(py, false, || self.core.route_batch_within(&texts, threshold, limit))?;
+        let decisions = run_unless_interrupted(py, |interrupt| {
+            self.core.route_batch_within(&texts, threshold, limit, Some(interrupt))
+        })?;
         Ok(decisions.into_iter().map(|decision| self.decision(py, decision)).collect())
     }
 
+    /// Chance in `[0, 1]` that the strong model's answer is preferred.
+    ///
+    /// Args:
+    ///     prompt: As for :meth:`route`.
+    ///     embedding: As for :meth:`route`.
+    ///
+    /// Returns:
+    ///     The win rate, a float32 as a Python float.
+    ///
+    /// Raises:
+    ///     RouterError: As :meth:`route`.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> 0.0 <= turnout.load().win_rate("What is 2 + 2?") <= 1.0
+    ///     True
     #[pyo3(signature = (prompt=None, *, embedding=None))]
     fn win_rate(
         &self,
@@ -222,7 +256,8 @@ impl Router {
     ) -> PyResult<f32> {
         match either(py, prompt, embedding, "a prompt or embedding=")? {
             Source::Prompt(prompt) => {
-                let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+                let prompt = prompt_of(prompt)?;
+                let prompt = text(&prompt, || "prompt".into())?;
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.win_rate(prompt))
             }
             Source::Embedding(embedding) => {
@@ -233,6 +268,23 @@ impl Router {
         }
     }
 
+    /// Win rates of many prompts or embeddings, on all threads. Ctrl-C ends it early.
+    ///
+    /// Args:
+    ///     prompts: Texts.
+    ///     embeddings: In place of `prompts`: C-contiguous float32 `[n, embedding_dim]`, which is not copied.
+    ///
+    /// Returns:
+    ///     float32 `[n]`.
+    ///
+    /// Raises:
+    ///     InvalidInputError: As :meth:`route`; the message has the position.
+    ///     InvalidTypeError: As :meth:`route`; the message has the position.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> turnout.load().win_rates(["Hi", "Prove it."]).shape
+    ///     (2,)
     #[pyo3(signature = (prompts=None, *, embeddings=None))]
     fn win_rates<'py>(
         &self,
@@ -244,7 +296,7 @@ impl Router {
             Source::Prompt(prompts) => {
                 let prompts = strings(prompts)?;
                 let texts = texts(&prompts)?;
-                self.run(py, false, || self.core.win_rates(&texts))?
+                run_unless_interrupted(py, |interrupt| self.core.win_rates_unless(&texts, interrupt))?
             }
             Source::Embedding(embeddings) => {
                 let embeddings = floats(embeddings, 2, "embeddings")?;
@@ -255,30 +307,103 @@ impl Router {
                 }
                 let matrix = slice(&embeddings);
                 let short = matrix.len() < DETACH_FROM_NUMBERS;
-                self.run(py, short, || self.core.win_rates_of_embeddings(matrix))?
+                if short && self.core.is_microseconds() {
+                    self.run(py, true, || self.core.win_rates_of_embeddings(matrix, None))?
+                } else {
+                    run_unless_interrupted(py, |interrupt| self.core.win_rates_of_embeddings(matrix, Some(interrupt)))?
+                }
             }
         };
         Ok(PyArray1::from_vec(py, win_rates))
     }
 
-    fn embed<'py>(&self, py: Python<'py>, prompt: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
-        let embedding = self.run(py, false, || self.core.embed(prompt))?;
-        Ok(PyArray1::from_vec(py, embedding))
+    /// Embeddings of the artifact, as `route(embedding=...)` and `win_rates(embeddings=...)` take them.
+    ///
+    /// Args:
+    ///     prompt: One text, or several.
+    ///
+    /// Returns:
+    ///     float32 `[embedding_dim]` for one text, `[n, embedding_dim]` for several.
+    ///
+    /// Raises:
+    ///     InvalidInputError: A text without a UTF-8 form, or a router that takes embeddings from the caller.
+    ///     InvalidTypeError: Something else than texts.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> router = turnout.load()
+    ///     >>> router.embed(["Hi", "Hello"]).shape == (2, router.embedding_dim)
+    ///     True
+    fn embed<'py>(&self, py: Python<'py>, prompt: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(prompt) = prompt.cast::<PyString>() {
+            let prompt = text(prompt, || "prompt".into())?;
+            let embedding = self.run(py, false, || self.core.embed(prompt))?;
+            return Ok(PyArray1::from_vec(py, embedding).into_any());
+        }
+        let prompts = strings(prompt)?;
+        let texts = texts(&prompts)?;
+        let rows = run_unless_interrupted(py, |interrupt| self.core.embed_many(&texts, Some(interrupt)))?;
+        let matrix: Bound<'_, PyArray2<f32>> =
+            PyArray1::from_vec(py, rows).reshape([texts.len(), self.core.embedding_dim()])?;
+        Ok(matrix.into_any())
     }
 
-    fn model_scores(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
-        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+    /// The score of every model of the artifact for one prompt.
+    ///
+    /// The difference of two scores is the logit, before calibration, of the chance that the one model's answer is preferred to the
+    /// other's on this prompt (arXiv 2406.18665, section 4.2), or with `sw_ranking` the difference of strength of their tiers. Only
+    /// that of the trained pair was calibrated and evaluated. Models of different training tables never answered the same prompts, so
+    /// their scores are not a ranking.
+    ///
+    /// Args:
+    ///     prompt: As for :meth:`route`.
+    ///
+    /// Returns:
+    ///     Score by name of the model, in the artifact's order; empty where the router scores its pair as a whole.
+    ///
+    /// Raises:
+    ///     RouterError: As :meth:`route`.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> router = turnout.load()
+    ///     >>> list(router.model_scores("Hi")) == router.models
+    ///     True
+    fn model_scores(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
+        let prompt = prompt_of(prompt)?;
+        let prompt = text(&prompt, || "prompt".into())?;
         let scores = self.run(py, false, || self.core.model_scores(prompt))?;
-        Ok(self.core.artifact().manifest().models.iter().cloned().zip(scores).collect())
+        self.scores_by_name(py, scores)
     }
 
+    /// Decides one prompt, with everything on the way: tokens, scores, and the nanoseconds of each stage. Not for the hot path.
+    ///
+    /// Args:
+    ///     prompt: As for :meth:`route`.
+    ///     threshold: As for :meth:`route`.
+    ///
+    /// Returns:
+    ///     The explanation.
+    ///
+    /// Raises:
+    ///     RouterError: As :meth:`route`.
+    ///
+    /// Example:
+    ///     >>> import turnout
+    ///     >>> turnout.load().explain("What is 2 + 2?").tokens[:2]
+    ///     ['what', 'is']
     #[pyo3(signature = (prompt, *, threshold=None))]
-    fn explain(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, threshold: Option<f64>) -> PyResult<Explanation> {
-        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+    fn explain(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        threshold: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Explanation> {
+        let threshold = optional_number(threshold, "threshold")?;
+        let prompt = prompt_of(prompt)?;
+        let prompt = text(&prompt, || "prompt".into())?;
         let explanation = self.run(py, false, || self.core.explain(prompt, threshold))?;
         let names = &self.core.artifact().manifest().models;
-        let models = names.iter().cloned();
         let ranking = explanation.ranking;
         let neighbors = ranking.as_ref().map(|ranking| {
             let neighbor = |one: &turnout_core::Neighbor| {
@@ -305,7 +430,7 @@ impl Router {
             ids: explanation.ids,
             logit: explanation.logit,
             raw_win_rate: explanation.raw_win_rate,
-            model_scores: models.zip(explanation.model_scores).collect(),
+            model_scores: self.scores_by_name(py, explanation.model_scores)?,
             stages: explanation.stages.iter().map(|stage| (stage.name, stage.nanoseconds)).collect(),
             engine: self.core.engine(),
             device: self.core.device(),
@@ -313,6 +438,22 @@ impl Router {
         })
     }
 
+    /// Logs battles beside the artifact and makes them count; :meth:`turnout.Router.add_battles` takes tables.
+    ///
+    /// Args:
+    ///     ids: uint64 `[n]`; ids that are known are ignored.
+    ///     prompts: One a battle.
+    ///     models_a: Names of the models on one side.
+    ///     models_b: Names of the models on the other side.
+    ///     outcomes: uint8 `[n]`: 0 where model a won, 1 where model b did, 2 for a tie.
+    ///     embeddings: float32 `[n, embedding_dim]` in place of the router's own; a router without an encoder needs them.
+    ///
+    /// Returns:
+    ///     How many were new.
+    ///
+    /// Raises:
+    ///     InvalidInputError: A row is wrong (nothing is added then), or the router is of another kind.
+    ///     ArtifactError: The log cannot be written, or the artifact was compacted since it was loaded.
     #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
     #[expect(clippy::too_many_arguments, reason = "columns of a table")]
     fn append_battles(
@@ -340,6 +481,14 @@ impl Router {
         py.detach(|| self.core.add_battles(&battles)).map_err(|error| to_python(py, error))
     }
 
+    /// Every battle of a router of kind `sw_ranking`, added ones included.
+    ///
+    /// Returns:
+    ///     The tensors of `battles.safetensors` with `vectors` as float32 `[prompts, embedding_dim]`, and `prompts`, a list of texts or
+    ///     `None`.
+    ///
+    /// Raises:
+    ///     InvalidInputError: The router is of another kind.
     fn battles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = py.detach(|| self.core.battles()).map_err(|error| to_python(py, error))?;
         let rows = all.vectors.len() / self.core.embedding_dim();
@@ -364,7 +513,8 @@ impl Router {
         let py = prompt.py();
         let limit = limit(py, deadline_us)?;
         refuse_after_the_end().map_err(|error| to_python(py, error))?;
-        let prompt = text(string(prompt, || "prompt".into())?, || "prompt".into())?;
+        let prompt = prompt_of(prompt)?;
+        let prompt = text(&prompt, || "prompt".into())?;
         let tell = move |win_rate: Result<f32, Error>| {
             attached(|py| {
                 let (win_rate, error) = match win_rate {
@@ -388,68 +538,98 @@ impl Router {
         &self,
         py: Python<'_>,
         win_rate: f32,
-        threshold: Option<f64>,
-        strong_share: Option<f64>,
+        threshold: Option<&Bound<'_, PyAny>>,
+        strong_share: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Decision> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
         let policy = self.core.policy(threshold).map_err(|error| to_python(py, error))?;
         Ok(self.decision(py, policy.decide(win_rate)))
     }
 
+    /// How the router runs: the options of :func:`turnout.load` with the values that hold, defaults included. `index` is left out.
+    fn _options_in_use<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let options = dict_of(py, self.core.config())?;
+        options.set_item("strong", &self.strong)?;
+        options.set_item("weak", &self.weak)?;
+        options.set_item("threshold", self.core.threshold())?;
+        options.set_item("strong_share", py.None())?;
+        Ok(options)
+    }
+
+    /// Ends the queue before a network. Pending and later calls fail with `WorkerStoppedError`. Routers that run natively have nothing
+    /// to close.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.core.close());
     }
 
+    /// Name of the strong model.
     #[getter]
     fn strong(&self, py: Python<'_>) -> Py<PyString> {
         self.strong.clone_ref(py)
     }
 
+    /// Name of the weak model.
     #[getter]
     fn weak(&self, py: Python<'_>) -> Py<PyString> {
         self.weak.clone_ref(py)
     }
 
+    /// Threshold in `[0, 1]` where a call gives none.
     #[getter]
     fn threshold(&self) -> f64 {
         self.core.threshold()
     }
 
+    /// `"native"` or `"onnxruntime"`.
     #[getter]
     fn engine(&self) -> &'static str {
         self.core.engine()
     }
 
+    /// `"cpu"`, `"cuda:N"` or `"tensorrt:N"`, or several GPUs with commas between.
     #[getter]
     fn device(&self) -> String {
         self.core.device()
     }
 
+    /// Why the core does not run the graph natively; `None` if it does.
     #[getter]
     fn not_native_because(&self) -> Option<String> {
         self.core.not_native_because().map(str::to_owned)
     }
 
+    /// Whether a decision takes microseconds and never waits.
     #[getter]
     fn is_microseconds(&self) -> bool {
         self.core.is_microseconds()
     }
 
+    /// Win rates at evenly spaced quantiles of the calibration prompts, never falling. Empty where the artifact stores none, and where
+    /// another pair than the trained one is scored, for which they do not hold.
+    #[getter]
+    fn quantiles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.core.quantiles())
+    }
+
+    /// Models that the artifact knows.
     #[getter]
     fn models(&self) -> Vec<String> {
         self.core.artifact().manifest().models.clone()
     }
 
+    /// Length of an embedding.
     #[getter]
     fn embedding_dim(&self) -> usize {
         self.core.embedding_dim()
     }
 
+    /// SHA-256 of the artifact's manifest, which holds the hashes of its files.
     #[getter]
     fn artifact_hash(&self) -> String {
         self.core.artifact().hash().to_owned()
     }
 
+    /// The manifest as it stands in the file.
     #[getter]
     fn manifest_json(&self) -> String {
         self.core.artifact().manifest_text().to_owned()

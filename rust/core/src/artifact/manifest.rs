@@ -12,6 +12,7 @@ use super::{
 use crate::{
     calibration::Calibration,
     error::{Error, Result},
+    policy::check_quantiles,
 };
 
 /// The artifact format this build reads.
@@ -86,6 +87,13 @@ pub enum Kind {
 
 const KINDS: [&str; 4] = ["mf", "sw_ranking", "bert", "causal_llm"];
 
+impl Kind {
+    /// The name that stands in the manifest.
+    pub fn name(self) -> &'static str {
+        KINDS[self as usize]
+    }
+}
+
 /// Type in which a graph keeps most of its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -154,42 +162,6 @@ pub struct Thresholds {
     pub default: f64,
     /// Win rates at evenly spaced quantiles (0 to 1) of the calibration prompts, never falling; may be empty.
     pub quantiles: Vec<f32>,
-}
-
-impl Thresholds {
-    /// Threshold at which `share` of the calibration prompts goes to the strong model: linear between stored quantiles, as in
-    /// RouteLLM's calibration. A share of 1 is always the strong model; one of 0 leaves it only prompts whose win rate is 1.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] for a share outside `0..=1`, or an artifact without quantiles.
-    pub fn at_share(&self, share: f64) -> Result<f64> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(Error::InvalidInput(format!("strong_share is {share}, expected a number in 0..=1")));
-        }
-        let Some(last) = self.quantiles.len().checked_sub(1) else {
-            let message = "strong_share needs quantiles, and this artifact stores none: run `turnout calibrate --save`, or give a threshold";
-            return Err(Error::InvalidInput(message.into()));
-        };
-        if share == 0.0 || share == 1.0 {
-            return Ok(1.0 - share);
-        }
-        let place = (1.0 - share) * last as f64;
-        let below = place as usize;
-        let (low, high) = (f64::from(self.quantiles[below]), f64::from(self.quantiles[last.min(below + 1)]));
-        Ok(low + (high - low) * place.fract())
-    }
-
-    /// The threshold that a caller named, either itself or by its share; `None` if neither.
-    ///
-    /// # Errors
-    /// As [`at_share`](Self::at_share), and [`Error::InvalidInput`] for both at once.
-    pub fn choose(&self, threshold: Option<f64>, strong_share: Option<f64>) -> Result<Option<f64>> {
-        match (threshold, strong_share) {
-            (threshold, None) => Ok(threshold),
-            (None, Some(share)) => self.at_share(share).map(Some),
-            (Some(_), Some(_)) => Err(Error::InvalidInput("give either threshold or strong_share, not both".into())),
-        }
-    }
 }
 
 /// Size and hash of one file.
@@ -317,14 +289,10 @@ impl Manifest {
             return Err(("thresholds.default", format!("{}, expected a number in 0..=1", self.thresholds.default)));
         }
         let quantiles = &self.thresholds.quantiles;
-        let inside = quantiles.iter().all(|q| (0.0..=1.0).contains(q));
-        if quantiles.len() == 1 || !inside || quantiles.windows(2).any(|w| w[0] > w[1]) {
-            return Err((
-                "thresholds.quantiles",
-                "expected none, or two and more numbers in 0..=1, never falling".into(),
-            ));
+        if quantiles.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        check_quantiles(quantiles).map_err(|message| ("thresholds.quantiles", format!("{message} (or none)")))
     }
 
     fn check_files(&self) -> std::result::Result<(), (&'static str, String)> {
@@ -355,52 +323,5 @@ impl Manifest {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn thresholds(quantiles: &[f32]) -> Thresholds {
-        Thresholds { default: 0.5, quantiles: quantiles.to_vec() }
-    }
-
-    #[test]
-    fn a_share_is_a_place_between_quantiles() {
-        let stored = thresholds(&[0.125, 0.25, 0.5]);
-        for (share, expected) in [(1.0, 0.0), (0.75, 0.1875), (0.5, 0.25), (0.25, 0.375), (0.0, 1.0)] {
-            assert_eq!(stored.at_share(share).unwrap(), expected, "{share}");
-        }
-    }
-
-    #[test]
-    fn a_share_without_quantiles_or_outside_zero_to_one_is_refused() {
-        assert!(thresholds(&[]).at_share(0.5).unwrap_err().to_string().contains("turnout calibrate"));
-        for wrong in [-0.1, 1.1, f64::NAN] {
-            assert!(thresholds(&[0.1, 0.2]).at_share(wrong).unwrap_err().to_string().contains("strong_share is"));
-        }
-    }
-
-    #[test]
-    fn a_threshold_and_a_share_together_are_refused() {
-        let stored = thresholds(&[0.1, 0.2]);
-        assert_eq!(stored.choose(Some(0.3), None).unwrap(), Some(0.3));
-        assert_eq!(stored.choose(None, None).unwrap(), None);
-        assert!(stored.choose(Some(0.3), Some(0.5)).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn a_larger_share_never_raises_the_threshold(
-            mut quantiles in prop::collection::vec(0.0f32..=1.0, 2..50), a in 0.0f64..=1.0, b in 0.0f64..=1.0,
-        ) {
-            quantiles.sort_by(f32::total_cmp);
-            let stored = thresholds(&quantiles);
-            let (low, high) = (stored.at_share(a.max(b)).unwrap(), stored.at_share(a.min(b)).unwrap());
-            prop_assert!(low <= high && (0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high));
-        }
     }
 }

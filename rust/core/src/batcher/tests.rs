@@ -41,6 +41,9 @@ fn batcher(echo: &Echo, config: BatchConfig) -> Batcher<Echo> {
     Batcher::new(vec![echo.clone()], &config, None, Box::new(move |_| Ok(fresh.clone())))
 }
 
+/// Nobody ends the call.
+static RUNS_ON: AtomicBool = AtomicBool::new(false);
+
 fn ask(id: u32) -> Request {
     Request::scores(vec![id])
 }
@@ -98,10 +101,10 @@ fn many_requests_come_back_in_their_order() {
     let echo = Echo::default();
     let batcher = batcher(&echo, BatchConfig { max_rows: 8, max_tokens: 100, ..BatchConfig::default() });
     let requests: Vec<Request> = (0..50).map(|n| Request::scores(vec![100 + n; 1 + (n as usize * 7) % 60])).collect();
-    let rows = batcher.run_many(requests, None, Asked).unwrap();
+    let rows = batcher.run_many(requests, None, Asked, &RUNS_ON).unwrap();
     assert_eq!(rows, (0..50).map(|n| vec![(100 + n) as f32]).collect::<Vec<_>>());
     assert!(lock(&echo.runs).iter().all(|&rows| rows <= 8));
-    assert!(batcher.run_many(vec![], None, Asked).unwrap().is_empty());
+    assert!(batcher.run_many(vec![], None, Asked, &RUNS_ON).unwrap().is_empty());
 }
 
 #[test]
@@ -350,10 +353,10 @@ fn many_requests_run_in_all_sessions() {
     let sessions = vec![first.clone(), second.clone()];
     let config = BatchConfig { max_rows: 4, ..BatchConfig::default() };
     let batcher = Batcher::new(sessions, &config, None, Box::new(move |_| Ok(fresh.clone())));
-    let rows = batcher.run_many((20..52).map(ask).collect(), None, Asked).unwrap();
+    let rows = batcher.run_many((20..52).map(ask).collect(), None, Asked, &RUNS_ON).unwrap();
     assert_eq!(rows, (20..52).map(|id| vec![id as f32]).collect::<Vec<_>>());
     assert!(lock(&first.runs).len() > 1 && lock(&second.runs).len() > 1);
-    let failed = batcher.run_many((0..60).map(ask).collect(), None, Asked).unwrap_err();
+    let failed = batcher.run_many((0..60).map(ask).collect(), None, Asked, &RUNS_ON).unwrap_err();
     assert!(matches!(failed, Error::Inference(_) | Error::WorkerStopped(_)), "{failed:?}");
 }
 
@@ -362,13 +365,13 @@ fn a_batch_that_was_let_in_is_not_refused_between_its_runs() {
     let echo = slow(30);
     let batcher = batcher(&echo, BatchConfig { max_queue: 1, max_rows: 1, ..BatchConfig::default() });
     thread::scope(|scope| {
-        let many = scope.spawn(|| batcher.run_many(vec![ask(1), ask(2)], None, Asked));
+        let many = scope.spawn(|| batcher.run_many(vec![ask(1), ask(2)], None, Asked, &RUNS_ON));
         until_running(&echo, 1);
         // One of them runs next, so two still wait when the second part comes.
         for id in 3..6 {
             batcher.submit(ask(id), None, Given, |_| ());
         }
-        assert!(matches!(batcher.run_many(vec![ask(6)], None, Asked).unwrap_err(), Error::Overloaded(_)));
+        assert!(matches!(batcher.run_many(vec![ask(6)], None, Asked, &RUNS_ON).unwrap_err(), Error::Overloaded(_)));
         assert_eq!(many.join().unwrap().unwrap(), [[1.0], [2.0]]);
     });
 }
@@ -431,14 +434,18 @@ fn a_soak_of_64_threads_with_random_cancellation() {
                             let deadline = Some(Instant::now() + Duration::from_micros(random(1500)));
                             match batcher.run(request, deadline, Asked) {
                                 Ok(row) => assert_eq!(row, [id as f32]),
-                                Err(Error::Artifact { .. } | Error::Config(_)) => panic!("no such error here"),
+                                Err(Error::Artifact { .. } | Error::Config(_) | Error::Interrupted) => {
+                                    panic!("no such error here")
+                                }
                                 Err(_) => {}
                             }
                         }
                         2 => {
-                            drop(batcher.run_many(vec![request.clone(), ask(200), request], None, Asked).map(|rows| {
-                                assert_eq!(rows, [vec![id as f32], vec![200.0], vec![id as f32]]);
-                            }))
+                            drop(batcher.run_many(vec![request.clone(), ask(200), request], None, Asked, &RUNS_ON).map(
+                                |rows| {
+                                    assert_eq!(rows, [vec![id as f32], vec![200.0], vec![id as f32]]);
+                                },
+                            ))
                         }
                         _ => drop(batcher.run(request, None, Asked).map(|row| assert_eq!(row, [id as f32]))),
                     }
@@ -450,5 +457,23 @@ fn a_soak_of_64_threads_with_random_cancellation() {
     let told = receiver.iter().inspect(|(id, row)| row.iter().for_each(|row| assert_eq!(*row, [*id as f32]))).count();
     assert!(told <= submitted.load(Ordering::SeqCst));
     // Nothing is left behind: the session is free again.
+    assert_eq!(batcher.run(ask(5), None, Asked).unwrap(), [5.0]);
+}
+
+#[test]
+fn a_batch_that_is_stopped_begins_no_further_run() {
+    let echo = Echo { pause: Duration::from_millis(5), ..Echo::default() };
+    let batcher = batcher(&echo, BatchConfig { max_rows: 1, ..BatchConfig::default() });
+    let stop = AtomicBool::new(false);
+    let found = thread::scope(|scope| {
+        let many = scope.spawn(|| batcher.run_many((20..220).map(ask).collect(), None, Asked, &stop));
+        while lock(&echo.runs).is_empty() {
+            thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        many.join().unwrap()
+    });
+    assert!(matches!(found, Err(Error::Interrupted)), "{found:?}");
+    assert!(lock(&echo.runs).len() < 200);
     assert_eq!(batcher.run(ask(5), None, Asked).unwrap(), [5.0]);
 }

@@ -1,6 +1,13 @@
 //! Any graph that the core does not run itself, through ONNX Runtime: sessions behind a batcher, and the head that reads their rows.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Instant,
+};
 
 use super::{
     capturing::GoesInTurn,
@@ -15,6 +22,7 @@ use crate::{
     batcher::{Admission, Batcher, Request, Row, Runner},
     config::{Devices, RouterConfig},
     error::{Error, Result},
+    interrupt::{CHECK_EVERY, Interrupt},
 };
 
 /// A network ready to run for one pair of models.
@@ -148,14 +156,19 @@ impl Network {
     }
 
     /// Logits of many prompts. Those that are read on from share their runs, too.
-    pub(crate) fn logits(&self, mut encodings: Vec<Vec<u32>>, deadline: Option<Instant>) -> Result<Vec<f32>> {
+    pub(crate) fn logits(
+        &self,
+        mut encodings: Vec<Vec<u32>>,
+        deadline: Option<Instant>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<f32>> {
         self.check_process()?;
         let mut logits = vec![f32::NAN; encodings.len()];
         let mut open: Vec<usize> = (0..encodings.len()).collect();
         let mut place = 0;
         while !open.is_empty() {
             let requests = open.iter().map(|&prompt| Request::scores(encodings[prompt].clone())).collect();
-            let rows = self.batcher.run_many(requests, deadline, admission(place))?;
+            let rows = self.batcher.run_many(requests, deadline, admission(place), stop)?;
             let mut unfinished = Vec::new();
             for (prompt, row) in open.into_iter().zip(rows) {
                 match self.read(&row, place, encodings[prompt].len())? {
@@ -170,6 +183,37 @@ impl Network {
             place += 1;
         }
         Ok(logits)
+    }
+
+    /// [`logits`](Self::logits) on a thread of its own, while this one asks `interrupt`. When that ends the call, the thread finishes its
+    /// current run, whose result is dropped, and begins no other.
+    pub(crate) fn logits_unless(
+        self: &Arc<Self>,
+        encodings: Vec<Vec<u32>>,
+        deadline: Option<Instant>,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<Vec<f32>> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let work = {
+            let (network, stop) = (Arc::clone(self), Arc::clone(&stop));
+            move || drop(sender.send(network.logits(encodings, deadline, &stop)))
+        };
+        std::thread::Builder::new()
+            .name("turnout-batch".into())
+            .spawn(work)
+            .map_err(|error| Error::Inference(format!("no thread for a batch: {error}")))?;
+        loop {
+            match receiver.recv_timeout(CHECK_EVERY) {
+                Ok(logits) => return logits,
+                Err(RecvTimeoutError::Timeout) => {
+                    interrupt.check().inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Inference("the thread of a batch panicked".into()));
+                }
+            }
+        }
     }
 
     /// Leaves a prompt to the queue; `callback` is called once, as a rule on another thread. Returns what
@@ -234,7 +278,7 @@ impl Network {
     pub(crate) fn logits_of_embeddings<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Result<Vec<f32>> {
         self.check_process()?;
         let requests = rows.map(|row| Request::ScoresOfEmbedding(row.to_vec())).collect();
-        let rows = self.batcher.run_many(requests, None, Admission::Asked)?;
+        let rows = self.batcher.run_many(requests, None, Admission::Asked, &AtomicBool::new(false))?;
         let logit = |row: Row| match self.read(&row, 0, 0)? {
             Read::Logit(logit) => Ok(logit),
             Read::On(_) => {
