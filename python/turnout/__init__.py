@@ -17,6 +17,9 @@ from turnout._core import (
     RouterError,
     WorkerStoppedError,
     __version__,
+    choose_strong,
+    decide,
+    threshold_for_share,
 )
 from turnout.budget import BudgetController
 from turnout.router import Router, load
@@ -45,8 +48,11 @@ __all__ = [
     "RoutingError",
     "WorkerStoppedError",
     "__version__",
+    "choose_strong",
+    "decide",
     "load",
     "register_router",
+    "threshold_for_share",
     "with_embeddings",
 ]
 

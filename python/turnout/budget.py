@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from turnout._core import InvalidInputError
+from turnout._core import InvalidInputError, threshold_for_share
 
 if TYPE_CHECKING:
     from turnout._core import Decision
@@ -38,7 +38,7 @@ class BudgetController:
     Safe to share between threads; the router decides outside the lock.
 
     Args:
-        router: A :class:`turnout.Router`, or anything with ``route(prompt, threshold=...)`` and ``threshold``.
+        router: A :class:`turnout.Router`, or anything with its ``route(prompt, threshold=...)``, ``threshold`` and, if it has them, ``quantiles``.
         strong_share: Share of calls for the strong model, in ``(0, 1)``.
         window: Prompts over which the share should hold; smaller follows drift faster, and wavers more.
         max_step: Largest move of the threshold after one prompt.
@@ -191,9 +191,5 @@ class BudgetController:
 
 
 def _start(router: Any, strong_share: float) -> float:
-    quantiles = getattr(router, "manifest", {}).get("thresholds", {}).get("quantiles", [])
-    if quantiles:
-        place = (1 - strong_share) * (len(quantiles) - 1)
-        low, high = quantiles[int(place)], quantiles[min(int(place) + 1, len(quantiles) - 1)]
-        return float(low + (high - low) * (place - int(place)))
-    return float(router.threshold)
+    quantiles = getattr(router, "quantiles", ())
+    return threshold_for_share(quantiles, strong_share) if len(quantiles) else float(router.threshold)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from turnout import _core
 from turnout.engines import engine_cache, faiss_library, onnxruntime_library, preload_cuda
 from turnout.shipped import ARTIFACTS, DEFAULT, artifact_folder
+from turnout.threads import INLINE_CHARACTERS, BoundedThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: Folder of the router that ships with the package.
 DEFAULT_ARTIFACT = ARTIFACTS / DEFAULT
 
-#: Longer prompts are decided on a worker thread by :meth:`Router.aroute`: even natively they take more than about 100 us.
-_INLINE_CHARACTERS = 4096
+#: Values of the options where a call gives none; the core writes them.
+_DEFAULTS: Mapping[str, Any] = _core.DEFAULT_OPTIONS
 
 
 class Router(_core.Router):
@@ -36,24 +36,30 @@ class Router(_core.Router):
     """
 
     _options: dict[str, Any]
+    #: Where prompts are decided that would hold an event loop.
+    threads: BoundedThreads
 
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
-        arguments = {**options, "index": _core_index(options.get("index"))}
-        if arguments.get("device", "cpu") != "cpu":
+        arguments = dict(options)
+        device = str(arguments.get("device") or "cpu")
+        if device != "cpu":
             preload_cuda()
+        if "tensorrt" in device:
             arguments["tensorrt_cache"] = arguments.get("tensorrt_cache") or engine_cache()
-        # ONNX Runtime has sent usage data on Linux since 1.29 unless told before it is loaded; its threads also hang the end of a fork.
+        # ONNX Runtime has sent usage data on Linux since 1.29 unless this is set before it is loaded; its threads also hang the end of a
+        # fork.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         router = super().__new__(
             cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
         )
         router._options = {"path": os.path.abspath(path), **options}
+        router.threads = BoundedThreads(router.options()["max_queue"])
         return router
 
     async def aroute(
         self,
-        prompt: str | None = None,
+        prompt: str | Sequence[Any] | None = None,
         *,
         threshold: float | None = None,
         strong_share: float | None = None,
@@ -63,33 +69,53 @@ class Router(_core.Router):
         """:meth:`route` for asyncio; the loop is never held for longer than a decision of microseconds.
 
         Prompts for a network wait in the same queue as those of threads and share runs with them; one whose task is cancelled
-        leaves the queue. Long prompts, whose tokens alone take a while, go by way of a worker thread.
+        leaves the queue. Long prompts, whose tokens alone take a while, are decided on a worker thread; ``max_queue`` bounds them too.
+
+        Args:
+            prompt: As for :meth:`route`.
+            threshold: As for :meth:`route`.
+            strong_share: As for :meth:`route`.
+            embedding: As for :meth:`route`.
+            deadline_us: As for :meth:`route`.
+
+        Returns:
+            The decision.
+
+        Raises:
+            OverloadedError: As many prompts as ``max_queue`` wait.
+            RouterError: As :meth:`route`.
+
+        Example:
+            >>> import asyncio, turnout
+            >>> router = turnout.load(strong="large", weak="small")
+            >>> asyncio.run(router.aroute("What is 2 + 2?", threshold=0.0)).model
+            'large'
         """
-        short = not isinstance(prompt, str) or len(prompt) <= _INLINE_CHARACTERS
+        if prompt is not None and not isinstance(prompt, str):
+            prompt = self._prompt(prompt)
+        short = prompt is None or len(prompt) <= INLINE_CHARACTERS
         if short and self.is_microseconds:
             return self.route(prompt, threshold=threshold, strong_share=strong_share, embedding=embedding)
-        # Imported here: it takes longer than everything else in this package together.
-        import asyncio
-
-        if isinstance(prompt, str) and embedding is None and short:
+        if prompt is not None and embedding is None and short:
             # Checked before the prompt is run: a threshold that makes no sense.
             self._decide(0.0, threshold=threshold, strong_share=strong_share)
             win_rate = await self._queued(prompt, deadline_us)
             return self._decide(win_rate, threshold=threshold, strong_share=strong_share)
-        asked = time.monotonic()
+        called = time.monotonic()
 
         def route() -> Decision:
-            # The time until the thread is there counts.
-            passed = int((time.monotonic() - asked) * 1e6)
+            # The time until the thread starts counts.
+            passed = int((time.monotonic() - called) * 1e6)
             left = deadline_us if deadline_us is None or deadline_us < 0 else max(deadline_us - passed, 0)
             return self.route(
                 prompt, threshold=threshold, strong_share=strong_share, embedding=embedding, deadline_us=left
             )
 
-        return await asyncio.to_thread(route)
+        return await self.threads.run(route)
 
     async def _queued(self, prompt: str, deadline_us: int | None) -> float:
         """The win rate of a prompt that waits in the network's queue while the loop goes on."""
+        # Imported here: it takes longer than everything else in this package together.
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -99,12 +125,12 @@ class Router(_core.Router):
             if future.done():
                 return
             if win_rate is None:
-                future.set_exception(error or _core.InferenceError("the run told nothing"))
+                future.set_exception(error or _core.InferenceError("the run returned no result"))
             else:
                 future.set_result(win_rate)
 
         def tell(win_rate: float | None, error: Exception | None) -> None:
-            # From another thread. The loop may have been closed in the meantime: then nobody listens.
+            # On another thread. The loop may have been closed in the meantime.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, win_rate, error)
 
@@ -144,6 +170,20 @@ class Router(_core.Router):
 
         return add_battles(self, table, embeddings)
 
+    def options(self) -> dict[str, Any]:
+        """How the router runs: every option of :func:`load` with the value that holds, defaults included.
+
+        Returns:
+            A dictionary that ``turnout.load(router.path, **router.options())`` takes for an equal router. ``threshold`` is the value
+            that ``strong_share`` named, if it did.
+
+        Example:
+            >>> import turnout
+            >>> turnout.load(max_queue=8).options()["max_queue"]
+            8
+        """
+        return {**self._options_in_use(), "index": self._options.get("index")}
+
     @property
     def manifest(self) -> dict[str, Any]:
         """The artifact's ``router.json``: models, pair, thresholds, provenance, files."""
@@ -176,17 +216,17 @@ def load(
     weak: str | None = None,
     threshold: float | None = None,
     strong_share: float | None = None,
-    engine: str = "auto",
-    device: str = "cpu",
-    threads: int = 0,
-    device_memory_bytes: int | None = None,
-    cuda_graphs: bool = False,
-    tensorrt_cache: str | Path | None = None,
-    max_queue: int = 1024,
-    max_batch_rows: int = 64,
-    max_batch_tokens: int = 16_384,
-    max_wait_us: int = 0,
-    sessions: int = 0,
+    engine: str = _DEFAULTS["engine"],
+    device: str = _DEFAULTS["device"],
+    threads: int = _DEFAULTS["threads"],
+    device_memory_bytes: int | None = _DEFAULTS["device_memory_bytes"],
+    cuda_graphs: bool = _DEFAULTS["cuda_graphs"],
+    tensorrt_cache: str | Path | None = _DEFAULTS["tensorrt_cache"],
+    max_queue: int = _DEFAULTS["max_queue"],
+    max_batch_rows: int = _DEFAULTS["max_batch_rows"],
+    max_batch_tokens: int = _DEFAULTS["max_batch_tokens"],
+    max_wait_us: int = _DEFAULTS["max_wait_us"],
+    sessions: int = _DEFAULTS["sessions"],
     tiers: Mapping[str, int] | None = None,
     index: str | Path | Any = None,
 ) -> Router:
@@ -195,19 +235,22 @@ def load(
     Args:
         path: Artifact folder, or the name of a router that ships with the package: ``"mf"``, the default, ``"sw_ranking"`` or
             ``"bert"``. A folder of that name comes first. Nothing is downloaded.
-        strong: Name of the strong model; by default the artifact's. A name that the artifact never saw is a label: the trained
-            pair scores. Routers transfer to other pairs of unequal models (arXiv 2406.18665, section 5.2), but the win rate is
-            then no calibrated probability, and the threshold should be chosen on prompts of your own.
+        strong: Name of the strong model; by default the artifact's. A name that the artifact knows (``router.models``) is that
+            model, and its own scores count. A name that it does not know is a label for the strong model of the trained pair. The rule
+            is the same in the Controller and the server, and holds for each of the two names. Routers transfer to other pairs of unequal
+            models (arXiv 2406.18665, section 5.2), but the calibration was fitted for the trained pair: choose the threshold on prompts
+            of your own.
         weak: Name of the weak model, likewise.
         threshold: Win rate in ``[0, 1]`` from which the strong model is chosen; by default the artifact's.
         strong_share: In place of a threshold, the share of prompts in ``[0, 1]`` that goes to the strong model, by the quantiles
-            that the artifact stores of its calibration prompts.
+            that the artifact stores of its calibration prompts. They hold for the trained pair and labels of it; for another pair a
+            share is an error.
         engine: ``"auto"`` runs graphs that the core knows natively and others in ONNX Runtime; ``"native"`` and
             ``"onnxruntime"`` insist.
         device: ``"cpu"``, ``"cuda:N"`` or ``"tensorrt:N"``; several GPUs with commas between (``"cuda:0,cuda:1"``) serve one
             queue. There is no fallback.
         threads: Threads for a batch; 0 means as many as the machine has.
-        device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds.
+        device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds. An error on the CPU.
         cuda_graphs: Captures runs on ``"cuda:N"`` as CUDA graphs and replays them, which spares a GPU the launching of every kernel.
             There is one graph for each shape that occurs (rows up to a power of two, tokens up to 16, 24, 32, 48, 64 and so on);
             the first run of a shape captures it and takes longer, and no other library of the process should use a GPU meanwhile. A
@@ -224,9 +267,9 @@ def load(
             to it. Zero is best on a CPU.
         sessions: Sessions of ONNX Runtime beside each other on the CPU, which share the threads; each holds the weights. More of them
             serve more callers at once, one serves a lone caller sooner. 0 is one, or up to eight of a network below 32 MiB.
-        tiers: For routers of kind ``sw_ranking``: tiers of models, 0 the strongest. Models that fought no battle need one; two
-            names with tiers route between any two tiers.
-        index: For routers of kind ``sw_ranking``: where the battles nearest to a prompt are looked for. By default in the artifact's
+        tiers: For routers of kind ``sw_ranking`` only: tiers of the two models, 0 the strongest, in place of their own. Two names with
+            tiers route between any two tiers.
+        index: For routers of kind ``sw_ranking`` only: where the battles nearest to a prompt are looked for. By default in the artifact's
             own index if it has one; ``"exact"`` looks at every battle; otherwise a FAISS index over the artifact's prompts in
             their order, as a path or as a live ``faiss.Index``, on the CPU or a GPU, that nobody changes meanwhile.
 
@@ -235,9 +278,10 @@ def load(
 
     Raises:
         ArtifactError: The folder is missing, damaged or of another version.
-        ConfigError: An option makes no sense for this artifact.
-        InvalidInputError: The threshold or share is not in ``[0, 1]``, both are given, or the artifact stores no quantiles.
-        DeviceError: The device cannot be had.
+        ConfigError: An option that this kind of router or this device does not have, or a value that makes no sense for it.
+        InvalidInputError: The threshold or share is not in ``[0, 1]``, both are given, or the artifact has no quantiles for the pair.
+        InvalidTypeError: An option of another type; ``threshold=True`` is one.
+        DeviceError: The device is unavailable.
         EngineError: The graph needs ONNX Runtime, or the index FAISS, and it is not installed or refused to load.
 
     Example:
@@ -264,17 +308,6 @@ def load(
         max_batch_tokens=max_batch_tokens,
         max_wait_us=max_wait_us,
         sessions=sessions,
-        tiers=dict(tiers or {}),
+        tiers=dict(tiers) if tiers else None,
         index=index,
     )
-
-
-def _core_index(index: Any) -> Any:
-    """An index as the core takes it: ``None``, ``"exact"``, a path, or a live one as ``(address, object, one at a time)``."""
-    if index is None or isinstance(index, (str, os.PathLike)):
-        return index
-    faiss = sys.modules.get("faiss")
-    if faiss is None or not isinstance(index, faiss.Index):
-        raise _core.InvalidTypeError(f'index must be "exact", a path or a faiss.Index, not {type(index).__name__}')
-    # FAISS promises overlapping searches on the CPU only, and an index of another kind may have one on a GPU inside.
-    return int(index.this), index, hasattr(faiss, "GpuIndex")

@@ -49,7 +49,7 @@ def test_ids_and_win_rates_are_those_of_transformers(name, tmp_path):
         assert explained.ids == case["ids"], case["prompt"]
         # float32 against double precision over the same float32 logits.
         assert explained.decision.win_rate == pytest.approx(case["win_rate"], abs=1e-5), case["prompt"]
-        assert explained.model_scores == []
+        assert explained.model_scores == {}
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -32,9 +32,7 @@ def test_the_engines_agree(router: turnout.Router, artifact: Path, prompts: list
         assert one.ids == two.ids
         assert two.engine == "onnxruntime"
         assert two.decision.win_rate == pytest.approx(one.decision.win_rate, abs=ENGINES)
-        assert [score for _, score in two.model_scores] == pytest.approx(
-            [score for _, score in one.model_scores], abs=1e-4
-        )
+        assert list(two.model_scores.values()) == pytest.approx(list(one.model_scores.values()), abs=1e-4)
         np.testing.assert_allclose(other.embed(prompt), router.embed(prompt), rtol=0, atol=ENGINES)
         assert other.win_rate(prompt) == pytest.approx(router.win_rate(prompt), abs=ENGINES)
     assert other.win_rates([]).shape == (0,)
@@ -58,7 +56,7 @@ def test_python_onnxruntime_gives_the_same_raw_win_rates(
     inputs = {"input_ids": ids, "attention_mask": mask, **scalars}
     win_rates, scores = session.run(["win_rate", "model_scores"], inputs)
     np.testing.assert_allclose([e.raw_win_rate for e in explanations], win_rates, rtol=0, atol=ENGINES)
-    found = [[score for _, score in explanation.model_scores] for explanation in explanations]
+    found = [[*explanation.model_scores.values()] for explanation in explanations]
     np.testing.assert_allclose(found, scores, rtol=0, atol=1e-4)
 
 

@@ -56,9 +56,9 @@ def test_model_scores_equal_the_reference_and_their_difference_is_the_logit(
     reference = ReferenceRouter(artifact)
     for prompt in prompts:
         scores = router.model_scores(prompt)
-        assert [name for name, _ in scores] == router.models
-        np.testing.assert_allclose([score for _, score in scores], reference.model_scores(prompt), rtol=0, atol=1e-5)
-        assert router.explain(prompt).logit == pytest.approx(scores[0][1] - scores[1][1], abs=1e-5)
+        assert list(scores) == router.models
+        np.testing.assert_allclose([*scores.values()], reference.model_scores(prompt), rtol=0, atol=1e-5)
+        assert router.explain(prompt).logit == pytest.approx(scores[router.strong] - scores[router.weak], abs=1e-5)
 
 
 def test_a_batch_equals_its_prompts_bit_for_bit(artifact: Path, prompts: list[str]) -> None:
@@ -113,12 +113,20 @@ def test_unknown_names_are_labels_on_the_trained_pair(
         {"strong": "x", "weak": "y"},
         {"strong": "x"},
         {"weak": "y"},
-        {"strong": router.models[2], "weak": "y"},
     ]:
         renamed = turnout.load(artifact, **names)
         assert np.array_equal(renamed.win_rates(prompts), router.win_rates(prompts))
         chosen = {renamed.route(prompt, threshold=threshold).model for prompt in prompts for threshold in (0.0, 1.0)}
         assert chosen == {names.get("strong", router.strong), names.get("weak", router.weak)}
+
+
+def test_a_known_name_beside_a_label_is_scored_as_itself(
+    router: turnout.Router, artifact: Path, prompts: list[str]
+) -> None:
+    for names in [{"strong": router.models[2], "weak": "y"}, {"strong": "x", "weak": router.models[3]}]:
+        reference = ReferenceRouter(artifact, **names)
+        expected = [reference.win_rate(prompt) for prompt in prompts]
+        np.testing.assert_allclose(turnout.load(artifact, **names).win_rates(prompts), expected, rtol=0, atol=NATIVE)
 
 
 def test_embeddings_from_the_caller_equal_the_reference(external: Path) -> None:

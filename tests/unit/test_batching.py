@@ -38,7 +38,7 @@ def network(folder: Path) -> turnout.Router:
 def test_a_network_is_told_apart_from_a_native_router(network: turnout.Router) -> None:
     assert (network.engine, network.device, network.is_microseconds) == ("onnxruntime", "cpu", False)
     assert "is a network" in (network.not_native_because or "")
-    assert network.model_scores("why?") == []
+    assert network.model_scores("why?") == {}
     with pytest.raises(turnout.InvalidInputError, match="makes no embedding"):
         network.embed("why?")
 

@@ -42,11 +42,17 @@ def test_every_error_is_a_router_error_and_what_python_calls_it() -> None:
 # Prompts.
 
 
-@pytest.mark.parametrize("prompt", [b"bytes", 5, 1.5, ["a"], object(), bytearray(b"a"), np.array("a"), True])
+@pytest.mark.parametrize("prompt", [b"bytes", 5, 1.5, object(), bytearray(b"a"), np.array("a"), True])
 @pytest.mark.parametrize("method", ["route", "win_rate", "embed", "model_scores", "explain"])
 def test_a_prompt_that_is_no_str_is_an_invalid_type(router: turnout.Router, method: str, prompt: Any) -> None:
     with pytest.raises(turnout.InvalidTypeError, match=f"prompt must be str, not {type(prompt).__name__}"):
         getattr(router, method)(prompt)
+
+
+@pytest.mark.parametrize("method", ["route", "win_rate", "model_scores", "explain"])
+def test_a_batch_is_not_a_prompt(router: turnout.Router, method: str) -> None:
+    with pytest.raises(turnout.InvalidTypeError, match="prompt must be str, not list"):
+        getattr(router, method)(["a"])
 
 
 @pytest.mark.parametrize("prompt", ["\ud800", "a\udfffb", "x" * 10_000 + "\udc00"])
@@ -163,14 +169,30 @@ def test_a_threshold_outside_zero_to_one_is_invalid_input(
             call()
 
 
-@pytest.mark.parametrize("threshold", ["0.5", b"0.5", [0.5], object(), 1j])
-def test_a_threshold_that_is_no_number_is_a_type_error(router: turnout.Router, artifact: Path, threshold: Any) -> None:
-    for call in (lambda: router.route("a", threshold=threshold), lambda: turnout.load(artifact, threshold=threshold)):
-        with pytest.raises(TypeError, match="number"):
+@pytest.mark.parametrize("threshold", ["0.5", b"0.5", [0.5], object(), 1j, True, False, np.True_])
+def test_a_threshold_that_is_not_a_number_is_an_invalid_type(
+    router: turnout.Router, artifact: Path, threshold: Any
+) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: router.route("a", threshold=threshold),
+        lambda: router.route_batch(["a"], threshold=threshold),
+        lambda: router.explain("a", threshold=threshold),
+        lambda: turnout.load(artifact, threshold=threshold),
+        lambda: turnout.decide(0.5, threshold),
+        lambda: turnout.choose_strong(np.zeros(3), threshold),
+    ]
+    for call in calls:
+        with pytest.raises(turnout.InvalidTypeError, match="threshold must be a number, not"):
+            call()
+    for call in (
+        lambda: router.route("a", strong_share=threshold),
+        lambda: turnout.threshold_for_share([0.0, 1.0], threshold),
+    ):
+        with pytest.raises(turnout.InvalidTypeError, match="strong_share must be a number, not"):
             call()
 
 
-@pytest.mark.parametrize("threshold", [0, 1, 0.0, 1.0, True, np.float32(0.5), np.float64(0.5), np.int64(1)])
+@pytest.mark.parametrize("threshold", [0, 1, 0.0, 1.0, np.float32(0.5), np.float64(0.5), np.int64(1)])
 def test_any_number_in_zero_to_one_is_a_threshold(router: turnout.Router, artifact: Path, threshold: Any) -> None:
     decision = router.route("what is", threshold=threshold)
     assert decision.threshold == float(threshold)
@@ -300,10 +322,26 @@ def test_options_that_make_no_sense_are_refused(artifact: Path) -> None:
     for threads in (-1, 100_000, -(2**62)):
         with pytest.raises(turnout.ConfigError, match="threads is"):
             turnout.load(artifact, threads=threads)
-    with pytest.raises(TypeError):
-        turnout.load(artifact, threads="2")  # type: ignore[arg-type]
+    for wrong in ("2", True, 1.5):
+        with pytest.raises(turnout.InvalidTypeError, match="threads must be an int"):
+            turnout.load(artifact, threads=wrong)  # type: ignore[arg-type]
+    with pytest.raises(turnout.InvalidTypeError, match="cuda_graphs must be bool, not int"):
+        turnout.load(artifact, cuda_graphs=1)  # type: ignore[arg-type]
+    with pytest.raises(turnout.InvalidTypeError, match='unknown option "unheard_of"'):
+        turnout.Router(artifact, unheard_of=1)
     with pytest.raises(TypeError):
         turnout.load(artifact, unheard_of=1)  # type: ignore[call-arg]
+
+
+def test_options_that_a_kind_or_device_does_not_have_are_refused(artifact: Path) -> None:
+    for option, value in (("index", "nope.faiss"), ("index", "exact"), ("tiers", {"x": 0})):
+        with pytest.raises(turnout.ConfigError, match=f'{option} is an option of routers of kind "sw_ranking"'):
+            turnout.load(artifact, **{option: value})
+    with pytest.raises(turnout.ConfigError, match='tiers names "x", expected the strong or the weak model'):
+        turnout.load("sw_ranking", tiers={"x": 0})
+    for option, value in (("device_memory_bytes", 1 << 30), ("tensorrt_cache", "cache")):
+        with pytest.raises(turnout.ConfigError, match=f"{option} has no effect on device cpu"):
+            turnout.load(artifact, **{option: value})
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "", "a\x00b", "router.json", "x" * 5000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,66 @@ def test_a_router_of_a_relative_path_survives_pickling_into_another_directory(
     pickled = pickle.dumps(router)
     monkeypatch.chdir(tmp_path)
     assert pickle.loads(pickled).artifact_hash == router.artifact_hash
+
+
+def test_a_decision_is_a_dictionary_of_json_values(router: turnout.Router) -> None:
+    decision = router.route("what is", threshold=0.25)
+    assert json.loads(json.dumps(decision.to_dict())) == {
+        "model": decision.model,
+        "win_rate": decision.win_rate,
+        "threshold": 0.25,
+        "is_strong": decision.is_strong,
+    }
+
+
+def test_the_options_in_use_open_an_equal_router(artifact: Path, prompts: list[str]) -> None:
+    router = turnout.load(artifact, strong="x", threshold=0.3, threads=2, max_queue=8)
+    options = router.options()
+    assert (options["strong"], options["threshold"], options["threads"], options["max_queue"]) == ("x", 0.3, 2, 8)
+    again = turnout.load(router.path, **options)
+    assert again.options() == options
+    assert again.route_batch(prompts) == router.route_batch(prompts)
+    parameters = inspect.signature(turnout.load).parameters
+    assert set(options) == set(parameters) - {"path"}
+
+
+def test_defaults_are_those_of_the_core(artifact: Path) -> None:
+    options = turnout.load(artifact).options()
+    for name, parameter in inspect.signature(turnout.load).parameters.items():
+        if parameter.default is not None:
+            assert options[name] == parameter.default, name
+
+
+@pytest.mark.parametrize("name", [name for name in dir(turnout.Router) if not name.startswith("_")])
+def test_every_member_of_a_router_is_documented(name: str) -> None:
+    member = getattr(turnout.Router, name)
+    text = inspect.getdoc(member) or ""
+    assert text.endswith((".", ")", "'", '"', "]", "True", "8", "2)")) or "Example:" in text, text
+    if name in ("route", "aroute", "route_batch", "win_rate", "win_rates", "embed", "model_scores", "explain"):
+        for section in ("Args:", "Returns:", "Raises:", "Example:"):
+            assert section in text, section
+
+
+def test_the_public_names_are_listed() -> None:
+    assert set(turnout.__all__) <= set(dir(turnout))
+    for name in turnout.__all__:
+        assert getattr(turnout, name) is not None
+
+
+def test_embeddings_of_many_are_those_of_each(router: turnout.Router, prompts: list[str]) -> None:
+    rows = router.embed(prompts)
+    assert rows.shape == (len(prompts), router.embedding_dim)
+    for row, prompt in zip(rows, prompts, strict=True):
+        assert (row == router.embed(prompt)).all()
+    assert router.embed([]).shape == (0, router.embedding_dim)
+    assert (router.win_rates(embeddings=rows) == router.win_rates(prompts)).all()
+
+
+async def test_messages_are_routed_by_the_prompt_in_them(router: turnout.Router) -> None:
+    messages = [{"role": "user", "content": "what is the sum"}, {"role": "assistant", "content": "Of what?"}]
+    expected = router.route("what is the sum")
+    assert router.route(messages) == await router.aroute(messages) == expected
+    assert router.explain(messages).decision == expected
+    for wrong, message in (([], "an empty list"), ([5], r"messages\[0\] is of type int"), ([{"role": "tool"}], "role")):
+        with pytest.raises(turnout.InvalidInputError, match=message):
+            router.route(wrong)

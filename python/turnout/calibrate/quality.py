@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from turnout import InvalidInputError
+from turnout import InvalidInputError, choose_strong
 from turnout.calibrate.choice import Choice, Floats, cuts
 
 
@@ -52,7 +52,7 @@ def threshold_for_quality(
             f"the strong model scores {s.mean():.4f} and the weak one {w.mean():.4f}: there is no gap to recover"
         )
     threshold = _choose(rates, s, w, recovered)
-    chosen = rates >= threshold
+    chosen = choose_strong(rates, threshold)
     achieved = _pgr(chosen, s, w)
     outside = bootstrap(
         lambda counts: {"pgr": np.array([_outside(rates, s, w, count, recovered) for count in counts])},
@@ -100,4 +100,4 @@ def _outside(rates: Floats, strong: Floats, weak: Floats, count: ArrayLike, reco
     if not left.any() or strong[drawn].sum() <= weak[drawn].sum():
         return float("nan")
     threshold = _choose(rates[drawn], strong[drawn], weak[drawn], recovered)
-    return _pgr(rates[left] >= threshold, strong[left], weak[left])
+    return _pgr(choose_strong(rates[left], threshold), strong[left], weak[left])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +9,6 @@ from turnout.extras import require
 
 if TYPE_CHECKING:
     import argparse
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from turnout.routing import NamedRouter
 
 
 def add_embedding_options(parser: argparse.ArgumentParser) -> None:
@@ -64,40 +57,18 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
     return with_embeddings(router, client)
 
 
-@dataclass(frozen=True)
-class UserRouter:
-    """A router that is no artifact, as evaluation takes one."""
-
-    strong: str
-    weak: str
-    router: NamedRouter
-
-    @property
-    def threshold(self) -> float:
-        """Threshold used where a call names none."""
-        return self.router.threshold
-
-    @property
-    def is_microseconds(self) -> bool:
-        """Whether it says that it is as fast as an artifact."""
-        return self.router.is_microseconds
-
-    def win_rates(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """One win rate a prompt."""
-        return self.router.win_rates(prompts)
-
-
 def _by_name(name: str, args: argparse.Namespace) -> Any:
     """A router that ships, is registered, or is a class ``module:Class``; the pair of one that knows none comes from the options."""
     from turnout import ConfigError
     from turnout.routing import open_router
+    from turnout.routing.user_router import UserRouter
 
     named = open_router(name.rpartition(":")[2], {"class": name} if ":" in name else None)
-    if named.is_artifact:
-        return named.router
-    if not args.strong or not args.weak:
-        raise ConfigError(f"router {name} knows no models: name columns with --strong and --weak")
-    return UserRouter(args.strong[0], args.weak[0], named)
+    if isinstance(named.router, UserRouter):
+        if not args.strong or not args.weak:
+            raise ConfigError(f"router {name} knows no models: name columns with --strong and --weak")
+        named.router.strong, named.router.weak = args.strong[0], args.weak[0]
+    return named.router
 
 
 def load_routers(args: argparse.Namespace) -> dict[str, Any]:

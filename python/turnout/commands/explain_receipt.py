@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.prompt is not None and args.prompt_file:
         raise ConfigError("both --prompt and --prompt-file are given, expected one")
     given = args.prompt_file.read_text(encoding="utf-8") if args.prompt_file else args.prompt
-    routers: dict[str, Any] = {}
+    routers: dict[tuple[Any, ...], Any] = {}
     found = differing = 0
     for receipt in _receipts(args.receipts):
         request_id = receipt.get("request_id")
@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"receipt {request_id}: router {name} is no artifact, so its decisions cannot be replayed"
             )
-        if name not in routers:
-            routers[name] = _router(name, args.artifact)
-        differences = replay(receipt, prompt, routers[name])
+        scored = (name, receipt.get("strong"), receipt.get("weak"))
+        if scored not in routers:
+            routers[scored] = _router(args.artifact, *scored)
+        differences = replay(receipt, prompt, routers[scored])
         differing += bool(differences)
         choice = f"{receipt['model']} because {receipt['win_rate']!r} {'>=' if receipt['is_strong'] else '<'} {receipt['threshold']!r}"
         print(f"{request_id}  {choice}: {'; '.join(differences) or 'replayed bit for bit'}")
@@ -79,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _router(name: str, artifact: str | None) -> Any:
+def _router(artifact: str | None, name: str, strong: str | None, weak: str | None) -> Any:
     from turnout.routing import open_router
 
-    return open_router(name, {"path": artifact} if artifact else None)
+    return open_router(name, {"path": artifact} if artifact else None, strong=strong, weak=weak)
 
 
 def _receipts(source: str) -> Iterator[dict[str, Any]]:

@@ -45,8 +45,9 @@ class Controller:
     Args:
         routers: Names: ``"mf"`` and the other artifacts that ship, ``"random"``, what
             :func:`turnout.register_router` registered, or any name whose ``config`` has a ``path``.
-        strong_model: Name of the strong model.
-        weak_model: Name of the weak model.
+        strong_model: Name of the strong model. As for :func:`turnout.load`, a name that a router's artifact knows is that model, and
+            its own scores count; another is a label for the strong model of the trained pair.
+        weak_model: Name of the weak model, likewise.
         config: Options by router, as :func:`turnout.routing.open_router` takes them: ``{"mf": {"path": "my-router"}}``,
             ``{"random": {"seed": 1}}``.
         api_base: Base URL for both models; by default OpenAI's, or what the environment says.
@@ -94,7 +95,7 @@ class Controller:
         self._counting = threading.Lock()
         self.routers: dict[str, NamedRouter] = {}
         for name in _progress(routers, "loading", progress_bar):
-            self.routers[name] = open_router(name, (config or {}).get(name))
+            self.routers[name] = open_router(name, (config or {}).get(name), strong=strong_model, weak=weak_model)
         self._calls = ModelCalls(api_base, api_key, models or {})
         #: ``client.chat.completions.create(...)``, as in OpenAI's client, and ``acreate``.
         self.chat = _Chat(_Completions(self.completion, self.acompletion))

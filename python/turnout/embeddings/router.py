@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout._core import ConfigError, Decision, InvalidInputError
+from turnout._core import ConfigError, InvalidInputError
+from turnout.scored_router import ScoredRouter
 
 if TYPE_CHECKING:
     from turnout.router import Router
@@ -43,7 +44,7 @@ def with_embeddings(router: Router, embed: Embed) -> EmbeddingRouter:
     return EmbeddingRouter(router, embed)
 
 
-class EmbeddingRouter:
+class EmbeddingRouter(ScoredRouter):
     """A router and the function that embeds its prompts; see :func:`with_embeddings`.
 
     What the router itself has (``strong``, ``threshold``, ``manifest`` and so on) is found here too.
@@ -55,6 +56,7 @@ class EmbeddingRouter:
     def __init__(self, router: Router, embed: Embed) -> None:
         if router.manifest["encoder"]["kind"] != "external":
             raise ConfigError(f"{router.path.name} computes its own embeddings: call it with prompts as it is")
+        super().__init__(router.options()["max_queue"])
         self.router = router
         self.embed_prompts = embed
 
@@ -62,46 +64,25 @@ class EmbeddingRouter:
         """Embeddings of prompts as the router takes them, float32 ``[prompts, dim]``.
 
         Raises:
-            InvalidInputError: The function gave something of another shape.
+            InvalidInputError: The function returned another shape.
         """
         matrix = np.ascontiguousarray(self.embed_prompts(prompts), dtype=np.float32)
         expected = (len(prompts), self.router.embedding_dim)
         if matrix.shape != expected:
-            raise InvalidInputError(f"the embedding function gave shape {matrix.shape}, expected {expected}")
+            raise InvalidInputError(f"the embedding function returned shape {matrix.shape}, expected {expected}")
         return matrix
 
-    def route(self, prompt: str, *, threshold: float | None = None, strong_share: float | None = None) -> Decision:
-        """Decides one prompt, as :meth:`turnout.Router.route`."""
-        return self.router.route(embedding=self.embeddings([prompt])[0], threshold=threshold, strong_share=strong_share)
-
-    async def aroute(
-        self, prompt: str, *, threshold: float | None = None, strong_share: float | None = None
-    ) -> Decision:
-        """:meth:`route` on a worker thread, so that the loop does not wait for the embedding."""
-        # Imported here: it takes longer than everything else in this package together.
-        import asyncio
-
-        return await asyncio.to_thread(self.route, prompt, threshold=threshold, strong_share=strong_share)
-
-    def route_batch(
-        self, prompts: Iterable[str], *, threshold: float | None = None, strong_share: float | None = None
-    ) -> list[Decision]:
-        """Decides many prompts with as few embedding calls as the function makes."""
-        matrix = self.embeddings(list(prompts))
-        return [self.router.route(embedding=row, threshold=threshold, strong_share=strong_share) for row in matrix]
-
-    def win_rate(self, prompt: str) -> float:
-        """Chance that the strong model's answer is preferred."""
-        return self.router.win_rate(embedding=self.embeddings([prompt])[0])
-
     def win_rates(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Win rates of many prompts, float32 ``[prompts]``."""
+        """Win rates of many prompts, float32 ``[prompts]``, with as few embedding calls as the function makes."""
         return self.router.win_rates(embeddings=self.embeddings(list(prompts)))
 
     def __getattr__(self, name: str) -> Any:
         if name == "router":
             raise AttributeError(name)
         return getattr(self.router, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EmbeddingRouter, (self.router, self.embed_prompts)
 
     def __repr__(self) -> str:
         return f"EmbeddingRouter({self.router!r}, {self.embed_prompts!r})"

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from turnout import choose_strong
 from turnout.evaluate.metrics import Floats
 
 Place = Literal["prefix", "suffix"]
@@ -126,7 +127,7 @@ def find_attack(
 
 
 def _score(rates: Floats, threshold: float) -> tuple[float, float]:
-    return float((rates >= threshold).mean()), float(rates.mean())
+    return float(choose_strong(rates, threshold).mean()), float(rates.mean())
 
 
 def _means(router: Any, prompts: Sequence[str], texts: Sequence[str], place: Place) -> Floats:

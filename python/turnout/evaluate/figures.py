@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout import choose_strong
 from turnout.evaluate import metrics
 from turnout.evaluate.curves import Ranking
 from turnout.evaluate.metrics import Floats, Prices
@@ -96,7 +97,7 @@ class Figures:
         return result
 
     def _at_threshold(self, threshold: float, counts: Floats) -> dict[str, Floats]:
-        chosen = (self.win_rates >= threshold).astype(np.float64)
+        chosen = choose_strong(self.win_rates, threshold).astype(np.float64)
         total = counts.sum(axis=1)
         quality = counts @ np.where(chosen == 1, self.strong, self.weak) / total
         weak, strong = counts @ self.weak / total, counts @ self.strong / total

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from turnout import InvalidInputError
+from turnout import InvalidInputError, choose_strong
 from turnout.data import BadRows
 from turnout.data.chunks import column_names, no_column, read_chunks
 from turnout.data.texts import texts
@@ -145,8 +145,8 @@ def measure(
         for place in places:
             attack = find_attack(router, search, threshold, place, words=words, length=attack_words, seed=seed)
             held = [prompts[row] for row in held_out]
-            clean = np.asarray(router.win_rates(held)) >= threshold
-            hit = np.asarray(router.win_rates([attack.applied(prompt) for prompt in held])) >= threshold
+            clean = choose_strong(router.win_rates(held), threshold)
+            hit = choose_strong(router.win_rates([attack.applied(prompt) for prompt in held]), threshold)
             quality: tuple[float | None, float | None] = (None, None)
             if outcomes is not None:
                 strong, weak = outcomes[0][held_out], outcomes[1][held_out]
@@ -215,7 +215,7 @@ def show(name: str, robustness: Robustness, console: Console) -> None:
 
 
 def _flips(name: str, before: Floats, after: Floats, threshold: float) -> Flips:
-    was, now = before >= threshold, after >= threshold
+    was, now = choose_strong(before, threshold), choose_strong(after, threshold)
     count, flips = len(was), float((was != now).mean())
     z = 1.96
     centre = (flips + z * z / (2 * count)) / (1 + z * z / count)

@@ -69,7 +69,7 @@ class ReferenceRouter:
 
     Args:
         path: Artifact folder.
-        strong: Strong model; a name the artifact never saw means the trained pair.
+        strong: Strong model; a name that the artifact does not know stands for the strong model of the trained pair.
         weak: Weak model, likewise.
     """
 
@@ -92,10 +92,9 @@ class ReferenceRouter:
             self.tokenizer.enable_truncation(self.manifest["tokenizer"]["max_tokens"])
         pair = self.manifest["pair"]
         models = self.manifest["models"]
-        wanted = (strong or pair["strong"], weak or pair["weak"])
-        known = all(name in models for name in wanted)
-        strong_name, weak_name = wanted if known else (pair["strong"], pair["weak"])
-        self.strong, self.weak = models.index(strong_name), models.index(weak_name)
+        self.strong, self.weak = (
+            models.index(name if name in models else pair[role]) for role, name in (("strong", strong), ("weak", weak))
+        )
 
     def ids(self, prompt: str) -> list[int]:
         """Token ids of a prompt."""

@@ -1,8 +1,11 @@
-"""The router that throws dice: the baseline that every other has to beat."""
+"""The random router: the baseline that every other has to beat."""
 
 from __future__ import annotations
 
 import threading
+
+#: Win rates are float32, and numbers of 24 bits are exact there: none is rounded up to 1.
+_BITS = 24
 
 
 class RandomRouter:
@@ -28,4 +31,4 @@ class RandomRouter:
     def win_rate(self, prompt: str) -> float:
         """The next draw."""
         with self._lock:
-            return self._random.random()
+            return self._random.getrandbits(_BITS) / (1 << _BITS)

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from turnout._core import ConfigError
+from turnout._core import DEFAULT_OPTIONS, ConfigError
 from turnout.routing.named_router import NamedRouter
 from turnout.routing.random_router import RandomRouter
+from turnout.routing.user_router import UserRouter
 from turnout.shipped import ARTIFACTS, did_you_mean, shipped_names
 
 #: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
@@ -20,11 +21,7 @@ ENTRY_POINTS = "turnout.routers"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 
-_LOAD_OPTIONS = (
-    "path", "strong", "weak", "threshold", "engine", "device", "threads", "tiers", "index",
-    "device_memory_bytes", "cuda_graphs", "tensorrt_cache", "max_queue", "max_batch_rows", "max_batch_tokens", "max_wait_us",
-    "sessions",
-)  # fmt: skip
+_LOAD_OPTIONS = ("path", "index", *DEFAULT_OPTIONS)
 _EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
 _HINTS = {
     "mf": "a RouteLLM checkpoint becomes an artifact with `turnout import mf CHECKPOINT --out FOLDER`",
@@ -39,7 +36,7 @@ def register_router(name: str, router: Callable[..., Any]) -> None:
     Args:
         name: Letters, digits, ``.``, ``_`` and ``-``. A name that is taken is taken over.
         router: A class, or any function, whose result has ``win_rate(prompt) -> float`` in ``[0, 1]``. Its arguments are the
-            entries of the configuration under the name. Other attributes: :class:`turnout.routing.NamedRouter`.
+            entries of the configuration under the name. Other attributes: :class:`turnout.routing.user_router.UserRouter`.
 
     Raises:
         ConfigError: The name has other characters.
@@ -59,7 +56,9 @@ def register_router(name: str, router: Callable[..., Any]) -> None:
     _REGISTERED[name] = router
 
 
-def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRouter:
+def open_router(
+    name: str, options: Mapping[str, Any] | None = None, *, strong: str | None = None, weak: str | None = None
+) -> NamedRouter:
     """Opens a router.
 
     Looked for in this order: ``options["class"]``, written ``"module:Class"``; what :func:`register_router` or an installed package's
@@ -67,8 +66,11 @@ def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRou
 
     Args:
         name: The name.
-        options: For an artifact ``path``, ``strong``, ``weak``, ``threshold``, ``engine``, ``device``, ``threads`` as in :func:`turnout.load`, and where it takes
-            embeddings ``embedding_url``, ``embedding_model``, ``embedding_key_env``; for a class, its arguments.
+        options: For an artifact ``path`` and the options of :func:`turnout.load`, and where it takes embeddings ``embedding_url``,
+            ``embedding_model``, ``embedding_key_env``; for a class, its arguments.
+        strong: Name of the strong model, unless ``options`` has one. As everywhere, a name that the artifact knows is that model, and
+            another is a label: see :func:`turnout.load`.
+        weak: Name of the weak model, likewise.
 
     Raises:
         ConfigError: No such router, or an option that it does not take.
@@ -78,16 +80,20 @@ def open_router(name: str, options: Mapping[str, Any] | None = None) -> NamedRou
         raise ConfigError(f"router name {name!r}: expected letters, digits, '.', '_' and '-', at most 64 of them")
     given = dict(options or {})
     if "class" in given:
-        return NamedRouter(name, _made(name, imported(given.pop("class")), given))
-    if name in _REGISTERED:
-        return NamedRouter(name, _made(name, _REGISTERED[name], given))
-    if "path" not in given and "checkpoint_path" not in given:
-        if (made := _entry_point(name)) is not None:
-            return NamedRouter(name, _made(name, made, given))
-        if name not in shipped_names():
-            raise ConfigError(_unknown(name))
-        given["path"] = ARTIFACTS / name
-    return NamedRouter(name, _artifact(name, given))
+        make: Callable[..., Any] | None = imported(given.pop("class"))
+    else:
+        make = _REGISTERED.get(name)
+    if make is None and "path" not in given and "checkpoint_path" not in given:
+        make = _entry_point(name)
+        if make is None:
+            if name not in shipped_names():
+                raise ConfigError(_unknown(name))
+            given["path"] = ARTIFACTS / name
+    if make is not None:
+        scorer = _made(name, make, given)
+        return NamedRouter(name, UserRouter(name, scorer, strong or "strong", weak or "weak"))
+    pair = {side: model for side, model in (("strong", strong), ("weak", weak)) if model is not None}
+    return NamedRouter(name, _artifact(name, {**pair, **given}))
 
 
 def is_known(name: str) -> bool:

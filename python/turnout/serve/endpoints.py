@@ -26,6 +26,8 @@ logger = logging.getLogger("turnout.serve")
 
 #: Prompts of one request to ``/v1/route``.
 _MAX_PROMPTS = 10_000
+#: Decisions that are written on the event loop.
+_INLINE_DECISIONS = 64
 
 
 class Endpoints:
@@ -50,7 +52,7 @@ class Endpoints:
             routed = await decide(found["messages"], wanted, pair, snapshot)
             model = candidates(routed, needs_of(found), snapshot).candidates[0].name
             return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
-        return await asyncio.to_thread(_route_many, _prompts(found), wanted, pair, snapshot)
+        return await _route_many(_prompts(found), wanted, pair, snapshot)
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: routers, aliases and models."""
@@ -165,11 +167,15 @@ def _prompts(found: dict[str, Any]) -> list[str]:
     return many
 
 
-def _route_many(prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
-    decisions, seconds = decide_many(prompts, wanted, snapshot)
+async def _route_many(prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
+    decisions, seconds = await decide_many(prompts, wanted, pair, snapshot)
     names = {True: pair.strong.name, False: pair.weak.name}
-    told = [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
-    return JSONResponse(_answer(wanted, snapshot, told))
+    answers = [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+    response = _answer(wanted, snapshot, answers)
+    # Thousands of decisions take milliseconds to write.
+    return (
+        await asyncio.to_thread(JSONResponse, response) if len(prompts) > _INLINE_DECISIONS else JSONResponse(response)
+    )
 
 
 def _answer(wanted: Wanted, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:

@@ -47,13 +47,16 @@ class LoadedRouter:
         return all(_sha256(folder / name) == value for name, value in hashes.items())
 
 
-def load_router(name: str, settings: RouterSettings, before: LoadedRouter | None) -> LoadedRouter:
+def load_router(
+    name: str, settings: RouterSettings, pair: tuple[str, str], before: LoadedRouter | None
+) -> LoadedRouter:
     """Opens a router, or takes the one that is open already.
 
     Args:
         name: Its name in the configuration.
         settings: Of ``[routers.NAME]``.
-        before: The one of that name before a reload.
+        pair: Names of the strong and the weak model.
+        before: The one of that name and pair before a reload.
 
     Raises:
         ConfigError: No such router, or settings that it does not take.
@@ -65,7 +68,7 @@ def load_router(name: str, settings: RouterSettings, before: LoadedRouter | None
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
         stats = _stats(Path(options["path"])) if isinstance(options.get("path"), str) else {}
-        named = open_router(name, options)
+        named = open_router(name, options, strong=pair[0], weak=pair[1])
         folder = _folder(named)
         loaded = LoadedRouter(named, options, stats or (_stats(folder) if folder else {}))
     try:

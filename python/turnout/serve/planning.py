@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,9 @@ from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.snapshot import Model, Pair, Snapshot
+from turnout.threads import INLINE_CHARACTERS
 
 logger = logging.getLogger("turnout.serve")
-
-#: Longer prompts are hashed on a worker thread, as they are decided.
-_INLINE_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
@@ -95,43 +94,46 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
     Raises:
         ApiError: 400 for messages that hold no prompt, 429 where the router is overloaded, 500 where the router failed.
     """
-    router = snapshot.routers[wanted.router]
+    router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
-    try:
+    with _api_errors("messages"):
         prompt = prompt_of(messages, snapshot.context)
         decision = await router.adecide(prompt, wanted)
-    except RoutingError as error:
-        raise ApiError(400, str(error), code="cannot_route", param="messages") from None
-    except OverloadedError as error:
-        raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
-    except RouterError as error:
-        logger.error("%s", error, exc_info=error.__cause__)
-        raise ApiError(500, str(error), code="router_failed") from None
     seconds = time.perf_counter() - began
-    digest = prompt_hash(prompt) if len(prompt) <= _INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
+    digest = prompt_hash(prompt) if len(prompt) <= INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
     return Routed(router, decision, prompt, digest, pair, seconds)
 
 
-def decide_many(prompts: Sequence[str], wanted: Wanted, snapshot: Snapshot) -> tuple[list[Decision], float]:
-    """Decisions for many prompts in one crossing, and the seconds of one; for a worker thread.
+async def decide_many(
+    prompts: Sequence[str], wanted: Wanted, pair: Pair, snapshot: Snapshot
+) -> tuple[list[Decision], float]:
+    """Decisions for many prompts in one crossing, and the seconds of one. A single prompt waits in the router's own queue.
 
     Raises:
         ApiError: 400 for a prompt that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
-    router = snapshot.routers[wanted.router]
+    router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
+    with _api_errors("prompt"):
+        if len(prompts) == 1:
+            decisions = [await router.adecide(judged_text(prompts[0]), wanted)]
+        else:
+            decisions = await router.adecide_many([judged_text(prompt) for prompt in prompts], wanted)
+    return decisions, (time.perf_counter() - began) / max(len(prompts), 1)
+
+
+@contextmanager
+def _api_errors(param: str) -> Iterator[None]:
+    """Errors of a router as errors of the API; ``param`` is the part of the request that a client can change."""
     try:
-        threshold = router.threshold_of(wanted)
-        win_rates = router.win_rates([judged_text(prompt) for prompt in prompts]).tolist()
+        yield
     except RoutingError as error:
-        raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
+        raise ApiError(400, str(error), code="cannot_route", param=param) from None
     except OverloadedError as error:
         raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
     except RouterError as error:
         logger.error("%s", error, exc_info=error.__cause__)
         raise ApiError(500, str(error), code="router_failed") from None
-    seconds = (time.perf_counter() - began) / max(len(prompts), 1)
-    return [Decision("strong" if one >= threshold else "weak", one, threshold) for one in win_rates], seconds
 
 
 def candidates(routed: Routed, needs: frozenset[str], snapshot: Snapshot, first: Model | None = None) -> Plan:

@@ -43,12 +43,16 @@ class Pair:
     weak: Model
 
 
+#: Routers by name and the names of their pair.
+Loaded = dict[tuple[str, str, str], LoadedRouter]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One reading of the configuration. Requests keep the one they began with."""
 
     settings: Settings
-    loaded: Mapping[str, LoadedRouter]
+    loaded: Loaded
     routers: Mapping[str, NamedRouter]
     upstreams: Mapping[str, Upstream]
     models: Mapping[str, Model]
@@ -60,6 +64,11 @@ class Snapshot:
     def aliases(self) -> Mapping[str, AliasSettings]:
         """Model names that stand for a router and a threshold."""
         return self.settings.aliases
+
+    def router_for(self, name: str, pair: Pair) -> NamedRouter:
+        """The router that decides between a pair's models."""
+        loaded = self.loaded.get(_key(name, pair))
+        return loaded.named if loaded else self.routers[name]
 
     def passed_through(self, name: str) -> Model | None:
         """A model that is not configured, for the upstream that takes such names; ``None`` where there is none."""
@@ -91,24 +100,47 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         name: Pair(models[alias.strong or settings.pair.strong], models[alias.weak or settings.pair.weak])
         for name, alias in settings.aliases.items()
     }
-    known = before.loaded if before else {}
-    loaded = {name: load_router(name, one, known.get(name)) for name, one in settings.routers.items()}
+    pair = Pair(models[settings.pair.strong], models[settings.pair.weak])
+    loaded = _load_routers(settings, pair, pairs, before.loaded if before else {})
     snapshot = Snapshot(
         settings=settings,
         loaded=loaded,
-        routers={name: one.named for name, one in loaded.items()},
+        routers={name: loaded[_key(name, pair)].named for name in settings.routers},
         upstreams=upstreams,
         models=models,
-        pair=Pair(models[settings.pair.strong], models[settings.pair.weak]),
+        pair=pair,
         alias_pairs=pairs,
         context=_context(settings.server.context),
     )
     for name, alias in settings.aliases.items():
-        if alias.strong_share is not None and len(snapshot.routers[alias.router].quantiles) < 2:
+        if alias.strong_share is not None and not snapshot.router_for(alias.router, pairs[name]).quantiles:
             raise ConfigError(
-                f"[aliases.{name}] strong_share: router {alias.router} stores no quantiles; name a threshold"
+                f"[aliases.{name}] strong_share: router {alias.router} stores no quantiles for this pair; name a threshold"
             )
     return snapshot
+
+
+def _key(router: str, pair: Pair) -> tuple[str, str, str]:
+    return router, pair.strong.name, pair.weak.name
+
+
+def _load_routers(settings: Settings, pair: Pair, pairs: Mapping[str, Pair], before: Loaded) -> Loaded:
+    """Every router for the pair, and for the pair of an alias where that is another one to the router.
+
+    Names that an artifact does not know are labels, for which one router serves all pairs.
+    """
+
+    def load(name: str, models: Pair) -> LoadedRouter:
+        key = _key(name, models)
+        return load_router(name, settings.routers[name], key[1:], before.get(key))
+
+    found = {_key(name, pair): load(name, pair) for name in settings.routers}
+    for name, alias in settings.aliases.items():
+        key = _key(alias.router, pairs[name])
+        known = set(getattr(found[_key(alias.router, pair)].named.router, "models", ()))
+        if key not in found and known & {*key[1:], pair.strong.name, pair.weak.name}:
+            found[key] = load(alias.router, pairs[name])
+    return found
 
 
 def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]) -> Model:

@@ -95,6 +95,8 @@ class State:
                 "request_id": request_id,
                 "router": name,
                 "artifact_hash": routed.router.artifact_hash,
+                "strong": routed.router.router.strong,
+                "weak": routed.router.router.weak,
                 "prompt_sha256": routed.prompt_sha256,
                 "win_rate": decision.win_rate,
                 "threshold": decision.threshold,

@@ -38,7 +38,7 @@ impl ScoredPair {
         let trained = &manifest.pair;
         let placed = |name: &str| config.tiers.get(name).copied();
         let rows = (row(strong, &trained.strong, placed(strong))?, row(weak, &trained.weak, placed(weak))?);
-        if strong == weak || rows.0 == rows.1 {
+        if rows.0 == rows.1 {
             let scored = if manifest.ranking.is_some() { "tier" } else { "model" };
             return Err(Error::Config(format!(
                 "strong is {strong:?} and weak is {weak:?}, which score as one {scored}: expected two {scored}s"

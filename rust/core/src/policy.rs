@@ -35,9 +35,14 @@ impl Policy {
         self.threshold
     }
 
+    /// Whether a win rate chooses the strong model.
+    pub fn chooses_strong(&self, win_rate: f64) -> bool {
+        win_rate >= self.threshold
+    }
+
     /// Decides; the comparison is made in double precision.
     pub fn decide(&self, win_rate: f32) -> Decision {
-        Decision { strong: f64::from(win_rate) >= self.threshold, win_rate, threshold: self.threshold }
+        Decision { strong: self.chooses_strong(win_rate.into()), win_rate, threshold: self.threshold }
     }
 }
 

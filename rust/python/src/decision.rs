@@ -10,8 +10,10 @@ use pyo3::{
 pub(crate) struct Decision {
     /// Shared with the router: a decision holds a reference, not a copy.
     pub(crate) model: Py<PyString>,
+    /// Chance in `[0, 1]` that the strong model's answer is preferred.
     #[pyo3(get)]
     pub(crate) win_rate: f32,
+    /// The threshold that was applied: the strong model is chosen where `win_rate >= threshold`.
     #[pyo3(get)]
     pub(crate) threshold: f64,
     /// Whether the strong model was chosen.
@@ -77,10 +79,15 @@ impl Decision {
 /// A battle over a prompt like the one that was explained.
 #[pyclass(frozen, get_all, module = "turnout")]
 pub(crate) struct Neighbor {
+    /// Cosine of the two prompts' embeddings.
     pub(crate) similarity: f32,
+    /// The battle's prompt, at most 200 characters, where the artifact keeps texts.
     pub(crate) prompt: Option<String>,
+    /// Name of the model on one side.
     pub(crate) model_a: String,
+    /// Name of the model on the other side.
     pub(crate) model_b: String,
+    /// `"model_a"`, `"model_b"` or `"tie"`: which one won.
     pub(crate) outcome: &'static str,
 }
 
@@ -97,19 +104,33 @@ impl Neighbor {
 /// One decision, taken apart.
 #[pyclass(frozen, get_all, module = "turnout")]
 pub(crate) struct Explanation {
+    /// What was decided.
     pub(crate) decision: Py<Decision>,
+    /// Texts of the tokens that the model read.
     pub(crate) tokens: Vec<String>,
+    /// Ids of the tokens.
     pub(crate) ids: Vec<u32>,
+    /// Score of the strong model minus score of the weak one, before calibration.
     pub(crate) logit: f32,
+    /// Win rate before calibration.
     pub(crate) raw_win_rate: f32,
+    /// Score of every model of the artifact by name; `Router.model_scores` says what they mean.
     pub(crate) model_scores: Py<PyDict>,
+    /// The battles nearest to the prompt, nearest first, in routers of kind `sw_ranking`; at most twenty.
     pub(crate) neighbors: Option<Vec<Py<Neighbor>>>,
+    /// Elo ratings of the tiers for this prompt, centered at 1000, in routers of kind `sw_ranking`.
     pub(crate) tier_ratings: Option<Vec<f64>>,
+    /// Whether every battle was compared, in routers of kind `sw_ranking`.
     pub(crate) is_exact: Option<bool>,
+    /// 99th percentile of the distance from exact win rates, as measured when the index was built; `None` if exact or unknown.
     pub(crate) error: Option<f64>,
+    /// Steps with the nanoseconds that they took, caches warm.
     pub(crate) stages: Vec<(&'static str, u64)>,
+    /// `"native"` or `"onnxruntime"`.
     pub(crate) engine: &'static str,
+    /// Device on which the graph ran.
     pub(crate) device: String,
+    /// SHA-256 of the artifact's manifest, which holds the hashes of its files.
     pub(crate) artifact_hash: String,
 }
 

@@ -84,10 +84,10 @@ pub(crate) fn decide(
     })
 }
 
-/// Which of many win rates choose the strong model.
+/// Which of many win rates choose the strong model: those with `win_rate >= threshold`.
 ///
 /// Args:
-///     win_rates: float32 or float64 `[n]`; float64 is rounded to float32, as all win rates are.
+///     win_rates: float32 or float64 `[n]`, compared as they are. Routers decide on float32.
 ///     threshold: In `[0, 1]`.
 ///
 /// Returns:
@@ -109,9 +109,9 @@ pub(crate) fn choose_strong<'py>(
     let py = win_rates.py();
     let policy = policy(threshold)?;
     let chosen: Vec<bool> = if let Ok(rates) = win_rates.extract::<PyReadonlyArray1<'_, f32>>() {
-        rates.as_array().iter().map(|&rate| policy.decide(rate).strong).collect()
+        rates.as_array().iter().map(|&rate| policy.chooses_strong(rate.into())).collect()
     } else if let Ok(rates) = win_rates.extract::<PyReadonlyArray1<'_, f64>>() {
-        rates.as_array().iter().map(|&rate| policy.decide(rate as f32).strong).collect()
+        rates.as_array().iter().map(|&rate| policy.chooses_strong(rate)).collect()
     } else {
         let message =
             format!("win_rates must be a float32 or float64 NumPy array of shape [n], not {}", type_name(win_rates));

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyString, PyTuple},
+    types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple},
 };
 use turnout_core::{Error, Interrupt, NewBattles};
 
@@ -88,6 +88,11 @@ fn run_unless_interrupted<T: Send>(
         Some(error) => Err(error),
         None => result.map_err(|error| to_python(py, error)),
     }
+}
+
+/// Whether a value is an iterable of bytes, which is a prompt that was not decoded.
+fn is_bytes(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>()
 }
 
 /// The texts of a sequence of prompts.
@@ -340,6 +345,9 @@ impl Router {
             let embedding = self.run(py, false, || self.core.embed(prompt))?;
             return Ok(PyArray1::from_vec(py, embedding).into_any());
         }
+        if is_bytes(prompt) || prompt.try_iter().is_err() {
+            string(prompt, || "prompt".into())?;
+        }
         let prompts = strings(prompt)?;
         let texts = texts(&prompts)?;
         let rows = run_unless_interrupted(py, |interrupt| self.core.embed_many(&texts, Some(interrupt)))?;
@@ -531,6 +539,12 @@ impl Router {
 
     fn _withdraw(&self, place: u64) {
         self.core.withdraw(place);
+    }
+
+    /// The text that messages are routed on.
+    #[staticmethod]
+    fn _prompt<'py>(prompt: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+        prompt_of(prompt)
     }
 
     #[pyo3(signature = (win_rate, *, threshold=None, strong_share=None))]

@@ -142,7 +142,7 @@ def test_an_effect_is_the_win_rate_with_the_word_minus_that_without(server, rout
     assert found["win_rate"] == own.decision.win_rate
     assert found["tokens"] == own.tokens
     assert found["artifact_hash"] == router.artifact_hash
-    assert found["model_scores"] == sorted(([*one] for one in own.model_scores), key=lambda one: -one[1])
+    assert found["model_scores"] == sorted(([*one] for one in own.model_scores.items()), key=lambda one: -one[1])
     assert found["neighbors"] == []
     words = [word["text"] for word in found["words"]]
     assert "".join(words) == prompt
@@ -180,7 +180,7 @@ def test_nearest_battles_are_told_by_routers_that_have_them():
         tokens=["why"],
         logit=0.1,
         raw_win_rate=0.7,
-        model_scores=[],
+        model_scores={},
         stages=[],
         engine="native",
         artifact_hash="0" * 64,

@@ -74,7 +74,7 @@ def explained(router: Any, prompt: str) -> dict[str, Any]:
         "token_count": len(found.tokens),
         "words": _effects(router, found.decision.win_rate, words[:_MAX_WORDS], "".join(words[_MAX_WORDS:])),
         "words_left_out": max(len(words) - _MAX_WORDS, 0),
-        "model_scores": sorted(found.model_scores, key=lambda one: -one[1]),
+        "model_scores": sorted(found.model_scores.items(), key=lambda one: -one[1]),
         "stages": found.stages,
         "engine": found.engine,
         "artifact_hash": found.artifact_hash,

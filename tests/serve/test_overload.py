@@ -1,0 +1,103 @@
+"""A router's queue is bounded, and a server says so: 429 with Retry-After, for networks and for routers of the user's own."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+import turnout
+
+#: About as many tokens as `bert` reads, so that a run takes milliseconds.
+PROMPT = "How many ways are there to place eight queens on a board so that no two of them attack each other? " * 12
+
+
+async def _posted(url: str, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
+    limits = httpx.Limits(max_connections=len(bodies))
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+        return list(await asyncio.gather(*(client.post("/v1/route", json=body) for body in bodies)))
+
+
+def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any) -> None:
+    server = start(routers={"bert": {"max_queue": 8}})
+    router = turnout.load("bert")
+    prompts = [f"{row} {PROMPT}" for row in range(512)]
+    answers = asyncio.run(_posted(server.url, [{"model": "router-bert-0.5", "prompt": one} for one in prompts]))
+    statuses = collections.Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}, statuses
+    assert statuses[200] >= 8
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if answer.status_code == 200:
+            (decision,) = answer.json()["decisions"]
+            assert decision["win_rate"] == pytest.approx(router.win_rate(prompt), abs=1e-4)
+        else:
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["code"] == "overloaded"
+    # The queue is empty again.
+    assert server.post({"model": "router-bert-0.5", "prompt": PROMPT}, "/v1/route").status_code == 200
+
+
+def test_a_full_queue_is_a_429_for_chats_too(start: Any) -> None:
+    server = start(routers={"bert": {"max_queue": 8}})
+    body = {"model": "router-bert-0.5", "messages": [{"role": "user", "content": PROMPT}]}
+
+    async def chats() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=256)) as client:
+            url = f"{server.url}/v1/chat/completions"
+            return list(await asyncio.gather(*(client.post(url, json=body) for _ in range(256))))
+
+    answers = asyncio.run(chats())
+    statuses = collections.Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}, statuses
+    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
+
+
+class Slow:
+    """A router of the user's own that waits until it is released."""
+
+    max_queue = 4
+    release = threading.Event()
+
+    def win_rate(self, prompt: str) -> float:
+        assert self.release.wait(60)
+        return 0.5
+
+
+@pytest.fixture
+def slow() -> Iterator[None]:
+    turnout.register_router("slow", Slow)
+    Slow.release.clear()
+    yield
+    from turnout.routing import registry
+
+    del registry._REGISTERED["slow"]
+
+
+def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:
+    server = start(routers={"slow": {}})
+    many = {"model": "router-slow-0.5", "prompt": ["a", "b"]}
+    bodies = [*({"model": "router-slow-0.5", "prompt": "a"} for _ in range(12)), many]
+
+    async def posted() -> collections.Counter[int]:
+        statuses: collections.Counter[int] = collections.Counter()
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+
+            async def post(body: dict[str, Any]) -> None:
+                statuses[(await client.post("/v1/route", json=body)).status_code] += 1
+
+            waiting = asyncio.gather(*(post(body) for body in bodies))
+            # Those beyond the bound are answered while the others wait.
+            while statuses[429] < 8:
+                await asyncio.sleep(0.01)
+            Slow.release.set()
+            await waiting
+        return statuses
+
+    statuses = asyncio.run(posted())
+    assert set(statuses) == {200, 429}
+    assert 8 <= statuses[429] <= 9
