@@ -149,7 +149,7 @@ def judge(endpoint, tmp_path):
         return main(["augment", "judge", "--prompts", str(file), *models, "--out", str(out), *options])
 
     def spent() -> float:
-        ledger = Ledger(out.with_name(out.name + ".ledger"), look=True)
+        ledger = Ledger(out.with_name(out.name + ".ledger"), read_only=True)
         try:
             return ledger.spent()
         finally:

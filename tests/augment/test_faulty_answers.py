@@ -23,7 +23,7 @@ def body(content, finish="stop"):
         (" \n", "stop", "an answer was empty"),
         ("The first half of", "length", "an answer was cut at its token limit; raise --answer-tokens"),
         ("", "length", "an answer was cut at its token limit; raise --answer-tokens"),
-        ("I", "content_filter", "the endpoint's filter held an answer back"),
+        ("I", "content_filter", "the endpoint's content filter withheld an answer"),
     ],
 )
 def test_an_answer_that_is_none_to_judge_is_kept_and_told_and_costs_no_verdict(

@@ -57,13 +57,13 @@ def test_what_a_run_left_unsettled_is_spent_at_the_next_opening_once(path):
 
 
 def test_looking_leaves_what_is_unsettled_and_makes_no_file(path):
-    Ledger(path, look=True).close()
+    Ledger(path, read_only=True).close()
     assert not list(path.parent.iterdir())
     ledger = Ledger(path)
     ledger.begin(b"key", 9.0)
     ledger.close()
     for _ in range(2):
-        ledger = Ledger(path, look=True)
+        ledger = Ledger(path, read_only=True)
         assert (ledger.unsettled, ledger.spent()) == (1, 9.0)
         ledger.close()
 

@@ -55,7 +55,7 @@ def test_a_key_that_the_endpoint_repeats_in_an_answer_is_not_kept(judge, endpoin
 
 def test_a_placeholder_of_a_key_is_a_word_in_answers(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
-    assert Endpoint("m", "http://host").hidden_in_answer("SET IS EMPTY") == "SET IS EMPTY"
+    assert Endpoint("m", "http://host").redact_answer("SET IS EMPTY") == "SET IS EMPTY"
 
 
 def test_user_and_password_of_a_url_are_sent_and_not_shown(judge, endpoint, capsys):

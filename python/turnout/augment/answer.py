@@ -1,29 +1,29 @@
-"""An answer, and whether it is one to judge."""
+"""An answer, and whether it can be judged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-#: ``finish_reason`` of an answer that reached its limit, as OpenAI and as Anthropic say it.
+#: ``finish_reason`` of an answer that reached its token limit: OpenAI's and Anthropic's.
 _CUT = frozenset({"length", "max_tokens"})
 
 
 class Fault(Enum):
-    """Why an answer that was paid for is not to be judged."""
+    """Why an answer that was paid for cannot be judged."""
 
     CUT = "an answer was cut at its token limit"
-    WITHHELD = "the endpoint's filter held an answer back"
+    WITHHELD = "the endpoint's content filter withheld an answer"
     EMPTY = "an answer was empty"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered.
+    """The answer of a model.
 
     Attributes:
-        text: The words.
-        finish: The ``finish_reason``, if the endpoint said.
+        text: Its text.
+        finish: The ``finish_reason``, if the endpoint gave one.
     """
 
     text: str
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def fault(self) -> Fault | None:
-        """Why it is not to be judged.
+        """Why it cannot be judged; ``None`` where it can.
 
         Example:
             >>> Answer("The first half of", "length").fault, Answer(" ").fault.value, Answer("Yes.", "stop").fault

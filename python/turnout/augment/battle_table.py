@@ -1,4 +1,4 @@
-"""Writes battles as a table that ``turnout train`` takes."""
+"""Writes battles as a table that ``turnout train`` reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WINNERS = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
 
 
 def write_battles(battles: Battles, path: Path, source: str) -> None:
-    """Writes columns ``prompt, model_a, model_b, winner, source``; the file takes its name when all is written.
+    """Writes columns ``prompt, model_a, model_b, winner, source``; written completely, then renamed.
 
     Args:
         battles: Battles whose outcome is 0, 0.5 or 1.
@@ -24,7 +24,7 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
         source: Where the winners come from.
 
     Raises:
-        ConfigError: The file's ending is none of these.
+        ConfigError: Another file extension.
     """
     rows: list[Row] = [
         {"prompt": prompt, "model_a": a, "model_b": b, "winner": _WINNERS[float(outcome)], "source": source}
@@ -37,7 +37,7 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
 
 
 def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Container[str] | None = None) -> None:
-    """Refuses to write over a file with anything that the new table of battles will not hold.
+    """Refuses to overwrite a file that holds anything which the new table of battles will not.
 
     Args:
         path: The file; one that is not there is no loss.
@@ -47,7 +47,7 @@ def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Contai
         prompts: Prompts that it can hold; ``None`` for a table that anybody can make again.
 
     Raises:
-        ConfigError: The file is no table of battles, or has rows of other models, of another source or of other prompts.
+        ConfigError: The file is not a table of battles, or has rows of other models, of another source or of other prompts.
     """
     if not path.exists():
         return

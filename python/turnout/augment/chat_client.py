@@ -25,23 +25,23 @@ _Result = TypeVar("_Result")
 
 
 class OverBudgetError(Exception):
-    """The cap leaves no room for a request."""
+    """The budget does not allow the request."""
 
 
 class RefusedError(InferenceError):
-    """A model that has not answered yet refuses the key, or is not there: it would refuse every other request too."""
+    """A model that has not answered yet refuses the key or does not exist: every other request would fail too."""
 
 
 class ChatClient:
     """Calls models at endpoints; a request whose answer is in the ledger is not sent again.
 
-    The key is read from the environment for each request, kept nowhere, and replaced by ``***`` in every text that comes back.
+    The key is read from the environment for each request, is not kept, and is replaced by ``***`` in every text that comes back.
 
     Args:
         ledger: Keeps answers and costs.
-        budget: Cap on the costs.
-        concurrency: Requests under way at most.
-        requests_per_minute: Requests started a minute at most; ``None`` is no limit.
+        budget: Limit on the costs.
+        concurrency: Maximum number of requests in flight.
+        requests_per_minute: Maximum number of requests started per minute; ``None`` is no limit.
         timeout_s: For an attempt, from connection to last byte.
         retries: Further attempts after time-outs, refused or lost connections and status 408, 409, 429 and 5xx, with doubling
             pauses or as long as ``Retry-After`` says, at most a minute.
@@ -67,7 +67,7 @@ class ChatClient:
 
         self.ledger, self.budget = ledger, budget
         self.concurrency, self.retries = concurrency, retries
-        self._under_way = asyncio.Semaphore(concurrency)
+        self._in_flight = asyncio.Semaphore(concurrency)
         self._gap_s = 0.0 if requests_per_minute is None else 60.0 / requests_per_minute
         self._next_start = 0.0
         self._settled = asyncio.Event()
@@ -83,16 +83,16 @@ class ChatClient:
         """The model's answer to one user message, from the ledger if it was paid for.
 
         Raises:
-            OverBudgetError: The request could break the cap; nothing was sent.
-            ConfigError: The key has characters that no header can hold, or the ledger cannot be written.
-            RefusedError: The endpoint knows no such key or model, and gave no answer before.
-            InferenceError: The endpoint refused, or went on failing; the message has its status and words.
+            OverBudgetError: The request could exceed the budget; nothing was sent.
+            ConfigError: The key has characters that a header cannot hold, or the ledger cannot be written.
+            RefusedError: The endpoint does not accept the key or know the model, and gave no answer before.
+            InferenceError: The endpoint refused, or kept failing; the message has its status and text.
         """
         key = endpoint.key(text)
         known = self.ledger.answer(key)
         if known is not None:
             return known
-        async with self._under_way:
+        async with self._in_flight:
             worst = endpoint.dollars(endpoint.worst_case(text))
             for attempt in range(self.retries + 1):
                 reply = await self._attempt(endpoint, text, key, worst)
@@ -113,20 +113,20 @@ class ChatClient:
         await self._http.aclose()
 
     async def _attempt(self, endpoint: Endpoint, text: str, key: bytes, worst: float) -> Reply:
-        """One request, on the books whatever becomes of it."""
-        await self._set_aside(worst)
+        """One request, in the ledger whatever its result."""
+        await self._reserve(worst)
         paid = 0.0
         try:
             await self._wait_for_turn()
             entry = self.ledger.begin(key, worst)
-            # Whatever cuts in from here to the reply, a request that left may be on the bill.
-            answer, journey = None, _Journey()
+            # If anything interrupts from here to the reply, a request that was sent may be billed.
+            answer, progress = None, _Progress()
             try:
-                reply = await self._send(endpoint, text, journey)
+                reply = await self._send(endpoint, text, progress)
                 answer = reply.answer
                 paid = endpoint.dollars(reply.usage or endpoint.worst_case(text)) if reply.billed else 0.0
             except BaseException:
-                paid = worst if journey.left else 0.0
+                paid = worst if progress.left else 0.0
                 raise
             finally:
                 self.ledger.settle(entry, answer, paid)
@@ -135,34 +135,34 @@ class ChatClient:
             self.budget.settle(worst, paid)
             self._settled.set()
 
-    async def _set_aside(self, dollars: float) -> None:
-        """Waits for requests under way where they may turn out to leave enough."""
+    async def _reserve(self, dollars: float) -> None:
+        """Waits for requests in flight while they may turn out cheap enough."""
         while not self.budget.reserve(dollars):
             if not self.budget.under_way:
                 raise OverBudgetError
             self._settled.clear()
             await self._settled.wait()
 
-    async def _send(self, endpoint: Endpoint, text: str, journey: _Journey) -> Reply:
+    async def _send(self, endpoint: Endpoint, text: str, progress: _Progress) -> Reply:
         import openai
 
-        _JOURNEY.set(journey)
+        _PROGRESS.set(progress)
         headers = authorization_header(endpoint.authorization())
         try:
-            # The client's time-out is for each read and write, which an endpoint that drips never reaches.
+            # The client's time-out is for each read and write; an endpoint that sends slowly never reaches it.
             sent = self._completions(endpoint).create(**endpoint.request(text), extra_headers=headers)
             response = (await _within(self._timeout_s, sent)).http_response
         except asyncio.TimeoutError:
             problem = f"no whole answer within {self._timeout_s:g} s"
-            return Reply(problem=problem, retry=True, billed=journey.left)
+            return Reply(problem=problem, retry=True, billed=progress.left)
         except openai.APIStatusError as error:
             response = error.response
         except Exception as error:
-            return read_failure(error, journey.left, endpoint.hidden)
-        reply = read_response(response, endpoint.hidden)
+            return read_failure(error, progress.left, endpoint.redact)
+        reply = read_response(response, endpoint.redact)
         if reply.answer is None:
             return reply
-        return replace(reply, answer=replace(reply.answer, text=endpoint.hidden_in_answer(reply.answer.text)))
+        return replace(reply, answer=replace(reply.answer, text=endpoint.redact_answer(reply.answer.text)))
 
     def _completions(self, endpoint: Endpoint) -> Any:
         if endpoint.url not in self._clients:
@@ -180,12 +180,12 @@ class ChatClient:
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """What the work gives, if it is done in time; else it is cancelled.
+    """The result of the work if it ends in time; else it is cancelled.
 
-    ``asyncio.wait_for`` can swallow a cancellation of its caller that comes with the result, and an interrupted run would go on.
+    ``asyncio.wait_for`` can lose a cancellation of its caller that comes together with the result, and an interrupted run would continue.
 
     Raises:
-        asyncio.TimeoutError: It was not done in time.
+        asyncio.TimeoutError: It did not end in time.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -201,22 +201,22 @@ async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result
 
 
 @dataclass
-class _Journey:
-    """How far a request came: once its headers were sent, it may be on the bill."""
+class _Progress:
+    """How far a request got: once its headers are sent, it may be billed."""
 
     left: bool = False
 
 
-#: The journey of the request that the current task sends.
-_JOURNEY: ContextVar[_Journey] = ContextVar("journey")
+#: The progress of the request that the current task sends.
+_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 
 
 async def _trace(request: Any) -> None:
-    """Event hook of httpx for each request: notes in its journey that its headers were sent."""
-    journey = _JOURNEY.get()
+    """Event hook of httpx for each request: notes in its progress that its headers were sent."""
+    progress = _PROGRESS.get()
 
     async def note(event: str, info: Mapping[str, Any]) -> None:
         # Such as "http11.send_request_headers.complete".
-        journey.left |= event.endswith("send_request_headers.complete")
+        progress.left |= event.endswith("send_request_headers.complete")
 
     request.extensions["trace"] = note

@@ -1,4 +1,4 @@
-"""A model at an OpenAI-compatible endpoint: its address, its key, its price, what is asked of it."""
+"""A model at an OpenAI-compatible endpoint: address, key, price, request body."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from turnout import ConfigError
 from turnout.augment.ledger import Price
 
-#: Tokens of a chat message beyond its text, at most: roles, and the system message that some templates bring.
+#: Maximum tokens of a chat message beyond its text: roles, and the system message that some templates add.
 _OVERHEAD_TOKENS = 128
-#: A secret shorter than this (``EMPTY``, ``none``) is a placeholder, and a word that an answer may hold.
+#: A shorter secret (``EMPTY``, ``none``) is a placeholder, and a word that an answer may contain.
 _SHORTEST_SECRET = 8
 
 
@@ -29,18 +29,18 @@ class Usage:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model somewhere.
+    """A model at an endpoint.
 
     Attributes:
-        model: Its name there.
-        base_url: Such as ``https://api.openai.com/v1`` or ``http://localhost:8000/v1``. A user and password in it are sent as such,
-            in place of a key, and never shown.
-        price: What it costs; ``None`` where nobody asked.
-        max_tokens: Tokens of an answer at most.
+        model: Its name at the endpoint.
+        base_url: Such as ``https://api.openai.com/v1`` or ``http://localhost:8000/v1``. A user and password in it are sent
+            instead of a key, and are never shown.
+        price: Its price; ``None`` if costs are not counted.
+        max_tokens: Maximum tokens of an answer.
         key_variable: Environment variable that holds the key; ``None``, or a variable that is not set, sends no key, which local
             servers accept.
         reasoning: Whether it takes ``max_completion_tokens`` in place of ``max_tokens`` and no ``temperature``, as OpenAI's reasoning
-            models do; what it thinks counts towards the tokens.
+            models do; reasoning counts towards the tokens.
 
     Raises:
         ConfigError: The URL has no http or https scheme, no host, or a ``?`` or ``#``.
@@ -62,22 +62,22 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The address without user and password: what is asked, shown and kept."""
+        """The address without user and password."""
         parts = _split(self.base_url)
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: whom a key is shown to."""
+        """Scheme, host and port: a key is sent to one origin."""
         parts = _split(self.base_url)
         return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
 
     def authorization(self) -> str | None:
-        """Value of the ``Authorization`` header, from the environment as it is now; ``None`` sends none.
+        """Value of the ``Authorization`` header, read from the environment now; ``None`` sends none.
 
         Raises:
-            ConfigError: The key has characters that no header can hold; the message does not show it.
+            ConfigError: The key has characters that a header cannot hold; the message does not show it.
         """
         parts = _split(self.base_url)
         if parts.username or parts.password:
@@ -86,12 +86,12 @@ class Endpoint:
         key = self._key()
         return f"Bearer {key}" if key else None
 
-    def hidden(self, text: str, shortest: int = 1) -> str:
+    def redact(self, text: str, shortest: int = 1) -> str:
         """The text with the key, and the password, replaced by ``***``.
 
         Args:
             text: Any text.
-            shortest: Secrets of fewer characters stay.
+            shortest: Secrets with fewer characters are kept.
         """
         parts = _split(self.base_url)
         secrets = {self._key(), parts.password, unquote(parts.password or "")}
@@ -101,9 +101,9 @@ class Endpoint:
                 text = text.replace(secret, "***")
         return text
 
-    def hidden_in_answer(self, text: str) -> str:
-        """An answer with the key replaced by ``***``; placeholders such as ``EMPTY`` are words and stay."""
-        return self.hidden(text, _SHORTEST_SECRET)
+    def redact_answer(self, text: str) -> str:
+        """An answer with the key replaced by ``***``; placeholders such as ``EMPTY`` are kept."""
+        return self.redact(text, _SHORTEST_SECRET)
 
     def request(self, text: str) -> dict[str, Any]:
         """Body of a request with one user message."""
@@ -113,12 +113,12 @@ class Endpoint:
         return {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.max_tokens}
 
     def key(self, text: str) -> bytes:
-        """What identifies a request in the ledger."""
+        """Key of a request in the ledger."""
         body = json.dumps([self.url, self.request(text)], sort_keys=True)
         return hashlib.sha256(body.encode()).digest()
 
     def worst_case(self, text: str) -> Usage:
-        """Tokens that a request can take at most: a token is at least one byte."""
+        """Maximum tokens of a request: a token is at least one byte."""
         return Usage(len(text.encode("utf-8", "surrogatepass")) + _OVERHEAD_TOKENS, self.max_tokens)
 
     def dollars(self, usage: Usage) -> float:

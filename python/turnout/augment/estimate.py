@@ -1,4 +1,4 @@
-"""What a run would ask and cost, without asking anybody."""
+"""Requests and costs of a run, without sending any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from turnout.augment.endpoint import Endpoint, Usage
 from turnout.augment.judge import JudgeOptions, question
 from turnout.augment.ledger import Ledger
 
-#: Characters a token, for estimates only.
+#: Characters per token, for estimates only.
 _CHARACTERS_A_TOKEN = 4
 #: Share of the longest possible answer that an answer takes, for estimates only.
 _TYPICAL_SHARE = 0.5
@@ -17,7 +17,7 @@ _TYPICAL_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would do.
+    """Requests and costs of a run.
 
     Attributes:
         requests: Requests still to be sent.
@@ -33,7 +33,7 @@ class Estimate:
 
 
 def estimate(ledger: Ledger, options: JudgeOptions, prompts: Sequence[str]) -> Estimate:
-    """What a run over prompts would cost; asks nobody.
+    """Requests and costs of a run over prompts; sends nothing.
 
     A token is taken for four characters and an answer for half of its limit; the judge's questions for prompts without answers are
     as long as such answers make them.
@@ -55,7 +55,7 @@ def estimate(ledger: Ledger, options: JudgeOptions, prompts: Sequence[str]) -> E
             most += endpoint.dollars(endpoint.worst_case(prompt))
         known = [answer.text for answer in answers if answer is not None]
         if any(answer is not None and answer.fault for answer in answers) or (len(known) == 2 and known[0] == known[1]):
-            continue  # Nobody is asked to judge.
+            continue  # Equal answers need no judge.
         for order in (1, -1):
             if len(known) == 2:
                 text = question(prompt, *known[::order])

@@ -1,7 +1,7 @@
 """Battles from a judge model: both models answer, the judge compares the answers in both orders.
 
-A judge favours the answer that it reads first, or second, whichever they are (arXiv 2306.05685, section 3.3). So each pair of
-answers is judged twice with the places exchanged; only a winner of both is a winner, everything else is a tie.
+A judge prefers an answer by its position, first or second (arXiv 2306.05685, section 3.3). So each pair of
+answers is judged twice with the positions exchanged; the winner of both verdicts wins, everything else is a tie.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _VERDICT = re.compile(r"verdict\W{1,8}(first|second|tie)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """Who answers and who judges.
+    """The models that answer and the one that judges.
 
     Attributes:
         strong: Becomes model a.
@@ -64,15 +64,15 @@ class JudgeOptions:
 
 @dataclass
 class Summary:
-    """What became of the prompts.
+    """Results of a run, by prompt.
 
     Attributes:
         prompts: All of them.
-        undecided: Prompts with a whole answer of the judge that has no verdict; they give no battle.
-        faults: Prompts with an answer, or an answer of the judge, that was paid for and is not to be judged; they give no battle.
+        undecided: Prompts on which a complete answer of the judge has no verdict; they give no battle.
+        faults: Prompts with an answer, or an answer of the judge, that cannot be used; they give no battle.
         failed: One message for each prompt whose requests failed.
         unpaid: Prompts for which the budget was too small.
-        unasked: Prompts that were not begun because a model refused a request as it would refuse every other.
+        unasked: Prompts that were not started because a model refused a request in a way that holds for every request.
         dollars: Spent over all runs of the ledger.
     """
 
@@ -86,7 +86,7 @@ class Summary:
 
 
 def read_verdict(text: str) -> str | None:
-    """``"first"``, ``"second"`` or ``"tie"``: the last one that the judge gives, or nothing.
+    """The last verdict in an answer of the judge: ``"first"``, ``"second"``, ``"tie"``, or ``None``.
 
     Example:
         >>> read_verdict("I thought of verdict: tie. But no.\\n**Verdict: Second**")
@@ -115,18 +115,18 @@ async def judge_battles(
 ) -> tuple[Battles, Summary]:
     """Answers and verdicts for prompts.
 
-    Every answer is in the client's ledger as soon as it arrives: after a crash, an interrupt or an exhausted budget the same call
-    goes on where it stopped, and asks again only what was under way. A prompt that fails stops no other,
-    except where a model that has not answered yet refuses the key or is not there: nothing more is begun then.
+    Every answer is in the client's ledger as soon as it arrives: after a crash, an interrupt or an exhausted budget the same call continues
+    where it stopped, and repeats only requests that were in flight. A prompt that fails does not stop the others, unless a model
+    that has not answered yet refuses the key or does not exist: then no further prompt is started.
 
     Args:
-        client: Asks.
-        options: Who answers and who judges.
-        prompts: The prompts; of equal ones only the first is asked.
+        client: Sends the requests.
+        options: The models.
+        prompts: The prompts; equal ones are sent once.
         progress: Called after each prompt.
 
     Returns:
-        Battles in the order of the prompts, and what became of the rest.
+        Battles in the order of the prompts, and counts of the others.
     """
     prompts = list(dict.fromkeys(prompts))
     summary = Summary(len(prompts))
@@ -155,12 +155,12 @@ async def judge_battles(
             if progress:
                 progress(done, len(prompts), client.budget.spent)
 
-    # Enough prompts under way to keep the client busy, and no task for every row of a large file.
+    # As many workers as requests may be in flight, rather than a task for every row of a large file.
     workers = [asyncio.ensure_future(work()) for _ in range(min(len(prompts), client.concurrency))]
     try:
         await asyncio.gather(*workers)
     finally:
-        # Where one breaks off, nothing more is sent, and what is under way is on the books before the caller goes on.
+        # If one fails, nothing more is sent, and requests in flight are settled before the caller continues.
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -191,10 +191,10 @@ def _first_fault(answers: Sequence[Answer]) -> Fault | None:
     return next((answer.fault for answer in answers if answer.fault), None)
 
 
-async def _both(*asked: Awaitable[Answer]) -> list[Answer]:
-    """The answers; where one fails, the others are waited for, so that what they cost is on the books."""
+async def _both(*requests: Awaitable[Answer]) -> list[Answer]:
+    """The answers; if one fails, the others are awaited first, so that their costs are in the ledger."""
     answers = []
-    for found in await asyncio.gather(*asked, return_exceptions=True):
+    for found in await asyncio.gather(*requests, return_exceptions=True):
         if isinstance(found, BaseException):
             raise found
         answers.append(found)
@@ -202,5 +202,5 @@ async def _both(*asked: Awaitable[Answer]) -> list[Answer]:
 
 
 def question(prompt: str, first: str, second: str) -> str:
-    """What the judge is asked."""
+    """The prompt for the judge."""
     return QUESTION.format(prompt=prompt, first=first, second=second)

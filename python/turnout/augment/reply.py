@@ -1,4 +1,4 @@
-"""What became of one request: an answer, or why there is none, whether to ask again and whether it may be on the bill."""
+"""The result of one request: an answer, or the reason why there is none, whether to retry, and whether it may be billed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from turnout.augment.endpoint import Usage
 
 #: Statuses below 500 after which the same request can succeed.
 _RETRIED = frozenset({408, 409, 429})
-#: Statuses of a wrong key, and of a model or an address that is not there.
+#: Statuses of a wrong key, and of an unknown model or address.
 _REFUSED = frozenset({401, 404})
-#: Statuses of a gateway that passed a request on and got no answer in time.
+#: Statuses of a gateway that forwarded a request and got no answer in time.
 _LOST = frozenset({504, 524})
 #: Errors of httpx that say that a request cannot be sent at all.
 _REFUSED_TO_SEND = frozenset({"InvalidURL", "LocalProtocolError", "UnsupportedProtocol"})
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-#: Above this a count of tokens is nonsense, or no exact float.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+#: A greater count of tokens is wrong, or not an exact float.
 _MOST_TOKENS = 1 << 40
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one request.
+    """The result of one request.
 
     Attributes:
         answer: ``None`` if there is none.
-        usage: Tokens, if the endpoint said.
+        usage: Tokens, if the endpoint reported them.
         problem: Why there is no answer.
-        retry: Whether asking again can help.
-        refused: Whether no request to this model can succeed, whatever it asks.
-        pause_s: Seconds that the endpoint asks to wait.
-        billed: Whether the request is, or may be, on the bill.
+        retry: Whether the same request can succeed later.
+        refused: Whether every request to this model fails.
+        pause_s: Seconds to wait, if the endpoint gave them.
+        billed: Whether the request is, or may be, billed.
     """
 
     answer: Answer | None = None
@@ -46,18 +46,18 @@ class Reply:
     billed: bool = False
 
 
-def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
-    """What a response of httpx says.
+def read_response(response: Any, redact: Callable[[str], str]) -> Reply:
+    """Reads a response of httpx.
 
     Args:
         response: Read to its end.
-        hidden: Takes secrets out of a text that is shown.
+        redact: Removes secrets from a text that is shown.
     """
     status = response.status_code
     if not response.is_success:
         asked = response.headers.get("retry-after", "")
         pause_s = min(float(asked), 60.0) if asked.isascii() and asked.replace(".", "", 1).isdigit() else None
-        problem = f"status {status}: {hidden(response.text)[:500]}"
+        problem = f"status {status}: {redact(response.text)[:500]}"
         retry = status in _RETRIED or status >= 500
         return Reply(problem=problem, retry=retry, refused=status in _REFUSED, pause_s=pause_s, billed=status in _LOST)
     body = None
@@ -69,7 +69,7 @@ def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
         if not isinstance(text, str):
             raise TypeError(f"content is {type(text).__name__}, expected text")
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        shown = f"{hidden(repr(error))[:200]} in {hidden(response.text)[:200]!r}"
+        shown = f"{redact(repr(error))[:200]} in {redact(response.text)[:200]!r}"
         problem = f"answered in another shape than OpenAI's: {shown}"
         return Reply(usage=_usage(body), problem=problem, billed=True)
     finish = choice.get("finish_reason")
@@ -78,8 +78,8 @@ def read_response(response: Any, hidden: Callable[[str], str]) -> Reply:
 
 
 def _storable(text: str) -> str:
-    """The text with halves of characters, which JSON can spell and no file can hold, replaced."""
-    return _HALF_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
+    """The text with lone surrogates, which JSON can hold and UTF-8 cannot, replaced."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _usage(body: Any) -> Usage | None:
@@ -90,17 +90,17 @@ def _usage(body: Any) -> Usage | None:
     return Usage(*tokens) if all(0 <= count <= _MOST_TOKENS for count in tokens) else None
 
 
-def read_failure(error: Exception, left: bool, hidden: Callable[[str], str]) -> Reply:
-    """What an exception in place of a response says.
+def read_failure(error: Exception, left: bool, redact: Callable[[str], str]) -> Reply:
+    """Reads an exception raised instead of a response.
 
     Args:
         error: Of the ``openai`` package, or of httpx below it.
-        left: Whether the request's headers were sent. Then it may be on the bill, although the answer is lost.
-        hidden: Takes secrets out of a text that is shown.
+        left: Whether the request's headers were sent. Then it may be billed although the answer is lost.
+        redact: Removes secrets from a text that is shown.
     """
     import openai
 
     cause = error.__cause__ or error
     name = type(cause).__name__
     retry = isinstance(error, openai.APIConnectionError) and name not in _REFUSED_TO_SEND
-    return Reply(problem=f"{name}: {hidden(str(cause))[:500]}", retry=retry, billed=left)
+    return Reply(problem=f"{name}: {redact(str(cause))[:500]}", retry=retry, billed=left)

@@ -201,7 +201,7 @@ def run_judge(args: argparse.Namespace) -> int:
             f"no key is sent for {', '.join(keyless)}: another origin than --base-url; give it one with {variables}"
         )
     show_bad(bad)
-    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), look=args.dry_run)
+    ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), read_only=args.dry_run)
     try:
         if ledger.unsettled:
             console.print(
