@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from scripted_upstream import ScriptedUpstream, completion, refuse
 
 from turnout import ConfigError
+from turnout.retry_after import retry_after_s
 from turnout.serve import headers as passing
 from turnout.serve.proxies import proxy_of
-from turnout.serve.retry_after import retry_after_s
 from turnout.serve.secrets import Secret, read_key
 from turnout.serve.upstream_settings import UpstreamSettings
 

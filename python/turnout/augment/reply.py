@@ -9,6 +9,7 @@ from typing import Any
 
 from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Usage
+from turnout.retry_after import retry_after_s
 
 #: Statuses below 500 after which the same request can succeed.
 _RETRIED = frozenset({408, 409, 429})
@@ -55,8 +56,8 @@ def read_response(response: Any, redact: Callable[[str], str]) -> Reply:
     """
     status = response.status_code
     if not response.is_success:
-        asked = response.headers.get("retry-after", "")
-        pause_s = min(float(asked), 60.0) if asked.isascii() and asked.replace(".", "", 1).isdigit() else None
+        wait = retry_after_s(response.headers)
+        pause_s = None if wait is None else min(wait, 60.0)
         problem = f"status {status}: {redact(response.text)[:500]}"
         retry = status in _RETRIED or status >= 500
         return Reply(problem=problem, retry=retry, refused=status in _REFUSED, pause_s=pause_s, billed=status in _LOST)

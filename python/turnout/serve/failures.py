@@ -9,12 +9,12 @@ import aiohttp
 import orjson
 import yarl
 
+from turnout.retry_after import retry_after_s
 from turnout.serve.answer import Answer
 from turnout.serve.body import lost
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.headers import to_client
 from turnout.serve.judging import BadAnswerError, is_context_overflow, message_of, one_line
-from turnout.serve.retry_after import retry_after_s
 from turnout.serve.secrets import Secret
 from turnout.serve.sse import events, is_event_stream
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from turnout.serve.retry_after import retry_after_s
+from turnout.retry_after import retry_after_s
 from turnout.serve.secrets import Secret
 
 #: Of a client's request, sent on to the upstream. Its ``Authorization`` is not among them: upstreams have keys of their own.

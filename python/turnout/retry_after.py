@@ -1,4 +1,4 @@
-"""When a server wants to be asked again."""
+"""How long a server asks to wait before the next attempt."""
 
 from __future__ import annotations
 
