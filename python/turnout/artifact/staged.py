@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from turnout._core import ConfigError
 from turnout.artifact.files import sync_folder
 
 #: An artifact is what its manifest says.
@@ -28,13 +29,20 @@ def staged(out: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write to, on the same disk.
+
+    Raises:
+        ConfigError: The artifact folder cannot be written.
     """
-    out = out.resolve()
+    given, out = out, out.resolve()
     exists = out.exists()
-    if not exists:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    # Inside a folder that is there: it may be a disk of its own, and files do not move between disks.
-    with tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-") as temporary:
+    try:
+        if not exists:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        # Inside a folder that is there: it may be a disk of its own, and files do not move between disks.
+        place = tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-")
+    except OSError as error:
+        raise ConfigError(f"{given} cannot be written: {error.strerror}") from error
+    with place as temporary:
         folder = Path(temporary) / "artifact"
         folder.mkdir()
         yield folder

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 #: Takes the number of rows so far, and the part of the file in 0..1 if it is known.
 Update = Callable[[int, float | None], None]
@@ -27,6 +28,7 @@ def file_progress(name: str, *, shown: bool = True) -> Iterator[Update]:
         return
     try:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
     except ImportError:
         with _plain(name) as update:
@@ -40,7 +42,7 @@ def file_progress(name: str, *, shown: bool = True) -> Iterator[Update]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(name, total=None, rows=0)
+        task = bars.add_task(escape(Path(name).name), total=None, rows=0)
         yield lambda rows, part: bars.update(
             task, rows=rows, total=None if part is None else 1.0, completed=part or 0.0
         )

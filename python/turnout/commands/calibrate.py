@@ -98,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
         )
     if (args.quality is not None or args.win_rate) and not args.data:
         raise ConfigError("--quality and --win-rate need outcomes: give --data")
+    if args.save and args.save.endswith(".json"):
+        from turnout.data.writer import check_folder
+
+        check_folder(Path(args.save), "--save")
     router = load_one(args.router, args)
     bad = bad_rows(args)
     if args.win_rate:

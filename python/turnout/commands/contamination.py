@@ -28,10 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--train", nargs="+", required=True, metavar="T", help="tables, or text files with a prompt a line"
+        "--train", nargs="+", required=True, metavar="FILE", help="tables, or text files with a prompt a line"
     )
     parser.add_argument(
-        "--eval", nargs="+", required=True, metavar="E", help="tables, or text files with a prompt a line"
+        "--eval", nargs="+", required=True, metavar="FILE", help="tables, or text files with a prompt a line"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("contaminated_prompts.jsonl"), metavar="FILE", help="default: %(default)s"

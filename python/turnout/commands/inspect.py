@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.commands._terminal import blocks, colour, cut, sparkline
+from turnout.commands._terminal import blocks, colour, cut, printable, sparkline
 
 #: Models named before the list is cut.
 SHOWN_MODELS = 8
@@ -80,7 +80,7 @@ def strong_share(quantiles: list[float], threshold: float) -> float:
 def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     """The report, line by line."""
     manifest = told["manifest"]
-    yield colour(f"{manifest['name']}: {manifest['kind']} router, format {manifest['format_version']}", 1)
+    yield colour(f"{printable(manifest['name'])}: {manifest['kind']} router, format {manifest['format_version']}", 1)
     yield from _field("path", told["path"])
     if told["artifact_hash"]:
         yield from _field("hash", told["artifact_hash"])
@@ -120,13 +120,13 @@ def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     for name, entry in manifest["files"].items():
         yield f"  {name:<20} {entry['bytes']:>12,}  sha256 {entry['sha256'][:16]}…"
     for name in told["documents"]:
-        yield f"  {name:<20} {'':>12}  not used by the router"
+        yield f"  {printable(name):<20} {'':>12}  not used by the router"
     yield colour("provenance", 1)
     yield from _tree(manifest["provenance"], "  ")
 
 
 def _field(name: str, value: str) -> Iterator[str]:
-    wrapped = textwrap.wrap(value, 104, break_long_words=False, break_on_hyphens=False) or [""]
+    wrapped = textwrap.wrap(printable(value), 104, break_long_words=False, break_on_hyphens=False) or [""]
     yield f"{name:<12} {wrapped[0]}".rstrip()
     yield from (f"{'':<12} {line}" for line in wrapped[1:])
 
@@ -153,12 +153,13 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
     """Any JSON as indented lines: small values beside their name, large ones below it."""
     if not isinstance(value, dict | list):
         yield from textwrap.wrap(
-            str(value), 118, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+            printable(str(value)), 118, initial_indent=indent, subsequent_indent=indent, break_long_words=False
         )
         return
     items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
     for name, item in items:
-        text = json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else str(item)
+        name = printable(str(name))
+        text = json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else printable(str(item))
         if len(indent) + len(str(name)) + len(text) <= 114:
             yield f"{indent}{name}: {text}" if name != "-" else f"{indent}- {text}"
         elif isinstance(item, list) and all(isinstance(number, int | float) for number in item):
@@ -169,7 +170,7 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     told = describe(args.artifact, args.engine, args.device)
     print(json.dumps(told, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(told, args.models)))
     return 0
