@@ -177,7 +177,9 @@ def test_what_neither_model_serves_is_refused(start, upstream):
         ({"model": "nobody", "messages": HELLO}, 404, "no model 'nobody' here"),
         ({"model": "router-nope-0.5", "messages": HELLO}, 400, "the routers here are mf, random"),
         ({"model": "router-mf-2", "messages": HELLO}, 400, "between 0 and 1"),
-        ({"model": "router-mf-x", "messages": HELLO}, 400, "no number"),
+        ({"model": "router-mf-x", "messages": HELLO}, 400, "threshold is 'x', expected a number"),
+        ({"model": "router-mf-٠.٥", "messages": HELLO}, 400, "expected a number between 0 and 1"),
+        ({"model": "router-mf-0_1", "messages": HELLO}, 400, "expected a number between 0 and 1"),
         ({"model": "router-mf-nan", "messages": HELLO}, 400, "between 0 and 1"),
         ({"model": STRONG}, 400, "messages is null"),
         ({"model": STRONG, "messages": []}, 400, "an empty list"),
@@ -325,7 +327,7 @@ def test_a_body_that_does_not_arrive_gives_its_place_back(server, monkeypatch):
 
     monkeypatch.setattr("turnout.serve.asgi._BODY_S", 0.2)
     with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), 10) as connection:
-        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
     until = time.monotonic() + 10
     while server.state.in_flight:

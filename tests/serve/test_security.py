@@ -197,6 +197,49 @@ def test_deep_and_large_json_is_refused_or_answered_but_never_hangs(server):
     assert server.post(escapes).status_code == 200
 
 
+@pytest.mark.parametrize("by", ["off", "conversation", "header"])
+def test_nesting_is_read_or_refused_and_never_an_error_of_the_server(start, by):
+    server = start(affinity={"by": by})
+    request = '{"model": "router-mf-1.0", "messages": [{"role": "user", "content": CONTENT}], "tools": TOOLS, "stream": STREAM, "threshold": STREAM}'
+    for depth in (100, 253, 254, 255, 500, 1000, 1015, 1024, 3000):
+        nested = "[" * depth + "]" * depth
+        part = f'[{{"type": "text", "text": "x", "y": {nested}}}]'
+        for content, tools, stream in (
+            (nested, "[]", "null"),
+            (part, "[]", "null"),
+            ('"x"', nested, "null"),
+            ('"x"', "[]", nested),
+        ):
+            body = request.replace("CONTENT", content).replace("TOOLS", tools).replace("STREAM", stream)
+            named = body.replace('"model": "router-mf-1.0"', '"router": "mf"')
+            for path, sent in (("/v1/chat/completions", body), ("/v1/route", body), ("/v1/route", named)):
+                answer = server.post(sent.encode(), path)
+                assert answer.status_code in (200, 400), (depth, answer.text)
+                assert len(answer.content) < 2000
+
+
+def test_what_a_client_sent_is_quoted_in_part(server):
+    long = "\x00" * 300_000
+    user = {"role": "user", "content": "x"}
+    requests = [
+        {"model": long},
+        {"model": "router-" + long},
+        {"model": "router-mf-" + long},
+        {"messages": long},
+        {"messages": [{**user, "role": long}]},
+        {"messages": [{**user, "content": [{"type": long}]}]},
+        {"stream": long},
+        {"router": long},
+        {"router": "mf", "threshold": long},
+        {"prompt": {long: 1}},
+    ]
+    for request in requests:
+        for path in ("/v1/chat/completions", "/v1/route"):
+            answer = server.post({**WEAK, **request}, path)
+            assert len(answer.content) < 3000, (list(request), path)
+    assert len(httpx.get(f"{server.url}/v1/models/{'%01' * 5000}").content) < 3000
+
+
 def test_any_json_gets_an_answer_in_the_shape_of_openai(start):
     server = start(affinity={"by": "conversation"}, models={"small": {"upstream": "main", "capabilities": []}})
     chance = random.Random(0)

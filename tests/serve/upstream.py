@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 #: What is done for a request; by default :func:`answer`.
 Script = Callable[["Exchange"], Any]
 
@@ -28,7 +30,7 @@ class Exchange:
     @property
     def json(self) -> dict[str, Any]:
         """The body."""
-        found: dict[str, Any] = json.loads(self.body)
+        found: dict[str, Any] = orjson.loads(self.body)
         return found
 
     async def send(self, content: bytes) -> None:

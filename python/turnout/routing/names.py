@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from numbers import Real
 
 from turnout.routing.errors import RoutingError
 
 PREFIX = "router-"
+#: Characters of a client's text that an error shows.
+_QUOTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,14 @@ def parse_model_name(model: str, routers: Collection[str]) -> Wanted:
     """
     if not model.startswith(PREFIX):
         raise RoutingError(
-            f"invalid model {model!r}: expected router-[name]-[threshold] or router-[name]-share-[share]"
+            f"invalid model {model[:_QUOTED]!r}: expected router-[name]-[threshold] or router-[name]-share-[share]"
         )
     rest = model[len(PREFIX) :]
     matching = [name for name in routers if rest == name or rest.startswith(name + "-")]
     if not matching:
-        raise RoutingError(f"invalid router in {model!r}: the routers here are {', '.join(sorted(routers)) or 'none'}")
+        raise RoutingError(
+            f"invalid router in {model[:_QUOTED]!r}: the routers here are {', '.join(sorted(routers)) or 'none'}"
+        )
     name = max(matching, key=len)
     if rest == name:
         return Wanted(name)
@@ -65,10 +72,21 @@ def unit_number(value: object, what: str) -> float:
     Raises:
         RoutingError: Anything else.
     """
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise RoutingError(f"{what} {value!r} is no number; expected one between 0 and 1") from None
-    if isinstance(value, bool) or not 0.0 <= number <= 1.0:
-        raise RoutingError(f"invalid {what} {value}: expected a number between 0 and 1")
+    number = math.nan
+    if isinstance(value, str):
+        shown = repr(value[:_QUOTED])
+        # Python also reads other scripts' digits, and 0_5 as 5.
+        if value.isascii() and "_" not in value:
+            with contextlib.suppress(ValueError):
+                number = float(value)
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        shown = f"{number:g}"
+    else:
+        shown = f"of type {type(value).__name__}"
+    if not 0.0 <= number <= 1.0:
+        raise RoutingError(f"{what} is {shown}, expected a number between 0 and 1")
     return number

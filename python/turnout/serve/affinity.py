@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from turnout.serve.errors import ApiError
 from turnout.serve.settings import AffinitySettings
 
 
@@ -40,7 +41,7 @@ class Affinity:
         for message in messages:
             beginning.append(message)
             if message.get("role") == "user":
-                return hashlib.sha256(asked.encode() + b"\0" + orjson.dumps(beginning)).digest()
+                return hashlib.sha256(asked.encode() + b"\0" + _json(beginning)).digest()
         return None
 
     def recall(self, session: bytes) -> bool | None:
@@ -57,3 +58,10 @@ class Affinity:
         self._sessions.move_to_end(session)
         while len(self._sessions) > self._settings.sessions:
             self._sessions.popitem(last=False)
+
+
+def _json(messages: Sequence[Mapping[str, Any]]) -> bytes:
+    try:
+        return orjson.dumps(messages)
+    except TypeError:
+        raise ApiError(400, "messages are nested too deeply", code="invalid_json", param="messages") from None

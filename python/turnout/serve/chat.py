@@ -24,7 +24,6 @@ from turnout.serve.asgi import (
 from turnout.serve.attempts import Request, Served, first_answer
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import INLINE_BYTES, parse
-from turnout.serve.judging import one_line
 from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
@@ -154,9 +153,8 @@ def _is_stream(request: dict[str, Any]) -> bool:
     found = request.get("stream")
     if found is None or isinstance(found, bool):
         return bool(found)
-    raise ApiError(
-        400, f"stream is {one_line(repr(found))}, expected true or false", code="invalid_type", param="stream"
-    )
+    kind = type(found).__name__
+    raise ApiError(400, f"stream is of type {kind}, expected true or false", code="invalid_type", param="stream")
 
 
 def _describe(span: Any, planned: Plan) -> None:
