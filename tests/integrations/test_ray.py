@@ -97,8 +97,8 @@ def test_http_answers_one_prompt_or_many(url: str, pair: turnout.Router, prompts
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "either `prompt` or `prompts`"),
         ('{"prompt": "a", "prompts": []}', "either `prompt` or `prompts`"),
         ('{"prompt": "a", "model": "b"}', "unknown keys ['model']"),

@@ -21,16 +21,16 @@ Output = TypeVar("Output")
 
 
 class RoutedModel(Runnable[LanguageModelInput, Output]):
-    """Sends each prompt to the strong or the weak model and behaves as that model does: invoke, stream, batch, and their async forms.
+    """Sends each prompt to the strong or the weak model, with the interface of that model: invoke, stream, batch, and their async forms.
 
-    The decision is in the metadata of the run (``turnout_model``, ``turnout_win_rate``, ``turnout_threshold``), where callbacks and traces
-    see it.
+    The decision is in the metadata of the run (``turnout_model``, ``turnout_win_rate``, ``turnout_threshold``), for callbacks and
+    traces.
 
     Args:
-        router: Decides; its threshold is the one that is applied.
+        router: Decides, with its own threshold.
         strong: Any runnable that takes what chat models take, usually a chat model.
         weak: Likewise.
-        context: Which of the messages are routed on; see :func:`turnout.routing.prompt_of`.
+        context: What is judged; see :func:`turnout.routing.prompt_of`.
 
     Example:
         >>> import turnout
@@ -68,7 +68,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         return self._with_both("bind_tools", tools, **kwargs)
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> RoutedModel[Any]:
-        """Asks both models for structured output."""
+        """Sets structured output on both models."""
         return self._with_both("with_structured_output", schema, **kwargs)
 
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:

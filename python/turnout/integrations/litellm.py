@@ -1,4 +1,4 @@
-"""LiteLLM's proxy: a call hook that turns one model name into the strong or the weak model, request by request."""
+"""LiteLLM's proxy: a call hook that replaces a model name by the strong or the weak model for each request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ require("litellm", "litellm", purpose=__name__)
 from litellm.exceptions import BadRequestError
 from litellm.integrations.custom_logger import CustomLogger
 
-#: Under this key of the request's metadata the decision reaches LiteLLM's logs and callbacks.
+#: Key of the decision in the metadata of a request, which LiteLLM's logs and callbacks see.
 METADATA_KEY = "turnout"
 #: Types of calls that generate text; each has its conversation in one of :data:`_FIELDS`. Every other type passes untouched.
 _GENERATING = frozenset(
@@ -31,18 +31,18 @@ _METADATA = ("litellm_metadata", "metadata")
 
 
 class _Routed(dict[str, Any]):
-    """A decision in the metadata. Clients write metadata too, but cannot make one of these: headers are built from nothing else."""
+    """A decision in the metadata. Clients can write metadata but not this type, and headers are built from this type alone."""
 
 
 class RoutingHook(CustomLogger):
-    """Routes requests for some model names; all others pass untouched.
+    """Routes requests for some model names; all others pass unchanged.
 
-    LiteLLM calls a hook only if its own class defines it: make instances of this class, do not derive from it.
+    LiteLLM calls a hook only if its own class defines it: create instances of this class, do not derive from it.
 
     Args:
-        routers: Model names that clients ask for, each with the router that decides. The router's ``strong`` and ``weak`` are names in
-            the proxy's ``model_list``, and so is the name itself, because the proxy checks names and keys before hooks run.
-        context: Which of the messages are routed on; see :func:`turnout.routing.prompt_of`.
+        routers: Model names that clients use, each with the router that decides. The router's ``strong`` and ``weak`` are names in the
+            proxy's ``model_list``, and so is the name itself, because the proxy checks names and keys before it calls hooks.
+        context: What is judged; see :func:`turnout.routing.prompt_of`.
 
     Raises:
         ConfigError: A name routes to itself.

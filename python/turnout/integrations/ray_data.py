@@ -1,4 +1,4 @@
-"""Ray Data: scores prompt tables larger than one machine, with one router a worker."""
+"""Ray Data: scores prompt tables larger than one machine, with one router per worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RoutePrompts:
     """What ``Dataset.map_batches`` runs on each worker (``batch_format="pyarrow"``): loads the router once, then adds columns.
 
     Args:
-        artifact: Artifact folder, at the same place on every machine; by default the router that ships with the package.
+        artifact: Artifact folder, at the same path on every machine; by default the router that ships with the package.
         column: Column that holds the prompts.
         prefix: Put before the names of the added columns.
         router: Options of :func:`turnout.load`.
@@ -40,8 +40,7 @@ class RoutePrompts:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Adds ``model`` (string), ``win_rate`` and ``threshold`` (float64), and ``routing_error`` (string) to a table.
 
-        A row that cannot be routed (no text, or text without a UTF-8 form) has nulls and the reason in ``routing_error``; all others have
-        null there.
+        A row that cannot be routed (not text, or not valid Unicode) has nulls and the reason in ``routing_error``; all others have null there.
 
         Raises:
             InvalidInputError: The table lacks the column, or has one of the added ones already.
@@ -69,7 +68,7 @@ class RoutePrompts:
 
 
 def _texts(column: pa.ChunkedArray) -> tuple[list[str], list[str | None]]:
-    """Prompts, and for each what is wrong with it; Arrow does not promise that its strings are UTF-8."""
+    """Prompts, and the error of each or ``None``; Arrow does not guarantee that its strings are valid UTF-8."""
     prompts: list[str] = []
     errors: list[str | None] = []
     for scalar in column:
@@ -77,7 +76,7 @@ def _texts(column: pa.ChunkedArray) -> tuple[list[str], list[str | None]]:
             value = scalar.as_py()
         except UnicodeDecodeError as error:
             prompts.append("")
-            errors.append(f"no UTF-8: {error}")
+            errors.append(f"not valid UTF-8: {error}")
             continue
         is_text = isinstance(value, str)
         prompts.append(value if is_text else "")
@@ -98,7 +97,7 @@ def route_dataset(
 
     Args:
         dataset: Rows with a column of prompts.
-        artifact: Artifact folder, at the same place on every machine; by default the router that ships with the package.
+        artifact: Artifact folder, at the same path on every machine; by default the router that ships with the package.
         column: Column that holds the prompts.
         prefix: Put before the names of the added columns.
         router: Options of :func:`turnout.load`; ``threads`` is 1 unless it says otherwise, because Ray counts CPUs.

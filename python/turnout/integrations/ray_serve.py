@@ -1,4 +1,4 @@
-"""Ray Serve: the router as a deployment whose replicas scale over the machines of a cluster."""
+"""Ray Serve: the router as a deployment with replicas on the machines of a cluster."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_BYTES = 16 << 20
 
 
 class RouterReplica:
-    """One replica: a router, called through a handle or over HTTP. Made by :func:`deployment`.
+    """One replica: a router, called through a handle or over HTTP. Created by :func:`deployment`.
 
     Args:
-        artifact: Artifact folder, at the same place on every machine; by default the router that ships with the package.
+        artifact: Artifact folder, at the same path on every machine; by default the router that ships with the package.
         router_options: As :func:`turnout.load` takes them.
 
     Raises:
@@ -41,13 +41,13 @@ class RouterReplica:
         return await self._router.aroute(judged_text(prompt), threshold=threshold)
 
     def route_batch(self, prompts: list[str], threshold: float | None = None) -> list[turnout.Decision]:
-        """Decides many prompts in one crossing. Raises as :meth:`turnout.Router.route_batch`."""
+        """Decides many prompts in one call of the core. Raises as :meth:`turnout.Router.route_batch`."""
         return self._router.route_batch([judged_text(prompt) for prompt in prompts], threshold=threshold)
 
     async def __call__(self, request: Request) -> JSONResponse:
         """``POST {"prompt": ...}`` or ``{"prompts": [...]}``, with an optional ``threshold``, answers decisions as JSON.
 
-        What cannot be routed is answered with status 400 and ``{"error": {"message", "type"}}``.
+        A prompt that cannot be routed is answered with status 400 and ``{"error": {"message", "type"}}``.
         """
         try:
             prompts, threshold, many = await _read(request)
@@ -64,7 +64,7 @@ def deployment(
     """The application that ``ray.serve.run`` runs.
 
     Args:
-        artifact: Artifact folder, at the same place on every machine.
+        artifact: Artifact folder, at the same path on every machine.
         name: Name of the deployment.
         router: Options of :func:`turnout.load`, such as ``strong``, ``weak`` and ``threshold``.
         options: Of Ray's deployment: ``num_replicas`` (a number or ``"auto"``), ``autoscaling_config``, ``ray_actor_options``, ...
@@ -76,7 +76,7 @@ def deployment(
 
 
 async def _read(request: Request) -> tuple[list[str], float | None, bool]:
-    """Prompts, threshold, and whether many were asked for."""
+    """Prompts, threshold, and whether the request has a list of prompts."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -87,7 +87,7 @@ async def _read(request: Request) -> tuple[list[str], float | None, bool]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise turnout.InvalidInputError(f"the request is no JSON: {error}") from error
+        raise turnout.InvalidInputError(f"the request is not valid JSON: {error}") from error
     if not isinstance(document, dict) or ("prompt" in document) == ("prompts" in document):
         raise turnout.InvalidInputError("expected a JSON object with either `prompt` or `prompts`")
     if unknown := set(document) - {"prompt", "prompts", "threshold"}:
@@ -97,7 +97,7 @@ async def _read(request: Request) -> tuple[list[str], float | None, bool]:
     many = "prompts" in document
     prompts = document["prompts"] if many else [document["prompt"]]
     if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS:
-        raise turnout.InvalidInputError(f"`prompts` is no list of at most {MAX_PROMPTS} prompts")
+        raise turnout.InvalidInputError(f"`prompts` must be a list of at most {MAX_PROMPTS} prompts")
     threshold = document.get("threshold")
     if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, int | float)):
         raise turnout.InvalidInputError(f"`threshold` is of type {type(threshold).__name__}, expected a number")
