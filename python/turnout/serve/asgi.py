@@ -28,6 +28,30 @@ class ClientGone(Exception):  # noqa: N818 - nothing went wrong
     """The client closed its connection, or did not read its answer in time."""
 
 
+class UntilDisconnect:
+    """Cancels what runs inside when the client goes, and turns that into :class:`ClientGone`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._watch = asyncio.ensure_future(self._disconnect())
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._watch.cancel()
+        if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise ClientGone from None
+
+    async def _disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first header of a request under a lower-case name."""
     for key, value in scope["headers"]:

@@ -16,6 +16,7 @@ from turnout.serve.asgi import (
     Receive,
     Scope,
     Send,
+    UntilDisconnect,
     header,
     read_body,
     send_error,
@@ -54,28 +55,28 @@ class ChatCompletions:
             await send_error(send, error, [*told, (b"connection", b"close")])
             return
         try:
-            with self.state.tracer.span("turnout.decide") as span:
-                parsed = await parse(body)
-                is_stream = _is_stream(parsed)
-                planned = await self._plan(parsed, len(body), scope)
-                _describe(span, planned)
-            decided = self.state.decided(planned, request_id)
-            told += _decision_headers(planned)
-            async with _UntilDisconnect(receive):
-                with self.state.tracer.span("turnout.answer") as span:
-                    settings = self.state.snapshot.settings.server
-                    request = Request(
-                        body,
-                        passing.to_upstream(scope["headers"]),
-                        is_stream,
-                        settings.fallback_on_context_overflow,
-                    )
-                    await self._answer(planned, request, send, told, decided)
+            async with UntilDisconnect(receive):
+                await self._respond(body, scope, send, request_id, told)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
             await send_error(send, error, told)
+
+    async def _respond(self, body: bytes, scope: Scope, send: Send, request_id: str, told: RawHeaders) -> None:
+        """Decides and answers."""
+        with self.state.tracer.span("turnout.decide") as span:
+            parsed = await parse(body)
+            is_stream = _is_stream(parsed)
+            planned = await self._plan(parsed, len(body), scope)
+            _describe(span, planned)
+        decided = self.state.decided(planned, request_id)
+        told += _decision_headers(planned)
+        with self.state.tracer.span("turnout.answer"):
+            settings = self.state.snapshot.settings.server
+            headers = passing.to_upstream(scope["headers"])
+            request = Request(body, headers, is_stream, settings.fallback_on_context_overflow)
+            await self._answer(planned, request, send, told, decided)
 
     async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
         """The plan of a request, and of its session where sessions stay with their model."""
@@ -122,30 +123,6 @@ class ChatCompletions:
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             self.state.answered(decided, planned, name, reason, time.perf_counter() - began)
-
-
-class _UntilDisconnect:
-    """Cancels what runs inside when the client goes, and turns that into :class:`ClientGone`."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._gone = False
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._watch = asyncio.ensure_future(self._disconnect())
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        self._watch.cancel()
-        if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise ClientGone from None
-
-    async def _disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        if self._task is not None:
-            self._task.cancel()
 
 
 def _is_stream(request: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from turnout._core import RouterError
 from turnout.routing import Wanted, needs_of
 from turnout.routing.names import unit_number
-from turnout.serve.asgi import read_body
+from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
 from turnout.serve.planning import candidates, decide, decide_many, wanted_of
@@ -26,6 +27,8 @@ logger = logging.getLogger("turnout.serve")
 
 #: Prompts of one request to ``/v1/route``.
 _MAX_PROMPTS = 10_000
+#: Prompts of a batch that a network gets at a time, slices that are decided at a time, and seconds until one that was refused is tried again.
+_SLICE, _SLICES_AT_ONCE, _AGAIN_S = 32, 1, 0.05
 #: Decisions that are written on the event loop.
 _INLINE_DECISIONS = 64
 
@@ -39,6 +42,8 @@ class Endpoints:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        # First come, first served: batches of several clients alternate.
+        self._turn = asyncio.Semaphore(_SLICES_AT_ONCE)
 
     async def route(self, request: Request) -> Response:
         """``POST /v1/route``: ``{"model": "router-mf-0.5", "prompt": text or array of texts}`` or ``"messages"``.
@@ -48,11 +53,37 @@ class Endpoints:
         snapshot = self.state.snapshot
         found = await parse(await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes))
         wanted, pair = _wanted(found, snapshot)
-        if "messages" in found:
-            routed = await decide(found["messages"], wanted, pair, snapshot)
-            model = candidates(routed, needs_of(found), snapshot).candidates[0].name
-            return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
-        return await _route_many(_prompts(found), wanted, pair, snapshot)
+        async with UntilDisconnect(request.receive):
+            if "messages" in found:
+                routed = await decide(found["messages"], wanted, pair, snapshot)
+                model = candidates(routed, needs_of(found), snapshot).candidates[0].name
+                return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
+            return await self._route_many(_prompts(found), wanted, pair, snapshot)
+        raise ClientGone
+
+    async def _route_many(self, prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
+        """Decides slice by slice: single prompts come in between, and a client that goes ends its batch."""
+        router = snapshot.routers[wanted.router]
+        most = len(prompts) if router.is_microseconds else _SLICE
+        names = {True: pair.strong.name, False: pair.weak.name}
+        answers: list[dict[str, Any]] = []
+        while len(answers) < len(prompts):
+            # What fits into one slice goes to the router's own queue, which is bounded.
+            async with self._turn if len(prompts) > most else nullcontext():
+                try:
+                    part = prompts[len(answers) : len(answers) + most]
+                    decisions, seconds = await decide_many(part, wanted, pair, snapshot)
+                except ApiError as error:
+                    # A batch that was let in is not refused half way.
+                    if error.status != 429 or not answers:
+                        raise
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+            answers += [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+        response = _answer(wanted, snapshot, answers)
+        # Thousands of decisions take milliseconds to write.
+        is_long = len(prompts) > _INLINE_DECISIONS
+        return await asyncio.to_thread(JSONResponse, response) if is_long else JSONResponse(response)
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: routers, aliases and models."""
@@ -165,17 +196,6 @@ def _prompts(found: dict[str, Any]) -> list[str]:
                 param="prompt",
             )
     return many
-
-
-async def _route_many(prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
-    decisions, seconds = await decide_many(prompts, wanted, pair, snapshot)
-    names = {True: pair.strong.name, False: pair.weak.name}
-    answers = [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
-    response = _answer(wanted, snapshot, answers)
-    # Thousands of decisions take milliseconds to write.
-    return (
-        await asyncio.to_thread(JSONResponse, response) if len(prompts) > _INLINE_DECISIONS else JSONResponse(response)
-    )
 
 
 def _answer(wanted: Wanted, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
