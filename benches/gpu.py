@@ -1,4 +1,4 @@
-"""Networks on a GPU: turnout, with and without CUDA graphs, beside plain Python with onnxruntime on the same device.
+"""Networks on a GPU: turnout beside plain Python with onnxruntime on the same device.
 
 Usage: python benches/gpu.py [--device cuda:0] [--seconds 5]        (needs ``turnout[gpu,import]`` and ``tokenizers``)
 
@@ -75,7 +75,6 @@ def measure(name: str, artifact: Path, device: str, seconds: float) -> list[str]
     plain = Plain(artifact, number)
     routers = {
         "turnout": turnout.load(artifact, device=device),
-        "CUDA graphs": turnout.load(artifact, device=device, cuda_graphs=True),
     }
     rows = []
     for tokens in TOKENS:
@@ -85,10 +84,8 @@ def measure(name: str, artifact: Path, device: str, seconds: float) -> list[str]
             plain.tokenizer.enable_padding()
             expected = plain.win_rates(prompts)
             for kind, router in routers.items():
-                # The second time around, a captured graph is replayed.
-                for _ in range(2):
-                    off = float(np.abs(router.win_rates(prompts) - expected).max())
-                    assert off < TOLERANCE, f"{name}, {kind}: win rates differ by {off}"
+                off = float(np.abs(router.win_rates(prompts) - expected).max())
+                assert off < TOLERANCE, f"{name}, {kind}: win rates differ by {off}"
             works = {
                 kind: lambda router=router, prompts=prompts: router.win_rates(prompts)
                 for kind, router in routers.items()
@@ -111,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seconds <= 0:
         parser.error(f"--seconds is {options.seconds}, expected more than 0")
     table = [
-        "| model | tokens | prompts | turnout p50, ms | p99 | CUDA graphs p50, ms | p99 | onnxruntime p50, ms | p99 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | tokens | prompts | turnout p50, ms | p99 | onnxruntime p50, ms | p99 |",
+        "|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for name, shape in SHAPES.items():

@@ -220,7 +220,6 @@ def load(
     device: str = _DEFAULTS["device"],
     threads: int = _DEFAULTS["threads"],
     device_memory_bytes: int | None = _DEFAULTS["device_memory_bytes"],
-    cuda_graphs: bool = _DEFAULTS["cuda_graphs"],
     tensorrt_cache: str | Path | None = _DEFAULTS["tensorrt_cache"],
     max_queue: int = _DEFAULTS["max_queue"],
     max_batch_rows: int = _DEFAULTS["max_batch_rows"],
@@ -251,11 +250,6 @@ def load(
             queue. There is no fallback.
         threads: Threads for a batch; 0 means as many as the machine has.
         device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds. An error on the CPU.
-        cuda_graphs: Captures runs on ``"cuda:N"`` as CUDA graphs and replays them, which spares a GPU the launching of every kernel.
-            There is one graph for each shape that occurs (rows up to a power of two, tokens up to 16, 24, 32, 48, 64 and so on);
-            the first run of a shape captures it and takes longer, and no other library of the process should use a GPU meanwhile. A
-            graph of which some nodes run on the CPU is refused when it is loaded; where the capture itself fails, the prompt gets an
-            ``InferenceError`` (those of ``causal_llm`` hold ``GatherND``, which may do that). For other devices it is an error.
         tensorrt_cache: Folder in which TensorRT keeps the engines that it builds for ``"tensorrt:N"``, by artifact; by default
             ``turnout/tensorrt`` in the user's cache folder. Whoever can write there can run code in this process.
         max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``, and so is a batch; one that
@@ -301,7 +295,6 @@ def load(
         device=device,
         threads=threads,
         device_memory_bytes=device_memory_bytes,
-        cuda_graphs=cuda_graphs,
         tensorrt_cache=tensorrt_cache,
         max_queue=max_queue,
         max_batch_rows=max_batch_rows,

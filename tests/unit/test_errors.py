@@ -325,8 +325,6 @@ def test_options_that_make_no_sense_are_refused(artifact: Path) -> None:
     for wrong in ("2", True, 1.5):
         with pytest.raises(turnout.InvalidTypeError, match="threads must be an int"):
             turnout.load(artifact, threads=wrong)  # type: ignore[arg-type]
-    with pytest.raises(turnout.InvalidTypeError, match="cuda_graphs must be bool, not int"):
-        turnout.load(artifact, cuda_graphs=1)  # type: ignore[arg-type]
     with pytest.raises(turnout.InvalidTypeError, match='unknown option "unheard_of"'):
         turnout.Router(artifact, unheard_of=1)
     with pytest.raises(TypeError):

@@ -51,17 +51,9 @@ def rewrite(folder: Path, change: Callable[[onnx.GraphProto], None]) -> None:
     edit(folder, lambda manifest: manifest["files"].update({"model.onnx": entry}))
 
 
-@pytest.mark.parametrize("device", ["cpu", "tensorrt:0", "cuda:0,tensorrt:1"])
-def test_cuda_graphs_are_for_cuda_alone(folder: Path, device: str) -> None:
-    with pytest.raises(turnout.ConfigError, match=f"cuda_graphs is true, but device is {device}"):
-        turnout.load(folder, device=device, cuda_graphs=True)
-    with pytest.raises(turnout.ConfigError, match="cuda_graphs"):
-        turnout.load(device=device, cuda_graphs=True)
-
-
 def test_options_of_gpus_reach_the_device_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(turnout.DeviceError, match="cannot be had"):
-        turnout.load(folder, device="cuda:0", cuda_graphs=True)
+        turnout.load(folder, device="cuda:0")
     cache = tmp_path / "cache"
     with pytest.raises(turnout.DeviceError, match="cannot be had"):
         turnout.load(folder, device="tensorrt:0", tensorrt_cache=cache)

@@ -1,6 +1,6 @@
 //! Prompts of many callers share the runs of one session.
 //!
-//! There is no thread of our own, except behind a session that must be run by one (CUDA graphs). A caller that finds the session free
+//! There is no thread of our own. A caller that finds the session free
 //! runs its prompt itself, without a hand-off. What arrives meanwhile waits and forms the next batch; the caller that ends a run
 //! hands the session to the one that has waited longest, which runs the batch for all that fit ([`queue`] has the rules). No timer
 //! is involved unless `max_wait_us` asks for one.
@@ -395,13 +395,13 @@ impl<R: Runner + 'static> Shared<R> {
         batch
     }
 
-    /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error. So does a lost session.
+    /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error.
     fn run(&self, slot: usize, batch: &[&Request]) -> Vec<Result<Row>> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let runner = lock(&self.runners[slot]).take();
             let mut runner = runner.map_or_else(|| (self.restart)(slot), Ok)?;
             let rows = split::run(&mut runner, batch);
-            *lock(&self.runners[slot]) = Some(runner).filter(|runner| !runner.is_lost());
+            *lock(&self.runners[slot]) = Some(runner);
             Ok(rows)
         }));
         let error = match attempt {

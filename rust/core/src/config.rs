@@ -225,8 +225,6 @@ pub struct RouterConfig {
     pub device: Devices,
     /// Memory that ONNX Runtime may take on each GPU, in bytes; `None` sets no limit.
     pub device_memory_bytes: Option<usize>,
-    /// Whether runs on `cuda:N` are captured as CUDA graphs, one for each shape, and replayed.
-    pub cuda_graphs: bool,
     /// Folder in which TensorRT keeps the engines that it builds; needed only where a device is `tensorrt:N`.
     pub tensorrt_cache: Option<PathBuf>,
     /// How concurrent prompts share runs.
@@ -249,13 +247,6 @@ impl RouterConfig {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
-        let can_capture = |device: &Device| matches!(device, Device::Cuda(_));
-        if self.cuda_graphs && !self.device.each().iter().all(can_capture) {
-            return Err(Error::Config(format!(
-                "cuda_graphs is true, but device is {}: CUDA graphs are captured on \"cuda:N\" only",
-                self.device
-            )));
-        }
         let ignored = [
             (
                 "device_memory_bytes",
@@ -298,19 +289,6 @@ impl RouterConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cuda_graphs_need_cuda() {
-        let check = |device: &str| {
-            RouterConfig { device: device.parse().unwrap(), cuda_graphs: true, ..RouterConfig::default() }.check()
-        };
-        check("cuda:0").unwrap();
-        check("cuda:0,cuda:1").unwrap();
-        for wrong in ["cpu", "tensorrt:0", "cuda:0,tensorrt:1"] {
-            assert!(check(wrong).unwrap_err().to_string().contains(&format!("device is {wrong}")), "{wrong}");
-        }
-        RouterConfig::default().check().unwrap();
-    }
 
     #[test]
     fn options_without_effect_are_refused() {

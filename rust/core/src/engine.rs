@@ -1,12 +1,6 @@
 //! What runs the artifact's graph: the core itself where it knows the graph, else ONNX Runtime.
 
 #[cfg(feature = "onnx")]
-mod bound;
-#[cfg(feature = "onnx")]
-mod buckets;
-#[cfg(feature = "onnx")]
-mod capturing;
-#[cfg(feature = "onnx")]
 mod environment;
 #[cfg(feature = "onnx")]
 mod failure;
@@ -16,8 +10,6 @@ mod follow_ups;
 mod head;
 #[cfg(feature = "onnx")]
 mod network;
-#[cfg(feature = "onnx")]
-mod own_thread;
 #[cfg(feature = "onnx")]
 mod providers;
 mod ranked;

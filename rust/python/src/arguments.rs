@@ -35,12 +35,6 @@ pub(crate) fn whole(value: &Bound<'_, PyAny>, name: &str) -> PyResult<i64> {
     })
 }
 
-/// `True` or `False`.
-pub(crate) fn flag(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
-    let found = value.cast::<PyBool>().map(|found| found.is_true());
-    found.map_err(|_| invalid_type(value.py(), format!("{name} must be bool, not {}", type_name(value))))
-}
-
 /// `bool`, or that of NumPy.
 fn is_truth_value(value: &Bound<'_, PyAny>) -> bool {
     value.is_instance_of::<PyBool>() || matches!(type_name(value).as_str(), "bool" | "bool_")

@@ -9,7 +9,7 @@ use pyo3::{
 use turnout_core::{Error, IndexChoice, LiveIndex, RouterConfig};
 
 use crate::{
-    arguments::{flag, number, text, type_name, whole},
+    arguments::{number, text, type_name, whole},
     errors::{invalid_type, to_python},
 };
 
@@ -36,7 +36,6 @@ fn set(config: &mut RouterConfig, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "device" => config.device = parsed(value, name)?,
         "threads" => config.threads = natural(value, name)?,
         "device_memory_bytes" => config.device_memory_bytes = Some(natural(value, name)?),
-        "cuda_graphs" => config.cuda_graphs = flag(value, name)?,
         "tensorrt_cache" => config.tensorrt_cache = Some(value.extract()?),
         "max_queue" => batch.max_queue = natural(value, name)?,
         "max_batch_rows" => batch.max_rows = natural(value, name)?,
@@ -63,7 +62,6 @@ pub(crate) fn dict_of<'py>(py: Python<'py>, config: &RouterConfig) -> PyResult<B
     options.set_item("device", config.device.to_string())?;
     options.set_item("threads", config.threads)?;
     options.set_item("device_memory_bytes", config.device_memory_bytes)?;
-    options.set_item("cuda_graphs", config.cuda_graphs)?;
     options.set_item("tensorrt_cache", &config.tensorrt_cache)?;
     options.set_item("max_queue", config.batch.max_queue)?;
     options.set_item("max_batch_rows", config.batch.max_rows)?;

@@ -51,19 +51,4 @@ pub(crate) enum RunError {
 pub(crate) trait Runner: Send {
     /// One row for each request, in order. All requests are of the same variant.
     fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError>;
-
-    /// Whether the last run left a session that can run no more and has to be made anew.
-    fn is_lost(&self) -> bool {
-        false
-    }
-}
-
-impl Runner for Box<dyn Runner> {
-    fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
-        (**self).run(batch)
-    }
-
-    fn is_lost(&self) -> bool {
-        (**self).is_lost()
-    }
 }

@@ -10,7 +10,7 @@ pub(super) fn run(runner: &mut impl Runner, batch: &[&Request]) -> Vec<Result<Ro
         Err(RunError::OutOfMemory(_)) if batch.len() > 1 => {
             let (first, second) = batch.split_at(batch.len() / 2);
             let mut rows = once(runner, first);
-            rows.extend(if runner.is_lost() { refuse(lost(), second.len()) } else { once(runner, second) });
+            rows.extend(once(runner, second));
             rows
         }
         Err(error) => refuse(error, batch.len()),
@@ -42,12 +42,6 @@ fn refuse(error: RunError, rows: usize) -> Vec<Result<Row>> {
     vec![Err(error); rows]
 }
 
-fn lost() -> RunError {
-    RunError::Failed(Error::Inference(
-        "the first half of the batch lost the session; the next run makes it anew".into(),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +50,6 @@ mod tests {
     struct Small {
         fits: usize,
         runs: Vec<usize>,
-        /// A run of so many rows loses the session.
-        loses: usize,
     }
 
     impl Runner for Small {
@@ -68,15 +60,11 @@ mod tests {
             }
             Ok(batch.iter().map(|request| vec![request.length() as f32]).collect())
         }
-
-        fn is_lost(&self) -> bool {
-            self.runs.contains(&self.loses)
-        }
     }
 
     fn lengths(fits: usize, count: usize) -> (Vec<Option<f32>>, Vec<usize>) {
         let requests: Vec<Request> = (1..=count).map(|n| Request::scores(vec![0; n])).collect();
-        let mut runner = Small { fits, runs: vec![], loses: 0 };
+        let mut runner = Small { fits, runs: vec![] };
         let rows = run(&mut runner, &requests.iter().collect::<Vec<_>>());
         (rows.into_iter().map(|row| row.ok().map(|row| row[0])).collect(), runner.runs)
     }
@@ -88,13 +76,5 @@ mod tests {
         // The second half is still too large: its callers are told, those of the first half are served.
         assert_eq!(lengths(2, 5), (vec![Some(1.0), Some(2.0), None, None, None], vec![5, 2, 3]));
         assert_eq!(lengths(0, 1), (vec![None], vec![1]));
-    }
-    #[test]
-    fn a_session_lost_by_the_first_half_does_not_run_the_second() {
-        let requests: Vec<Request> = (1..=5).map(|n| Request::scores(vec![0; n])).collect();
-        let mut runner = Small { fits: 3, runs: vec![], loses: 2 };
-        let rows = run(&mut runner, &requests.iter().collect::<Vec<_>>());
-        assert_eq!(rows.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, false, false]);
-        assert_eq!(runner.runs, [5, 2]);
     }
 }

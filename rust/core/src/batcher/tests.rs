@@ -154,31 +154,6 @@ fn a_panic_is_an_error_for_its_batch_and_a_restart_for_the_next() {
 }
 
 #[test]
-fn a_lost_session_is_made_anew_for_the_next_run() {
-    /// Runs once.
-    struct Once {
-        number: usize,
-        lost: bool,
-    }
-    impl Runner for Once {
-        fn run(&mut self, _: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
-            assert!(!std::mem::replace(&mut self.lost, true), "a lost session was run");
-            Err(RunError::Failed(Error::Inference(self.number.to_string())))
-        }
-
-        fn is_lost(&self) -> bool {
-            self.lost
-        }
-    }
-    let made = AtomicUsize::new(1);
-    let restart = move |_| Ok(Once { number: made.fetch_add(1, Ordering::SeqCst), lost: false });
-    let batcher = Batcher::new(vec![Once { number: 0, lost: false }], &BatchConfig::default(), None, Box::new(restart));
-    for number in 0..3 {
-        assert_eq!(batcher.run(ask(1), None, Asked).unwrap_err().to_string(), number.to_string());
-    }
-}
-
-#[test]
 fn a_restart_that_fails_is_tried_again_by_the_next() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = attempts.clone();

@@ -10,16 +10,14 @@ use std::{
 };
 
 use super::{
-    capturing::GoesInTurn,
     follow_ups::FollowUps,
     head::{Head, Step, logit_of_labels, step},
-    own_thread::OwnThread,
     runner::{OnnxRunner, Opening},
     sessions::{Place, places},
 };
 use crate::{
     artifact::Artifact,
-    batcher::{Admission, Batcher, Request, Row, Runner},
+    batcher::{Admission, Batcher, Request, Row},
     config::{Devices, RouterConfig},
     error::{Error, Result},
     interrupt::{CHECK_EVERY, Interrupt},
@@ -28,7 +26,7 @@ use crate::{
 /// A network ready to run for one pair of models.
 #[derive(Debug)]
 pub(crate) struct Network {
-    batcher: Batcher<Box<dyn Runner>>,
+    batcher: Batcher<OnnxRunner>,
     head: Head,
     devices: Devices,
     not_native_because: String,
@@ -48,16 +46,6 @@ enum Read {
 /// What was let in is read on from, however many wait by now.
 fn admission(place: usize) -> Admission {
     if place == 0 { Admission::Asked } else { Admission::Given }
-}
-
-/// A session, on a thread of its own where it captures CUDA graphs.
-fn session(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Box<dyn Runner>> {
-    let runner = OnnxRunner::open(artifact, opening, place)?;
-    Ok(match (place.device.is_cpu(), opening.config.cuda_graphs) {
-        (true, _) => Box::new(runner),
-        (false, false) => Box::new(GoesInTurn::new(runner)),
-        (false, true) => Box::new(OwnThread::new(GoesInTurn::new(runner))?),
-    })
 }
 
 impl Network {
@@ -93,7 +81,7 @@ impl Network {
             not_native_because: not_native_because.clone(),
         };
         let places = places(config, manifest.files.values().map(|entry| entry.bytes).sum());
-        let open = |&place: &Place| session(artifact, &opening, place);
+        let open = |&place: &Place| OnnxRunner::open(artifact, &opening, place);
         let runners = places.iter().map(open).collect::<Result<Vec<_>>>()?;
         let (path, hash) = (artifact.path().to_path_buf(), artifact.hash().to_owned());
         let restart = move |slot: usize| {
@@ -104,7 +92,7 @@ impl Network {
                     path.display()
                 )));
             }
-            session(&artifact, &opening, places[slot])
+            OnnxRunner::open(&artifact, &opening, places[slot])
         };
         let max_tokens = manifest.tokenizer.as_ref().map_or(0, |spec| spec.max_tokens);
         let fixed_shapes = (!config.device.is_cpu()).then_some(max_tokens);

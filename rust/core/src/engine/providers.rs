@@ -57,7 +57,7 @@ pub(super) fn builder(
 }
 
 fn cuda(config: &RouterConfig, id: i32) -> ep::CUDA {
-    let provider = ep::CUDA::default().with_device_id(id).with_tf32(false).with_cuda_graph(config.cuda_graphs);
+    let provider = ep::CUDA::default().with_device_id(id).with_tf32(false);
     match config.device_memory_bytes {
         Some(bytes) => {
             provider.with_memory_limit(bytes).with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)

@@ -3,28 +3,28 @@
 //! The graph must take `input_ids` and `attention_mask` (int64 `[prompts, tokens]`), or `embedding` (float32 `[prompts, dim]`), and
 //! make the output of its head (float32 `[prompts, width]`); `strong` and `weak` (int64 scalars) are supplied where it asks for them.
 //!
-//! On a CPU every run brings tensors of its own, as long as its longest prompt. On a GPU shapes are rounded up, so that few occur, and
-//! the tensors of a shape are kept ([`bound`](super::bound)).
+//! On a CPU the tensors of a run are as long as its longest prompt. On a GPU shapes are rounded up, so that few occur: TensorRT plans
+//! for shapes, and CUDA libraries choose kernels by them.
 
 use ort::{
-    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{RunOptions, Session, SessionInputValue},
+    session::{Session, SessionInputValue},
     value::{Tensor, TensorElementType, ValueType},
 };
 
-use super::{
-    bound::{Bound, Content, write_tokens},
-    capturing::turn,
-    failure::run_error,
-    providers::builder,
-    sessions::Place,
-};
+use super::{failure::run_error, providers::builder, sessions::Place};
 use crate::{
     artifact::{Artifact, EncoderSpec},
     batcher::{Request, Row, RunError, Runner, fixed_length, fixed_rows},
-    config::{Device, RouterConfig},
+    config::RouterConfig,
     error::{Error, Result},
 };
+
+/// What a run is made of.
+#[derive(Debug, Clone, Copy)]
+enum Content<'a> {
+    Tokens(&'a [&'a [u32]]),
+    Embeddings(&'a [&'a [f32]]),
+}
 
 /// How to open a session; kept, for a session that panicked is opened again.
 #[derive(Debug, Clone)]
@@ -39,22 +39,17 @@ pub(super) struct Opening {
 
 /// A session and what its graph takes.
 pub(super) struct OnnxRunner {
-    /// Tensors of fixed shapes, on a GPU. Gone before the session, whose memory they have.
-    bound: Option<Bound>,
     session: Session,
-    /// For runs that must not be captured, where the session captures runs.
-    uncaptured: Option<RunOptions>,
     output: &'static str,
     width: usize,
     dim: usize,
     takes_embeddings: bool,
     makes_embeddings: bool,
     pair: Option<(usize, usize)>,
-    /// Shapes are rounded up on devices that plan or capture them.
+    /// Whether shapes are rounded up.
     fixed_shapes: bool,
     /// Beyond these the network may have no positions, not even for padding.
     max_tokens: usize,
-    lost: bool,
 }
 
 /// Whether a value is a float32 matrix of that width, as far as the graph says: sizes may be open, and so may the whole shape.
@@ -65,24 +60,6 @@ fn is_matrix_of(value: &ValueType, width: usize) -> bool {
 
 impl OnnxRunner {
     pub(super) fn open(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
-        let device = place.device;
-        let _turn = (!device.is_cpu()).then(|| turn(false));
-        let mut runner = Self::open_plain(artifact, opening, place)?;
-        runner.fixed_shapes = !device.is_cpu();
-        match device {
-            Device::Cuda(number) if opening.config.cuda_graphs => {
-                let memory = runner.cuda_memory(number).map_err(|error| {
-                    Error::Device(format!("device {device} gives no memory to the tensors of CUDA graphs: {error}"))
-                })?;
-                runner.bind(artifact, opening.config.batch.max_rows, Some(memory))?;
-            }
-            Device::Cuda(_) | Device::TensorRt(_) => runner.bind(artifact, opening.config.batch.max_rows, None)?,
-            Device::Cpu => {}
-        }
-        Ok(runner)
-    }
-
-    fn open_plain(artifact: &Artifact, opening: &Opening, place: Place) -> Result<Self> {
         let manifest = artifact.manifest();
         let path = artifact.path().join(artifact.graph()?);
         let mut builder = builder(artifact, &opening.config, place, &opening.not_native_because)?;
@@ -94,66 +71,19 @@ impl OnnxRunner {
                 .map_err(|error| refused(error.to_string()))?;
         }
         let bytes = artifact.file(artifact.graph()?)?;
-        let session = builder.commit_from_memory(&bytes).map_err(|error| match error.to_string() {
-            error if opening.config.cuda_graphs && error.contains("graph capture") => Error::Device(format!(
-                "{}: cuda_graphs was asked for, but some nodes of this graph do not run on the GPU and cannot be captured; open it \
-                 without cuda_graphs: {error}",
-                path.display()
-            )),
-            error => refused(error),
-        })?;
+        let session = builder.commit_from_memory(&bytes).map_err(|error| refused(error.to_string()))?;
         let runner = Self {
-            bound: None,
-            uncaptured: None,
             output: opening.output,
             width: opening.width,
             dim: manifest.encoder.dim(),
             takes_embeddings: matches!(manifest.encoder, EncoderSpec::External { .. }),
             makes_embeddings: session.outputs().iter().any(|outlet| outlet.name() == "embedding"),
             pair: None,
-            fixed_shapes: false,
+            fixed_shapes: !place.device.is_cpu(),
             max_tokens: manifest.tokenizer.as_ref().map_or(1, |spec| spec.max_tokens),
-            lost: false,
             session,
         };
         runner.check(opening).map_err(|message| Error::artifact(&path, "graph", message))
-    }
-
-    fn cuda_memory(&self, number: u32) -> ort::Result<Allocator> {
-        let id = i32::try_from(number).unwrap_or(i32::MAX);
-        let place = MemoryInfo::new(AllocationDevice::CUDA, id, AllocatorType::Device, MemoryType::Default)?;
-        Allocator::new(&self.session, place)
-    }
-
-    /// Keeps tensors of fixed shapes from now on: in the host's memory, or in the device's for CUDA graphs.
-    fn bind(&mut self, artifact: &Artifact, most_rows: usize, device: Option<Allocator>) -> Result<()> {
-        if device.is_some() {
-            if self.columns(self.output).is_none() {
-                let message =
-                    format!("{} has no width, which cuda_graphs needs; open it without cuda_graphs", self.output);
-                return Err(Error::artifact(&artifact.path().join(artifact.graph()?), "graph", message));
-            }
-            let mut options = RunOptions::new().map_err(|error| Error::Engine(error.to_string()))?;
-            options.set("gpu_graph_id", "-1").map_err(|error| Error::Engine(error.to_string()))?;
-            self.uncaptured = Some(options);
-        }
-        let rows = fixed_rows(most_rows);
-        let output_bytes = rows * self.columns(self.output).unwrap_or(0) * size_of::<f32>();
-        self.bound = Some(Bound::new(device, self.pair, output_bytes));
-        Ok(())
-    }
-
-    /// Columns of an output, where they are known before a run.
-    fn columns(&self, output: &str) -> Option<usize> {
-        match (output, self.width) {
-            ("embedding", _) => Some(self.dim),
-            (_, 0) => {
-                let outlet = self.session.outputs().iter().find(|outlet| outlet.name() == output)?;
-                let ValueType::Tensor { shape, .. } = outlet.dtype() else { return None };
-                shape.get(1).and_then(|&columns| usize::try_from(columns).ok()).filter(|&columns| columns > 0)
-            }
-            (_, width) => Some(width),
-        }
     }
 
     /// Whether the graph has the interface that its manifest promises.
@@ -227,21 +157,16 @@ impl OnnxRunner {
         Ok(inputs)
     }
 
-    /// Rows of an output for tensors that are made for this run and go with it.
-    fn run_plain(
+    /// Rows of an output.
+    fn rows(
         &mut self,
         content: Content<'_>,
-        shape: [usize; 2],
         output: &'static str,
         rows: usize,
     ) -> std::result::Result<Vec<Row>, RunError> {
         let failed = |error: ort::Error| run_error(&error);
-        let inputs = self.inputs(content, shape).map_err(failed)?;
-        let outputs = match &self.uncaptured {
-            Some(options) => self.session.run_with_options(inputs, options),
-            None => self.session.run(inputs),
-        };
-        let outputs = outputs.map_err(failed)?;
+        let inputs = self.inputs(content, self.shape(content)).map_err(failed)?;
+        let outputs = self.session.run(inputs).map_err(failed)?;
         let (shape, values) = outputs[output].try_extract_tensor::<f32>().map_err(failed)?;
         let found = &shape[..];
         let width = if output == "embedding" { self.dim } else { self.width };
@@ -253,31 +178,6 @@ impl OnnxRunner {
             return Err(RunError::Failed(Error::Inference(message)));
         }
         Ok(values.chunks_exact(found[1] as usize).take(rows).map(<[f32]>::to_vec).collect())
-    }
-
-    /// Rows of an output, with kept tensors where there are some.
-    fn rows(
-        &mut self,
-        content: Content<'_>,
-        output: &'static str,
-        rows: usize,
-    ) -> std::result::Result<Vec<Row>, RunError> {
-        let shape = self.shape(content);
-        let columns = self.columns(output);
-        let Some(bound) = &mut self.bound else { return self.run_plain(content, shape, output, rows) };
-        if let Some(columns) = columns {
-            match bound.run(&mut self.session, content, shape, (output, columns)) {
-                Ok(Some(rows)) => return Ok(rows),
-                Ok(None) => {}
-                Err(failure) => {
-                    let error = run_error(&failure.error);
-                    self.lost |= failure.in_capture && !matches!(error, RunError::OutOfMemory(_));
-                    return Err(error);
-                }
-            }
-        }
-        let _turn = turn(false);
-        self.run_plain(content, shape, output, rows)
     }
 }
 
@@ -310,10 +210,16 @@ impl Runner for OnnxRunner {
         let content = if self.takes_embeddings { Content::Embeddings(&embeddings) } else { Content::Tokens(&ids) };
         self.rows(content, output, batch.len())
     }
+}
 
-    fn is_lost(&self) -> bool {
-        self.lost
+/// Ids and mask of a batch, each `[rows, tokens]`. A prompt without tokens has a mask of zeros; rows that only fill the shape see one
+/// token, so that nothing divides by zero.
+fn write_tokens(batch: &[&[u32]], [_, tokens]: [usize; 2], ids: &mut [i64], mask: &mut [i64]) {
+    for ((ids, mask), encoding) in ids.chunks_exact_mut(tokens).zip(mask.chunks_exact_mut(tokens)).zip(batch) {
+        ids.iter_mut().zip(*encoding).for_each(|(to, &id)| *to = i64::from(id));
+        mask[..encoding.len()].fill(1);
     }
+    mask.chunks_exact_mut(tokens).skip(batch.len()).for_each(|row| row[0] = 1);
 }
 
 #[cfg(test)]
