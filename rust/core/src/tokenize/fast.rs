@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+use tokenizers::{
+    AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer, normalizers::BertNormalizer,
+};
 
 use super::{
     characters::{Character, Characters, Class},
@@ -14,9 +16,9 @@ use super::{
 };
 
 /// BERT's longest word; a longer one is unknown as a whole.
-const MAX_WORD_CHARS: usize = 100;
+pub(super) const MAX_WORD_CHARS: usize = 100;
 /// Prefix of pieces that continue a word.
-const CONTINUATION: &str = "##";
+pub(super) const CONTINUATION: &str = "##";
 
 /// Whether the fast path gave an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,19 @@ pub(super) struct FastWordPiece {
     max_words: usize,
 }
 
+/// What a fast path is made of, besides the pieces of the vocabulary.
+pub(super) struct Parts {
+    pub(super) normalizer: BertNormalizer,
+    /// Id of words that no pieces cover.
+    pub(super) unknown: u32,
+    /// Texts that are one token wherever they stand, with their ids.
+    pub(super) special: Vec<(String, u32)>,
+    /// Ids before and after those of every text.
+    pub(super) before: Vec<u32>,
+    pub(super) after: Vec<u32>,
+    pub(super) max_tokens: usize,
+}
+
 impl FastWordPiece {
     /// The fast path for `truth`, whose model has the given vocabulary, or nothing if any part of it is not what this file knows.
     pub(super) fn recognize(truth: &Tokenizer, vocab: &HashMap<String, u32>, max_tokens: usize) -> Option<Self> {
@@ -68,27 +83,36 @@ impl FastWordPiece {
         }
         let added = truth.get_added_vocabulary().get_added_tokens_decoder();
         let plain = |token: &AddedToken| !(token.normalized || token.lstrip || token.rstrip || token.single_word);
+        if !added.values().all(plain) {
+            return None;
+        }
+        let (before, after) = special_ids(truth, vocab)?;
+        let special = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
+        let parts = Parts { normalizer: *normalizer, unknown, special, before, after, max_tokens };
+        Self::new(parts, vocab.iter().map(|(piece, id)| (piece.as_str(), *id)))
+    }
+
+    /// The fast path of these parts; nothing if one of them is not what this file knows.
+    pub(super) fn new<'a>(parts: Parts, pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Option<Self> {
+        let Parts { normalizer, unknown, mut special, before, after, max_tokens } = parts;
         // Runs of letters and of spaces are skipped without a look for special tokens.
         let begins_well =
             |text: &str| text.bytes().next().is_some_and(|b| !b.is_ascii_alphanumeric() && !b.is_ascii_whitespace());
-        if added.values().any(|token| !plain(token) || !begins_well(&token.content)) {
+        if !special.iter().all(|(text, _)| begins_well(text)) {
             return None;
         }
-        let mut special: Vec<(String, u32)> = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
         special.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        let (before, after) = special_ids(truth, vocab)?;
         let max_words = max_tokens.checked_sub(before.len() + after.len())?;
         let mut begins_special = [false; 256];
         special.iter().for_each(|(text, _)| begins_special[usize::from(text.as_bytes()[0])] = true);
-        let characters = Characters::new(*normalizer);
+        let characters = Characters::new(normalizer);
         let ascii = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
-        let pieces = vocab.iter().map(|(piece, id)| (piece.as_str(), *id));
         let continuing = pieces.clone().filter_map(|(piece, id)| Some((piece.strip_prefix(CONTINUATION)?, id)));
         Some(Self {
             ascii,
             characters,
-            initial: PieceTable::new(pieces),
-            continuing: PieceTable::new(continuing),
+            initial: PieceTable::new(pieces)?,
+            continuing: PieceTable::new(continuing)?,
             unknown,
             special,
             begins_special,
@@ -110,6 +134,11 @@ impl FastWordPiece {
         ids.truncate(full);
         ids.extend_from_slice(&self.after);
         Outcome::Done
+    }
+
+    /// Whether a text may be cut at a space before it is tokenized: no special token has one inside.
+    pub(super) fn may_cut(&self) -> bool {
+        !self.special.iter().any(|(text, _)| text.contains([' ', '\n']))
     }
 
     /// Length and id of the longest special token that stands at `at`.

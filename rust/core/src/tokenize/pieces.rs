@@ -82,8 +82,8 @@ pub(super) struct PieceTable {
 }
 
 impl PieceTable {
-    /// Builds the table; pieces longer than any word are left out.
-    pub(super) fn new<'a>(pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Self {
+    /// Builds the table; pieces longer than any word are left out. Nothing if a piece occurs twice.
+    pub(super) fn new<'a>(pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Option<Self> {
         let size = (pieces.clone().count() * 2).next_power_of_two().max(16);
         let mut table = Self { slots: vec![EMPTY; size], mask: size - 1, text: Vec::new(), longest: 0 };
         for (piece, id) in pieces.filter(|(piece, _)| !piece.is_empty() && piece.len() <= MAX_WORD_BYTES) {
@@ -92,13 +92,17 @@ impl PieceTable {
             let key = key_of(&word, 0, piece.len());
             let mut at = mix(key) as usize & table.mask;
             while table.slots[at].length != 0 {
+                let slot = &table.slots[at];
+                if slot.key == key && table.text_of(slot) == piece.as_bytes() {
+                    return None;
+                }
                 at = (at + 1) & table.mask;
             }
             table.slots[at] = Slot { key, id, length: piece.len() as u32, start: table.text.len() as u32 };
             table.text.extend_from_slice(piece.as_bytes());
             table.longest = table.longest.max(piece.len());
         }
-        table
+        Some(table)
     }
 
     /// The id of `word[start..end]`.

@@ -1,0 +1,220 @@
+//! The one form of `tokenizer.json` that is read without the `tokenizers` crate: uncased or cased BERT WordPiece, as shipped artifacts
+//! have it.
+//!
+//! The crate takes some 30 ms for a vocabulary of 30,000 pieces; this takes two. Every field must be present and known, or the
+//! crate reads the file, with its own checks and errors.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use tokenizers::normalizers::BertNormalizer;
+
+use super::fast::{CONTINUATION, FastWordPiece, MAX_WORD_CHARS, Parts};
+
+/// Larger vocabularies are left to the crate.
+const MAX_PIECES: usize = 1 << 20;
+/// Longer pieces are left to the crate.
+const MAX_PIECE_BYTES: usize = 256;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<'a> {
+    #[serde(rename = "version")]
+    _version: Version,
+    truncation: Option<Never>,
+    padding: Option<Never>,
+    #[serde(borrow)]
+    added_tokens: Vec<Added<'a>>,
+    normalizer: Normalizer,
+    #[serde(rename = "pre_tokenizer")]
+    _pre_tokenizer: PreTokenizer,
+    post_processor: Option<Never>,
+    decoder: Option<Never>,
+    #[serde(borrow)]
+    model: Model<'a>,
+}
+
+/// A part that must be `null`.
+#[derive(Deserialize)]
+enum Never {}
+
+#[derive(Deserialize)]
+enum Version {
+    #[serde(rename = "1.0")]
+    One,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added<'a> {
+    id: u32,
+    special: bool,
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+enum Normalizer {
+    BertNormalizer { clean_text: bool, handle_chinese_chars: bool, strip_accents: Option<bool>, lowercase: bool },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+enum PreTokenizer {
+    BertPreTokenizer,
+}
+
+#[derive(Deserialize)]
+enum ModelType {
+    WordPiece,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Model<'a> {
+    #[serde(rename = "type")]
+    _type: ModelType,
+    #[serde(borrow)]
+    unk_token: Cow<'a, str>,
+    #[serde(borrow)]
+    continuing_subword_prefix: Cow<'a, str>,
+    max_input_chars_per_word: usize,
+    #[serde(borrow)]
+    vocab: Vocabulary<'a>,
+}
+
+/// Pieces and ids in the order of the file.
+struct Vocabulary<'a>(Vec<(Cow<'a, str>, u32)>);
+
+#[derive(Deserialize)]
+struct Piece<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Vocabulary<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pieces;
+        impl<'de> Visitor<'de> for Pieces {
+            type Value = Vocabulary<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("pieces and their ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pieces: Vec<(Cow<'de, str>, u32)> = Vec::with_capacity(32_768);
+                while let Some((Piece(piece), id)) = map.next_entry()? {
+                    if pieces.len() == MAX_PIECES || piece.len() > MAX_PIECE_BYTES {
+                        return Err(A::Error::custom("too large"));
+                    }
+                    pieces.push((piece, id));
+                }
+                Ok(Vocabulary(pieces))
+            }
+        }
+        deserializer.deserialize_map(Pieces)
+    }
+}
+
+/// The tokenizer of a file of this form, and its largest id; nothing if any part of the file is of another form.
+pub(super) fn read(json: &[u8], max_tokens: usize) -> Option<(FastWordPiece, u32)> {
+    let file: File<'_> = serde_json::from_slice(json).ok()?;
+    let nulls = [file.truncation, file.padding, file.post_processor, file.decoder];
+    let model = &file.model;
+    let pieces = &model.vocab.0;
+    let is_bert = model.continuing_subword_prefix == CONTINUATION && model.max_input_chars_per_word == MAX_WORD_CHARS;
+    if nulls.iter().any(Option::is_some) || !is_bert || !ids_are_distinct(pieces) {
+        return None;
+    }
+    let id_of = |text: &str| pieces.iter().find(|(piece, _)| piece == text).map(|&(_, id)| id);
+    let plain =
+        |token: &Added<'_>| token.special && !(token.normalized || token.lstrip || token.rstrip || token.single_word);
+    // The crate gives an added token outside the vocabulary an id of its own counting.
+    if !file.added_tokens.iter().all(|token| plain(token) && id_of(&token.content) == Some(token.id)) {
+        return None;
+    }
+    let Normalizer::BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase } = file.normalizer;
+    let parts = Parts {
+        normalizer: BertNormalizer::new(clean_text, handle_chinese_chars, strip_accents, lowercase),
+        unknown: id_of(&model.unk_token)?,
+        special: file.added_tokens.iter().map(|token| (token.content.to_string(), token.id)).collect(),
+        before: vec![],
+        after: vec![],
+        max_tokens,
+    };
+    let largest = pieces.iter().map(|&(_, id)| id).max()?;
+    Some((FastWordPiece::new(parts, pieces.iter().map(|(piece, id)| (piece.as_ref(), *id)))?, largest))
+}
+
+/// Whether no id occurs twice; ids far beyond the number of pieces are not looked at.
+fn ids_are_distinct(pieces: &[(Cow<'_, str>, u32)]) -> bool {
+    let mut seen = vec![false; pieces.len() * 2];
+    pieces.iter().all(|&(_, id)| seen.get_mut(id as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn file() -> Value {
+        json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [{"id": 0, "special": true, "content": "[UNK]", "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false}],
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+                "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null, "decoder": null,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                "vocab": {"[UNK]": 0, "a": 1, "##b": 2}},
+        })
+    }
+
+    fn is_read(change: impl FnOnce(&mut Value)) -> bool {
+        let mut file = file();
+        change(&mut file);
+        read(file.to_string().as_bytes(), 8).is_some()
+    }
+
+    #[test]
+    fn the_shipped_form_is_read() {
+        let (fast, largest) = read(file().to_string().as_bytes(), 8).unwrap();
+        assert_eq!(largest, 2);
+        let mut ids = vec![];
+        fast.encode("ab A x", &mut ids);
+        assert_eq!(ids, [1, 2, 1, 0]);
+    }
+
+    #[test]
+    fn every_other_form_is_left_to_the_crate() {
+        assert!(is_read(|_| {}));
+        let part =
+            |pointer: &'static str, value: Value| is_read(move |file| *file.pointer_mut(pointer).unwrap() = value);
+        assert!(!part("/version", json!("2.0")));
+        assert!(!part("/truncation", json!({"max_length": 3})));
+        assert!(!part("/post_processor", json!({"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]})));
+        assert!(!part("/decoder", json!({"type": "WordPiece", "prefix": "##", "cleanup": true})));
+        assert!(!part("/normalizer/lowercase", json!(1)));
+        assert!(!part("/pre_tokenizer/type", json!("Whitespace")));
+        assert!(!part("/model/type", json!("BPE")));
+        assert!(!part("/model/unk_token", json!("[unk]")));
+        assert!(!part("/model/max_input_chars_per_word", json!(99)));
+        assert!(!part("/model/vocab", json!({"[UNK]": 0, "a": 0})));
+        assert!(!part("/model/vocab", json!({"[UNK]": 0, "a": 9})));
+        assert!(!part("/model/vocab", json!({"[UNK]": -1})));
+        assert!(!part("/added_tokens/0/id", json!(1)));
+        assert!(!part("/added_tokens/0/normalized", json!(true)));
+        assert!(!part("/added_tokens/0/content", json!("new")));
+        assert!(!is_read(|file| file["extra"] = json!(null)));
+        assert!(!is_read(|file| file["model"]["fuse_unk"] = json!(true)));
+        let twice = file().to_string().replace("\"a\":1", "\"a\":1,\"a\":3");
+        assert!(read(twice.as_bytes(), 8).is_none());
+    }
+}
