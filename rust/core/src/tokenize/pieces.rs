@@ -86,8 +86,9 @@ impl PieceTable {
     pub(super) fn new<'a>(pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Option<Self> {
         let size = (pieces.clone().count() * 2).next_power_of_two().max(16);
         let mut table = Self { slots: vec![EMPTY; size], mask: size - 1, text: Vec::new(), longest: 0 };
+        let mut word = WordBuffer::new();
         for (piece, id) in pieces.filter(|(piece, _)| !piece.is_empty() && piece.len() <= MAX_WORD_BYTES) {
-            let mut word = WordBuffer::new();
+            word.clear();
             word.extend(piece.as_bytes());
             let key = key_of(&word, 0, piece.len());
             let mut at = mix(key) as usize & table.mask;
