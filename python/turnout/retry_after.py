@@ -28,6 +28,8 @@ def retry_after_s(headers: Mapping[str, str], now: float | None = None) -> float
     if _NUMBER.fullmatch(milliseconds):
         return float(milliseconds) / 1000
     text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
     if _NUMBER.fullmatch(text):
         return float(text)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib.util
 import json
 import math
@@ -302,6 +303,17 @@ def test_the_settings_of_a_tokenizer_count_before_what_it_was_stored_with(tmp_pa
     router = turnout.load(import_bert(folder, tmp_path / "out"))
     for case in cases_of("bert"):
         assert router.explain(case["prompt"]).ids == case["ids"]
+
+
+@pytest.mark.parametrize("name", ["bert", "causal_llm"])
+def test_files_saved_with_a_byte_order_mark_are_read_like_others(name, tmp_path):
+    folder = shutil.copytree(NETWORKS / name, tmp_path / "marked")
+    for file in [*folder.glob("*.json"), *folder.glob("*.txt")]:
+        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    marked = turnout.load((import_bert if name == "bert" else import_causal_llm)(folder, tmp_path / "out"))
+    plain = convert(name, tmp_path / "plain")
+    for case in cases_of(name):
+        assert marked.win_rate(case["prompt"]) == plain.win_rate(case["prompt"])
 
 
 def test_prompts_that_do_not_fit_into_their_frame_are_refused(tmp_path):

@@ -214,7 +214,7 @@ def _names(file: Path) -> list[str]:
     import turnout
 
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
         names = sorted(found, key=found.__getitem__) if isinstance(found, dict) else found
     except (ValueError, TypeError, RecursionError) as error:
         raise turnout.ConfigError(f"{file}: no list of names, and no object of names to rows: {error}") from error

@@ -195,7 +195,7 @@ def run_mf(args: argparse.Namespace) -> int:
         trained = train_mf(config, files, bars, plain_lines(console))
     if trained.dev:
         show(trained.dev, console)
-    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8-sig")
     write_mf(trained, tokenizer, files.read().calibration_prompts(), origin, args.out)
     console.print(f"wrote {args.out}")
     return 0
@@ -224,7 +224,7 @@ def run_bert(args: argparse.Namespace) -> int:
         show(trained.dev, console)
     data = files.read()
     shipped = dev_results(data.dev, turnout.load().win_rates, (trained.strong, trained.weak))
-    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = (files.teacher / "tokenizer.json").read_text(encoding="utf-8-sig")
     prompts, beside = data.calibration_prompts(), {"the shipped `mf`": shipped}
     write_bert(trained, tokenizer, prompts, origin, args.out, beside=beside)
     console.print(f"wrote {args.out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from pathlib import Path
@@ -47,7 +48,7 @@ class Checkpoint:
         """A JSON object of the folder; it must be there."""
         file = self.folder / name
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ArtifactError(
                 f"{file}: missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
@@ -138,13 +139,13 @@ class Checkpoint:
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
-        """The text of ``tokenizer.json``."""
+        """The text of ``tokenizer.json``, without a byte order mark."""
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise ArtifactError(
                 f"{file}: missing; AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers writes it"
             )
-        return file.read_bytes()
+        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
 
     def max_tokens(self, positions: int | None) -> int:
         """The limit at which the tokenizer truncates: its own, that of the position table if there is one, that of artifacts."""

@@ -194,7 +194,7 @@ def _text(source: Checkpoint, stem: str, default: str) -> str:
     if len(files) > 1:
         raise ArtifactError(f"{source.folder}: {', '.join(file.name for file in files)}: expected one {stem}*.txt")
     try:
-        return files[0].read_text(encoding="utf-8") if files else default
+        return files[0].read_text(encoding="utf-8-sig") if files else default
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{files[0]}: expected UTF-8: {error}") from error
 

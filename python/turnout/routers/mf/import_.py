@@ -90,7 +90,7 @@ def _weights(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
         if not needed.is_file():
             raise ArtifactError(f"{needed}: missing, expected a checkpoint with model.safetensors and config.json")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         tensors = load_file(file)
     except (ValueError, RecursionError, SafetensorError) as error:
         raise ArtifactError(f"{checkpoint}: {error}") from error
