@@ -169,9 +169,9 @@ def test_what_neither_model_serves_is_refused(start, upstream):
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"{", 400, "no JSON"),
+        (b"{", 400, "not JSON"),
         (b"[1]", 400, "expected an object"),
-        (b'{"model":"\xff"}', 400, "no JSON"),
+        (b'{"model":"\xff"}', 400, "not JSON"),
         ({"messages": HELLO}, 400, "model is missing"),
         ({"model": 3, "messages": HELLO}, 400, "model is missing or no string"),
         ({"model": "nobody", "messages": HELLO}, 404, "no model 'nobody' here"),

@@ -157,6 +157,21 @@ def test_flags_are_the_simple_case(capsys, monkeypatch, artifact):
     assert "no key" in out
 
 
+def test_the_proxy_of_the_endpoint_is_a_flag_and_shown_without_its_password(capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("http_proxy", "http://user:secret@proxy.example:3128")
+    flags = ["--strong-model", "big", "--weak-model", "small", "--base-url", "http://models.example/v1", "--port", "0"]
+    assert main(["serve", *flags, "--admin-port", "0", "--proxy", "env", "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "http://models.example/v1, no key, through the proxy proxy.example:3128" in out
+    assert "secret" not in out
+    assert main(["serve", *flags, "--admin-port", "0", "--check"]) == 0
+    assert "through the proxy" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

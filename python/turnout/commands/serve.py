@@ -42,6 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="environment variable with the endpoint's key, if it is set (default: %(default)s)",
     )
     parser.add_argument(
+        "--proxy",
+        metavar="URL",
+        help='proxy of the endpoint, or "env" for HTTP_PROXY, HTTPS_PROXY and NO_PROXY (default: a direct connection)',
+    )
+    parser.add_argument(
         "--router", nargs="+", default=["mf"], metavar="NAME", help="names, or folders of artifacts (default: mf)"
     )
     parser.add_argument("--threshold", type=float, metavar="T", help="threshold where a request names none")
@@ -105,6 +110,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     if args.config:
         given = [flag for flag, value in simple.items() if value is not None]
         given += [f"--{key.replace('_', '-').removesuffix('s')}" for key in named]
+        given += ["--proxy"] * (args.proxy is not None)
         given += ["--threshold"] * (args.threshold is not None) + ["--router"] * (args.router != ["mf"])
         if given:
             raise ConfigError(f"{', '.join(given)} given together with --config, expected them in the file")
@@ -119,6 +125,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         args.base_url,
         routers=args.router,
         threshold=args.threshold,
+        proxy=args.proxy or "",
         key_env=args.key_env if os.environ.get(args.key_env) else "",
         **named,
     )

@@ -72,6 +72,7 @@ def simple_settings(
     routers: Sequence[str] = ("mf",),
     threshold: float | None = None,
     key_env: str = "OPENAI_API_KEY",
+    proxy: str = "",
     **server: Any,
 ) -> Settings:
     """Settings of the simple case: two models behind one endpoint, which also gets all other model names.
@@ -83,6 +84,7 @@ def simple_settings(
         routers: Names of routers, or folders of artifacts, which then go by the folder's name.
         threshold: Of every router, for requests without one.
         key_env: Environment variable with the endpoint's key; empty for no key.
+        proxy: A proxy's URL, or ``env`` for that of the environment.
         **server: Fields of :class:`~turnout.serve.settings.ServerSettings`.
 
     Raises:
@@ -98,7 +100,7 @@ def simple_settings(
     return settings_of(
         {
             "server": {"passthrough": "default", **server},
-            "upstreams": {"default": {"base_url": base_url, "key_env": key_env}},
+            "upstreams": {"default": {"base_url": base_url, "key_env": key_env, "proxy": proxy}},
             "models": {name: {"upstream": "default"} for name in (strong_model, weak_model)},
             "pair": {"strong": strong_model, "weak": weak_model},
             "routers": tables,

@@ -28,7 +28,10 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
         serves = "everything" if model.capabilities is None else ", ".join(["text", *sorted(model.capabilities)])
         yield f"model       {name}: {model.upstream_name} at {model.upstream.name}, serves {serves}"
     for name, upstream in snapshot.upstreams.items():
-        yield f"upstream    {name}: {upstream.settings.base_url}, {'with a key' if upstream.key else 'no key'}"
+        key = "with a key" if upstream.key else "no key"
+        # Without user and password of the proxy.
+        proxy = f", through the proxy {upstream.proxy.host}:{upstream.proxy.port}" if upstream.proxy else ""
+        yield f"upstream    {name}: {upstream.settings.base_url}, {key}{proxy}"
     yield f"context     {server.context}"
     yield f"client keys {'asked for' if server.client_keys_file else 'none: whoever reaches the address may use it'}"
     affinity, log = snapshot.settings.affinity, snapshot.settings.log

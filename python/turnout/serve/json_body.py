@@ -1,4 +1,4 @@
-"""The body of a request: parsed to decide, and sent on byte for byte but for the model's name."""
+"""The body of a request: parsed for the decision, forwarded byte for byte except for the model's name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import orjson
 
 from turnout.serve.errors import ApiError
 
-#: Larger bodies are parsed and edited on a worker thread: on the event loop they would hold up other requests.
+#: Larger bodies are parsed and edited on a worker thread: on the event loop they would delay other requests.
 INLINE_BYTES = 32 * 1024
 
 _SPACE = " \t\r\n"
 _PLAIN_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*")')
-#: Numbers stay text: only places matter here.
+#: Numbers stay text: only positions matter here.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
@@ -24,20 +24,20 @@ async def parse(body: bytes) -> dict[str, Any]:
     """The object in a body.
 
     Raises:
-        ApiError: 400 for anything else, with the place.
+        ApiError: 400 for anything else, with the position.
     """
     return _parse(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(_parse, body)
 
 
 async def with_model(body: bytes, model: str) -> bytes:
-    """The body with another model's name; all other bytes are as they came.
+    """The body with another model's name; all other bytes are unchanged.
 
     Args:
         body: Text of a JSON object that has the key ``model``.
         model: The new name.
 
     Raises:
-        ApiError: 400 where the key stands more than once, for readers differ on which one counts.
+        ApiError: 400 if the key occurs more than once, because parsers differ on which one counts.
     """
     if len(body) <= INLINE_BYTES:
         return replace_model(body, model)
@@ -51,13 +51,13 @@ def replace_model(body: bytes, model: str) -> bytes:
         >>> replace_model(b'{"tools": [{"model": 1}], "model" : "router-mf-0.5", "seed": 1.0}', "large")
         b'{"tools": [{"model": 1}], "model" : "large", "seed": 1.0}'
     """
-    # The usual case: the key stands there once, and no escape spells one of its letters.
+    # The usual case: the key occurs once, and no escape stands for one of its letters.
     if body.count(b'"model"') == 1 and b"\\u006" not in body:
         value = _PLAIN_VALUE.match(body, body.index(b'"model"') + len(b'"model"'))
         if value is not None:
             return body[: value.start(1)] + orjson.dumps(model) + body[value.end(1) :]
     text = body.decode()
-    start, end = _place_of_model(text)
+    start, end = _position_of_model(text)
     return (text[:start] + json.dumps(model) + text[end:]).encode()
 
 
@@ -65,7 +65,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is no JSON: {error}", code="invalid_json") from None
+        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
     if not isinstance(found, dict):
@@ -73,9 +73,9 @@ def _parse(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _place_of_model(text: str) -> tuple[int, int]:
-    """Where the value of the outermost ``model`` begins and ends; the text is that of a JSON object."""
-    places = []
+def _position_of_model(text: str) -> tuple[int, int]:
+    """Where the value of the outermost ``model`` begins and ends, in the text of a JSON object."""
+    positions = []
     position = _skip(text, text.index("{") + 1)
     while text[position] == '"':
         key, position = _DECODER.raw_decode(text, position)
@@ -85,15 +85,15 @@ def _place_of_model(text: str) -> tuple[int, int]:
         except RecursionError:
             raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
         if key == "model":
-            places.append((position, end))
+            positions.append((position, end))
         position = _skip(text, end)
         if text[position] == ",":
             position = _skip(text, position + 1)
-    if len(places) != 1:
+    if len(positions) != 1:
         raise ApiError(
-            400, f"the key model stands {len(places)} times, expected once", code="invalid_json", param="model"
+            400, f"the key model occurs {len(positions)} times, expected once", code="invalid_json", param="model"
         )
-    return places[0]
+    return positions[0]
 
 
 def _skip(text: str, position: int) -> int:

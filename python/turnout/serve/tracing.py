@@ -1,4 +1,4 @@
-"""Spans through OpenTelemetry, where the configuration asks for them."""
+"""Spans through OpenTelemetry, if the configuration turns them on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from turnout.extras import require
 
 
 class Tracer:
-    """Opens spans of the global tracer provider; without OpenTelemetry asked for, nothing.
+    """Opens spans of the global tracer provider, or none.
 
     Args:
         is_on: ``[telemetry] otel``.
@@ -27,5 +27,5 @@ class Tracer:
             self._tracer = trace.get_tracer("turnout.serve")
 
     def span(self, name: str) -> AbstractContextManager[Any]:
-        """A span, or nothing: ``None`` on entering then."""
+        """A span as a context manager; one that gives ``None`` if tracing is off."""
         return self._tracer.start_as_current_span(name) if self._tracer else nullcontext()

@@ -65,7 +65,7 @@ class Upstream:
         self.key = key
         self.in_flight = 0
         self._url = yarl.URL(settings.base_url.rstrip("/") + "/chat/completions").update_query(settings.query)
-        self._proxy = proxy_of(name, settings)
+        self.proxy = proxy_of(name, settings)
         self._breakers: dict[str, CircuitBreaker] = {}
         self._session: aiohttp.ClientSession | None = None
         self._is_retired = False
@@ -128,7 +128,7 @@ class Upstream:
                     data=call.body,
                     headers={**self.key.added_to(call.headers, settings.key_header), **settings.headers},
                     allow_redirects=False,
-                    proxy=self._proxy,
+                    proxy=self.proxy,
                 )
                 failures.check_head(self, response)
                 body = Body(self, response, began + settings.total_timeout_s)
