@@ -103,7 +103,7 @@ def test_http_answers_one_prompt_or_many(url: str, pair: turnout.Router, prompts
         ('{"prompt": "a", "prompts": []}', "either `prompt` or `prompts`"),
         ('{"prompt": "a", "model": "b"}', "unknown keys ['model']"),
         ('{"prompt": 3}', "str"),
-        ('{"prompts": "text"}', "no list"),
+        ('{"prompts": "text"}', "must be a list"),
         ('{"prompt": "a", "threshold": "b"}', "`threshold` is of type str"),
         ('{"prompt": "a", "threshold": 2}', "threshold"),
         ('{"prompt": "\\ud800"}', "UTF-8"),
