@@ -21,6 +21,7 @@ from turnout.serve.cross_site import AllowedHosts, CrossSiteGuard
 from turnout.serve.endpoints import Endpoints
 from turnout.serve.errors import ApiError
 from turnout.serve.gate import Gate
+from turnout.serve.openapi import openapi
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -38,6 +39,7 @@ def client_app(state: State) -> Starlette:
         Route("/v1/models/{name:path}", endpoints.model),
         Route("/health", endpoints.health),
         Route("/ready", endpoints.ready),
+        Route("/openapi.json", openapi),
     ]
     settings = state.snapshot.settings.server
     if settings.playground:
