@@ -372,7 +372,7 @@ def test_damaged_artifacts_name_the_file_and_the_field(
     assert damaged(lambda folder: (folder / "model.onnx").unlink()).startswith("model.onnx: file: ")
     assert damaged(lambda folder: (folder / "tokenizer.json").write_bytes(b"{}")).startswith("tokenizer.json: size: ")
     assert damaged(lambda folder: (folder / "router.json").write_text("{")).startswith("router.json: json: ")
-    assert edited(lambda manifest: manifest.update(format_version=2)).startswith("router.json: format_version: 2, ")
+    assert edited(lambda manifest: manifest.update(format_version=3)).startswith("router.json: format_version: 3, ")
     assert edited(lambda manifest: manifest.update(graph="../model.onnx")).startswith("router.json: graph: ")
     assert edited(lambda manifest: manifest["encoder"].update(dim=13)).startswith("router.json: encoder.dim: 13, ")
     assert edited(lambda manifest: manifest["models"].append("a fifth")).startswith("router.json: models: 5 names, ")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from turnout.artifact.files import replace_file
+from turnout.artifact.text_rules import TEXT_RULES
 from turnout.graphs.precision import Precision
 
-FORMAT_VERSION = 1
 MANIFEST = "router.json"
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -62,10 +62,25 @@ class Manifest:
         """Token limit of a prompt; ``None`` where embeddings come from the caller."""
         return None if self.tokenizer is None else int(self.tokenizer["max_tokens"])
 
+    @property
+    def reading(self) -> str:
+        """What the router reads of long and of short prompts, in a sentence or two; empty where embeddings come from the caller."""
+        if self.tokenizer is None:
+            return ""
+        limit = self.max_tokens or 0
+        parts = "beginning"
+        if self.tokenizer.get("truncation") == "head_tail":
+            parts = f"first and the last {limit // 2}, so that a question counts before and after a document"
+        long = f"Of a prompt longer than {limit} tokens it reads the {parts}."
+        short = " Case and punctuation at the ends of a prompt of at most three words change nothing."
+        return long + (short if self.tokenizer.get("short_prompts") == "plain" else "")
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``router.json``, as plain values."""
+        # Version 2 is version 1 with the rules for text; the lowest version that says everything is read by most builds.
+        has_rules = self.tokenizer is not None and not TEXT_RULES.keys().isdisjoint(self.tokenizer)
         content = {
-            "format_version": FORMAT_VERSION,
+            "format_version": 2 if has_rules else 1,
             "name": self.name,
             "kind": self.kind,
             "models": list(self.models),

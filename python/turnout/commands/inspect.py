@@ -92,9 +92,10 @@ def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     if told["not_native_because"]:
         yield from _field("", f"not native because {told['not_native_because']}")
     encoder, tokenizer = manifest["encoder"], manifest["tokenizer"]
-    limit = (
-        f"; prompts of at most {tokenizer['max_tokens']} tokens" if tokenizer else "; embeddings come from the caller"
-    )
+    limit = "; embeddings come from the caller"
+    if tokenizer:
+        ends = ", of longer ones beginning and end" if tokenizer.get("truncation") == "head_tail" else ""
+        limit = f"; prompts of at most {tokenizer['max_tokens']} tokens{ends}"
     yield from _field("encoder", f"{encoder['kind']}, {encoder['dim']} numbers{limit}")
     yield from _field("calibration", _calibration(manifest["calibration"]))
     threshold, quantiles = manifest["thresholds"]["default"], manifest["thresholds"]["quantiles"]

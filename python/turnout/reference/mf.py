@@ -64,6 +64,32 @@ def model_scores(embedding: Floats, weights: dict[str, NDArray[Any]]) -> Floats:
     return scores
 
 
+def token_ids(prompt: str, tokenizer: Any, spec: dict[str, Any]) -> list[int]:
+    """Token ids of a prompt by the rules of an artifact.
+
+    Args:
+        prompt: A text.
+        tokenizer: A ``tokenizers.Tokenizer`` without truncation and padding.
+        spec: The manifest's ``tokenizer``.
+
+    Returns:
+        At most ``max_tokens`` ids, special tokens included.
+    """
+    if spec.get("short_prompts") == "plain" and len(prompt.encode()) <= 128:
+        words = [word for word in prompt.replace("\t", " ").replace("\n", " ").replace("\r", " ").split(" ") if word]
+        bare = prompt.strip(" \t\n\r.,!?;:'\"…“”„‘’«»¡¿、。！？，；：．")
+        if len(words) <= 3 and bare:
+            prompt = bare.lower()
+    ids: list[int] = tokenizer.encode(prompt, add_special_tokens=False).ids
+    around: list[int] = tokenizer.encode("").ids
+    limit = spec["max_tokens"] - len(around)
+    if len(ids) > limit:
+        tail = limit // 2 if spec.get("truncation") == "head_tail" else 0
+        ids = ids[: limit - tail] + ids[len(ids) - tail :]
+    # The first of the special tokens stands before the text, the others after it.
+    return [*around[:1], *ids, *around[1:]]
+
+
 class ReferenceRouter:
     """An artifact executed in NumPy.
 
@@ -89,7 +115,7 @@ class ReferenceRouter:
 
             self.tokenizer = Tokenizer.from_file(str(folder / self.manifest["tokenizer"]["file"]))
             self.tokenizer.no_padding()
-            self.tokenizer.enable_truncation(self.manifest["tokenizer"]["max_tokens"])
+            self.tokenizer.no_truncation()
         pair = self.manifest["pair"]
         models = self.manifest["models"]
         self.strong, self.weak = (
@@ -100,8 +126,7 @@ class ReferenceRouter:
         """Token ids of a prompt."""
         if self.tokenizer is None:
             raise ValueError("this artifact takes embeddings, not prompts")
-        ids: list[int] = self.tokenizer.encode(prompt).ids
-        return ids
+        return token_ids(prompt, self.tokenizer, self.manifest["tokenizer"])
 
     def model_scores(self, prompt: str) -> Floats:
         """Score of every model, float64 ``[models]``."""

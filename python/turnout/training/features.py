@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from turnout.artifact.text_rules import head_tail, plain
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -84,9 +86,9 @@ def count_table(tokens: Sequence[str]) -> Floats:
 
 
 def encode(tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[Ids]:
-    """Token ids without special tokens, cut to ``max_tokens``; int32, one array a prompt."""
-    encodings = tokenizer.encode_batch(list(prompts), add_special_tokens=False)
-    return [np.array(encoding.ids[:max_tokens], dtype=np.int32) for encoding in encodings]
+    """Token ids without special tokens, as the artifact's rules for short and long prompts have them; int32, one array a prompt."""
+    encodings = tokenizer.encode_batch([plain(prompt) for prompt in prompts], add_special_tokens=False)
+    return [np.array(head_tail(encoding.ids, max_tokens), dtype=np.int32) for encoding in encodings]
 
 
 def bags(ids: Sequence[Ids], size: int) -> Bags:

@@ -82,7 +82,9 @@ impl Router {
             .as_ref()
             .map(|spec| {
                 let file = path.join(&spec.file);
-                PromptTokenizer::new(&file, &artifact.file(&spec.file)?, spec.max_tokens, engine.vocabulary())
+                PromptTokenizer::new(&file, &artifact.file(&spec.file)?, spec.max_tokens, engine.vocabulary())?
+                    .with_rules(spec.short_prompts, spec.truncation)
+                    .map_err(|message| Error::artifact(&file, "post_processor", message))
             })
             .transpose()?;
         let threads = match config.threads {

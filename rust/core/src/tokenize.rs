@@ -5,9 +5,11 @@
 //! without the crate, whose tokenizer is then made for the first text that needs it.
 
 mod characters;
+mod ends;
 mod fast;
 mod pieces;
 mod screen;
+mod short;
 mod wordpiece_file;
 
 use std::{
@@ -21,8 +23,14 @@ use tokenizers::{
     TokenizerImpl, TruncationParams, models::wordpiece::WordPiece,
 };
 
-use self::fast::{FastWordPiece, Outcome};
-use crate::error::{Error, Result};
+use self::{
+    ends::Ends,
+    fast::{FastWordPiece, Outcome, special_ids},
+};
+use crate::{
+    artifact::{ShortPrompts, Truncation},
+    error::{Error, Result},
+};
 
 /// Largest number of bytes a `tokenizer.json` may have.
 const MAX_TOKENIZER_BYTES: usize = 64 << 20;
@@ -37,6 +45,9 @@ pub struct PromptTokenizer {
     truth: Truth,
     fast: Option<FastWordPiece>,
     max_tokens: usize,
+    /// Where the end of a long prompt is kept beside its beginning.
+    ends: Option<Ends>,
+    short_prompts: ShortPrompts,
     /// Whether a text may be cut at a space before it is tokenized, with the same ids as truncating afterwards.
     may_cut: bool,
 }
@@ -78,7 +89,7 @@ impl PromptTokenizer {
             check_largest(path, Some(largest), vocabulary)?;
             let may_cut = fast.may_cut();
             let truth = Truth::Unread { json: json.to_vec(), made: OnceLock::new() };
-            return Ok(Self { truth, fast: Some(fast), max_tokens, may_cut });
+            return Ok(Self::as_written(truth, Some(fast), max_tokens, may_cut));
         }
         screen::screen(json).map_err(|(field, message)| Error::artifact(path, field, message))?;
         let truth = guarded(|| read(json)).map_err(|message| Error::artifact(path, "json", message))?;
@@ -97,7 +108,31 @@ impl PromptTokenizer {
         check_probes(&truth, vocabulary).map_err(|message| Error::artifact(path, "model", message))?;
         let fast = FastWordPiece::recognize(&truth, &vocab, max_tokens);
         let may_cut = fast.as_ref().is_some_and(FastWordPiece::may_cut);
-        Ok(Self { truth: Truth::Read(Box::new(truth)), fast, max_tokens, may_cut })
+        Ok(Self::as_written(Truth::Read(Box::new(truth)), fast, max_tokens, may_cut))
+    }
+
+    fn as_written(truth: Truth, fast: Option<FastWordPiece>, max_tokens: usize, may_cut: bool) -> Self {
+        Self { truth, fast, max_tokens, ends: None, short_prompts: ShortPrompts::AsWritten, may_cut }
+    }
+
+    /// With the rules of a manifest for short and for long prompts.
+    ///
+    /// # Errors
+    /// A message, where the tokens around a text cannot be told apart from the text's own, which keeping its end needs.
+    pub fn with_rules(
+        mut self,
+        short_prompts: ShortPrompts,
+        truncation: Truncation,
+    ) -> std::result::Result<Self, String> {
+        self.short_prompts = short_prompts;
+        if truncation == Truncation::HeadTail {
+            let around = match &self.fast {
+                Some(fast) => Some(fast.around()),
+                None => special_ids(self.truth().map_err(|error| error.to_string())?, "a"),
+            };
+            self.ends = Some(Ends::new(around, self.max_tokens)?);
+        }
+        Ok(self)
     }
 
     /// Whether the fast path serves this tokenizer at all.
@@ -107,6 +142,18 @@ impl PromptTokenizer {
 
     /// Writes the ids of `prompt` into `ids`, which is cleared first.
     pub fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+        if self.short_prompts == ShortPrompts::Plain
+            && let Some(plain) = short::plain(prompt)
+        {
+            return self.encode_text(&plain, ids);
+        }
+        self.encode_text(prompt, ids)
+    }
+
+    fn encode_text(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+        if let Some(ends) = &self.ends {
+            return self.encode_ends(ends, prompt, ids);
+        }
         if let Some(fast) = &self.fast
             && fast.encode(prompt, ids) == Outcome::Done
         {

@@ -107,7 +107,7 @@ fn fields_out_of_range_are_refused_by_name() {
     let many: Vec<String> = (0..5000).map(|row| format!("model-{row}")).collect();
     let cases = [
         ("/format_version", json!(0), "format_version"),
-        ("/format_version", json!(2), "format_version"),
+        ("/format_version", json!(3), "format_version"),
         ("/format_version", json!(u64::MAX), "format_version"),
         ("/kind", json!("elm"), "kind"),
         ("/models", json!(["a"]), "models"),
@@ -251,7 +251,7 @@ fn a_manifest_that_is_no_json_object_in_utf_8_is_refused() {
         (b"{\"format_version\": 1}", "json"),
         (b"{\"format_version\": 1e999}", "json"),
         (b"{\"format_version\": NaN}", "json"),
-        (b"{\"format_version\": 2, \"whatever\": {}}", "format_version"),
+        (b"{\"format_version\": 3, \"whatever\": {}}", "format_version"),
         (b"\xff\xfe{}", "text"),
         (b"\xef\xbb\xbf{}", "json"),
         (b"\0\0\0\0", "json"),
@@ -792,4 +792,22 @@ fn any_graph_opens_or_is_refused() {
 #[test]
 fn any_tokenizer_opens_or_is_refused() {
     survives_mutation("tokenizer.json", 3000);
+}
+
+#[test]
+fn text_rules_need_version_2_and_known_names() {
+    for (field, value) in [("truncation", "head_tail"), ("short_prompts", "plain")] {
+        let opened = |version: u64, value: &str| {
+            let copy = Folder::new();
+            let mut manifest = copy.manifest();
+            manifest["format_version"] = json!(version);
+            manifest["tokenizer"][field] = json!(value);
+            copy.write("router.json", manifest.to_string().as_bytes());
+            Artifact::open(copy.path()).map(|artifact| artifact.manifest().tokenizer.clone())
+        };
+        assert!(opened(2, value).is_ok());
+        assert!(opened(2, "tail").unwrap_err().to_string().contains("unknown variant `tail`"));
+        let message = opened(1, value).unwrap_err().to_string();
+        assert!(message.contains(&format!("tokenizer.{field}: present, expected format_version 2")), "{message}");
+    }
 }

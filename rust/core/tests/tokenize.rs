@@ -18,7 +18,7 @@ use std::{
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tokenizers::{Tokenizer, TruncationParams};
-use turnout_core::tokenize::PromptTokenizer;
+use turnout_core::{ShortPrompts, Truncation, tokenize::PromptTokenizer};
 use unicode_normalization::UnicodeNormalization;
 
 /// Our tokenizer beside the crate's, made from the same file.
@@ -418,6 +418,116 @@ proptest! {
             prop_assert_eq!(&slow, &expected);
         }
     }
+}
+
+/// A tokenizer that keeps the beginning and the end of a long text, beside the crate's without truncation.
+struct Ends {
+    ours: PromptTokenizer,
+    truth: Tokenizer,
+    max_tokens: usize,
+}
+
+impl Ends {
+    fn new(tokenizer: &Value, max_tokens: usize) -> Self {
+        let json = tokenizer.to_string().into_bytes();
+        let mut truth = Tokenizer::from_bytes(&json).unwrap();
+        truth.with_padding(None).with_truncation(None).unwrap();
+        let ours = PromptTokenizer::new(Path::new("tokenizer.json"), &json, max_tokens, None).unwrap();
+        Self { ours: ours.with_rules(ShortPrompts::AsWritten, Truncation::HeadTail).unwrap(), truth, max_tokens }
+    }
+
+    /// The ids of `text`, and those that the crate's ids of the whole text say they should be.
+    fn ids(&self, text: &str) -> (Vec<u32>, Vec<u32>) {
+        let mut found = vec![u32::MAX; 3];
+        self.ours.encode(text, &mut found).unwrap();
+        let ids = |text: &str, special| self.truth.encode_fast(text, special).unwrap().get_ids().to_vec();
+        let around = ids("", true);
+        // The template puts one token before a text and one after it.
+        let before = around.len() / 2;
+        let content = self.max_tokens - around.len();
+        let mut words = ids(text, false);
+        if words.len() > content {
+            words.drain(content.div_ceil(2)..words.len() - content / 2);
+        }
+        (found, [&around[..before], &words, &around[before..]].concat())
+    }
+}
+
+static ENDS: LazyLock<Vec<Ends>> = LazyLock::new(|| {
+    let base = tokenizer(common_characters());
+    let spaced = with_added(&base, &[added(900, "two words", &[])]);
+    [
+        (&base, 64),
+        (&base, 7),
+        (&with(&base, "post_processor", template()), 12),
+        (&with(&base, "post_processor", byte_level_and_template()), 16),
+        (&spaced, 9),
+    ]
+    .into_iter()
+    .map(|(tokenizer, max_tokens)| Ends::new(tokenizer, max_tokens))
+    .collect()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn beginning_and_end_are_those_of_the_whole_text(
+        start in text(), fragments in prop::collection::vec(fragment(), 0..8), repeat in 0usize..60, end in text(),
+    ) {
+        let text = start + &fragments.concat().repeat(repeat) + &end;
+        for (row, ends) in ENDS.iter().enumerate() {
+            let (found, expected) = ends.ids(&text);
+            prop_assert_eq!(found, expected, "tokenizer {}", row);
+        }
+    }
+}
+
+#[test]
+fn beginning_and_end_of_a_megabyte_are_those_of_the_whole_text() {
+    let ends = Ends::new(&tokenizer(common_characters()), 512);
+    for (name, text) in long_texts() {
+        let (found, expected) = ends.ids(&text);
+        assert!(found == expected, "{name}");
+    }
+}
+
+/// The middle is not tokenized: as for [`a_megabyte_costs_what_its_first_tokens_cost`].
+#[test]
+fn the_middle_of_a_megabyte_costs_nothing() {
+    let base = tokenizer(common_characters());
+    let cased = with(&base, "normalizer", json!({"lowercase": false, "strip_accents": false}));
+    for (tokenizer, unit) in [(&base, "what is the sum ? "), (&base, "中文"), (&cased, "a\u{301} ")] {
+        let ours = Ends::new(tokenizer, 64).ours;
+        let (short, long) = (unit.repeat(8192 / unit.len()), unit.repeat((1 << 20) / unit.len()));
+        let mut ids = Vec::new();
+        let of_short = fastest(20, || ours.encode(&short, &mut ids).unwrap());
+        let of_long = fastest(20, || ours.encode(&long, &mut ids).unwrap());
+        assert!(of_long < of_short * 10, "{unit:?}: {of_long:?} for a megabyte, {of_short:?} for 8 KB");
+    }
+}
+
+#[test]
+fn short_prompts_lose_case_and_punctuation_only_where_that_is_declared() {
+    let json = with(&tokenizer('!'..='~'), "normalizer", json!({"lowercase": false})).to_string().into_bytes();
+    let open = |rule| {
+        PromptTokenizer::new(Path::new("tokenizer.json"), &json, 16, None)
+            .unwrap()
+            .with_rules(rule, Truncation::Head)
+            .unwrap()
+    };
+    let ids = |tokenizer: &PromptTokenizer, text: &str| {
+        let mut ids = Vec::new();
+        tokenizer.encode(text, &mut ids).unwrap();
+        ids
+    };
+    let (plain, written) = (open(ShortPrompts::Plain), open(ShortPrompts::AsWritten));
+    for text in ["Prove", "prove!", " PROVE. "] {
+        assert_eq!(ids(&plain, text), ids(&written, "prove"), "{text}");
+        assert_ne!(ids(&written, text), ids(&written, "prove"), "{text}");
+    }
+    let four = "What is the of?";
+    assert_eq!(ids(&plain, four), ids(&written, four));
 }
 
 #[test]

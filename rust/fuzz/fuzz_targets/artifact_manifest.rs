@@ -10,7 +10,7 @@ use turnout_core::{Error, FORMAT_VERSION, Manifest, threshold_for_share};
 fuzz_target!(|text: &str| {
     match Manifest::parse(Path::new("router.json"), text) {
         Ok(manifest) => {
-            assert_eq!(manifest.format_version, FORMAT_VERSION);
+            assert!((1..=FORMAT_VERSION).contains(&manifest.format_version));
             assert!((2..=4096).contains(&manifest.models.len()));
             assert!(manifest.models.contains(&manifest.pair.strong) && manifest.models.contains(&manifest.pair.weak));
             assert!((1..=16_384).contains(&manifest.encoder.dim()));

@@ -33,8 +33,8 @@ def bert_card(
         "token, and multiplied as float32, so a prompt's win rate does not depend on its batch"
     )
     limits = (
-        "sees no letter case and no line breaks, and judges the prompt alone, not a conversation. Of a prompt longer than "
-        f"{spec.max_tokens} tokens it reads the beginning. {PLANTED_WORDS}"
+        "sees no letter case and no line breaks, and judges the prompt alone, not a conversation. "
+        f"{spec.reading} {PLANTED_WORDS}"
     )
     return model_card(spec, what, limits, dev, beside)
 

@@ -12,6 +12,7 @@ from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
+from turnout.artifact.text_rules import TEXT_RULES
 from turnout.artifact.tokenizer import tokenizer_of
 from turnout.artifact.writer import write_artifact
 from turnout.graphs.static import MatrixFactorizationHead
@@ -92,6 +93,7 @@ def write_bert(
             graph=bert_graph(trained),
             tokenizer=tokenizer_of(tokenizer),
             max_tokens=trained.max_tokens,
+            text_rules=TEXT_RULES,
         )
         finish(
             folder,

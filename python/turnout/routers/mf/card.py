@@ -23,4 +23,4 @@ def mf_card(spec: Manifest, dev: Sequence[DevScore]) -> str:
         f"matrix-factorisation head (arXiv 2406.18665, section 4.2) with {len(spec.models)} models"
     )
     limits = "sees no letter case and no line breaks, and judges the prompt alone, not a conversation"
-    return model_card(spec, what, f"{limits}. {PLANTED_WORDS}", dev)
+    return model_card(spec, what, f"{limits}. {spec.reading} {PLANTED_WORDS}", dev)

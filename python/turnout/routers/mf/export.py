@@ -10,6 +10,7 @@ from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
+from turnout.artifact.text_rules import TEXT_RULES
 from turnout.artifact.tokenizer import tokenizer_of
 from turnout.artifact.writer import write_artifact
 from turnout.graphs.fold import fold_first_layer
@@ -59,6 +60,7 @@ def write_mf(
             graph=static_graph(encoder, head),
             tokenizer=tokenizer_of(tokenizer),
             max_tokens=trained.max_tokens,
+            text_rules=TEXT_RULES,
         )
         finish(folder, calibration_prompts, lambda _: trained.dev, mf_card)
     return out

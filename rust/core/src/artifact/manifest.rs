@@ -15,8 +15,8 @@ use crate::{
     policy::check_quantiles,
 };
 
-/// The artifact format this build reads.
-pub const FORMAT_VERSION: u64 = 1;
+/// The newest artifact format that this build reads; it reads those before, too.
+pub const FORMAT_VERSION: u64 = 2;
 /// More tokens than any router here looks at, few enough that a batch stays small.
 const MAX_TOKENS: usize = 8192;
 const MAX_MODELS: usize = 4096;
@@ -27,7 +27,7 @@ const MAX_FILES: usize = 64;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Always [`FORMAT_VERSION`].
+    /// From 1 to [`FORMAT_VERSION`].
     pub format_version: u64,
     /// Name of the router, for people.
     pub name: String,
@@ -150,8 +150,36 @@ impl EncoderSpec {
 pub struct TokenizerSpec {
     /// File name of the `tokenizer.json`.
     pub file: String,
-    /// Tokens beyond this many are cut.
+    /// Of a longer prompt only so many tokens are read.
     pub max_tokens: usize,
+    /// Which of them; since version 2.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// What is done to prompts of at most three words; since version 2.
+    #[serde(default)]
+    pub short_prompts: ShortPrompts,
+}
+
+/// What is read of a prompt beyond the token limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncation {
+    /// Its beginning.
+    #[default]
+    Head,
+    /// Half of the limit from its beginning, half from its end.
+    HeadTail,
+}
+
+/// What is done to prompts of at most three words before they are tokenized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortPrompts {
+    /// Nothing.
+    #[default]
+    AsWritten,
+    /// Punctuation at their ends is taken off, and they are put in lower case.
+    Plain,
 }
 
 /// Thresholds on the calibrated win rate.
@@ -208,12 +236,9 @@ impl Manifest {
         }
         let json_error = |error: serde_json::Error| Error::artifact(path, "json", error.to_string());
         let Head { format_version: version, kind } = serde_json::from_str(text).map_err(json_error)?;
-        if version != FORMAT_VERSION {
-            return Err(Error::artifact(
-                path,
-                "format_version",
-                format!("{version}, this build of turnout reads {FORMAT_VERSION}"),
-            ));
+        if !(1..=FORMAT_VERSION).contains(&version) {
+            let message = format!("{version}, this build of turnout reads 1 to {FORMAT_VERSION}");
+            return Err(Error::artifact(path, "format_version", message));
         }
         if let Some(kind) = kind.filter(|kind| !KINDS.contains(&kind.as_str())) {
             let message = format!("{kind:?}, this build of turnout runs {}", KINDS.join(", "));
@@ -242,11 +267,28 @@ impl Manifest {
             (_, Some(spec)) if spec.max_tokens == 0 || spec.max_tokens > MAX_TOKENS => {
                 return Err(("tokenizer.max_tokens", format!("{}, expected 1..={MAX_TOKENS}", spec.max_tokens)));
             }
+            (_, Some(spec)) => self.check_text_rules(spec)?,
             _ => {}
         }
         self.calibration.check().map_err(|message| ("calibration", message))?;
         self.check_thresholds()?;
         self.check_files()
+    }
+
+    fn check_text_rules(&self, spec: &TokenizerSpec) -> std::result::Result<(), (&'static str, String)> {
+        let declared = [
+            ("tokenizer.truncation", spec.truncation != Truncation::default()),
+            ("tokenizer.short_prompts", spec.short_prompts != ShortPrompts::default()),
+        ];
+        match declared.iter().find(|(_, is_declared)| *is_declared) {
+            Some((field, _)) if self.format_version < 2 => {
+                Err((field, "present, expected format_version 2 for it".into()))
+            }
+            Some((field, _)) if self.generation.is_some() => {
+                Err((field, "present, but a prompt of the kind \"causal_llm\" is read as it is, and whole".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_ranking(&self) -> std::result::Result<(), (&'static str, String)> {

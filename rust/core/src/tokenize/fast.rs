@@ -50,6 +50,7 @@ pub(super) struct FastWordPiece {
     /// Texts that the crate takes for one token wherever they stand, longest first, with their ids.
     special: Vec<(String, u32)>,
     begins_special: [bool; 256],
+    special_is_ascii: bool,
     before: Vec<u32>,
     after: Vec<u32>,
     max_words: usize,
@@ -86,7 +87,8 @@ impl FastWordPiece {
         if !added.values().all(plain) {
             return None;
         }
-        let (before, after) = special_ids(truth, vocab)?;
+        let letter = vocab.keys().find(|piece| piece.len() == 1 && piece.as_bytes()[0].is_ascii_lowercase())?;
+        let (before, after) = special_ids(truth, letter)?;
         let special = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
         let parts = Parts { normalizer: *normalizer, unknown, special, before, after, max_tokens };
         Self::new(parts, vocab.iter().map(|(piece, id)| (piece.as_str(), *id)))
@@ -108,7 +110,9 @@ impl FastWordPiece {
         let characters = Characters::new(normalizer);
         let ascii = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
         let continuing = pieces.clone().filter_map(|(piece, id)| Some((piece.strip_prefix(CONTINUATION)?, id)));
+        let special_is_ascii = special.iter().all(|(text, _)| text.is_ascii());
         Some(Self {
+            special_is_ascii,
             ascii,
             characters,
             initial: PieceTable::new(pieces)?,
@@ -127,8 +131,7 @@ impl FastWordPiece {
         ids.clear();
         ids.extend_from_slice(&self.before);
         let full = ids.len() + self.max_words;
-        let mut scan = Scan { fast: self, word: WordBuffer::new(), chars: 0, ids, full };
-        if scan.run(text) == Outcome::StandAside {
+        if self.append(text, full, ids) == Outcome::StandAside {
             return Outcome::StandAside;
         }
         ids.truncate(full);
@@ -139,6 +142,23 @@ impl FastWordPiece {
     /// Whether a text may be cut at a space before it is tokenized: no special token has one inside.
     pub(super) fn may_cut(&self) -> bool {
         !self.special.iter().any(|(text, _)| text.contains([' ', '\n']))
+    }
+
+    /// Appends the ids of `text`, without special tokens around it, until `ids` has `full` of them; the last word may go beyond.
+    #[inline]
+    pub(super) fn append(&self, text: &str, full: usize, ids: &mut Vec<u32>) -> Outcome {
+        Scan { fast: self, word: WordBuffer::new(), chars: 0, ids, full }.run(text)
+    }
+
+    /// The tokens before and after any text.
+    pub(super) fn around(&self) -> (Vec<u32>, Vec<u32>) {
+        (self.before.clone(), self.after.clone())
+    }
+
+    /// Whether a text may be split before a character, with the same ids on both sides: one that is always a word of its own, where no
+    /// special token could contain it.
+    pub(super) fn splits_before(&self, c: char) -> bool {
+        !c.is_ascii() && self.special_is_ascii && self.characters.get(c).class == Class::Alone
     }
 
     /// Length and id of the longest special token that stands at `at`.
@@ -162,12 +182,11 @@ fn ascii_class(characters: &Characters, byte: u8, begins_special: bool) -> (Asci
     (class, character.bytes().first().copied().unwrap_or_default())
 }
 
-/// The ids that the post-processor puts before and after the words of any text, found by asking it.
-fn special_ids(truth: &Tokenizer, vocab: &HashMap<String, u32>) -> Option<(Vec<u32>, Vec<u32>)> {
+/// The ids that the post-processor puts before and after the words of any text, found by asking it for those of a word.
+pub(super) fn special_ids(truth: &Tokenizer, word: &str) -> Option<(Vec<u32>, Vec<u32>)> {
     let ids = |text: &str| truth.encode_fast(text, true).ok().map(|encoding| encoding.get_ids().to_vec());
     let words = |text: &str| truth.encode_fast(text, false).ok().map(|encoding| encoding.get_ids().to_vec());
-    let letter = vocab.keys().find(|piece| piece.len() == 1 && piece.as_bytes()[0].is_ascii_lowercase())?;
-    let (around, inside, alone) = (ids(letter)?, words(letter)?, ids("")?);
+    let (around, inside, alone) = (ids(word)?, words(word)?, ids("")?);
     let at = (0..=around.len().checked_sub(inside.len())?).find(|&at| around[at..].starts_with(&inside))?;
     let (before, after) = (around[..at].to_vec(), around[at + inside.len()..].to_vec());
     ([before.as_slice(), &after].concat() == alone).then_some((before, after))

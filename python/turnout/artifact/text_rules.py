@@ -1,0 +1,45 @@
+"""Rules for short and for long prompts that an artifact may declare, as training applies them; the core applies the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+#: What trained routers declare in their manifest's ``tokenizer``: of a prompt beyond the token limit, beginning and end are read, and
+#: prompts of at most three words are read without punctuation at their ends, in lower case.
+TEXT_RULES = {"truncation": "head_tail", "short_prompts": "plain"}
+
+_MAX_WORDS, _MAX_BYTES = 3, 128
+_SPACES = " \t\n\r"
+#: Punctuation of sentences. Signs that carry meaning at the end of a word, as in ``C++``, ``C#`` and ``5%``, are not in it.
+_PUNCTUATION = ".,!?;:'\"…“”„‘’«»¡¿、。！？，；：．"
+
+Row = TypeVar("Row", bound=Sequence[Any])
+
+
+def plain(prompt: str) -> str:
+    """A prompt of at most three words without punctuation at its ends and in lower case; any other as it is.
+
+    Example:
+        >>> plain("Hello!"), plain("What is C++?"), plain("This is four words.")
+        ('hello', 'what is c++', 'This is four words.')
+    """
+    if len(prompt.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
+        return prompt
+    if sum(1 for word in prompt.translate(str.maketrans(_SPACES, " " * len(_SPACES))).split(" ") if word) > _MAX_WORDS:
+        return prompt
+    kept = prompt.strip(_SPACES + _PUNCTUATION)
+    return kept.lower() if kept else prompt
+
+
+def head_tail(ids: Row, max_tokens: int) -> list[Any]:
+    """The beginning and the end of a row of token ids that is longer than the limit, half of the limit each.
+
+    Example:
+        >>> head_tail([1, 2, 3, 4, 5, 6], 5), head_tail([1, 2], 5)
+        ([1, 2, 3, 5, 6], [1, 2])
+    """
+    if len(ids) <= max_tokens:
+        return list(ids)
+    tail = max_tokens // 2
+    return [*ids[: max_tokens - tail], *ids[len(ids) - tail :]]

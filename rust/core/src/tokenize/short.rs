@@ -1,0 +1,56 @@
+//! Short prompts without what their writer did not mean: "Hello", "hello!" and "hello" get the same ids.
+
+use std::borrow::Cow;
+
+/// Words of a prompt to which the rule applies, at most. Spaces, tabs, line feeds and carriage returns separate words.
+const MAX_WORDS: usize = 3;
+/// Bytes of such a prompt, at most: longer ones hold words that are none.
+const MAX_BYTES: usize = 128;
+const SPACES: [char; 4] = [' ', '\t', '\n', '\r'];
+/// Punctuation of sentences. Signs that carry meaning at the end of a word (`C++`, `C#`, `5%`, `f()`, `a/`) are not in it.
+const PUNCTUATION: [char; 26] = [
+    '.', ',', '!', '?', ';', ':', '\'', '"', '…', '“', '”', '„', '‘', '’', '«', '»', '¡', '¿', '、', '。', '！', '？',
+    '，', '；', '：', '．',
+];
+
+/// The plain form of a prompt of at most three words: without punctuation at its ends, in lower case. `None` where the rule does not
+/// apply or changes nothing. A prompt of punctuation alone keeps it.
+pub(super) fn plain(prompt: &str) -> Option<Cow<'_, str>> {
+    if prompt.len() > MAX_BYTES || prompt.split(SPACES).filter(|word| !word.is_empty()).nth(MAX_WORDS).is_some() {
+        return None;
+    }
+    let kept = prompt.trim_matches(|c| SPACES.contains(&c) || PUNCTUATION.contains(&c));
+    if kept.is_empty() {
+        return None;
+    }
+    if kept.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        return Some(Cow::Owned(kept.to_lowercase()));
+    }
+    (kept.len() < prompt.len()).then_some(Cow::Borrowed(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_punctuation_at_the_ends_go_away() {
+        for (prompt, expected) in [
+            ("Hello", "hello"),
+            (" hello! ", "hello"),
+            ("«ÉCOLE»...", "école"),
+            ("thank you, sir.", "thank you, sir"),
+            ("C++?", "c++"),
+            ("f()", "f()"),
+        ] {
+            assert_eq!(plain(prompt).unwrap_or(prompt.into()), expected, "{prompt}");
+        }
+    }
+
+    #[test]
+    fn longer_prompts_and_punctuation_alone_stay_as_they_are() {
+        for prompt in ["", "?!", "This is four words.", "hello", &"A".repeat(129)] {
+            assert_eq!(plain(prompt), None, "{prompt}");
+        }
+    }
+}
