@@ -64,7 +64,7 @@ enum Truth {
 }
 
 impl Truth {
-    fn get(&self, max_tokens: usize) -> std::result::Result<&Tokenizer, String> {
+    fn get(&self, max_tokens: Option<usize>) -> std::result::Result<&Tokenizer, String> {
         match self {
             Self::Read(tokenizer) => Ok(tokenizer),
             Self::Unread { json, made } => {
@@ -103,8 +103,8 @@ impl PromptTokenizer {
                 format!("adds {special} special tokens, but the manifest's tokenizer.max_tokens is {max_tokens}");
             return Err(Error::artifact(path, "post_processor", message));
         }
-        let truth =
-            limited(truth, max_tokens).map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
+        let truth = limited(truth, Some(max_tokens))
+            .map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
         check_probes(&truth, vocabulary).map_err(|message| Error::artifact(path, "model", message))?;
         let fast = FastWordPiece::recognize(&truth, &vocab, max_tokens);
         let may_cut = fast.as_ref().is_some_and(FastWordPiece::may_cut);
@@ -126,6 +126,9 @@ impl PromptTokenizer {
     ) -> std::result::Result<Self, String> {
         self.short_prompts = short_prompts;
         if truncation == Truncation::HeadTail {
+            if let Truth::Read(truth) = &mut self.truth {
+                truth.with_truncation(None).map_err(|error| error.to_string())?;
+            }
             let around = match &self.fast {
                 Some(fast) => Some(fast.around()),
                 None => special_ids(self.truth().map_err(|error| error.to_string())?, "a"),
@@ -207,7 +210,7 @@ impl PromptTokenizer {
 
     fn truth(&self) -> Result<&Tokenizer> {
         self.truth
-            .get(self.max_tokens)
+            .get(self.ends.is_none().then_some(self.max_tokens))
             .map_err(|message| Error::Inference(format!("the tokenizers crate refused the tokenizer: {message}")))
     }
 }
@@ -221,10 +224,10 @@ fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Resu
     }
 }
 
-/// A tokenizer that cuts texts at the limit and pads nothing.
-fn limited(mut truth: Tokenizer, max_tokens: usize) -> tokenizers::Result<Tokenizer> {
-    let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
-    truth.with_padding(None).with_truncation(Some(truncation))?;
+/// A tokenizer that cuts texts at the limit, if there is one, and pads nothing.
+fn limited(mut truth: Tokenizer, max_tokens: Option<usize>) -> tokenizers::Result<Tokenizer> {
+    let truncation = max_tokens.map(|max_length| TruncationParams { max_length, ..TruncationParams::default() });
+    truth.with_padding(None).with_truncation(truncation)?;
     Ok(truth)
 }
 

@@ -107,9 +107,7 @@ impl PromptTokenizer {
         let truth = self.truth()?;
         let encoding = guarded(|| truth.encode_fast(text, false))
             .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
-        // What lies beyond the limit follows in parts.
-        let parts = std::iter::once(&encoding).chain(encoding.get_overflowing());
-        Ok(parts.flat_map(tokenizers::Encoding::get_ids).copied().collect())
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The shortest suffix of at least `length` bytes that begins where the text may be split; the whole text if there is none.
