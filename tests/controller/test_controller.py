@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import importlib.util
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,3 +327,16 @@ def test_routellms_own_example_runs_with_only_the_import_changed(upstream):
         check=False,
     )
     assert found.stdout == "I am gpt-4-1106-preview\n", found.stderr
+
+
+def test_a_controller_is_freed_when_it_is_dropped():
+    """It is in no reference cycle, so its routers do not wait for the garbage collector."""
+    client = turnout.Controller(["mf"], strong_model="large", weak_model="small")
+    gone = weakref.ref(client.routers["mf"].router)
+    assert client.chat.completions.create
+    gc.disable()
+    try:
+        del client
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -97,8 +97,15 @@ class Controller:
         for name in _progress(routers, "loading", progress_bar):
             self.routers[name] = open_router(name, (config or {}).get(name), strong=strong_model, weak=weak_model)
         self._calls = ModelCalls(api_base, api_key, models or {})
-        #: ``client.chat.completions.create(...)``, as in OpenAI's client, and ``acreate``.
-        self.chat = _Chat(_Completions(self.completion, self.acompletion))
+
+    @property
+    def chat(self) -> _Chat:
+        """``client.chat.completions.create(...)``, as in OpenAI's client, and ``acreate``.
+
+        Made on every access: an attribute would refer back to the Controller, whose routers would then outlive it until the garbage
+        collector runs.
+        """
+        return _Chat(_Completions(self.completion, self.acompletion))
 
     def completion(self, *, router: str | None = None, threshold: float | None = None, **request: Any) -> Any:
         """A chat completion by the model that the router chooses.
