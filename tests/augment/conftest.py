@@ -30,7 +30,7 @@ class FakeEndpoint:
     one that gives no verdict. Each request costs 10 tokens there and 5 back.
 
     Attributes:
-        failures: Status codes, ``"drop"`` (the connection is closed), ``"drip"`` (a byte a tenth of a second, for ever) or a body, for the next requests.
+        failures: Status codes, ``"drop"`` (the connection is closed), ``"drip"`` (a byte a tenth of a second, for ever), a URL (a redirect to it) or a body, for the next requests.
         asked: Number of requests by model.
         bodies: Request bodies that were answered.
         keys: ``Authorization`` headers.
@@ -79,6 +79,8 @@ class FakeEndpoint:
                 payload = answer.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(payload)))
+                if status == 307:
+                    self.send_header("Location", str(failure))
                 if status == 429:
                     self.send_header("Retry-After", "0")
                 # Whoever asked may have gone.
@@ -95,6 +97,8 @@ class FakeEndpoint:
     def answer(self, body: dict[str, Any], failure: int | str | None) -> tuple[int, str]:
         if failure in ("drop", "drip"):
             return 0, ""
+        if isinstance(failure, str) and failure.startswith("http"):
+            return 307, ""
         if isinstance(failure, int):
             return failure, json.dumps({"error": {"message": "not now"}})
         if failure is not None:

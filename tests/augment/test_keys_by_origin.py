@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from turnout import InferenceError
 from turnout.augment import Endpoint
+from turnout.embeddings.client import EmbeddingClient
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,17 @@ def test_every_model_can_have_a_key_of_its_own(judge, endpoint, other_endpoint, 
 def test_another_path_of_the_same_origin_gets_the_key(judge, endpoint):
     judge("--judge-url", endpoint.url + "/", "--weak-url", endpoint.url.replace("/v1", "/v2"))
     assert set(endpoint.keys) == {"Bearer sk-first"}
+
+
+def test_no_redirect_is_followed(judge, endpoint, other_endpoint, capsys):
+    to = other_endpoint.url + "/chat/completions"
+    endpoint.failures = [to] * 8
+    assert judge("--concurrency", "1", "--retries", "0") == 1
+    assert "status 307" in capsys.readouterr().err
+    endpoint.failures = [to]
+    with EmbeddingClient(endpoint.url, "m", retries=0) as client, pytest.raises(InferenceError, match="status 307"):
+        client(["a prompt"])
+    assert not other_endpoint.asked
 
 
 @pytest.mark.parametrize("option", ["--strong-key-variable", "--key-variable"])
