@@ -64,6 +64,7 @@ def test_a_table_and_a_pair_of_ones_own_are_enough(
     pair = ["--strong", "me/Gpt-Large", "--weak", "gpt-small", "--teacher", str(sentence_encoder)]
     assert main(["train", kind, "--correctness", str(own_table), *pair, "--out", str(out)]) == 0
     told = capsys.readouterr().err
+    assert "dev table" not in told  # without --dev there is no table to show
     assert "no expert on multiple choice: it needs a table mmlu_gold with scores of gpt-large and gpt-small" in told
     assert "5 directions of difficulty less: no rows for them in a table mmlu_pro" in told
     router = turnout.load(out)

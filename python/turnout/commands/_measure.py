@@ -72,7 +72,7 @@ def _by_name(name: str, args: argparse.Namespace) -> Any:
 
 
 def load_routers(args: argparse.Namespace) -> dict[str, Any]:
-    """Loads the routers of ``--router`` under names that tell them apart."""
+    """Loads the routers of ``--router`` under distinct names."""
     import turnout
     from turnout.routing.registry import is_known
 

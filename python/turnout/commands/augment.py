@@ -153,7 +153,7 @@ def run_gold(args: argparse.Namespace) -> int:
     battles = gold_battles(read_outcomes(args.table, bad=bad, column=args.column), args.strong, args.weak)
     write_battles(battles, args.out, source)
     show_bad(bad)
-    print(f"wrote {args.out}: {_told(battles)}")
+    print(f"wrote {args.out}: {_counts(battles)}")
     return 0
 
 
@@ -207,7 +207,7 @@ def run_judge(args: argparse.Namespace) -> int:
             console.print(
                 f"{ledger.unsettled} requests of a run that broke off count as spent at the most they can cost"
             )
-        console.print(_told_estimate(estimate(ledger, options, prompts), ledger))
+        console.print(_estimate_text(estimate(ledger, options, prompts), ledger))
         if args.dry_run:
             return 0
         client_options = {
@@ -222,7 +222,7 @@ def run_judge(args: argparse.Namespace) -> int:
         )
         if len(battles):
             write_battles(battles, args.out, source)
-            console.print(f"wrote {args.out}: {_told(battles)}")
+            console.print(f"wrote {args.out}: {_counts(battles)}")
     finally:
         ledger.close()
     return _report(summary, battles, unpriced, console)
@@ -244,7 +244,7 @@ def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
     )
     shared = args.key_variable if endpoint.origin == common.origin else None
     endpoint = replace(endpoint, key_variable=own_key or shared)
-    # A key that no header can hold, or that is not there, is told before anything is asked.
+    # A key that is missing, or that no header can hold, is an error before any request is sent.
     named = own_key or (shared if shared != _KEY_VARIABLE else None)
     if named and endpoint.authorization() is None:
         option = f"--{who}-key-variable" if own_key else "--key-variable"
@@ -279,14 +279,14 @@ async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], consol
         await client.close()
 
 
-def _told(battles: Battles) -> str:
+def _counts(battles: Battles) -> str:
     won, tied = int((battles.outcome == 1).sum()), int((battles.outcome == 0.5).sum())
     return (
         f"{len(battles)} battles, {won} won by the strong model, {tied} ties, {len(battles) - won - tied} by the weak"
     )
 
 
-def _told_estimate(estimate: Any, ledger: Ledger) -> str:
+def _estimate_text(estimate: Any, ledger: Ledger) -> str:
     text = f"{estimate.requests} requests to send, {estimate.paid} answers on file (${ledger.spent():.4f} spent)"
     if estimate.dollars is None:
         return text + "; no cost estimate without --strong-price, --weak-price and --judge-price"

@@ -241,11 +241,11 @@ def _save_choice(args: argparse.Namespace, router: Any, choice: Choice, win_rate
     source = args.prompts or args.data
     if args.save.endswith(".json"):
         write_thresholds(Path(args.save), choice, artifact_hash=router.artifact_hash, prompts_from=source)
-        _told(f"stored in {args.save}", args)
+        _report(f"stored in {args.save}", args)
         return
     folder = _folder(args, router)
     store_threshold(folder, choice, win_rates, prompts_from=source)
-    _told(f"stored in {folder}: its default threshold, and its quantiles for strong_share", args)
+    _report(f"stored in {folder}: its default threshold, and its quantiles for strong_share", args)
 
 
 def _fit(args: argparse.Namespace, router: Any, bad: BadRows) -> int:
@@ -282,7 +282,7 @@ def _fit(args: argparse.Namespace, router: Any, bad: BadRows) -> int:
     if args.save is not None:
         folder = _folder(args, router)
         store_calibration(folder, found, fitted_on=args.data)
-        _told(f"stored in {folder}; thresholds were carried over, every decision stays as it was", args)
+        _report(f"stored in {folder}; thresholds were converted, decisions are the same", args)
     return 0
 
 
@@ -293,7 +293,7 @@ def _folder(args: argparse.Namespace, router: Any) -> Path:
     return copy_artifact(path, Path(args.save)) if args.save else path
 
 
-def _told(message: str, args: argparse.Namespace) -> None:
+def _report(message: str, args: argparse.Namespace) -> None:
     import sys
 
     print(message, file=sys.stderr if args.json else sys.stdout)

@@ -22,7 +22,7 @@ PROMPT_COLUMNS = 58
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
-    parser = subparsers.add_parser("demo", help="route some twenty prompts and tell how long a decision takes")
+    parser = subparsers.add_parser("demo", help="route some twenty prompts and show how long a decision takes")
     parser.add_argument(
         "--decisions", type=int, default=10_000, metavar="N", help="decisions for p50 and p99 (default: 10000)"
     )
@@ -68,7 +68,7 @@ def table(router: turnout.Router, prompts: Sequence[str] = PROMPTS) -> list[str]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     from turnout import ConfigError
 
     if args.decisions < 1:

@@ -16,7 +16,7 @@ examples:
   tail -1 decisions.jsonl | turnout explain-receipt -
   turnout explain-receipt decisions.jsonl --request-id 4f1c... --prompt "What is 2 + 2?"
 
-A receipt holds the prompt's hash; the prompt itself only where the log was told to keep prompts. Without it, give it with
+A receipt holds the prompt's hash; the prompt itself only where `[log] prompts` is on. Without it, give it with
 --prompt or --prompt-file. The exit code is 0 where every receipt replays to the same bits, and 1 where one does not.
 """
 

@@ -122,7 +122,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     import turnout
 
     for option, kinds in _KINDS.items():
@@ -232,13 +232,13 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     from turnout.routers.causal_llm.import_ import import_causal_llm
 
     labels = args.labels.split(",") if args.labels else None
-    # Prompts that cannot be read are told before the work, not after it.
+    # Prompts that cannot be read are an error before the work, not after it.
     prompts = report_prompts(args.prompts, args.column) if _is_reported(args) else []
 
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
         if args.kind == "bert":
-            return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_aloud, **names)
+            return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_print_error, **names)
         return import_causal_llm(args.path[0], folder, precision=precision, **names)
 
     with staged(out) as folder:
@@ -271,9 +271,11 @@ def _is_reported(args: argparse.Namespace) -> bool:
         raise turnout.ConfigError("--prompts are for the report, which is not made: add --report")
     if args.report is None:
         size = f"{bytes_ / 1e9:.1f} GB"
-        _aloud(f"no report: the network in float32 takes {size} of disk and of memory; --report makes it all the same")
+        _print_error(
+            f"no report: the network in float32 takes {size} of disk and of memory; --report makes it all the same"
+        )
     return False
 
 
-def _aloud(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr)

@@ -18,7 +18,7 @@ SHOWN_MODELS = 8
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
-        "inspect", help="tell what a router was trained on, its files, engine and thresholds"
+        "inspect", help="show what a router was trained on, its files, engine and thresholds"
     )
     parser.add_argument("artifact", nargs="?", help="artifact folder, or the name of a router that ships; default: mf")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
@@ -31,9 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def describe(artifact: str | None, engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
-    """What there is to tell about an artifact.
+    """Everything that ``turnout inspect`` shows of an artifact.
 
-    An artifact whose engine is not installed here is told of all the same, with the reason under ``"unavailable"``.
+    An artifact whose engine is not installed is described too, with the reason under ``"unavailable"``.
 
     Args:
         artifact: Folder; by default the router that ships with the package.
@@ -48,23 +48,23 @@ def describe(artifact: str | None, engine: str = "auto", device: str = "cpu") ->
     from turnout.shipped import artifact_folder
 
     folder = artifact_folder(artifact)
-    told: dict[str, Any] = {"path": str(folder)}
+    found: dict[str, Any] = {"path": str(folder)}
     try:
         router = turnout.load(folder, engine=engine, device=device)
     except (turnout.EngineError, turnout.DeviceError) as error:
         manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
-        told |= {"artifact_hash": None, "engine": None, "device": None, "not_native_because": None}
-        told["unavailable"] = str(error)
+        found |= {"artifact_hash": None, "engine": None, "device": None, "not_native_because": None}
+        found["unavailable"] = str(error)
     else:
         manifest = router.manifest
-        told |= {"artifact_hash": router.artifact_hash, "engine": router.engine, "device": router.device}
-        told |= {"not_native_because": router.not_native_because, "unavailable": None}
-    told["bytes"] = sum(entry["bytes"] for entry in manifest["files"].values())
-    told["documents"] = sorted(
+        found |= {"artifact_hash": router.artifact_hash, "engine": router.engine, "device": router.device}
+        found |= {"not_native_because": router.not_native_because, "unavailable": None}
+    found["bytes"] = sum(entry["bytes"] for entry in manifest["files"].values())
+    found["documents"] = sorted(
         path.name for path in folder.iterdir() if path.name != "router.json" and path.name not in manifest["files"]
     )
-    told["manifest"] = manifest
-    return told
+    found["manifest"] = manifest
+    return found
 
 
 def strong_share(quantiles: list[float], threshold: float) -> float:
@@ -77,20 +77,20 @@ def strong_share(quantiles: list[float], threshold: float) -> float:
     return 1.0 - bisect.bisect_left(quantiles, threshold) / (len(quantiles) - 1)
 
 
-def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
+def lines(found: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     """The report, line by line."""
-    manifest = told["manifest"]
+    manifest = found["manifest"]
     yield colour(f"{printable(manifest['name'])}: {manifest['kind']} router, format {manifest['format_version']}", 1)
-    yield from _field("path", told["path"])
-    if told["artifact_hash"]:
-        yield from _field("hash", told["artifact_hash"])
+    yield from _field("path", found["path"])
+    if found["artifact_hash"]:
+        yield from _field("hash", found["artifact_hash"])
     yield from _field("pair", f"{manifest['pair']['strong']} (strong), {manifest['pair']['weak']} (weak)")
-    if told["unavailable"]:
-        yield from _field("engine", f"not to be had here: {told['unavailable']}")
+    if found["unavailable"]:
+        yield from _field("engine", f"unavailable: {found['unavailable']}")
     else:
-        yield from _field("engine", f"{told['engine']} on {told['device']}")
-    if told["not_native_because"]:
-        yield from _field("", f"not native because {told['not_native_because']}")
+        yield from _field("engine", f"{found['engine']} on {found['device']}")
+    if found["not_native_because"]:
+        yield from _field("", f"not native because {found['not_native_because']}")
     encoder, tokenizer = manifest["encoder"], manifest["tokenizer"]
     limit = "; embeddings come from the caller"
     if tokenizer:
@@ -117,10 +117,10 @@ def lines(told: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     shown = models if every_model else models[:SHOWN_MODELS]
     more = f" and {len(models) - len(shown)} more (--models)" if len(shown) < len(models) else ""
     yield from _field("models", f"{len(models)}: {', '.join(shown)}{more}")
-    yield from _field("files", f"{told['bytes']:,} bytes")
+    yield from _field("files", f"{found['bytes']:,} bytes")
     for name, entry in manifest["files"].items():
         yield f"  {name:<20} {entry['bytes']:>12,}  sha256 {entry['sha256'][:16]}…"
-    for name in told["documents"]:
+    for name in found["documents"]:
         yield f"  {printable(name):<20} {'':>12}  not used by the router"
     yield colour("provenance", 1)
     yield from _tree(manifest["provenance"], "  ")
@@ -172,6 +172,6 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    told = describe(args.artifact, args.engine, args.device)
-    print(json.dumps(told, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(told, args.models)))
+    found = describe(args.artifact, args.engine, args.device)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(found, args.models)))
     return 0

@@ -71,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     if args.hash_key:
         return _hash_key()
     require(

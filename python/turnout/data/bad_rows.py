@@ -75,9 +75,9 @@ class BadRows:
 
     def first(self, file: str) -> str:
         """The first bad rows of a file on one line."""
-        told = "; ".join(f"row {one.row}: {one.reason}" for one in self.shown if one.file == file)
+        shown = "; ".join(f"row {one.row}: {one.reason}" for one in self.shown if one.file == file)
         more = self.counts[file] - self.keep
-        return told + (f"; and {more:,} more" if more > 0 else "")
+        return shown + (f"; and {more:,} more" if more > 0 else "")
 
     @property
     def count(self) -> int:

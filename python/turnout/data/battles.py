@@ -43,7 +43,7 @@ class Battle(NamedTuple):
 def parse_battle(row: Mapping[str, Any]) -> Battle:
     """The battle of a row.
 
-    Layouts are told by the columns. Ours: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
+    The columns show the layout. Ours: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
     turns, and ``winner_model_a``, ``winner_model_b``, ``winner_tie`` hold a single 1. Later arena tables: ``conversation_a`` holds
     the messages. Of a conversation, the first turn of the user counts, as in RouteLLM.
 
