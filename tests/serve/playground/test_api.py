@@ -115,7 +115,7 @@ def test_a_router_that_fails_fails_alone(start, router):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not JSON"),
         (b"[]", "expected an object"),
         ({}, "prompt is of type NoneType"),
         ({"prompt": 3}, "prompt is of type int"),
