@@ -233,7 +233,10 @@ def written(folder, port=0, admin=0, server="", upstream="", more=""):
         ({"upstream": 'key_env = "NO_SUCH_VARIABLE"'}, "NO_SUCH_VARIABLE"),
         ({"server": 'client_keys_file = "nowhere"'}, "client_keys_file nowhere"),
         ({"server": 'context = "no_such_module:function"'}, "no_such_module"),
-        ({"more": '[log]\npath = "no/such/folder/d.jsonl"'}, "no/such/folder/d.jsonl"),
+        (
+            {"more": '[log]\npath = "no/such/folder/d.jsonl"'},
+            r"[log] path 'no/such/folder/d.jsonl' cannot be written: No such file",
+        ),
         ({"more": '[log]\npath = "."'}, "Is a directory"),
         ({"more": '[log]\npath = "turnout.toml"\nformat = "parquet"'}, "turnout.toml"),
         ({"more": '[routers.mine]\npath = "nowhere"'}, "nowhere"),

@@ -60,7 +60,10 @@ def writer_of(settings: LogSettings) -> Writer:
         ConfigError: Another process has it open, or pyarrow is missing for parquet.
         OSError: The file or folder cannot be written.
     """
-    return Parts(settings) if settings.format == "parquet" else Lines(settings)
+    try:
+        return Parts(settings) if settings.format == "parquet" else Lines(settings)
+    except OSError as error:
+        raise OSError(f"[log] path {settings.path!r} cannot be written: {error.strerror or error}") from error
 
 
 class PathLock:

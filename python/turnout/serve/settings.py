@@ -43,7 +43,7 @@ class ServerSettings(Table):
     header_timeout_s: Seconds = 15.0
     max_body_bytes: Count = 20 * 1024 * 1024
     #: Of all requests in flight together, and of prompts that wait to be logged.
-    max_bodies_bytes: Count = 256 * 1024 * 1024
+    max_bodies_bytes: Count = 128 * 1024 * 1024
     max_concurrency: Count = 1000
     shutdown_s: Seconds = 30.0
     #: Web pages of other origins that may call the API.
