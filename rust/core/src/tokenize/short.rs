@@ -16,7 +16,7 @@ const PUNCTUATION: [char; 26] = [
 /// The plain form of a prompt of at most three words: without punctuation at its ends, in lower case. `None` where the rule does not
 /// apply or changes nothing. A prompt of punctuation alone keeps it.
 pub(super) fn plain(prompt: &str) -> Option<Cow<'_, str>> {
-    if prompt.len() > MAX_BYTES || prompt.split(SPACES).filter(|word| !word.is_empty()).nth(MAX_WORDS).is_some() {
+    if prompt.len() > MAX_BYTES || has_more_words(prompt.as_bytes()) {
         return None;
     }
     let kept = prompt.trim_matches(|c| SPACES.contains(&c) || PUNCTUATION.contains(&c));
@@ -27,6 +27,20 @@ pub(super) fn plain(prompt: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Owned(kept.to_lowercase()));
     }
     (kept.len() < prompt.len()).then_some(Cow::Borrowed(kept))
+}
+
+/// Whether there are more than [`MAX_WORDS`] words. Most prompts leave here, after some twenty bytes.
+fn has_more_words(bytes: &[u8]) -> bool {
+    let (mut words, mut inside) = (0, false);
+    for byte in bytes {
+        let is_space = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        words += usize::from(!is_space && !inside);
+        if words > MAX_WORDS {
+            return true;
+        }
+        inside = !is_space;
+    }
+    false
 }
 
 #[cfg(test)]
