@@ -195,6 +195,7 @@ def test_a_client_that_does_not_read_frees_its_slot_at_the_deadline(start, upstr
             await exchange.send(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
             )
+            await exchange.chunk(b'{"choices": "')
         try:
             while True:
                 await exchange.chunk(event({"content": "x" * 50_000}))
