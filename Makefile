@@ -61,7 +61,7 @@ TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
 APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 
-.PHONY: help demo build fmt lint test test-rust test-python test-train test-integrations test-e2e test-browser chromium parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build fmt lint test test-rust test-fuzz test-python test-train test-integrations test-e2e test-browser chromium parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
@@ -147,6 +147,14 @@ test: test-rust test-python ## all tests but those of test-train, test-integrati
 test-rust: build $(DEV)
 	ORT_DYLIB_PATH="$(LIBRARY)" $(CARGO_TEST) --workspace --all-features
 	ORT_DYLIB_PATH="$(LIBRARY)" cargo test --quiet --doc --workspace --all-features
+
+FUZZ_SECONDS ?= 60
+test-fuzz: ## build the fuzz targets, and run each for a minute where cargo-fuzz and a nightly compiler are installed
+	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \
+		cd rust && for target in $$(cargo +nightly fuzz list); do \
+			cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || exit 1; \
+		done; \
+	else cargo check --quiet --manifest-path rust/fuzz/Cargo.toml; echo "no cargo-fuzz or no nightly compiler: targets are checked, not run"; fi
 
 test-python: build $(DEV)
 	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/conversations.md $(PYTEST)

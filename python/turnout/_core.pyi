@@ -134,12 +134,22 @@ class Router:
     ) -> NDArray[np.float32]: ...
     def embed(self, prompt: str | Iterable[str]) -> NDArray[np.float32]: ...
     def model_scores(self, prompt: str | Sequence[Any]) -> dict[str, float]: ...
+    def _new_battles(
+        self,
+        ids: NDArray[np.uint64],
+        prompts: Sequence[str],
+        models_a: Sequence[str],
+        models_b: Sequence[str],
+        outcomes: NDArray[np.uint8],
+        *,
+        embeddings: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.bool_]: ...
     def append_battles(
         self,
         ids: NDArray[np.uint64],
-        prompts: Iterable[str],
-        models_a: Iterable[str],
-        models_b: Iterable[str],
+        prompts: Sequence[str],
+        models_a: Sequence[str],
+        models_b: Sequence[str],
         outcomes: NDArray[np.uint8],
         *,
         embeddings: NDArray[np.float32] | None = None,

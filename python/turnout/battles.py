@@ -7,13 +7,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout._core import ConfigError, InvalidInputError, InvalidTypeError
+from turnout import _core
+from turnout._core import ArtifactError, ConfigError, InvalidInputError, InvalidTypeError
+from turnout.battle_store import Battle, BattleStore
 from turnout.data.battle_outcomes import A_WINS, B_WINS, TIE, long_enough
 from turnout.data.battles import COLUMNS, parse_battle
 from turnout.data.chunks import read_chunks
@@ -76,15 +79,88 @@ def add_battles(router: Router, table: Any, embeddings: NDArray[np.float32] | No
     columns = checked(table, router.models)
     if embeddings is not None and len(embeddings) != columns.rows:
         raise InvalidInputError(f"{len(embeddings)} embeddings for {columns.rows} battles, expected one for each")
-    added = router.append_battles(
+    added = append(
+        router,
         np.array(columns.ids, dtype=np.uint64),
         columns.prompts,
         columns.models_a,
         columns.models_b,
         np.array(columns.outcomes, dtype=np.uint8),
-        embeddings=None if embeddings is None else np.ascontiguousarray(embeddings[columns.places], dtype=np.float32),
+        None if embeddings is None else np.ascontiguousarray(embeddings[columns.places], dtype=np.float32),
     )
     return Added(added, len(columns.ids) - added, columns.short)
+
+
+def append(
+    router: Router,
+    ids: NDArray[np.uint64],
+    prompts: Sequence[str],
+    models_a: Sequence[str],
+    models_b: Sequence[str],
+    outcomes: NDArray[np.uint8],
+    embeddings: NDArray[np.float32] | None,
+) -> int:
+    """Stores battles, then makes them count; see :meth:`turnout.Router.append_battles`."""
+    store = _store(router)
+    with store.writing() as writer:
+        if hashlib.sha256((router.path / "router.json").read_bytes()).hexdigest() != router.artifact_hash:
+            raise ArtifactError(
+                f"{router.path}: the artifact was compacted or replaced since it was loaded: load it again, then add battles"
+            )
+        for battles in writer.others():
+            _show(router, battles)
+        new = router._new_battles(ids, prompts, models_a, models_b, outcomes, embeddings=embeddings)
+        rows = [
+            Battle(
+                int(ids[row]),
+                int(outcomes[row]),
+                models_a[row],
+                models_b[row],
+                prompts[row],
+                b"" if embeddings is None else embeddings[row].tobytes(),
+            )
+            for row in np.flatnonzero(new).tolist()
+        ]
+        writer.insert(rows)
+    _show(router, rows)
+    return len(rows)
+
+
+def read_stored(router: Router) -> None:
+    """Makes the battles count that were stored before a router was loaded.
+
+    Raises:
+        ArtifactError: See :meth:`turnout.battle_store.BattleStore.read`; or the artifact changed meanwhile.
+    """
+    for battles in _store(router).read():
+        _show(router, battles)
+    if hashlib.sha256((router.path / "router.json").read_bytes()).hexdigest() != router.artifact_hash:
+        raise ArtifactError(f"{router.path}: was compacted or replaced while it was loaded: load it again")
+
+
+def _store(router: Router) -> BattleStore:
+    if router._battle_store is None:
+        router._battle_store = BattleStore(router.path, router.embedding_dim)
+    return router._battle_store
+
+
+def _show(router: Router, battles: Sequence[Battle]) -> None:
+    """Makes stored battles count: those with embeddings and those without in calls of their own."""
+    for given, group in groupby(battles, lambda battle: bool(battle.embedding)):
+        ids, outcomes, models_a, models_b, prompts, embeddings = zip(*group, strict=True)
+        numbers = np.frombuffer(b"".join(embeddings), dtype=np.float32)
+        try:
+            _core.Router.append_battles(
+                router,
+                np.array(ids, dtype=np.uint64),
+                prompts,
+                models_a,
+                models_b,
+                np.array(outcomes, dtype=np.uint8),
+                embeddings=numbers.reshape(len(ids), -1) if given else None,
+            )
+        except InvalidInputError as error:
+            raise ArtifactError(f"{_store(router).path}: row: {error}") from error
 
 
 def checked(table: Any, models: Sequence[str]) -> Columns:

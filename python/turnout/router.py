@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from turnout._core import Decision
+    from turnout.battle_store import BattleStore
     from turnout.battles import Added
 
 #: Folder of the router that ships with the package.
@@ -38,6 +39,7 @@ class Router(_core.Router):
     _options: dict[str, Any]
     #: Where prompts are decided that would hold an event loop.
     threads: BoundedThreads
+    _battle_store: BattleStore | None = None
 
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
@@ -55,6 +57,11 @@ class Router(_core.Router):
         )
         router._options = {"path": os.path.abspath(path), **options}
         router.threads = BoundedThreads(router.options()["max_queue"])
+        if any(os.path.lexists(router.path / name) for name in ("battles.sqlite", "battles.sqlite-wal", "battles.log")):
+            # Imported here: most artifacts have none.
+            from turnout.battles import read_stored
+
+            read_stored(router)
         return router
 
     async def aroute(
@@ -146,8 +153,8 @@ class Router(_core.Router):
     def add_battles(self, table: Any, *, embeddings: NDArray[np.float32] | None = None) -> Added:
         """Adds feedback to a router of kind ``sw_ranking``; it counts from the next decision on, in every thread.
 
-        The battles are appended to a log in the artifact folder before this returns, so they survive a crash and are there when
-        the artifact is loaded again. Ratings and tiers stay until ``turnout battles compact`` folds the log in.
+        The battles are in a database in the artifact folder (``battles.sqlite``) before this returns, so they survive a crash and
+        are there when the artifact is loaded again. Ratings and tiers stay until ``turnout battles compact`` folds them in.
 
         Args:
             table: Path of a Parquet, CSV or JSON-lines file, a list of dicts, or an Arrow table, with the columns ``prompt,
@@ -163,7 +170,9 @@ class Router(_core.Router):
             InvalidInputError: A row is no battle, or names a model that the router does not know: then nothing is added, and the
                 message has the rows' numbers. Or the router is of another kind.
             InvalidTypeError: The table is no table.
-            ArtifactError: The log cannot be written, or the artifact was compacted since it was loaded.
+            ArtifactError: The database cannot be written or is damaged, or the artifact was compacted since it was loaded.
+            OverloadedError: Another process is adding battles or compacting, for longer than ten seconds.
+            InferenceError: The router was loaded before a fork: load it again in the child.
         """
         # Imported here: routing needs none of it.
         from turnout.battles import add_battles
@@ -183,6 +192,37 @@ class Router(_core.Router):
             8
         """
         return {**self._options_in_use(), "index": self._options.get("index")}
+
+    def append_battles(
+        self,
+        ids: NDArray[np.uint64],
+        prompts: Sequence[str],
+        models_a: Sequence[str],
+        models_b: Sequence[str],
+        outcomes: NDArray[np.uint8],
+        *,
+        embeddings: NDArray[np.float32] | None = None,
+    ) -> int:
+        """:meth:`add_battles` of columns.
+
+        Args:
+            ids: uint64 ``[n]``, numbers that tell battles apart.
+            prompts: Texts.
+            models_a: Names.
+            models_b: Names.
+            outcomes: uint8 ``[n]``: 0 where model a won, 1 where model b did, 2 for a tie.
+            embeddings: float32 ``[n, dim]``, for a router that takes embeddings from the caller.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            InvalidInputError: A column has another length, or a row is not a battle of the router's models: nothing is added.
+            ArtifactError: As for :meth:`add_battles`.
+        """
+        from turnout.battles import append
+
+        return append(self, ids, prompts, models_a, models_b, outcomes, embeddings)
 
     @property
     def manifest(self) -> dict[str, Any]:

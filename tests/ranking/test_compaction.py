@@ -12,9 +12,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import turnout
+from turnout.battle_store import NAME, Battle, BattleStore
 from turnout.data import BadRows
 from turnout.routers.sw_ranking import compaction
-from turnout.routers.sw_ranking.compaction import LOG, compact
+from turnout.routers.sw_ranking.compaction import Compacted, compact, held_battles
 from turnout.routers.sw_ranking.encoder import encoder_of
 from turnout.routers.sw_ranking.table import read_battle_table
 from turnout.routers.sw_ranking.train import Options, build
@@ -35,8 +36,18 @@ def built(
 @pytest.fixture
 def folder(built: Path, tmp_path: Path) -> Path:
     shutil.copytree(built, tmp_path / "router")
-    (tmp_path / "router" / LOG).write_bytes(b"what the core logged")
+    with BattleStore(tmp_path / "router", 0).writing() as writer:
+        writer.insert([Battle(1, 0, "alpha", "delta", "what was added", b"")])
     return tmp_path / "router"
+
+
+def count(folder: Path) -> int:
+    return sum(map(len, BattleStore(folder, 0).read()))
+
+
+def compacted(folder: Path, taken: dict[str, Any]) -> Compacted:
+    with held_battles(folder) as clear:
+        return compact(folder, taken, clear)
 
 
 def snapshot(folder: Path, added: int = 0) -> dict[str, Any]:
@@ -55,13 +66,13 @@ def snapshot(folder: Path, added: int = 0) -> dict[str, Any]:
 
 def test_the_log_is_folded_in_and_ratings_follow(folder: Path) -> None:
     before = json.loads((folder / "router.json").read_text())
-    done = compact(folder, snapshot(folder, added=500))
+    done = compacted(folder, snapshot(folder, added=500))
     after = json.loads((folder / "router.json").read_text())
     assert (done.folded, done.battles) == (500, len(load_file(folder / after["ranking"]["battles"])["battle_id"]))
     assert after["models"][0] == "delta"
     assert done.moved["delta"] == (before["ranking"]["tiers"][before["models"].index("delta")], 0)
-    assert {path.name for path in folder.iterdir()} == {*after["files"], "router.json", "README.md", LOG}
-    assert (folder / LOG).stat().st_size == 0
+    assert {path.name for path in folder.iterdir()} == {*after["files"], "router.json", "README.md", NAME}
+    assert count(folder) == 0
     stored = load_file(folder / after["ranking"]["battles"])
     assert (np.diff(stored["battle_prompt"].astype(int)) >= 0).all()
     assert stored["vectors"].dtype == np.int8
@@ -70,8 +81,8 @@ def test_the_log_is_folded_in_and_ratings_follow(folder: Path) -> None:
 def test_compacting_nothing_changes_no_battle_and_no_rating(folder: Path) -> None:
     before = json.loads((folder / "router.json").read_text())
     old = load_file(folder / before["ranking"]["battles"])
-    assert compact(folder, snapshot(folder)).moved == {}
-    assert compact(folder, snapshot(folder)).folded == 0
+    assert compacted(folder, snapshot(folder)).moved == {}
+    assert compacted(folder, snapshot(folder)).folded == 0
     again = json.loads((folder / "router.json").read_text())
     new = load_file(folder / again["ranking"]["battles"])
     assert again["models"] == before["models"]
@@ -96,14 +107,14 @@ def test_a_crash_at_any_step_leaves_a_whole_artifact_and_the_battles(
 
         monkeypatch.setattr(compaction, name, stop)
     with pytest.raises(KeyboardInterrupt):
-        compact(folder, taken)
+        compacted(folder, taken)
     manifest = json.loads((folder / "router.json").read_text())
     for name, entry in manifest["files"].items():
         assert (folder / name).stat().st_size == entry["bytes"]
     folded = len(load_file(folder / manifest["ranking"]["battles"])["battle_id"]) == len(taken["battle_id"])
-    assert folded or (folder / LOG).exists()
+    assert folded or count(folder) == 1
 
 
 def test_other_kinds_have_no_battles(artifact: Path) -> None:
     with pytest.raises(turnout.ConfigError, match="belong to routers of kind sw_ranking"):
-        compact(artifact, {})
+        compact(artifact, {}, lambda: None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.,-=+*#"
 
@@ -31,6 +33,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def printable_json(value: Any, indent: int | None = 1) -> str:
+    """JSON whose texts are as they are, but for characters that could command a terminal, as ``\\u`` escapes.
+
+    Example:
+        >>> print(printable_json(["中", "\x9b2J", "\u202e"], indent=None))
+        ["中", "\\u009b2J", "\\u202e"]
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def cut(text: str, columns: int) -> str:

@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "file", type=Path, metavar="FILE", help="table of prompt, model_a, model_b, winner, or of arena-55k"
     )
     add.set_defaults(run=run_add)
-    fold = actions.add_parser("compact", help="rate and tier the models anew and fold the log into the artifact")
+    fold = actions.add_parser("compact", help="rate and tier the models anew and fold added battles into the artifact")
     fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a router that ships")
     fold.set_defaults(run=run_compact)
 
@@ -35,21 +35,21 @@ def run_add(args: argparse.Namespace) -> int:
 
 
 def run_compact(args: argparse.Namespace) -> int:
-    """Folds the log into the artifact."""
+    """Folds added battles into the artifact."""
     require("eval", "safetensors", "rich", purpose="battles")
     from rich.console import Console
 
     import turnout
     from turnout.progress import progress_bars
-    from turnout.routers.sw_ranking.compaction import compact, held_log, read_manifest
+    from turnout.routers.sw_ranking.compaction import compact, held_battles, read_manifest
     from turnout.shipped import artifact_folder
 
     folder = artifact_folder(args.artifact)
     read_manifest(folder)
-    with held_log(folder), progress_bars(Console(stderr=True)) as show:
+    with held_battles(folder) as clear, progress_bars(Console(stderr=True)) as show:
         snapshot = turnout.load(folder, index="exact").battles()
-        done = compact(folder, snapshot, show)
-    print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them from the log")
+        done = compact(folder, snapshot, clear, show)
+    print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them added since the last compaction")
     for model, (before, after) in done.moved.items():
         print(f"{model}: tier {before} is now {after}")
     return 0

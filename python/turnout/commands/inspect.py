@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.commands._terminal import blocks, colour, cut, printable, sparkline
+from turnout.commands._terminal import blocks, colour, cut, printable, printable_json, sparkline
 
 #: Models named before the list is cut.
 SHOWN_MODELS = 8
@@ -123,7 +123,7 @@ def lines(found: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     for name in found["documents"]:
         yield f"  {printable(name):<20} {'':>12}  not used by the router"
     yield colour("provenance", 1)
-    yield from _tree(manifest["provenance"], "  ")
+    yield from map(printable, _tree(manifest["provenance"], "  "))
 
 
 def _field(name: str, value: str) -> Iterator[str]:
@@ -173,5 +173,5 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     found = describe(args.artifact, args.engine, args.device)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if args.json else "\n".join(lines(found, args.models)))
+    print(printable_json(found) if args.json else "\n".join(lines(found, args.models)))
     return 0

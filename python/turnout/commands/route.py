@@ -166,11 +166,11 @@ def run(args: argparse.Namespace) -> int:
                 progress(total, chunk.part)
         seconds = time.perf_counter() - began
         print(
-            f"{total} rows to {args.out} in {seconds:.2f} s; {strong} ({strong / max(total - bad, 1):.1%}) to {router.strong}",
+            f"{total} rows to {args.out} in {seconds:.2f} s; {strong} ({strong / max(total - bad, 1):.1%}) to {printable(router.strong)}",
             file=sys.stderr,
         )
     else:
-        width = max(len(router.strong), len(router.weak))
+        width = max(len(printable(router.strong)), len(printable(router.weak)))
         for source in inputs:
             with file_progress(source.name, shown=source.is_file and not sys.stdout.isatty()) as progress:
                 done = 0
@@ -213,7 +213,11 @@ def _json_lines(args: argparse.Namespace, chunk: Chunk, decisions: list[Any]) ->
 def _lines(source: Source, chunk: Chunk, prompts: list[Any], decisions: list[Any], width: int) -> Iterator[str]:
     """A line for each row: model, win rate, the row's number in a file, and the prompt, cut."""
     for number, prompt, decision in zip(chunk.numbers, prompts, decisions, strict=True):
-        choice = f"{decision.model:<{width}}  {decision.win_rate:.4f}" if decision else f"{'-':<{width}}  {'-':<6}"
+        choice = (
+            f"{printable(decision.model):<{width}}  {decision.win_rate:.4f}"
+            if decision
+            else f"{'-':<{width}}  {'-':<6}"
+        )
         place = f"  {number:>6}" if source.is_file else ""
         yield f"{choice}{place}  {cut(prompt, _PROMPT_COLUMNS) if isinstance(prompt, str) else ''}".rstrip()
 

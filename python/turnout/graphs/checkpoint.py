@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ArtifactError
 from turnout.graphs.blocks import row_blocks
+from turnout.graphs.checkpoint_tokenizer import effective_tokenizer, refuse_lfs_pointer
 
 #: Beyond these, numbers of a configuration are not meant.
 _LARGE, _MOST = 1e30, 2**31 - 1
@@ -48,7 +49,9 @@ class Checkpoint:
         """A JSON object of the folder; it must be there."""
         file = self.folder / name
         try:
-            found = json.loads(file.read_text(encoding="utf-8-sig"))
+            text = file.read_text(encoding="utf-8-sig")
+            refuse_lfs_pointer(file, text[:100].encode())
+            found = json.loads(text)
         except FileNotFoundError:
             raise ArtifactError(
                 f"{file}: missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
@@ -139,13 +142,14 @@ class Checkpoint:
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
-        """The text of ``tokenizer.json``, without a byte order mark."""
+        """The text of ``tokenizer.json``, with the normalization that ``tokenizer_config.json`` asks for."""
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise ArtifactError(
                 f"{file}: missing; AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers writes it"
             )
-        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return effective_tokenizer(file, content, self.optional_json("tokenizer_config.json"))
 
     def max_tokens(self, positions: int | None) -> int:
         """The limit at which the tokenizer truncates: its own, that of the position table if there is one, that of artifacts."""
@@ -192,6 +196,8 @@ class Checkpoint:
         size = file.stat().st_size
         try:
             with file.open("rb") as stream:
+                refuse_lfs_pointer(file, stream.read(100))
+                stream.seek(0)
                 length = int.from_bytes(stream.read(8), "little")
                 if length > min(size, 100 << 20):
                     raise ValueError(f"a header of {length} bytes")
@@ -206,6 +212,12 @@ class Checkpoint:
                     raise ValueError(f"tensor {name!r} lies outside of the file")
                 if end - start != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
                     raise ValueError(f"tensor {name!r} of shape {shape} has {end - start} bytes")
-                self._places[name] = (file, kind, shape, start)
+                self._places[_current_name(name)] = (file, kind, shape, start)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ArtifactError(f"{file}: no safetensors file: {error}") from error
+
+
+def _current_name(name: str) -> str:
+    """Older checkpoints name the parts of a LayerNorm gamma and beta; transformers renames them when it loads them."""
+    stem, dot, last = name.rpartition(".")
+    return stem + dot + {"gamma": "weight", "beta": "bias"}.get(last, last)

@@ -77,12 +77,6 @@ impl Artifact {
         &self.hash
     }
 
-    /// Whether the manifest in the folder is still the one that was read.
-    pub(crate) fn is_current(&self) -> Result<bool> {
-        let bytes = files::read_inside(&self.path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
-        Ok(bytes == self.manifest_text.as_bytes())
-    }
-
     /// The checked bytes of a listed file.
     pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
         self.contents

@@ -2,6 +2,7 @@
 
 mod activation;
 pub(crate) mod pattern;
+pub(crate) mod ports;
 mod table;
 
 pub(crate) use pattern::Pattern;

@@ -25,10 +25,13 @@ pub(crate) use self::network::Network;
 use crate::{
     artifact::{Artifact, EncoderSpec, Kind, Precision, RankingSpec},
     config::{Devices, EngineChoice, RouterConfig},
-    encoder::{Pattern, TableEncoder},
+    encoder::{
+        Pattern, TableEncoder,
+        ports::{Size, TOKENS, check_inputs, check_ports},
+    },
     error::{Error, Result},
     interrupt::Interrupt,
-    onnx::{DataFile, Graph},
+    onnx::{DataFile, DataType, Graph},
     ranking::Ranking,
     scorer::{MatrixFactorizationScorer, dot},
 };
@@ -42,6 +45,9 @@ pub(crate) enum Engine {
     #[cfg(feature = "onnx")]
     Network(std::sync::Arc<Network>),
 }
+
+/// Of a graph that ONNX Runtime runs: why the core does not, and the number of token ids.
+type Known = (String, Option<usize>);
 
 /// A graph that the core runs itself, with the pair folded in.
 #[derive(Debug)]
@@ -100,8 +106,9 @@ impl Engine {
             }
             (_, native) => {
                 let reason = native.err().unwrap_or_else(|| format!("engine {wanted:?} was asked for"));
+                let vocabulary = graph.vocabulary;
                 drop(graph);
-                Self::open_network(artifact, pair, config, reason)
+                Self::open_network(artifact, pair, config, (reason, vocabulary))
             }
         }
     }
@@ -117,12 +124,12 @@ impl Engine {
     }
 
     #[cfg(feature = "onnx")]
-    fn open_network(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig, reason: String) -> Result<Self> {
-        Ok(Self::Network(std::sync::Arc::new(Network::open(artifact, pair, config, reason)?)))
+    fn open_network(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig, known: Known) -> Result<Self> {
+        Ok(Self::Network(std::sync::Arc::new(Network::open(artifact, pair, config, known)?)))
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn open_network(_: &Artifact, _: (usize, usize), _: &RouterConfig, reason: String) -> Result<Self> {
+    fn open_network(_: &Artifact, _: (usize, usize), _: &RouterConfig, (reason, _): Known) -> Result<Self> {
         Err(Error::Engine(format!(
             "this build has no ONNX Runtime, and the core does not run the graph natively: {reason}"
         )))
@@ -189,7 +196,7 @@ impl Engine {
             Self::Native(native) => native.encoder.as_ref().map(TableEncoder::vocabulary),
             Self::Ranked(ranked) => ranked.encoder.as_ref().map(TableEncoder::vocabulary),
             #[cfg(feature = "onnx")]
-            Self::Network(_) => None,
+            Self::Network(network) => network.vocabulary(),
         }
     }
 
@@ -292,24 +299,28 @@ impl Native {
         (strong, weak): (usize, usize),
     ) -> std::result::Result<Self, String> {
         let manifest = artifact.manifest();
-        if let Some(what) = graph.beyond {
-            return Err(format!("it holds more {what} than any graph that the core runs"));
-        }
-        if !graph.outputs.contains(&"model_scores") {
-            return Err(format!("graph outputs are {:?}", graph.outputs));
-        }
-        let mut pattern = Pattern::new(graph);
+        let mut pattern = Pattern::new(graph)?;
+        let inputs = ["input_ids", "attention_mask", "strong", "weak"];
         let encoder = match manifest.encoder {
-            EncoderSpec::Graph { .. } => {
-                let inputs = ["input_ids", "attention_mask", "strong", "weak"];
-                Some(TableEncoder::recognize(graph, &inputs, &mut pattern)?)
+            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &inputs, &mut pattern)?),
+            EncoderSpec::External { .. } => {
+                check_inputs(graph, &["embedding", "strong", "weak"])?;
+                None
             }
-            EncoderSpec::External { .. } if graph.inputs == ["embedding", "strong", "weak"] => None,
-            EncoderSpec::External { .. } => return Err(format!("graph inputs are {:?}", graph.inputs)),
         };
         let scorer = MatrixFactorizationScorer::recognize(graph, &mut pattern)?;
         if encoder.as_ref().is_some_and(|encoder| encoder.dim() != scorer.dim()) {
             return Err(format!("the head takes {} numbers, the encoder makes others", scorer.dim()));
+        }
+        let of_prompts = |columns| [Size::Prompts, Size::Of(columns)];
+        let (embeddings, scores) = (of_prompts(scorer.dim()), of_prompts(scorer.models()));
+        let embedding = ("embedding", DataType::F32, &embeddings[..]);
+        let [ids, mask] = ["input_ids", "attention_mask"].map(|name| (name, DataType::I64, TOKENS));
+        let [strong_row, weak_row] = ["strong", "weak"].map(|name| (name, DataType::I64, &[][..]));
+        let head = [("model_scores", DataType::F32, &scores[..]), ("win_rate", DataType::F32, &[Size::Prompts][..])];
+        match &encoder {
+            Some(_) => check_ports(graph, &[ids, mask, strong_row, weak_row], &[embedding, head[0], head[1]])?,
+            None => check_ports(graph, &[embedding, strong_row, weak_row], &head)?,
         }
         // A manifest that does not fit is told later; until then no pair may be out of range.
         let pair = if strong.max(weak) < scorer.models() { scorer.fold_pair(strong, weak) } else { vec![] };

@@ -18,14 +18,14 @@ pub mod bradley_terry;
 mod cells;
 mod explanation;
 mod int8;
-mod living;
-mod log;
+mod online;
 mod outcomes;
 mod vectors;
 
 use std::{
     cell::RefCell,
-    sync::{Arc, Mutex},
+    collections::HashSet,
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -37,8 +37,7 @@ use crate::config::IndexChoice;
 use approximate::Approximate;
 use battles::Battles;
 pub use explanation::{Neighbor, RankingExplanation};
-use living::Living;
-pub use living::{BattleSnapshot, NewBattles};
+pub use online::{BattleSnapshot, NewBattles};
 use outcomes::Outcomes;
 use vectors::{Query, largest};
 
@@ -83,7 +82,10 @@ pub(crate) struct Ranking {
     start: Vec<f64>,
     base: Arc<Segment>,
     added: ArcSwap<Vec<Arc<Segment>>>,
-    living: Mutex<Living>,
+    added_ids: Mutex<HashSet<u64>>,
+    /// Ids of the artifact's battles, in order; made when battles are added.
+    stored_ids: OnceLock<Vec<u64>>,
+    process: u32,
     search: Search,
 }
 
@@ -184,12 +186,13 @@ impl Ranking {
             start: vec![0.0; spec.tier_count],
             base: Arc::new(base),
             added: ArcSwap::default(),
-            living: Living::new(artifact),
+            added_ids: Mutex::default(),
+            stored_ids: OnceLock::new(),
+            process: std::process::id(),
             search: Search::Exact,
         };
         ranking.start = ranking.estimate(None)?.strengths;
         ranking.search = ranking.open_search(artifact, spec, config)?;
-        ranking.read_log(artifact)?;
         Ok(ranking)
     }
 

@@ -433,15 +433,31 @@ impl Router {
     /// [`Error::InvalidInput`] where a row is wrong (nothing is added then) or the router is of another kind, [`Error::Artifact`]
     /// where the log cannot be written or the artifact was compacted since it was loaded.
     pub fn add_battles(&self, battles: &NewBattles<'_>) -> Result<usize> {
+        self.with_embeddings(battles, |ranking, battles| ranking.add(&self.artifact, battles))
+    }
+
+    /// Which of these battles [`add_battles`](Self::add_battles) would add.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn new_battles(&self, battles: &NewBattles<'_>) -> Result<Vec<bool>> {
+        self.with_embeddings(battles, |ranking, battles| ranking.new_battles(&self.artifact, battles))
+    }
+
+    fn with_embeddings<T>(
+        &self,
+        battles: &NewBattles<'_>,
+        work: impl FnOnce(&Ranking, &NewBattles<'_>) -> Result<T>,
+    ) -> Result<T> {
         let ranking = self.ranking()?;
         if !battles.embeddings.is_empty() || battles.prompts.is_empty() {
-            return ranking.add(&self.artifact, battles);
+            return work(ranking, battles);
         }
         let mut embeddings = Vec::with_capacity(battles.prompts.len() * self.embedding_dim());
         for prompt in battles.prompts {
             embeddings.extend(self.embed(prompt)?);
         }
-        ranking.add(&self.artifact, &NewBattles { embeddings: &embeddings, ..*battles })
+        work(ranking, &NewBattles { embeddings: &embeddings, ..*battles })
     }
 
     /// Every battle of a router that ranks by battles, those that were added included.

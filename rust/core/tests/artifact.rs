@@ -533,8 +533,9 @@ fn a_graph_that_is_not_native_needs_onnx_runtime() {
     };
     differing(|graph| graph.nodes.swap(0, 4), "node 0");
     differing(|graph| drop(graph.nodes.pop()), "the graph ends before node");
-    differing(|graph| graph.nodes.push(graph.nodes[0].clone()), "expected the end");
-    differing(|graph| graph.inputs.push("other"), "graph inputs");
+    differing(|graph| graph.nodes.push(graph.nodes[0].clone()), "two values of the name");
+    differing(|graph| graph.inputs.push(graph.inputs[0].clone()), "two values of the name");
+    differing(|graph| graph.inputs.swap(0, 1), "graph inputs");
     differing(|graph| graph.nodes[0].op = "Unheard", "node 0 is Unheard");
     differing(|graph| graph.nodes[0].domain = "com.microsoft", "node 0");
     differing(|graph| drop(graph.tensors.remove(0)), "no tensor");
@@ -542,7 +543,7 @@ fn a_graph_that_is_not_native_needs_onnx_runtime() {
     differing(|graph| (0..300).for_each(|_| graph.nodes.push(graph.nodes[0].clone())), "more nodes");
     differing(|graph| (0..300).for_each(|_| graph.tensors.push(graph.tensors[0].clone())), "more tensors");
     differing(|graph| graph.nodes[0].inputs = vec!["token_table"; 40], "more node inputs");
-    differing(|graph| graph.inputs = vec!["input_ids"; 40], "more graph inputs");
+    differing(|graph| graph.inputs = vec![graph.inputs[0].clone(); 40], "more graph inputs");
 }
 
 // The tokenizer.

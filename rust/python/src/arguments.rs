@@ -1,6 +1,6 @@
 //! Python arguments borrowed as Rust values, with errors that say what was expected and found.
 
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
     types::{PyBool, PyFloat, PyList, PyString, PyTuple},
@@ -81,29 +81,28 @@ pub(crate) fn text<'a>(prompt: &'a Bound<'_, PyString>, place: impl Fn() -> Stri
     })
 }
 
-/// A C-contiguous float32 array of the given rank, borrowed without a copy.
-pub(crate) fn floats<'py>(
+/// A C-contiguous array of the given type and rank, borrowed without a copy.
+pub(crate) fn array<'py, T: Element>(
     value: &Bound<'py, PyAny>,
     rank: usize,
     name: &str,
-) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     let py = value.py();
-    let shape = if rank == 1 { "[d]" } else { "[n, d]" };
-    let expected = format!("{name} must be a C-contiguous float32 NumPy array of shape {shape}");
+    let kind = T::get_dtype(py);
+    let shape = if rank == 1 { "[n]" } else { "[n, d]" };
+    let expected = format!("{name} must be a C-contiguous {kind} NumPy array of shape {shape}");
     let Ok(untyped) = value.cast::<PyUntypedArray>() else {
         return Err(invalid_type(py, format!("{expected}, not {}", type_name(value))));
     };
-    let Ok(array) = value.cast::<PyArrayDyn<f32>>() else {
-        return Err(invalid_type(
-            py,
-            format!("{expected}, not {}; convert it with .astype(\"float32\")", untyped.dtype()),
-        ));
+    let Ok(array) = value.cast::<PyArrayDyn<T>>() else {
+        let message = format!("{expected}, not {}; convert it with .astype(\"{kind}\")", untyped.dtype());
+        return Err(invalid_type(py, message));
     };
     if array.ndim() != rank {
         return Err(invalid_input(py, format!("{expected}, found shape {:?}", array.shape())));
     }
     // NumPy makes such arrays from the middle of a buffer; to Rust a misaligned slice is undefined behavior.
-    if array.data().align_offset(align_of::<f32>()) != 0 {
+    if array.data().align_offset(align_of::<T>()) != 0 {
         return Err(invalid_input(py, format!("{expected}, found one that is not aligned; use a copy of it")));
     }
     if !array.is_c_contiguous() {

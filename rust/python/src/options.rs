@@ -100,11 +100,14 @@ fn index_choice(index: &Bound<'_, PyAny>) -> PyResult<IndexChoice> {
     let py = index.py();
     let modules = py.import("sys")?.getattr("modules")?;
     let faiss = modules.cast::<PyDict>()?.get_item("faiss")?;
-    let Some(faiss) = faiss.filter(|faiss| faiss.getattr("Index").is_ok_and(|class| is_instance(index, &class))) else {
+    let faiss = faiss.filter(|faiss| faiss.getattr("Index").is_ok_and(|class| is_instance(index, &class)));
+    // SWIG keeps the address in an object of its own, which no Python code makes from a number.
+    let this = index.getattr("this").ok().filter(|this| type_name(this) == "SwigPyObject");
+    let (Some(faiss), Some(this)) = (faiss, this) else {
         let message = format!("index must be \"exact\", a path or a faiss.Index, not {}", type_name(index));
         return Err(invalid_type(py, message));
     };
-    let address: usize = index.getattr("this")?.call_method0("__int__")?.extract()?;
+    let address: usize = this.call_method0("__int__")?.extract()?;
     // FAISS promises overlapping searches on the CPU only, and an index of another kind may hold one on a GPU.
     let one_at_a_time = faiss.hasattr("GpuIndex")?;
     // SAFETY: the address is that of an object of `faiss.Index`, which is kept alive with the router.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
     types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple},
@@ -10,7 +10,7 @@ use pyo3::{
 use turnout_core::{Error, Interrupt, NewBattles};
 
 use crate::{
-    arguments::{floats, optional_number, prompt as prompt_of, string, text},
+    arguments::{array, optional_number, prompt as prompt_of, string, text},
     decision::{Decision, Explanation, Neighbor},
     ending::{attached, refuse_after_the_end},
     errors::{invalid_type, to_python},
@@ -128,6 +128,39 @@ enum Source<T> {
     Embedding(T),
 }
 
+/// Battles as Python gives them.
+struct Columns<'a, 'py> {
+    ids: &'a Bound<'py, PyAny>,
+    prompts: &'a Bound<'py, PyAny>,
+    models_a: &'a Bound<'py, PyAny>,
+    models_b: &'a Bound<'py, PyAny>,
+    outcomes: &'a Bound<'py, PyAny>,
+    embeddings: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Columns<'_, '_> {
+    /// Runs `work` over the battles with the interpreter lock released.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&NewBattles<'_>) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let (prompts, models_a, models_b) = (strings(self.prompts)?, strings(self.models_a)?, strings(self.models_b)?);
+        let (prompts, models_a, models_b) = (texts(&prompts)?, texts(&models_a)?, texts(&models_b)?);
+        let embeddings = self.embeddings.map(|embeddings| array::<f32>(embeddings, 2, "embeddings")).transpose()?;
+        let (ids, outcomes) = (array::<u64>(self.ids, 1, "ids")?, array::<u8>(self.outcomes, 1, "outcomes")?);
+        let battles = NewBattles {
+            ids: slice(&ids),
+            prompts: &prompts,
+            embeddings: embeddings.as_ref().map(slice).unwrap_or_default(),
+            models_a: &models_a,
+            models_b: &models_b,
+            outcomes: slice(&outcomes),
+        };
+        py.detach(|| work(&battles)).map_err(|error| to_python(py, error))
+    }
+}
+
 #[pymethods]
 impl Router {
     #[new]
@@ -188,7 +221,7 @@ impl Router {
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route_within(prompt, threshold, limit))?
             }
             Source::Embedding(embedding) => {
-                let embedding = floats(embedding, 1, "embedding")?;
+                let embedding = array(embedding, 1, "embedding")?;
                 let embedding = slice(&embedding);
                 self.run(py, true, || self.core.route_embedding(embedding, threshold))?
             }
@@ -266,7 +299,7 @@ impl Router {
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.win_rate(prompt))
             }
             Source::Embedding(embedding) => {
-                let embedding = floats(embedding, 1, "embedding")?;
+                let embedding = array(embedding, 1, "embedding")?;
                 let embedding = slice(&embedding);
                 self.run(py, true, || self.core.win_rate_of_embedding(embedding))
             }
@@ -304,7 +337,7 @@ impl Router {
                 run_unless_interrupted(py, |interrupt| self.core.win_rates_unless(&texts, interrupt))?
             }
             Source::Embedding(embeddings) => {
-                let embeddings = floats(embeddings, 2, "embeddings")?;
+                let embeddings = array(embeddings, 2, "embeddings")?;
                 let (width, dim) = (embeddings.shape()[1], self.core.embedding_dim());
                 if width != dim {
                     let message = format!("embeddings have {width} columns, expected {dim}");
@@ -446,7 +479,7 @@ impl Router {
         })
     }
 
-    /// Logs battles beside the artifact and makes them count; :meth:`turnout.Router.add_battles` takes tables.
+    /// Makes battles count and stores nothing; :meth:`turnout.Router.append_battles` and `add_battles` store them first.
     ///
     /// Args:
     ///     ids: uint64 `[n]`; ids that are known are ignored.
@@ -461,32 +494,37 @@ impl Router {
     ///
     /// Raises:
     ///     InvalidInputError: A row is wrong (nothing is added then), or the router is of another kind.
-    ///     ArtifactError: The log cannot be written, or the artifact was compacted since it was loaded.
+    ///     InferenceError: The router was loaded before a fork.
     #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
     #[expect(clippy::too_many_arguments, reason = "columns of a table")]
     fn append_battles(
         &self,
         py: Python<'_>,
-        ids: PyReadonlyArray1<'_, u64>,
+        ids: &Bound<'_, PyAny>,
         prompts: &Bound<'_, PyAny>,
         models_a: &Bound<'_, PyAny>,
         models_b: &Bound<'_, PyAny>,
-        outcomes: PyReadonlyArray1<'_, u8>,
+        outcomes: &Bound<'_, PyAny>,
         embeddings: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let (prompts, models_a, models_b) = (strings(prompts)?, strings(models_a)?, strings(models_b)?);
-        let (prompts, models_a, models_b) = (texts(&prompts)?, texts(&models_a)?, texts(&models_b)?);
-        let embeddings = embeddings.map(|embeddings| floats(embeddings, 2, "embeddings")).transpose()?;
-        let (ids, outcomes) = (ids.as_array().to_vec(), outcomes.as_array().to_vec());
-        let battles = NewBattles {
-            ids: &ids,
-            prompts: &prompts,
-            embeddings: embeddings.as_ref().map(slice).unwrap_or_default(),
-            models_a: &models_a,
-            models_b: &models_b,
-            outcomes: &outcomes,
-        };
-        py.detach(|| self.core.add_battles(&battles)).map_err(|error| to_python(py, error))
+        let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
+        columns.with(py, |battles| self.core.add_battles(battles))
+    }
+
+    #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
+    #[expect(clippy::too_many_arguments, reason = "columns of a table")]
+    fn _new_battles<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'_, PyAny>,
+        prompts: &Bound<'_, PyAny>,
+        models_a: &Bound<'_, PyAny>,
+        models_b: &Bound<'_, PyAny>,
+        outcomes: &Bound<'_, PyAny>,
+        embeddings: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
+        Ok(PyArray1::from_vec(py, columns.with(py, |battles| self.core.new_battles(battles))?))
     }
 
     /// Every battle of a router of kind `sw_ranking`, added ones included.
@@ -659,7 +697,7 @@ fn limit(py: Python<'_>, deadline_us: Option<i64>) -> PyResult<Option<Duration>>
     Ok(microseconds.map(Duration::from_micros))
 }
 
-/// The elements of an array whose contiguity [`floats`] has checked.
-fn slice<'a>(array: &'a PyReadonlyArrayDyn<'_, f32>) -> &'a [f32] {
+/// The elements of an array whose contiguity [`array`] has checked.
+fn slice<'a, T: Element>(array: &'a PyReadonlyArrayDyn<'_, T>) -> &'a [T] {
     array.as_slice().unwrap_or_default()
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from turnout._core import ConfigError
 from turnout.graphs.checkpoint import Checkpoint
+from turnout.graphs.checkpoint_tokenizer import check_token_ids
 from turnout.graphs.precision import PRECISIONS, Precision
 from turnout.routers.bert.bert_graph import BERT_TYPES, bert_logits, bert_positions
 from turnout.routers.bert.classifier_network import ClassifierNetwork
@@ -65,6 +66,7 @@ def import_bert(
     source, out = Checkpoint(checkpoint), Path(out)
     meaning = labels_of(source, labels)
     tokenizer = source.tokenizer()
+    check_token_ids(source.folder / "tokenizer.json", tokenizer, source.whole("vocab_size"))
     source.refuse_left_truncation()
     check_precision(source, precision)
     with staged(out) as folder:

@@ -10,6 +10,7 @@ import numpy as np
 
 from turnout._core import ArtifactError
 from turnout.graphs.checkpoint import Checkpoint
+from turnout.graphs.checkpoint_tokenizer import check_token_ids
 from turnout.graphs.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def import_causal_llm(
     check_architecture(source)
     tokenizer = source.tokenizer()
     scores = _score_tokens(source)
+    check_token_ids(source.folder / "tokenizer.json", tokenizer, source.whole("vocab_size"))
     before, after = frame(source)
     positions = source.max_tokens(source.whole("max_position_embeddings"))
     generation = {

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from turnout._core import ArtifactError, ConfigError
 from turnout.artifact.files import replace_file, sync_folder
 from turnout.artifact.manifest import rewrite_manifest
+from turnout.battle_store import NAME, BattleStore
 from turnout.progress import Show, silent
 from turnout.routers.sw_ranking.ann_index import JUDGED, Judge, Near, make_cells, make_near
 from turnout.routers.sw_ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section
@@ -26,9 +25,6 @@ from turnout.routers.sw_ranking.rating import rate
 from turnout.routers.sw_ranking.table import BattleTable
 from turnout.routers.sw_ranking.vectors import restored, storage_of, stored
 
-#: Name of the log beside the manifest, which the core writes.
-LOG = "battles.log"
-
 
 @dataclass(frozen=True)
 class Compacted:
@@ -36,7 +32,7 @@ class Compacted:
 
     Attributes:
         battles: Battles now in the artifact.
-        folded: Those of them that the log held.
+        folded: Those of them that were added since.
         moved: Models whose tier changed, with the tier before and after.
     """
 
@@ -46,34 +42,33 @@ class Compacted:
 
 
 @contextlib.contextmanager
-def held_log(folder: Path) -> Iterator[None]:
-    """Keeps everybody from adding battles to an artifact until the log is folded in.
+def held_battles(folder: Path) -> Iterator[Callable[[], None]]:
+    """Keeps everybody from adding battles to an artifact until those that were added are folded in.
+
+    Yields:
+        What removes them from the database, at the end of the block and not before.
 
     Raises:
-        ConfigError: Another process is adding battles or compacting right now.
+        OverloadedError: Another process is adding battles or compacting.
     """
-    with (folder / LOG).open("ab") as log:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{folder / LOG}: another process is adding battles or compacting; try again") from error
-        try:
-            yield
-        finally:
-            # By name: a process forked meanwhile holds the same lock.
-            fcntl.flock(log, fcntl.LOCK_UN)
+    if not (folder / NAME).exists():
+        yield lambda: None
+        return
+    with BattleStore(folder, 0).writing() as writer:
+        yield writer.clear
 
 
-def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Compacted:
+def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], show: Show = silent) -> Compacted:
     """Writes the battles of a snapshot as the artifact's own.
 
-    New files get new names, the manifest is replaced last and in one step, and only then do the old files and the log go: a crash at
-    any moment leaves an artifact that is whole, with the battles in the log or in the files. Where it leaves both, the ids tell.
-    The caller holds the log (:func:`held_log`) from before the snapshot on.
+    New files get new names, the manifest is replaced last and in one step, and only then do the old files and the added battles
+    go: a crash at any moment leaves an artifact that is whole, with the battles in the database or in the files. Where it leaves
+    both, the ids tell. The caller holds the database (:func:`held_battles`) from before the snapshot on.
 
     Args:
         folder: The artifact.
-        snapshot: What ``Router.battles`` gives, the log included.
+        snapshot: What ``Router.battles`` gives, the added ones included.
+        clear: Removes the added ones from the database, from :func:`held_battles`.
         show: Shows progress.
 
     Returns:
@@ -103,9 +98,7 @@ def compact(folder: Path, snapshot: dict[str, Any], show: Show = silent) -> Comp
         "ranking": ranking_section(rating, near, names, section.get("unknown_tiers", {})),
     }
     commit(folder, manifest, files, replaced=[name for name in ranking_file_names(section) if name not in files])
-    # Emptied and not removed: a writer that waits for its turn must not write to a file without a name.
-    if (folder / LOG).exists():
-        os.truncate(folder / LOG, 0)
+    clear()
     pair, unknown = manifest["pair"], section.get("unknown_tiers", {})
     refresh(
         folder,

@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 /// A manifest holds names, at most a few thousand numbers and provenance. As values, JSON may take thirty times its length.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
+/// How the text starts that git leaves in place of a file without git-lfs, and how long it may be.
+const LFS_POINTER: &[u8; 39] = b"version https://git-lfs.github.com/spec";
+const LFS_POINTER_BYTES: u64 = 1024;
+
 /// All listed files together, for they are read into memory: 1 GiB, or 64 GiB for networks and for millions of battles.
 pub(super) fn max_file_bytes(kind: Kind) -> u64 {
     match kind {
@@ -82,8 +86,14 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
             format!("{found} bytes, the manifest says {}: the file is truncated or was replaced", entry.bytes);
         Error::artifact(&path, "size", message)
     };
-    let (mut file, size) = open_inside(folder, name, entry.bytes)?;
+    // A little more than the pointer of git-lfs, so that one is named as such in place of a smaller file, too.
+    let (mut file, size) = open_inside(folder, name, entry.bytes.max(LFS_POINTER_BYTES))?;
     if size != entry.bytes {
+        let mut start = [0; LFS_POINTER.len()];
+        if size <= LFS_POINTER_BYTES && file.read_exact(&mut start).is_ok() && start == *LFS_POINTER {
+            let message = "is a git-lfs pointer, not the file itself; fetch it with `git lfs pull`";
+            return Err(Error::artifact(&path, "file", message));
+        }
         return Err(other_size(size));
     }
     let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size as usize).collect();

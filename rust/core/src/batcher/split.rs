@@ -1,23 +1,31 @@
-//! A batch that does not fit into the device's memory, in halves.
+//! A batch that fails, in parts: one that does not fit into the device's memory, or one of whose prompts the graph cannot run.
 
 use super::{Request, Row, RunError, Runner};
 use crate::error::{Error, Result};
 
-/// Runs a batch. Out of memory, each half is tried once; what fails again is an error for its callers only.
+/// Runs a batch. Out of memory, each half is tried once; what fails again is an error for its callers only. Where the run fails for
+/// another reason, halves are tried until what fails is one prompt: it must not fail those that share its run.
 pub(super) fn run(runner: &mut impl Runner, batch: &[&Request]) -> Vec<Result<Row>> {
     match runner.run(batch) {
         Ok(rows) => check_rows(rows, batch.len()),
-        Err(RunError::OutOfMemory(_)) if batch.len() > 1 => {
-            let (first, second) = batch.split_at(batch.len() / 2);
-            let mut rows = once(runner, first);
-            rows.extend(once(runner, second));
-            rows
-        }
+        Err(RunError::OutOfMemory(_)) if batch.len() > 1 => halves(runner, batch, once),
+        Err(RunError::Failed(_)) if batch.len() > 1 => halves(runner, batch, run),
         Err(error) => refuse(error, batch.len()),
     }
 }
 
-fn once(runner: &mut impl Runner, batch: &[&Request]) -> Vec<Result<Row>> {
+fn halves<R: Runner>(
+    runner: &mut R,
+    batch: &[&Request],
+    run: fn(&mut R, &[&Request]) -> Vec<Result<Row>>,
+) -> Vec<Result<Row>> {
+    let (first, second) = batch.split_at(batch.len() / 2);
+    let mut rows = run(runner, first);
+    rows.extend(run(runner, second));
+    rows
+}
+
+fn once<R: Runner>(runner: &mut R, batch: &[&Request]) -> Vec<Result<Row>> {
     match runner.run(batch) {
         Ok(rows) => check_rows(rows, batch.len()),
         Err(error) => refuse(error, batch.len()),
@@ -45,6 +53,32 @@ fn refuse(error: RunError, rows: usize) -> Vec<Result<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails for prompts of these lengths.
+    struct Refuses(Vec<usize>, Vec<usize>);
+
+    impl Runner for Refuses {
+        fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
+            self.1.push(batch.len());
+            if batch.iter().any(|request| self.0.contains(&request.length())) {
+                return Err(RunError::Failed(Error::Inference("no such token".into())));
+            }
+            Ok(batch.iter().map(|request| vec![request.length() as f32]).collect())
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_fails_fails_no_other() {
+        let requests: Vec<Request> = (1..=8).map(|n| Request::scores(vec![0; n])).collect();
+        for bad in [vec![1], vec![8], vec![3, 4], vec![1, 2, 3, 4, 5, 6, 7, 8], vec![]] {
+            let mut runner = Refuses(bad.clone(), vec![]);
+            let rows = run(&mut runner, &requests.iter().collect::<Vec<_>>());
+            let failed: Vec<usize> = (1..=8).filter(|&n| rows[n - 1].is_err()).collect();
+            assert_eq!(failed, bad);
+            assert!((1..=8).all(|n| bad.contains(&n) || rows[n - 1].as_ref().unwrap()[0] == n as f32));
+            assert!(runner.1.len() < 2 * 8, "{:?}", runner.1);
+        }
+    }
 
     /// Fails for more than `fits` rows.
     struct Small {

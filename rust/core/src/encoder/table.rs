@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use multiversion::multiversion;
 
-use super::{activation::Activation, pattern::Pattern};
+use super::{activation::Activation, pattern::Pattern, ports::check_inputs};
 use crate::onnx::{Attribute, Graph};
 
 /// A recognised static embedding graph.
@@ -37,9 +37,7 @@ impl TableEncoder {
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
     pub(crate) fn recognize(graph: &Graph<'_>, inputs: &[&str], pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
-        if graph.inputs != inputs {
-            return Err(format!("graph inputs are {:?}", graph.inputs));
-        }
+        check_inputs(graph, inputs)?;
         let float = [("to", Attribute::Int(1))];
         let sum = [("keepdims", Attribute::Int(0))];
         let quantised = pattern.expect("Gather", &["token_table", "input_ids"], &[])?;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
@@ -30,6 +30,7 @@ pub(crate) struct Network {
     head: Head,
     devices: Devices,
     not_native_because: String,
+    vocabulary: Option<usize>,
     /// Tokens that the tokenizer's limit leaves, for generation.
     max_tokens: usize,
     follow_ups: FollowUps,
@@ -48,12 +49,30 @@ fn admission(place: usize) -> Admission {
     if place == 0 { Admission::Asked } else { Admission::Given }
 }
 
+/// ONNX Runtime waits forever for threads that the system does not give, so they are asked for first.
+fn check_threads(count: usize) -> Result<()> {
+    let gate = RwLock::new(());
+    let started = std::thread::scope(|scope| {
+        let closed = gate.write();
+        for _ in 0..count {
+            std::thread::Builder::new().spawn_scoped(scope, || drop(gate.read()))?;
+        }
+        drop(closed);
+        Ok::<(), std::io::Error>(())
+    });
+    started.map_err(|error| {
+        Error::Engine(format!(
+            "{count} threads cannot be started: {error}; load with fewer threads, or raise the limit"
+        ))
+    })
+}
+
 impl Network {
     pub(crate) fn open(
         artifact: &Artifact,
         pair: (usize, usize),
         config: &RouterConfig,
-        not_native_because: String,
+        (not_native_because, vocabulary): (String, Option<usize>),
     ) -> Result<Self> {
         let manifest = artifact.manifest();
         config.batch.check()?;
@@ -81,6 +100,7 @@ impl Network {
             not_native_because: not_native_because.clone(),
         };
         let places = places(config, manifest.files.values().map(|entry| entry.bytes).sum());
+        check_threads(places.iter().map(|place| place.threads).sum())?;
         let open = |&place: &Place| OnnxRunner::open(artifact, &opening, place);
         let runners = places.iter().map(open).collect::<Result<Vec<_>>>()?;
         let (path, hash) = (artifact.path().to_path_buf(), artifact.hash().to_owned());
@@ -101,9 +121,15 @@ impl Network {
             head,
             devices: config.device.clone(),
             not_native_because,
+            vocabulary,
             max_tokens,
             follow_ups: FollowUps::default(),
         })
+    }
+
+    /// Number of token ids that the graph knows, where its tables tell.
+    pub(crate) fn vocabulary(&self) -> Option<usize> {
+        self.vocabulary
     }
 
     pub(crate) fn devices(&self) -> &Devices {

@@ -3,9 +3,12 @@
 use crate::{
     artifact::{Artifact, EncoderSpec, RankingSpec},
     config::{EngineChoice, RouterConfig},
-    encoder::{Pattern, TableEncoder},
+    encoder::{
+        Pattern, TableEncoder,
+        ports::{Size, TOKENS, check_ports},
+    },
     error::{Error, Result},
-    onnx::Graph,
+    onnx::{DataType, Graph},
     ranking::Ranking,
 };
 
@@ -41,10 +44,16 @@ impl Ranked {
         let path = artifact.path().join(file);
         let bytes = artifact.file(file)?;
         let graph = Graph::parse(&bytes).map_err(|message| Error::artifact(&path, "graph", message))?;
-        let mut pattern = Pattern::new(&graph);
-        let recognised = TableEncoder::recognize(&graph, &["input_ids", "attention_mask"], &mut pattern)
-            .and_then(|encoder| pattern.end().map(|()| encoder));
-        let encoder = recognised.map_err(|reason| {
+        let recognized = Pattern::new(&graph).and_then(|mut pattern| {
+            let inputs = ["input_ids", "attention_mask"];
+            let encoder = TableEncoder::recognize(&graph, &inputs, &mut pattern)?;
+            pattern.end()?;
+            let tokens = inputs.map(|name| (name, DataType::I64, TOKENS));
+            let embedding = [Size::Prompts, Size::Of(encoder.dim())];
+            check_ports(&graph, &tokens, &[("embedding", DataType::F32, &embedding)])?;
+            Ok(encoder)
+        });
+        let encoder = recognized.map_err(|reason| {
             Error::Engine(format!("{}: the core does not run this encoder natively: {reason}; pass embeddings instead (an external encoder)", path.display()))
         })?;
         if encoder.dim() != dim {

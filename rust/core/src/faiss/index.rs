@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::library::{Head, Library};
+use super::{
+    file,
+    library::{Head, Library},
+};
 use crate::error::{Error, Result};
 
 /// An index that lives in the caller's process, kept alive as long as anything uses it.
@@ -64,6 +67,7 @@ impl FaissIndex {
     /// Reads an index from a file's bytes; `name` is for messages.
     pub(crate) fn read(library: Option<&Path>, bytes: &[u8], name: &Path) -> Result<Self> {
         let library = Library::open(library)?;
+        file::check(bytes).map_err(|message| Error::artifact(name, "index", message))?;
         let pointer = library
             .read(bytes)
             .map_err(|message| Error::artifact(name, "index", format!("FAISS refused it: {message}")))?;
@@ -111,6 +115,7 @@ impl FaissIndex {
                 self.dim
             )));
         }
+        self.library.check_process()?;
         let _turn = self.one_at_a_time.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         self.library.search(self.address(), vector, k).map_err(|message| Error::Inference(format!("FAISS: {message}")))
     }

@@ -58,6 +58,8 @@ pub(super) struct Library {
     search: usize,
     delete: usize,
     path: PathBuf,
+    /// The process that opened it. Its threads (OpenMP) do not survive a fork: the first search in a child would wait for them forever.
+    process: u32,
 }
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
@@ -73,6 +75,7 @@ impl Library {
     pub(super) fn open(path: Option<&Path>) -> Result<&'static Self> {
         let _guard = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = LIBRARY.get() {
+            open.check_process()?;
             return match path {
                 Some(path) if path != open.path => Err(Error::Engine(format!(
                     "FAISS was opened from {} before, and a process can hold one only; {} was asked for",
@@ -98,6 +101,18 @@ impl Library {
             ))
         })?;
         Ok(LIBRARY.get_or_init(|| library))
+    }
+
+    /// Refuses searches in a fork of the process that opened the library.
+    pub(super) fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.process {
+            return Ok(());
+        }
+        Err(Error::Inference(format!(
+            "FAISS was opened before a fork, which its threads do not survive; load the router in this process ({}) of a pool that \
+             spawns, or load it with index=\"exact\"",
+            std::process::id()
+        )))
     }
 
     fn load(path: &Path) -> std::result::Result<Self, String> {
@@ -126,6 +141,7 @@ impl Library {
             search: place("_ZTVN5faiss9IndexFlatE", search)?,
             delete: place("_ZTVN5faiss11IndexRefineE", delete)?,
             path: path.to_path_buf(),
+            process: std::process::id(),
         })
     }
 

@@ -1,9 +1,11 @@
 //! Decisions that look at the nearest prompts only, and at the others cell by cell.
 
+use std::path::Path;
+
 use super::{
     Segment, Weighting,
     cells::Cells,
-    vectors::{Query, largest},
+    vectors::{Query, Vectors, largest},
     weigh,
 };
 use crate::{
@@ -35,23 +37,24 @@ impl Approximate {
     ) -> Result<Option<Self>> {
         let (dim, count) = (artifact.manifest().encoder.dim(), base.prompts());
         let library = config.faiss_library.as_deref();
-        let (index, error) = match (&config.index, &spec.index) {
+        let file = |path: &Path, bytes: &[u8]| FaissIndex::read(library, bytes, path);
+        let (index, error, path) = match (&config.index, &spec.index) {
             (IndexChoice::Exact, _) | (IndexChoice::Artifact, None) => return Ok(None),
             (IndexChoice::Artifact, Some(stored)) => {
                 let path = artifact.path().join(&stored.file);
-                let index = FaissIndex::read(library, &artifact.file(&stored.file)?, &path)?.checked(dim, count);
-                (index.map_err(|message| Error::artifact(&path, "index", message))?, Some(stored.error))
+                (file(&path, &artifact.file(&stored.file)?)?, Some(stored.error), Some(path))
             }
             (IndexChoice::File(path), _) => {
                 let bytes = std::fs::read(path).map_err(|error| Error::artifact(path, "file", error.to_string()))?;
-                let index = FaissIndex::read(library, &bytes, path)?.checked(dim, count);
-                (index.map_err(|message| Error::artifact(path, "index", message))?, None)
+                (file(path, &bytes)?, None, Some(path.clone()))
             }
-            (IndexChoice::Live(live), _) => {
-                let index = FaissIndex::live(library, live)?.checked(dim, count);
-                (index.map_err(|message| Error::Config(format!("index {message}")))?, None)
-            }
+            (IndexChoice::Live(live), _) => (FaissIndex::live(library, live)?, None, None),
         };
+        let wrong = |message: String| match &path {
+            Some(path) => Error::artifact(path, "index", message),
+            None => Error::Config(format!("index {message}")),
+        };
+        let index = index.checked(dim, count).map_err(wrong)?;
         let Some(cells) = &spec.cells else {
             let message = "null, but an index needs cells for the battles that it does not find: build the artifact with an index";
             return Err(artifact.manifest_error("ranking.cells", message));
@@ -60,12 +63,7 @@ impl Approximate {
         let cells = Cells::parse(&artifact.file(&cells.file)?, dim, count, &base.outcomes, spec.tier_count)
             .map_err(|(tensor, message)| Error::artifact(&path, tensor, message))?;
         let neighbors = spec.index.as_ref().map_or(DEFAULT_NEIGHBORS, |index| index.neighbors).min(count);
-        let mut probe = vec![0.0; dim];
-        probe[0] = 1.0;
-        // Some indexes on a GPU refuse large numbers of neighbours: better now than at every decision.
-        index
-            .nearest(&probe, neighbors)
-            .map_err(|error| Error::Engine(format!("a trial search of the index failed: {error}")))?;
+        check_vectors(&index, &base.battles.vectors, neighbors)?.map_err(wrong)?;
         Ok(Some(Self { index, cells, neighbors, error }))
     }
 
@@ -109,4 +107,39 @@ impl Approximate {
         wins.iter_mut().for_each(|value| *value = value.max(0.0));
         Ok(Some(wins))
     }
+}
+
+/// Stored vectors that are looked for when an index is opened, results in which each must be, and the share of them that must be found:
+/// quantized indexes and those that search a part of their lists miss some.
+const SAMPLE: usize = 64;
+const MAX_RANK: usize = 8;
+const FOUND: f64 = 0.75;
+/// Prompts whose vectors are this similar are as good as the same.
+const SAME: f32 = 0.999;
+
+/// Whether an index finds the artifact's own vectors under their own numbers.
+fn check_vectors(index: &FaissIndex, vectors: &Vectors, neighbors: usize) -> Result<std::result::Result<(), String>> {
+    let searched = |error: Error| Error::Engine(format!("a trial search of the index failed: {error}"));
+    let count = vectors.len();
+    let rank = (count / 4).clamp(1, MAX_RANK);
+    let (mut asked, mut found) = (0usize, 0usize);
+    for step in 0..SAMPLE.min(count) {
+        let row = step * count / SAMPLE.min(count);
+        let Some(query) = Query::new(&vectors.row(row)) else { continue };
+        // As many as a decision asks for: some indexes on a GPU refuse large numbers.
+        let labels = index.nearest(query.exact(), neighbors.max(rank)).map_err(searched)?;
+        let is_own = |label: &i64| {
+            let label = usize::try_from(*label).ok().filter(|&label| label < count);
+            label.is_some_and(|label| label == row || vectors.similarity(label, &query) >= SAME)
+        };
+        asked += 1;
+        found += usize::from(labels.iter().take(rank).any(is_own));
+    }
+    if (found as f64) < FOUND * asked as f64 {
+        return Ok(Err(format!(
+            "finds {found} of {asked} of the artifact's vectors under their own numbers: it holds other vectors or another order, \
+             expected one vector for each prompt, in their order"
+        )));
+    }
+    Ok(Ok(()))
 }

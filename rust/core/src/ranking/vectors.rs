@@ -239,9 +239,9 @@ impl Query {
     }
 }
 
-/// Rounds a query to integers so large that `dim` products with an int8 each cannot leave the range of int32.
+/// Rounds a query to integers so large that `dim` products with an int8 each (at most 128) cannot leave the range of int32.
 fn quantise(query: &[f32]) -> (Vec<i16>, f32) {
-    let most = (f64::from(i32::MAX) / (127.0 * query.len() as f64)).min(f64::from(i16::MAX)) as f32;
+    let most = (f64::from(i32::MAX) / (128.0 * query.len() as f64)).min(f64::from(i16::MAX)) as f32;
     let scale = largest_size(query) / most.floor();
     (query.iter().map(|value| (value / scale).round() as i16).collect(), scale)
 }
@@ -339,6 +339,18 @@ mod tests {
             let query = Query::new(&ones).unwrap();
             let similarity = Vectors::quantised(dim, &ones).similarity(0, &query);
             assert!((similarity - 1.0).abs() < 1e-3, "{dim}: {similarity}");
+        }
+    }
+
+    #[test]
+    fn rows_of_the_lowest_byte_stay_in_range() {
+        for dim in [516, 517, 4096] {
+            let scale = 1.0 / (128.0 * (dim as f32).sqrt());
+            let rows = Int8::new(vec![-128i8; dim].into(), vec![scale].into(), Some(vec![-128i8; dim].into()));
+            let vectors = Vectors::new(dim, Rows::I8(rows));
+            let query = Query::new(&vec![1.0; dim]).unwrap();
+            assert!((similarities(&vectors, std::slice::from_ref(&query))[0][0] + 1.0).abs() < 1e-3, "{dim}");
+            assert!((vectors.similarity(0, &query) + 1.0).abs() < 1e-2, "{dim}");
         }
     }
 

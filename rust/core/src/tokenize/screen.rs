@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 const MAX_VALUES: usize = 4096;
 const MAX_STEPS: usize = 32;
 const MAX_GROWTH: usize = 64;
+const MAX_PATTERN: usize = 2000;
 const MAX_TOKEN_BYTES: usize = 1024;
 const MAX_ADDED_TOKENS: usize = 65_536;
 const MAX_WORD_CHARS: u64 = 256;
@@ -103,11 +104,53 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
         });
         match () {
             () if steps > MAX_STEPS => Err(format!("more than {MAX_STEPS} objects")),
+            () if pattern_size(step) > MAX_PATTERN => {
+                Err(format!("a regular expression of more than {MAX_PATTERN} steps, with its repeats written out"))
+            }
             () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times as long")),
             () if step.get("length").and_then(Value::as_u64) == Some(0) => Err("pieces of length 0".into()),
             () => Ok(()),
         }
     })
+}
+
+/// Steps of a step's regular expression with its bounded repeats written out: a matcher takes as many for each character of a text.
+fn pattern_size(step: &Map<String, Value>) -> usize {
+    let pattern = step.get("pattern").and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str);
+    let mut rest = pattern.unwrap_or_default().chars().peekable();
+    // Of each open group: steps before the last element, and those of the last element, which a repeat multiplies.
+    let mut groups = vec![(0usize, 0usize)];
+    while let Some(character) = rest.next() {
+        let is_inside = groups.len() > 1;
+        let Some((before, last)) = groups.last_mut() else { break };
+        let mut element = |size: usize| {
+            *before = before.saturating_add(*last);
+            *last = size;
+        };
+        match character {
+            '(' => {
+                element(0);
+                groups.push((0, 0));
+            }
+            ')' if is_inside => {
+                let (before, last) = groups.pop().unwrap_or_default();
+                if let Some((_, outer)) = groups.last_mut() {
+                    *outer = before.saturating_add(last).max(1);
+                }
+            }
+            '{' => {
+                let bounds: String = rest.clone().take_while(|&character| character != '}').collect();
+                let most = bounds.split(',').map(|bound| bound.trim().parse::<usize>().unwrap_or(0)).max();
+                *last = last.saturating_mul(most.unwrap_or(0).max(1));
+            }
+            '\\' => {
+                rest.next();
+                element(1);
+            }
+            _ => element(1),
+        }
+    }
+    groups.iter().fold(0, |total, (before, last)| total.saturating_add(*before).saturating_add(*last))
 }
 
 /// How much longer a text may get where `pattern` is replaced by `content`; a regular expression may match nothing, everywhere.
@@ -340,6 +383,23 @@ mod tests {
         let mut file = json!({"model": {"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a"}, "added_tokens": []});
         file[part] = value;
         screen(file.to_string().as_bytes()).err().map(|(field, message)| format!("{field}: {message}"))
+    }
+
+    #[test]
+    fn bounded_repeats_inside_each_other_multiply() {
+        let size = |pattern: &str| {
+            let step = serde_json::json!({"pattern": {"Regex": pattern}});
+            pattern_size(step.as_object().unwrap())
+        };
+        assert_eq!(size("abc"), 3);
+        assert_eq!(size("a{3}(bc){1,10}"), 23);
+        assert_eq!(size("((a{1,100}){1,100}){1,100}"), 1_000_000);
+        assert!(
+            size(
+                r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+"
+            ) < 120
+        );
+        assert_eq!(size("(((((a){999999}){999999}){999999}){999999}){999999}"), usize::MAX);
     }
 
     #[test]

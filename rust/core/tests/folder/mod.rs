@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use turnout_core::{
     Error, Result, Router, RouterConfig,
-    onnx::{Attribute, DataType, Graph},
+    onnx::{Attribute, Axis, DataType, Graph},
 };
 
 /// `models/tiny` of the repository.
@@ -90,7 +90,7 @@ impl Folder {
     }
 }
 
-/// A serialised `ModelProto` with this graph; types of inputs are left out.
+/// A serialized `ModelProto` with this graph.
 pub fn encode(graph: &Graph<'_>) -> Vec<u8> {
     let mut message = Vec::new();
     for node in &graph.nodes {
@@ -103,12 +103,19 @@ pub fn encode(graph: &Graph<'_>) -> Vec<u8> {
             let mut attribute = Vec::new();
             field(&mut attribute, 1, name.as_bytes());
             match value {
-                Attribute::Int(value) => integer(&mut attribute, 3, *value),
+                Attribute::Int(value) => {
+                    integer(&mut attribute, 3, *value);
+                    integer(&mut attribute, 20, 2);
+                }
                 Attribute::Float(value) => {
                     varint(&mut attribute, 2 << 3 | 5);
                     attribute.extend(value.to_le_bytes());
+                    integer(&mut attribute, 20, 1);
                 }
-                Attribute::Text(text) => field(&mut attribute, 4, text),
+                Attribute::Text(text) => {
+                    field(&mut attribute, 4, text);
+                    integer(&mut attribute, 20, 3);
+                }
                 Attribute::Other => {}
             }
             field(&mut bytes, 5, &attribute);
@@ -118,13 +125,7 @@ pub fn encode(graph: &Graph<'_>) -> Vec<u8> {
     for tensor in &graph.tensors {
         let mut bytes = Vec::new();
         tensor.dims.iter().for_each(|&dim| integer(&mut bytes, 1, dim));
-        let data_type = match tensor.data_type {
-            DataType::F32 => 1,
-            DataType::I8 => 3,
-            DataType::I64 => 7,
-            DataType::Other(number) => number,
-        };
-        integer(&mut bytes, 2, data_type);
+        integer(&mut bytes, 2, number_of(tensor.data_type));
         field(&mut bytes, 8, tensor.name.as_bytes());
         field(&mut bytes, 9, tensor.raw);
         if tensor.external {
@@ -132,16 +133,49 @@ pub fn encode(graph: &Graph<'_>) -> Vec<u8> {
         }
         field(&mut message, 5, &bytes);
     }
-    for (number, names) in [(11, &graph.inputs), (12, &graph.outputs)] {
-        for name in names {
+    for (number, ports) in [(11, &graph.inputs), (12, &graph.outputs)] {
+        for port in ports {
             let mut bytes = Vec::new();
-            field(&mut bytes, 1, name.as_bytes());
+            field(&mut bytes, 1, port.name.as_bytes());
+            let (mut tensor, mut kind) = (vec![], vec![]);
+            integer(&mut tensor, 1, number_of(port.data_type));
+            if let Some(axes) = &port.axes {
+                field(&mut tensor, 2, &shape(axes));
+            }
+            field(&mut kind, 1, &tensor);
+            field(&mut bytes, 2, &kind);
             field(&mut message, number, &bytes);
         }
     }
-    let mut model = Vec::new();
+    let (mut model, mut operators) = (Vec::new(), Vec::new());
+    integer(&mut operators, 2, graph.opset);
+    integer(&mut model, 1, 9);
+    field(&mut model, 8, &operators);
     field(&mut model, 7, &message);
     model
+}
+
+fn number_of(data_type: DataType) -> i64 {
+    match data_type {
+        DataType::F32 => 1,
+        DataType::I8 => 3,
+        DataType::I64 => 7,
+        DataType::Other(number) => number,
+    }
+}
+
+fn shape(axes: &[Axis<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for axis in axes {
+        let mut dim = Vec::new();
+        match axis {
+            Axis::Size(size) => integer(&mut dim, 1, *size),
+            Axis::Name(name) => field(&mut dim, 2, name.as_bytes()),
+            Axis::Unknown => {}
+        }
+        field(&mut bytes, 1, &dim);
+    }
+    bytes
 }
 
 /// A length-delimited field.

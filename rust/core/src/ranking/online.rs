@@ -1,18 +1,17 @@
-//! Battles that are added to a loaded router: logged first, then visible to the next decision.
+//! Battles that are added to a loaded router: visible to the next decision.
 //!
-//! Decisions read one list of segments and never wait. A call that adds battles writes them to the log, builds a segment and puts a
-//! new list in place of the old one. Neighbouring segments of similar size are joined, so that a million calls leave some twenty
-//! segments and each battle is copied some twenty times.
+//! Decisions read one list of segments and never wait. A call that adds battles builds a segment and puts a new list in place of the old
+//! one. Neighboring segments of similar size are joined, so that a million calls leave some twenty segments and each battle is copied
+//! some twenty times. Nothing here is kept on disk: the Python package stores battles before it adds them.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use super::{
     Ranking, Segment,
     battles::{Battles, TIE},
-    log::{Log, LoggedBattle},
     vectors::{Query, Rows, Vectors},
 };
 use crate::{
@@ -56,60 +55,58 @@ pub struct BattleSnapshot {
     pub prompts: Option<Vec<String>>,
 }
 
-/// What adding battles needs; one call at a time.
+/// A battle that was checked.
 #[derive(Debug)]
-pub(super) struct Living {
-    log: Log,
-    /// Ids of the battles that were added; those of the artifact are in its columns.
-    ids: HashSet<u64>,
-}
-
-impl Living {
-    pub(super) fn new(artifact: &Artifact) -> Mutex<Self> {
-        let log = Log::new(artifact.path(), artifact.manifest().encoder.dim());
-        Mutex::new(Self { log, ids: HashSet::new() })
-    }
+struct NewBattle<'a> {
+    id: u64,
+    outcome: u8,
+    model_a: u16,
+    model_b: u16,
+    prompt: &'a str,
+    /// Unit length, or all zeros.
+    embedding: Vec<f32>,
 }
 
 impl Ranking {
-    /// Reads what was added before.
-    pub(super) fn read_log(&self, artifact: &Artifact) -> Result<()> {
-        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        let battles = living.log.read()?;
-        // A compaction empties the log after it has replaced the manifest.
-        if !artifact.is_current()? {
-            let message = "was compacted or replaced while it was loaded: load it again";
-            return Err(Error::artifact(artifact.path(), "artifact", message));
-        }
-        let news = self.unknown(&mut living, battles);
-        self.show(artifact, &news)
-    }
-
     /// Adds battles; the number that was new. Nothing is added where anything is wrong.
     pub(crate) fn add(&self, artifact: &Artifact, new: &NewBattles<'_>) -> Result<usize> {
+        let mut battles = self.checked(artifact, new)?;
+        let mut ids = self.added_ids()?;
+        battles.retain(|battle| !self.is_stored(battle.id) && ids.insert(battle.id));
+        self.show(artifact, &battles)?;
+        Ok(battles.len())
+    }
+
+    /// Which of these battles [`add`](Self::add) would find new.
+    pub(crate) fn new_battles(&self, artifact: &Artifact, new: &NewBattles<'_>) -> Result<Vec<bool>> {
         let battles = self.checked(artifact, new)?;
-        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        let Living { log, ids } = &mut *living;
-        let mut seen = Vec::new();
-        let written = log.append(
-            || artifact.is_current(),
-            |others| {
-                seen = others;
-                let mut known: HashSet<u64> = ids.clone();
-                known.extend(seen.iter().map(|battle| battle.id));
-                let wanted = self.beyond_base(&battles);
-                Ok(battles
-                    .into_iter()
-                    .filter(|battle| wanted.contains(&battle.id) && known.insert(battle.id))
-                    .collect())
-            },
-        );
-        // What others added counts even where our own could not be written.
-        let others = self.unknown(&mut living, seen);
-        self.show(artifact, &others)?;
-        let own = self.unknown(&mut living, written?);
-        self.show(artifact, &own)?;
-        Ok(own.len())
+        let ids = self.added_ids()?;
+        let mut seen = HashSet::new();
+        Ok(battles
+            .iter()
+            .map(|battle| !self.is_stored(battle.id) && !ids.contains(&battle.id) && seen.insert(battle.id))
+            .collect())
+    }
+
+    /// Ids of the battles that were added; those of the artifact are in its columns. In a fork the lock may be held forever.
+    fn added_ids(&self) -> Result<std::sync::MutexGuard<'_, HashSet<u64>>> {
+        if std::process::id() != self.process {
+            return Err(Error::Inference(format!(
+                "this router was loaded before a fork; load it again in this process ({}) to add battles",
+                std::process::id()
+            )));
+        }
+        Ok(self.added_ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the artifact itself holds a battle of that id.
+    fn is_stored(&self, id: u64) -> bool {
+        let ids = self.stored_ids.get_or_init(|| {
+            let mut ids = self.base.battles.id.as_slice().to_vec();
+            ids.sort_unstable();
+            ids
+        });
+        ids.binary_search(&id).is_ok()
     }
 
     /// Every battle that decisions count now, and those inside one tier.
@@ -135,25 +132,7 @@ impl Ranking {
         all
     }
 
-    /// Battles whose ids are new, which they then are no more.
-    fn unknown(&self, living: &mut Living, battles: Vec<LoggedBattle>) -> Vec<LoggedBattle> {
-        if battles.is_empty() {
-            return battles;
-        }
-        let wanted = self.beyond_base(&battles);
-        battles.into_iter().filter(|battle| wanted.contains(&battle.id) && living.ids.insert(battle.id)).collect()
-    }
-
-    /// Ids that the artifact itself does not hold.
-    fn beyond_base(&self, battles: &[LoggedBattle]) -> HashSet<u64> {
-        let mut wanted: HashSet<u64> = battles.iter().map(|battle| battle.id).collect();
-        for id in self.base.battles.id.as_slice() {
-            wanted.remove(id);
-        }
-        wanted
-    }
-
-    fn checked(&self, artifact: &Artifact, new: &NewBattles<'_>) -> Result<Vec<LoggedBattle>> {
+    fn checked<'a>(&self, artifact: &Artifact, new: &NewBattles<'a>) -> Result<Vec<NewBattle<'a>>> {
         let rows = new.ids.len();
         let lengths = [new.prompts.len(), new.models_a.len(), new.models_b.len(), new.outcomes.len()];
         if lengths.iter().any(|&length| length != rows) || new.embeddings.len() != rows * self.dim {
@@ -167,14 +146,16 @@ impl Ranking {
         let mut battles = Vec::with_capacity(rows);
         for row in 0..rows {
             let wrong = |message: String| Error::InvalidInput(format!("battle {row}: {message}"));
-            for name in [new.models_a[row], new.models_b[row]] {
-                if !models.iter().any(|model| model == name) {
-                    return Err(wrong(format!(
+            let number = |name: &str| {
+                let number = models.iter().position(|model| model == name).and_then(|place| u16::try_from(place).ok());
+                number.ok_or_else(|| {
+                    wrong(format!(
                         "the artifact has no model {name:?}: it joins when ratings are made anew (`turnout train sw_ranking`)"
-                    )));
-                }
-            }
-            if new.models_a[row] == new.models_b[row] {
+                    ))
+                })
+            };
+            let (model_a, model_b) = (number(new.models_a[row])?, number(new.models_b[row])?);
+            if model_a == model_b {
                 return Err(wrong(format!("{:?} fights itself", new.models_a[row])));
             }
             if new.outcomes[row] > TIE {
@@ -184,20 +165,20 @@ impl Ranking {
             if embedding.iter().any(|value| !value.is_finite()) {
                 return Err(wrong("its embedding holds numbers that are not finite".into()));
             }
-            battles.push(LoggedBattle {
+            battles.push(NewBattle {
                 id: new.ids[row],
                 outcome: new.outcomes[row],
-                model_a: new.models_a[row].into(),
-                model_b: new.models_b[row].into(),
-                prompt: new.prompts[row].into(),
+                model_a,
+                model_b,
+                prompt: new.prompts[row],
                 embedding: Query::new(embedding).map_or_else(|| vec![0.0; self.dim], |query| query.exact().to_vec()),
             });
         }
         Ok(battles)
     }
 
-    /// Makes logged battles count.
-    fn show(&self, artifact: &Artifact, battles: &[LoggedBattle]) -> Result<()> {
+    /// Makes battles count.
+    fn show(&self, artifact: &Artifact, battles: &[NewBattle<'_>]) -> Result<()> {
         if battles.is_empty() {
             return Ok(());
         }
@@ -216,28 +197,17 @@ impl Ranking {
         Ok(())
     }
 
-    fn segment(&self, artifact: &Artifact, logged: &[LoggedBattle]) -> Result<Segment> {
-        let models = &artifact.manifest().models;
-        let number = |name: &str| {
-            let place = models.iter().position(|model| model == name);
-            let known = place.and_then(|place| u16::try_from(place).ok());
-            known.ok_or_else(|| {
-                Error::artifact(
-                    &artifact.path().join("battles.log"),
-                    "model",
-                    format!("{name:?} is no model of the artifact"),
-                )
-            })
-        };
+    fn segment(&self, artifact: &Artifact, new: &[NewBattle<'_>]) -> Result<Segment> {
+        let models = artifact.manifest().models.len();
         let mut rows: HashMap<&str, u32> = HashMap::new();
-        let (mut vectors, mut texts, mut battles) = (Vec::new(), Vec::new(), Vec::with_capacity(logged.len()));
-        for one in logged {
-            let row = *rows.entry(&one.prompt).or_insert_with(|| {
+        let (mut vectors, mut texts, mut battles) = (Vec::new(), Vec::new(), Vec::with_capacity(new.len()));
+        for one in new {
+            let row = *rows.entry(one.prompt).or_insert_with(|| {
                 vectors.extend_from_slice(&one.embedding);
-                texts.push(one.prompt.clone());
+                texts.push(one.prompt.to_owned());
                 texts.len() as u32 - 1
             });
-            battles.push((row, number(&one.model_a)?, number(&one.model_b)?, one.outcome, one.id));
+            battles.push((row, one.model_a, one.model_b, one.outcome, one.id));
         }
         battles.sort_by_key(|battle| battle.0);
         let battles = Battles {
@@ -248,9 +218,7 @@ impl Ranking {
             outcome: battles.iter().map(|battle| battle.3).collect::<Vec<_>>().into(),
             id: battles.iter().map(|battle| battle.4).collect::<Vec<_>>().into(),
         };
-        battles
-            .check(models.len())
-            .map_err(|(field, message)| Error::artifact(&artifact.path().join("battles.log"), field, message))?;
+        battles.check(models).map_err(|(field, message)| Error::InvalidInput(format!("{field}: {message}")))?;
         Ok(Segment::new(battles, Some(texts), &self.tier_of, self.tiers))
     }
 

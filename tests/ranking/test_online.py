@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import turnout
+from turnout.battle_store import BattleStore
 from turnout.battles import Added
 from turnout.cli import main
 from turnout.data import BadRows
@@ -61,8 +62,8 @@ def test_commands_add_and_compact(folder: Path, tmp_path: Path, capsys: pytest.C
     assert main(["battles", "add", str(folder), str(tmp_path / "more.jsonl")]) == 0
     assert "0 battles added, 900 known before" in capsys.readouterr().out
     assert main(["battles", "compact", str(folder)]) == 0
-    assert "900 of them from the log" in capsys.readouterr().out
-    assert (folder / "battles.log").stat().st_size == 0
+    assert "900 of them added since the last compaction" in capsys.readouterr().out
+    assert list(BattleStore(folder, 0).read()) == []
     router = turnout.load(folder)
     assert router.models[0] == "delta"
     assert router.win_rate(PROMPT) < 0.5
