@@ -241,8 +241,8 @@ def test_what_only_shows_when_a_graph_runs_is_an_inference_error(
 
     with pytest.raises(turnout.ArtifactError, match="the graph's table has 10 rows"):
         turnout.load(with_graph(short_scale))
-    with pytest.raises((turnout.ArtifactError, turnout.InferenceError), match="allocate"):
-        turnout.load(with_graph(_huge_constant)).route("what is")
+    with pytest.raises(turnout.ArtifactError, match="ConstantOfShape makes a tensor"):
+        turnout.load(with_graph(_huge_constant))
     assert capfd.readouterr().err == ""
 
 

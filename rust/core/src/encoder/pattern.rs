@@ -77,6 +77,9 @@ impl<'g, 'a> Pattern<'g, 'a> {
 
     /// Whether a stated type is that of the value: ONNX Runtime refuses a graph where it is not.
     fn is_right(&self, hint: &Port<'_>) -> bool {
+        if let Some(given) = self.graph.inputs.iter().find(|given| given.name == hint.name) {
+            return hint.data_type == given.data_type;
+        }
         let maker = self.graph.nodes.iter().find(|node| node.outputs.contains(&hint.name));
         maker.is_some_and(|node| {
             let kept = node.op == "Gather" && node.inputs.first() == Some(&"token_table");
