@@ -139,6 +139,10 @@ def test_the_slider_moves_share_threshold_model_name_and_verdict(page, mf):
     expect(page.locator("output[for=share]")).to_have_text("0 %")
     expect(card(page, "mf").locator(".verdict")).to_have_text("weak: small-model")
     expect(threshold).to_have_attribute("aria-valuetext", "1.000")
+    # The ends of the share are exact, as in the core.
+    for value, expected in (("100", "0.000"), ("0", "1.000")):
+        share.fill(value)
+        expect(page.locator("output[for=threshold]")).to_have_text(expected)
 
 
 def test_another_router_can_be_chosen(page):
