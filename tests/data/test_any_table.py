@@ -280,6 +280,11 @@ def test_byte_order_marks_are_left_out_or_name_the_encoding(content, tmp_path):
         prompts_of(path)
 
 
+def test_empty_lines_before_the_header_are_no_header(tmp_path):
+    (tmp_path / "in.csv").write_text("\n\nprompt,a\nx,1\n")
+    assert prompts_of(tmp_path / "in.csv") == ["x"]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path):
     path = tmp_path / "in.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\n")

@@ -71,7 +71,7 @@ def _csv(path: Path, stream: IO[bytes], delimiter: str, names: list[str]) -> Ite
     before = csv.field_size_limit(_FIELD_LIMIT)
     reader = csv.reader(_decoded(path, stream), delimiter=delimiter)
     try:
-        header = next(reader, None)
+        header = next((cells for cells in reader if cells), None)
         if header is None:
             raise InvalidInputError(f"{path} is empty, expected a line with the names of the columns")
         refuse_duplicates(str(path), header)
