@@ -195,10 +195,10 @@ def test_a_client_that_does_not_read_frees_its_slot_at_the_deadline(start, upstr
             await exchange.send(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
             )
-            await exchange.chunk(b'{"choices": "')
+            await exchange.chunk(b'{"choices": [{"message": {"role": "assistant", "content": "')
         try:
             while True:
-                await exchange.chunk(event({"content": "x" * 50_000}))
+                await exchange.chunk(event({"content": "x" * 50_000}) if is_stream else b"x" * 50_000)
         finally:
             ended.append(exchange)
 
@@ -230,6 +230,19 @@ def test_an_answer_that_is_not_read_ends_with_its_connection(start, upstream):
         for _ in range(3):  # Pipelined, so that kernel buffers cannot hold all of it.
             connection.sendall(head + body)
         until(lambda: server.closed == ["send_timeout"])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route"])
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_client_that_sends_too_much_reads_why(start, path, is_chunked):
+    server = start(server={"max_body_bytes": 1_000_000})
+    body = json.dumps({**WEAK, "user": "x" * 30_000_000}).encode()
+    with httpx.Client(timeout=30) as client:
+        for _ in range(3):
+            content = iter([body]) if is_chunked else body
+            answer = client.post(server.url + path, content=content, headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+        assert client.post(server.url + "/v1/chat/completions", json=WEAK).status_code == 200
 
 
 def test_bodies_in_flight_have_one_budget_which_is_given_back(start, upstream):

@@ -52,7 +52,8 @@ class ChatCompletions:
         except ClientGone:
             return
         except ApiError as error:
-            await send_error(send, error, [*told, (b"connection", b"close")])
+            # The connection stays open while the rest arrives and is dropped: closed at once, it would lose the answer.
+            await send_error(send, error, told)
             return
         try:
             async with UntilDisconnect(receive):

@@ -74,7 +74,7 @@ class CrossSiteGuard:
         """Passes one request on, or turns it away."""
         if scope["type"] == "http" and (error := self._refusal(scope)):
             self._refused(error.code)
-            await send_error(send, error, [(b"connection", b"close")])
+            await send_error(send, error)
         else:
             await self.app(scope, receive, send)
 
