@@ -140,8 +140,11 @@ fn pattern_size(step: &Map<String, Value>) -> usize {
             }
             '{' => {
                 let bounds: String = rest.clone().take_while(|&character| character != '}').collect();
-                let most = bounds.split(',').map(|bound| bound.trim().parse::<usize>().unwrap_or(0)).max();
-                *last = last.saturating_mul(most.unwrap_or(0).max(1));
+                let most = bounds.split(',').map(|bound| bound.trim().parse::<usize>().unwrap_or(0)).max().unwrap_or(0);
+                if most > 0 {
+                    *last = last.saturating_mul(most);
+                    rest.nth(bounds.chars().count());
+                }
             }
             '\\' => {
                 rest.next();
