@@ -164,9 +164,9 @@ test-train: build $(TRAIN) ## the tests that need torch, in an environment of th
 		PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
 	else echo "no tests/train"; fi
 
-test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, in an environment of their own outside the tree
+test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, their examples included, in an environment of their own outside the tree
 	PYTHONPATH=$(CURDIR)/python $(INTEGRATIONS_PY) -m pytest --benchmark-disable --doctest-modules \
-		tests/integrations python/turnout/integrations docs/integrations $(PYTEST)
+		tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations $(PYTEST)
 
 test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
 	PYTHONPATH=$(CURDIR)/python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
