@@ -157,7 +157,7 @@ test-fuzz: ## build the fuzz targets, and run each for a minute where cargo-fuzz
 	else cargo check --quiet --manifest-path rust/fuzz/Cargo.toml; echo "no cargo-fuzz or no nightly compiler: targets are checked, not run"; fi
 
 test-python: build $(DEV)
-	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/conversations.md $(PYTEST)
+	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/index.md docs/concepts.md docs/conversations.md $(PYTEST)
 
 test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
 	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \
