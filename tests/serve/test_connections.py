@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import uvicorn
+import uvicorn.server
 from scripted_upstream import completion, event
 
-from turnout.serve.connection import Limits
+from turnout.serve.connection import Connection, Connections, Limits
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -267,3 +271,93 @@ def test_bodies_in_flight_have_one_budget_which_is_given_back(start, upstream):
     asking.join(20)
     assert server.post(large).status_code == 200
     until(lambda: server.state.bodies.used == 0)
+
+
+class Pipe(asyncio.Transport):
+    """A transport whose client reads where the test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.unread = 0
+        self.reads = True
+        self.is_closed = False
+
+    def get_write_buffer_size(self):
+        return self.unread
+
+    def write(self, data):
+        self.unread += len(data)
+
+    def is_closing(self):
+        return self.is_closed
+
+    def close(self):
+        self.is_closed = True
+
+    abort = close
+
+    def pause_reading(self):
+        self.reads = False
+
+    def resume_reading(self):
+        self.reads = True
+
+
+@pytest.fixture
+def piped():
+    """A connection without a server, its transport, and the reasons for which it was closed. Its requests are never answered."""
+    closed = []
+    group = Connections(Limits(send_s=10.0), closed.append)
+    config = uvicorn.Config(lambda scope, receive, send: None, log_config=None, lifespan="off")
+    loop = SimpleNamespace(time=lambda: 0.0, create_task=lambda work: work.close() or asyncio.Future(loop=owner))
+    owner = asyncio.new_event_loop()
+    uvicorns = {"config": config, "server_state": uvicorn.server.ServerState(), "app_state": {}, "_loop": loop}
+    connection, pipe = Connection(group=group, **uvicorns), Pipe()
+    connection.connection_made(pipe)
+    yield SimpleNamespace(connection=connection, pipe=pipe, closed=closed, group=group)
+    owner.close()
+
+
+REQUEST = b"GET /health HTTP/1.1\r\n\r\n"
+
+
+def test_requests_far_ahead_of_their_answers_end_a_connection(server):
+    with connect(server.url) as connection:
+        assert sent_until_closed(connection, iter(lambda: REQUEST * 1000, b""), 64 << 20) < 32 << 20
+    until(lambda: server.closed == ["pipelining"])
+
+
+def test_requests_beyond_the_limit_are_not_kept(piped):
+    piped.connection.data_received(REQUEST * 5000)
+    assert piped.closed == ["pipelining"]
+    assert len(piped.connection.pipeline) == Limits().pipelined
+
+
+def test_a_few_requests_ahead_are_all_answered(server):
+    with connect(server.url) as connection:
+        connection.sendall(REQUEST * 16 + b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")
+        assert received(connection).count(b"HTTP/1.1 200 ") == 17
+    assert server.closed == []
+
+
+def test_nothing_more_is_read_while_requests_wait(piped):
+    piped.connection.data_received(REQUEST * 3)
+    read = []
+    for _ in range(2):
+        piped.connection.on_response_complete()
+        read.append(piped.pipe.reads)
+    assert read == [False, True]
+
+
+def test_a_client_that_reads_slowly_is_served_and_one_that_reads_next_to_nothing_is_not(piped):
+    piped.connection.head_by = math.inf
+    piped.pipe.unread = 1_000_000
+    piped.connection.pause_writing()
+    for now in range(9, 90, 9):
+        piped.pipe.unread -= 20_000
+        piped.group.sweep(now)
+        assert piped.closed == []
+    for now in range(90, 110):
+        piped.pipe.unread -= 100
+        piped.group.sweep(now)
+    assert piped.closed == ["send_timeout"]

@@ -30,6 +30,7 @@ _REASONS = {
     "head_too_large": "the head of a request (request line, header fields, chunk framing) was larger than the limit",
     "head_timeout": "no complete request head in time",
     "send_timeout": "the client did not read its answer",
+    "pipelining": "more requests than the limit were sent ahead of their answers",
     "no_room": "the limit of connections was reached; connections that wait for a request are closed first",
 }
 
@@ -44,8 +45,10 @@ class Limits:
     head_bytes: int = 64 * 1024
     #: Seconds from the start of a connection, or from the last answer, to the end of the next head.
     head_s: float = 15.0
-    #: Seconds that an answer may wait for a client that does not read.
+    #: Seconds in which a client must read at least 16 KiB of an answer that waits for it.
     send_s: float = 30.0
+    #: Requests that one connection may send ahead of their answers.
+    pipelined: int = 16
 
 
 class Connections:
@@ -116,6 +119,8 @@ class Connection(HttpToolsProtocol):
         #: Loop time by which the head of the next request must be complete; infinite while a request is answered.
         self.head_by = math.inf
         self._send_by = math.inf
+        #: Bytes of the answer that waited when ``_send_by`` was set.
+        self._unread = 0
         self._close_by = math.inf
         self._in_head = False
         #: Bytes that were parsed since the last complete head or piece of a body.
@@ -149,6 +154,11 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._unproductive = 0
         self.head_by = math.inf
+        if len(self.pipeline) >= self._group.limits.pipelined:
+            # The parser calls this for each request of its piece, also after the close.
+            if not self.transport.is_closing():
+                self._group.close(self, "pipelining")
+            return
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -166,11 +176,13 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # uvicorn resumes it after each answer.
         if self.cycle.response_complete:  # Otherwise the next pipelined request is being answered.
             self.head_by = self.loop.time() + self._group.limits.head_s
 
     def pause_writing(self) -> None:
-        self._send_by = self.loop.time() + self._group.limits.send_s
+        self._wait_for_client(self.loop.time())
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -182,6 +194,8 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             self._close_by = min(self._close_by, now + _LINGER_S)
             return "closing" if now > self._close_by else ""
+        if self._send_by < math.inf and self.transport.get_write_buffer_size() <= self._unread - _PIECE:
+            self._wait_for_client(now)
         if now > self._send_by:
             return "send_timeout"
         return "head_timeout" if now > self.head_by else ""
@@ -189,6 +203,10 @@ class Connection(HttpToolsProtocol):
     def drop(self) -> None:
         """Closes at once, whatever the client has not yet read."""
         self.transport.abort()
+
+    def _wait_for_client(self, now: float) -> None:
+        self._send_by = now + self._group.limits.send_s
+        self._unread = self.transport.get_write_buffer_size()
 
     def _refuse_head(self) -> None:
         error = ApiError(
