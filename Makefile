@@ -35,6 +35,9 @@ ROUTELLM := $(ROUTELLM_VENV)/.turnout-routellm
 BROWSER_VENV := $(TURNOUT_CACHE)/venv-browser-$(call hash,/^(dependencies|serve|browser|test) = \[/)
 BROWSER := $(BROWSER_VENV)/.turnout-browser
 BROWSER_PY := $(BROWSER_VENV)/bin/python
+DOCS_VENV := $(TURNOUT_CACHE)/venv-docs-$(call hash,/^(dependencies|docs) = \[/)
+DOCS := $(DOCS_VENV)/.turnout-docs
+DOCS_PY := $(DOCS_VENV)/bin/python
 
 # The extension lies in the tree (python/turnout), the environment points to one tree: both must be this one.
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o -name Cargo.toml)
@@ -61,7 +64,7 @@ TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
 APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 
-.PHONY: help demo build fmt lint test test-rust test-fuzz test-python test-train test-integrations test-e2e test-browser chromium parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build fmt lint test test-rust test-fuzz test-python test-train test-integrations test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
@@ -127,6 +130,12 @@ $(BROWSER): | $(BASE)
 	$(UV) pip install --python $(BROWSER_PY) --requirements pyproject.toml --extra serve --group browser --group test
 	@touch $@
 
+$(DOCS): | $(BASE)
+	@echo "== MkDocs into $(DOCS_VENV)"
+	test -x $(DOCS_PY) || $(PY) -m venv $(DOCS_VENV)
+	$(UV) pip install --python $(DOCS_PY) --requirements pyproject.toml --group docs
+	@touch $@
+
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
 	ruff check --quiet --fix --exit-zero
@@ -177,6 +186,10 @@ chromium: ## Chromium from Debian's packages, where it is missing (needs root)
 test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped where there is none
 	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
 
+docs: build $(DOCS) ## the documentation site, into site/; fails on a warning, and on a page that loads from elsewhere
+	PYTHONPATH=$(CURDIR)/python NO_MKDOCS_2_WARNING=1 $(DOCS_PY) -m mkdocs build --strict
+	@! grep -rnoE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^>]+' site --include='*.html'
+
 parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
 	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
 
@@ -203,6 +216,6 @@ all: fmt lint test parity ## fmt, lint, test, parity
 
 clean: ## remove what the verbs made inside the tree
 	cargo clean
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks benches/report dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks benches/report dist site
 	rm -f python/turnout/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

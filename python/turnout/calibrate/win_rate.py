@@ -52,11 +52,9 @@ def fit_calibration(
 ) -> Calibration:
     """Fits Platt scaling and an isotonic map and keeps the one with the lower cross-validated log loss.
 
-    Platt: ``sigmoid(slope * logit + intercept)`` with positive slope (Platt 1999). Isotonic: pool adjacent
-    violators, then centred
-    (Oron and Flournoy 2017: each flat piece becomes its weighted middle, with straight lines between) and mixed with
-    a hundredth of
-    the identity, so that it rises everywhere and makes no ties.
+    Platt: ``sigmoid(slope * logit + intercept)`` with positive slope (Platt 1999). Isotonic: pool adjacent violators, then
+    centered (Oron and Flournoy 2017: each flat piece becomes its weighted middle, with straight lines between) and mixed
+    with a hundredth of the identity, so that it rises everywhere and makes no ties.
 
     Args:
         raw: Raw win rates, before any calibration; see :func:`turnout.calibrate.raw_win_rates`.
@@ -66,9 +64,8 @@ def fit_calibration(
         kind: ``"platt"`` or ``"isotonic"`` insists.
 
     Raises:
-        InvalidInputError: Too few prompts, only one outcome, or win rates that fall where outcomes rise: a map that
-        keeps the order
-            cannot mend a router that ranks backwards.
+        InvalidInputError: Too few prompts, only one outcome, or win rates that fall where outcomes rise: a map that keeps
+            the order cannot correct a router that ranks backwards.
     """
     p, y = np.asarray(raw, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 1:
