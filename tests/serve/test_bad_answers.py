@@ -11,7 +11,14 @@ import openai
 import pytest
 from scripted_upstream import Exchange, answer, completion, event, wait_until
 
-from turnout.serve.judging import BadAnswerError, check_completion, check_event, is_context_overflow, message_of
+from turnout.serve.judging import (
+    BadAnswerError,
+    check_completion,
+    check_event,
+    is_context_overflow,
+    message_of,
+    one_line,
+)
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -216,11 +223,13 @@ def test_the_beginning_of_a_stream_is_judged_by_its_events():
     check_completion(b'{"choices": [{"message": {}}], "error": null}')
 
 
-def test_what_an_error_says_is_one_short_line():
+def test_what_an_error_says_is_whole_and_shortened_to_one_line():
     assert message_of(b'{"detail": [{"loc": ["body"], "msg": "missing"}]}') == '[{"loc":["body"],"msg":"missing"}]'
     assert message_of(b"404 page not found") == "404 page not found"
     assert message_of(b"<!doctype html>...") == ""
-    assert message_of(json.dumps({"error": "\x00\n" * 100_000}).encode()) == ""
-    assert len(message_of(json.dumps({"error": {"message": "x" * 10_000}}).encode())) == 203
+    assert message_of(b"\xef\xbb\xbf<!doctype html>...") == message_of(b"caf\xe9") == message_of(b"a\0b") == ""
+    assert one_line(message_of(json.dumps({"error": "\x00\n" * 100_000}).encode())) == ""
+    long = message_of(json.dumps({"error": {"message": "x" * 10_000}}).encode())
+    assert (len(long), len(one_line(long))) == (10_000, 203)
     deep = b'{"error": {"message": ' + b"[" * 900 + b"]" * 900 + b"}}"
     assert message_of(deep) == ""

@@ -14,7 +14,7 @@ from turnout.serve.answer import Answer
 from turnout.serve.body import lost
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.headers import to_client
-from turnout.serve.judging import BadAnswerError, is_context_overflow, message_of, one_line
+from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, is_context_overflow, message_of, one_line
 from turnout.serve.secrets import Secret
 from turnout.serve.sse import events, is_event_stream
 
@@ -115,12 +115,16 @@ def of_exception(
 
 def _of_bad_answer(upstream: Upstream, error: BadAnswerError, response: aiohttp.ClientResponse) -> UpstreamError:
     answer = None
+    is_long = len(error.error) > LONGEST_ERROR
     if error.error and error.status not in _ABOUT_THE_KEY:
-        answer = _error_answer(upstream, response, error.status or 502, error.error)
-    said = upstream.key.removed_from(str(error).encode()) or b"200 with an error that has the server's key"
+        answer = _error_answer(upstream, response, error.status or 502, b"" if is_long else error.error)
+    if is_long:
+        said = f"200 with an error of more than {LONGEST_ERROR:,} bytes"
+    else:
+        said = _without_key(upstream.key, str(error)) or "200 with an error that has the server's key"
     return UpstreamError(
         error.reason,
-        f"upstream {upstream.name} answered {said.decode()}",
+        f"upstream {upstream.name} answered {said}",
         repeatable=error.status in _REPEATABLE,
         is_outage=error.status is None or error.status >= 500,
         retry_after_s=retry_after_s(response.headers),
@@ -135,8 +139,8 @@ def _error_answer(upstream: Upstream, response: aiohttp.ClientResponse, status: 
     overflow = is_context_overflow(status, body)
     cleaned = upstream.key.removed_from(body)
     if cleaned is None or not _is_object(cleaned):
-        said = upstream.key.removed_from(message_of(body).encode())
-        message = f"upstream {upstream.name} answered {status}" + (f": {said.decode()}" if said else "")
+        said = _without_key(upstream.key, message_of(body))
+        message = f"upstream {upstream.name} answered {status}" + (f": {said}" if said else "")
         cleaned = ApiError(status, message, code=f"upstream_{status}").body()
     headers = [one for one in to_client(response.headers, upstream.key) if one[0] != b"content-type"]
     deadline = asyncio.get_running_loop().time() + upstream.settings.total_timeout_s
@@ -157,7 +161,13 @@ def _target(response: aiohttp.ClientResponse, key: Secret) -> str:
     """Where a redirect leads, without user, query and key."""
     try:
         target = response.url.join(yarl.URL(response.headers.get("location", "")))
-        text = one_line(str(target.with_query(None).with_fragment(None).with_user(None)))
+        text = str(target.with_query(None).with_fragment(None).with_user(None))
     except ValueError:
         return "an invalid location"
-    return (key.removed_from(text.encode("utf-8", "replace")) or b"***").decode()
+    return _without_key(key, text) or "***"
+
+
+def _without_key(key: Secret, text: str) -> str:
+    """One line of an upstream's text, shortened after the key is removed; empty where it cannot be removed."""
+    cleaned = key.removed_from(text.encode("utf-8", "replace"))
+    return "" if cleaned is None else one_line(cleaned.decode("utf-8", "replace"))

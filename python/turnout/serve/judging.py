@@ -10,6 +10,8 @@ import orjson
 from turnout.serve.sse import DONE
 
 _NO_STREAM = "200 with something else than an event stream"
+#: Longer errors are replaced: they are not searched for the key.
+LONGEST_ERROR = 64 * 1024
 _LONGEST_MESSAGE = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -26,7 +28,7 @@ class BadAnswerError(Exception):
 
     Args:
         reason: For metrics: ``error_in_answer``, ``empty_answer``, ``not_json``, ``no_choices`` or ``not_a_stream``.
-        message: What was found in place of what.
+        message: What was found in place of what; may be long and have the upstream's key.
         error: The JSON text of the answer's own error, if it has one.
         status: The status that this error names, if it names one.
     """
@@ -114,24 +116,25 @@ def is_context_overflow(status: int, body: bytes) -> bool:
         >>> is_context_overflow(400, b'{"error": {"message": "...", "code": "context_length_exceeded"}}')
         True
     """
-    return status in (400, 413, 422) and _OVERFLOW.search(message_of(body)) is not None
+    return status in (400, 413, 422) and _OVERFLOW.search(one_line(message_of(body))) is not None
 
 
 def message_of(body: bytes) -> str:
-    """What an error body says, as one line of at most 200 characters and its code; empty for a page in HTML.
+    """What an error body says and its code; empty for a page in HTML and for what is not text.
+
+    The text is whole: a key that is cut in two would not be found. :func:`one_line` shortens it after the key is removed.
 
     Args:
-        body: JSON in the shape of OpenAI, FastAPI or another, or text.
+        body: JSON in the shape of OpenAI, FastAPI or another, or text in UTF-8.
 
     Example:
-        >>> message_of(b'{"error": {"message": "no credit\\\\nleft", "code": 402}}')
+        >>> message_of(b'{"error": {"message": "no credit left", "code": 402}}')
         'no credit left (402)'
     """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        text = body[: 4 * _LONGEST_MESSAGE].decode("utf-8", "replace")
-        return "" if text.lstrip().startswith("<") else one_line(text)
+        return _text_of(body)
     return _told(found.get("error") or found if isinstance(found, dict) else found)
 
 
@@ -139,6 +142,14 @@ def one_line(text: str) -> str:
     """Text of others for a message or a log: without control characters, cut after 200 characters."""
     text = _CONTROL.sub(" ", text[: 4 * _LONGEST_MESSAGE]).strip()
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
+
+
+def _text_of(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text or text.lstrip().startswith("<") else text
 
 
 def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
@@ -165,10 +176,10 @@ def _check_error(found: dict[str, Any], body: bytes) -> None:
 
 def _told(error: Any) -> str:
     if not isinstance(error, dict):
-        return one_line(_text(error))
-    message = one_line(_text(error.get("message") or error.get("detail") or error.get("type") or ""))
+        return _text(error)
+    message = _text(error.get("message") or error.get("detail") or error.get("type") or "")
     code = error.get("code")
-    return f"{message} ({one_line(_text(code))})".lstrip() if code else message
+    return f"{message} ({_text(code)})".lstrip() if code else message
 
 
 def _text(value: Any) -> str:

@@ -14,10 +14,12 @@ from turnout.serve.upstream_settings import UpstreamSettings
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 _BYTE_ORDER_MARK = "\ufeff"
 
-#: Shorter texts are placeholders such as ``x``, which stand in every error.
-_SHORTEST_SECRET = 4
-#: Shorter parts of base64 occur by chance.
-_SHORTEST_BASE64 = 8
+#: Shorter texts are placeholders such as ``test``, which stand in many answers.
+SHORTEST_SECRET = 16
+#: Of a key that itself looks escaped, shorter forms occur by chance.
+_SHORTEST_UNESCAPED = 4
+#: Characters that no key has: some encodings put them between those of a key, and clients may not show them.
+_NOT_IN_KEYS = bytes(one for one in range(256) if not 0x21 <= one <= 0x7E)
 
 #: Escapes of JSON, URLs and HTML.
 _ESCAPE = re.compile(
@@ -40,7 +42,7 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._bytes = text.encode() if len(text) >= _SHORTEST_SECRET else b""
+        self._bytes = text.encode() if len(text) >= SHORTEST_SECRET else b""
         self._needles = tuple(dict.fromkeys(_needles(self._bytes))) if self._bytes else ()
 
     def __bool__(self) -> bool:
@@ -69,6 +71,11 @@ class Secret:
             return dict(headers)
         return {**headers, name: f"Bearer {self._text}" if name.lower() == "authorization" else self._text}
 
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it is too short to be looked for."""
+        return 0 < len(self._text) < SHORTEST_SECRET
+
     def is_plain_in(self, content: bytes) -> bool:
         """Whether content has the key as it is: one scan, for answers that succeeded."""
         return bool(self._bytes) and self._bytes in content
@@ -83,12 +90,16 @@ class Secret:
         return content.replace(self._bytes, b"***") if self.is_plain_in(content) else content
 
     def is_in(self, content: bytes) -> bool:
-        """Whether content has the key in any case, in base64 or hexadecimal, with escapes of JSON, URLs or HTML."""
+        """Whether content has the key in any case, in base64 or hexadecimal, with escapes of JSON, URLs or HTML.
+
+        Characters that are no printable ASCII may stand between those of the key, as in UTF-16 or in lines of base64.
+        """
         if not self._bytes:
             return False
         for _ in range(_ESCAPE_LEVELS):
             lower = content.lower()
-            if any(needle in lower for needle in self._needles):
+            dense = lower.translate(None, _NOT_IN_KEYS)
+            if any(needle in lower or needle in dense for needle in self._needles):
                 return True
             if not any(mark in content for mark in (b"\\", b"%", b"&")):
                 return False
@@ -110,15 +121,14 @@ def _needles(key: bytes) -> Iterator[bytes]:
         yield base64.b64encode(text).rstrip(b"=").lower()
         yield base64.urlsafe_b64encode(text).rstrip(b"=").lower()
     for part in _inside_base64(key):
-        if len(part) >= _SHORTEST_BASE64:
-            yield part.lower()
-            yield part.translate(bytes.maketrans(b"+/", b"-_")).lower()
+        yield part.lower()
+        yield part.translate(bytes.maketrans(b"+/", b"-_")).lower()
     yield key.hex().encode()
     yield key.lower()
     # A key that itself looks escaped is unescaped with the text around it.
     for _ in range(_ESCAPE_LEVELS):
         key = _ESCAPE.sub(_unescaped, key)
-        if len(key) >= _SHORTEST_SECRET:
+        if len(key) >= _SHORTEST_UNESCAPED:
             yield key.lower()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,9 +11,11 @@ from turnout.routing import Context, NamedRouter
 from turnout.routing.registry import imported
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router
-from turnout.serve.secrets import read_key
+from turnout.serve.secrets import SHORTEST_SECRET, read_key
 from turnout.serve.settings import AliasSettings, ModelSettings, Settings
 from turnout.serve.upstream import Upstream
+
+logger = logging.getLogger("turnout.serve")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         kept = before.upstreams.get(name) if before else None
         unchanged = kept is not None and kept.settings == one and kept.key == key
         upstreams[name] = kept if unchanged and kept is not None else Upstream(name, one, key)
+        if key.is_placeholder and not unchanged:
+            logger.warning(
+                "upstream %s: its key has fewer than %d characters; answers may repeat it", name, SHORTEST_SECRET
+            )
     models = {name: _model(name, one, upstreams) for name, one in settings.models.items()}
     pairs = {
         name: Pair(models[alias.strong or settings.pair.strong], models[alias.weak or settings.pair.weak])

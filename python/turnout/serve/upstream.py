@@ -17,7 +17,7 @@ from turnout.serve.breaker import CircuitBreaker
 from turnout.serve.errors import UpstreamError
 from turnout.serve.headers import to_client
 from turnout.serve.json_body import INLINE_BYTES
-from turnout.serve.judging import BadAnswerError, check_completion
+from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, check_completion
 from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
 from turnout.serve.upstream_settings import UpstreamSettings
@@ -29,8 +29,6 @@ else:
 
 #: Answers that are not streams are read up to this size before the client gets a byte, so that another model can still answer.
 _WHOLE_BYTES = 4 * 1024 * 1024
-#: Longer bodies of errors are replaced.
-_ERROR_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ class Upstream:
     async def _whole(self, response: aiohttp.ClientResponse, body: Body, first: bytes) -> Answer:
         status = response.status
         is_error = status >= 400
-        content = await body.read_whole(first, _ERROR_BYTES if is_error else _WHOLE_BYTES)
+        content = await body.read_whole(first, LONGEST_ERROR if is_error else _WHOLE_BYTES)
         is_complete = body.is_at_end
         if is_error:
             body.close()
