@@ -9,6 +9,8 @@ import time
 import httpx
 import pytest
 
+from turnout import ConfigError
+from turnout.serve.config_file import settings_of
 from turnout.serve.cross_site import AllowedHosts
 
 WEAK = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -35,6 +37,8 @@ def code(answer):
         ("0.0.0.0", [], "10.0.0.1 [fe80::1]:8 localhost", "evil.example"),
         ("::", [], "10.0.0.1 [fe80::1]:8 localhost", "evil.example"),
         ("10.0.0.1", [], "10.0.0.1:6060 127.0.0.1", "10.0.0.2 evil.example"),
+        ("", [], "10.0.0.1 [fe80::1]:8 localhost", "evil.example [ a:b:c"),
+        ("127.0.0.1", ["10.0.0.9", "FE80:0::1"], "10.0.0.9:80 [fe80::1]:80", "10.0.0.8 [fe80::2]"),
         ("my.host", [], "my.host:6060", "other.host"),
         ("127.0.0.1", ["*"], "anything 10.0.0.1", ""),
         ("127.0.0.1", [], "", "a@localhost@evil [ [::1 evil:1:2 localhost.evil \x00"),
@@ -72,6 +76,38 @@ def test_two_hosts_are_refused(server):
 def test_configured_names_are_served(start):
     server = start(server={"allowed_hosts": ["llm.example.com"]})
     assert server.post(WEAK, headers={"host": "llm.example.com"}).status_code == 200
+
+
+def test_a_refusal_names_what_to_allow(server):
+    message = server.post(WEAK, headers={"host": "LLM.example.com:6060"}).json()["error"]["message"]
+    assert message == (
+        "host 'llm.example.com' is not one of this server; add it to [server] allowed_hosts, or with --allowed-host"
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a.example:80",
+        "https://a.example",
+        "*.a.example",
+        "a.example/",
+        "a.example.",
+        "[::1]",
+        "",
+        "a b",
+        "-a",
+        "bücher.example",
+    ],
+)
+def test_entries_that_would_never_match_are_refused(tables, host):
+    with pytest.raises(ConfigError, match=r"\[server\] allowed_hosts has .*, expected a host name or IP address"):
+        settings_of({**tables, "server": {"allowed_hosts": ["ok.example", host]}})
+
+
+def test_names_addresses_and_the_star_are_entries(tables):
+    hosts = ("*", "a", "A.example", "xn--bcher-kva.example", "my_host", "10.0.0.1", "::1")
+    assert settings_of({**tables, "server": {"allowed_hosts": list(hosts)}}).server.allowed_hosts == hosts
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ class AllowedHosts:
 
     Args:
         bound: The address it listens on. Loopback allows loopback addresses and ``localhost``; all addresses
-            (``0.0.0.0``, ``::``) allow any IP address, ``localhost`` and this machine's name.
-        configured: Further names, without port; ``*`` allows all.
+            (``0.0.0.0``, ``::``, the empty string) allow any IP address, ``localhost`` and this machine's name.
+        configured: Further names or addresses, without port; ``*`` allows all.
 
     Example:
         >>> hosts = AllowedHosts("127.0.0.1", ["llm.example.com"])
@@ -37,9 +37,10 @@ class AllowedHosts:
     """
 
     def __init__(self, bound: str, configured: Iterable[str]) -> None:
-        self._bound = _ip(bound)
-        self._is_any_ip = self._bound is not None and self._bound.is_unspecified
-        self._names = {"localhost", bound.lower(), *(name.lower() for name in configured)}
+        address = _ip(bound)
+        self._is_any_ip = not bound or (address is not None and address.is_unspecified)
+        self._names = {"localhost", bound.lower(), *(name.lower() for name in configured)} - {""}
+        self._addresses = {_ip(name) for name in self._names}
         if self._is_any_ip:
             self._names.add(socket.gethostname().lower())
 
@@ -51,7 +52,7 @@ class AllowedHosts:
         address = _ip(name)
         if address is None:
             return name in self._names
-        return self._is_any_ip or address.is_loopback or address == self._bound or name in self._names
+        return self._is_any_ip or address.is_loopback or address in self._addresses
 
 
 class CrossSiteGuard:
@@ -91,7 +92,7 @@ class CrossSiteGuard:
         if host and scope["path"] not in _ANY_HOST and not self._hosts.allow(host):
             return ApiError(
                 421,
-                f"host {host[:200]!r} is not one of this server; add it to [server] allowed_hosts",
+                f"host {(_name(host) or host)[:200]!r} is not one of this server; add it to [server] allowed_hosts, or with --allowed-host",
                 code="invalid_host",
             )
         if scope["method"] in _SAFE:

@@ -6,6 +6,8 @@ need several tables are in :class:`Settings`.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -22,6 +24,10 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Capability = Literal["audio", "files", "images", "tools"]
 assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-defined]
+
+
+#: The name of a host as browsers send it; names of other alphabets are sent in their ASCII form (``xn--``).
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
 
 class ServerSettings(Table):
@@ -70,6 +76,11 @@ class ServerSettings(Table):
             raise ValueError(f"context is {self.context!r}, expected {', '.join(CONTEXTS)} or module:function")
         if self.max_bodies_bytes < self.max_body_bytes:
             raise ValueError(f"max_bodies_bytes is {self.max_bodies_bytes}, expected at least max_body_bytes")
+        for host in self.allowed_hosts:
+            if host != "*" and not _is_host(host):
+                raise ValueError(
+                    f"allowed_hosts has {host!r}, expected a host name or IP address without scheme, port or wildcard, or '*' alone"
+                )
         if self.client_keys_file and "*" in self.cors_origins:
             raise ValueError('cors_origins is "*" beside client_keys_file, expected the origins that may send keys')
         return self
@@ -190,6 +201,14 @@ class Settings(Table):
         _one_of(f"{where} weak", weak, self.models)
         if strong == weak:
             raise ValueError(f"{where} strong and weak are both {strong!r}, expected two models")
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
 
 
 def _one_of(key: str, value: str, known: dict[str, Any]) -> None:
