@@ -27,7 +27,8 @@ from turnout.router import Router, load
 if TYPE_CHECKING:
     from turnout.controller import Controller
     from turnout.embeddings.router import with_embeddings
-    from turnout.routing import RoutingError, register_router
+    from turnout.errors import RoutingError
+    from turnout.routing import register_router
 
 __all__ = [
     "ArtifactError",
@@ -58,7 +59,7 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "Controller": "turnout.controller",
-    "RoutingError": "turnout.routing",
+    "RoutingError": "turnout.errors",
     "register_router": "turnout.routing",
     "with_embeddings": "turnout.embeddings.router",
 }

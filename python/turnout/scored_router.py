@@ -103,6 +103,6 @@ class ScoredRouter:
 def _text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
-    from turnout.routing.context import prompt_of
+    from turnout.conversation.context import prompt_of
 
     return prompt_of(prompt)

@@ -25,8 +25,9 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
+from turnout.conversation import prompt_of
+from turnout.errors import RoutingError
 from turnout.integrations.langchain import RoutedModel
-from turnout.routing import RoutingError, prompt_of
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import RoutingError
-from turnout.routing import judged_text, needs_of, prompt_of
-from turnout.routing.bare_reply import canonical_reply
+from turnout.conversation import judged_text, prompt_of
+from turnout.conversation.bare_reply import canonical_reply
+from turnout.routing import needs_of
 
 WORDS = st.sampled_from(
     ["user", "assistant", "system", "tool", "human", "text", "input_text", "image_url", "tool_result", "document", "thinking", "yes", "Hello!", ""]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import turnout
-from turnout.routing import RoutingError, Wanted, open_router
+from turnout.errors import RoutingError
+from turnout.routing import Wanted, open_router
 
 PROMPTS = ["cat", "", "Prove that there are infinitely many primes.", "what is the sum"]
 

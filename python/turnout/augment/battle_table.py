@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from pathlib import Path
 
-from turnout import ConfigError, InvalidInputError
+from turnout._core import ConfigError, InvalidInputError
 from turnout.data import Battles
 from turnout.data.chunks import Chunk, Row
 from turnout.data.prompts import read_prompts

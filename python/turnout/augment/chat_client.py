@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from turnout import ConfigError, InferenceError
+from turnout._core import ConfigError, InferenceError
 from turnout.augment.answer import Answer
 from turnout.augment.endpoint import Endpoint
 from turnout.augment.ledger import Budget, Ledger

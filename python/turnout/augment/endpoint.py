@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.augment.ledger import Price
 
 #: Maximum tokens of a chat message beyond its text: roles, and the system message that some templates add.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.data import Battles, Outcomes
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from turnout import InferenceError
+from turnout._core import InferenceError
 from turnout.augment.answer import Answer, Fault
 from turnout.augment.chat_client import ChatClient, OverBudgetError, RefusedError
 from turnout.augment.endpoint import Endpoint

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.augment.answer import Answer
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.calibrate.choice import Choice, Floats, cuts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from turnout import InvalidInputError, choose_strong
+from turnout._core import InvalidInputError, choose_strong
 from turnout.calibrate.choice import Choice, Floats, cuts
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.calibrate.choice import CONFIDENCE, Choice, Floats, cuts, plateau_warning
 
 

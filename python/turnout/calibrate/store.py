@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turnout import InvalidInputError, Router
+from turnout._core import InvalidInputError
 from turnout.artifact.calibration import calibrate
 from turnout.artifact.manifest import Manifest
 from turnout.calibrate.choice import Choice, Floats
 from turnout.calibrate.share import quantile_table
 from turnout.calibrate.win_rate import Calibration, invert, logit
+from turnout.router import Router
 
 
 def raw_win_rates(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.artifact.calibration import calibrate
 from turnout.calibrate.choice import Floats
 

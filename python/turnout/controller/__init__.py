@@ -10,19 +10,11 @@ from typing import Any, NoReturn
 
 from turnout._core import ConfigError, Decision
 from turnout.controller.model_calls import ModelCalls
+from turnout.conversation import Context, judged_text, prompt_of
+from turnout.conversation.messages import listed
+from turnout.errors import RoutingError
 from turnout.extras import require
-from turnout.routing import (
-    Context,
-    NamedRouter,
-    RoutingError,
-    Wanted,
-    judged_text,
-    needs_of,
-    open_router,
-    parse_model_name,
-    prompt_of,
-)
-from turnout.routing.messages import listed
+from turnout.routing import NamedRouter, Wanted, needs_of, open_router, parse_model_name
 from turnout.routing.names import unit_number
 
 
@@ -58,7 +50,7 @@ class Controller:
             ``capabilities``, some of ``images``, ``audio``, ``files`` and
             ``tools``, says what the model serves beyond text: other requests go to the other model.
         context: What is judged: ``"last_user"``, ``"conversation"`` or a function of the messages; see
-            :func:`turnout.routing.prompt_of`.
+            :func:`turnout.conversation.prompt_of`.
 
     Raises:
         ConfigError: An unknown router, or an option that the router does not take.

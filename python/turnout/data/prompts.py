@@ -24,7 +24,7 @@ _REMEDY = "; choose one with --column"
 def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chunk, list[Any]]]:
     """Streams the rows of a file with their prompts.
 
-    A prompt is text, or the messages of a chat, of which :func:`turnout.routing.prompt_of` takes the text. Where no column is named
+    A prompt is text, or the messages of a chat, of which :func:`turnout.conversation.prompt_of` takes the text. Where no column is named
     and there is no ``prompt``, a column ``messages`` is read.
 
     Args:
@@ -101,7 +101,7 @@ def _prompt(value: Any, name: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        from turnout.routing import prompt_of
+        from turnout.conversation import prompt_of
 
         return prompt_of(value)
     raise InvalidInputError(f"{'null' if value is None else type(value).__name__}, expected text or a list of messages")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from turnout import choose_strong
+from turnout._core import choose_strong
 from turnout.evaluate.metrics import Floats
 
 Place = Literal["prefix", "suffix"]

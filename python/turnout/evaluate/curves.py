@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.evaluate.metrics import Floats
 
 

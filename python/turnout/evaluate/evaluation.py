@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.data import ModelAliases, Outcomes
 from turnout.evaluate.baselines import LENGTH, length_win_rates, model_scores
 from turnout.evaluate.bootstrap import Estimate, bootstrap, interval

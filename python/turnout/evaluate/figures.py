@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import choose_strong
+from turnout._core import choose_strong
 from turnout.evaluate import metrics
 from turnout.evaluate.curves import Ranking
 from turnout.evaluate.metrics import Floats, Prices

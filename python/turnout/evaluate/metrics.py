@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 
 Floats = NDArray[np.float64]
 

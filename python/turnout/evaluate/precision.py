@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-import turnout
 from turnout.evaluate.cpu_network import ReferenceNetwork
+from turnout.router import Router, load
 
 #: Networks of fewer bytes in float32 are compared unless the caller says otherwise.
 SMALL_BYTES = 1 << 30
@@ -47,7 +47,7 @@ def precision_report(artifact: Path, write_float32: Callable[[Path], object], pr
     precision, threshold = manifest["graph_precision"], float(manifest["thresholds"]["default"])
     with tempfile.TemporaryDirectory(dir=artifact.parent, prefix=".float32-") as folder:
         write_float32(Path(folder))
-        exact = turnout.load(folder, threads=1)
+        exact = load(folder, threads=1)
         before = np.asarray(exact.win_rates(texts))
         if precision == "float16":
             network = ReferenceNetwork(artifact)
@@ -57,7 +57,7 @@ def precision_report(artifact: Path, write_float32: Callable[[Path], object], pr
             alone = np.concatenate([network.win_rates([ids]) for ids in encodings[sample]])
             speed = "not measured: float16 is for GPUs, which round more often than the CPU that gave these win rates"
         else:
-            router = turnout.load(artifact, threads=1)
+            router = load(artifact, threads=1)
             after = np.asarray(router.win_rates(texts))
             alone = np.array([router.win_rate(text) for text in texts[sample]])
             times = [_milliseconds(each, texts[sample]) for each in (router, exact)]
@@ -99,7 +99,7 @@ def _megabytes(manifest: dict[str, Any]) -> float:
     return sum(int(entry["bytes"]) for entry in manifest["files"].values()) / 1e6
 
 
-def _milliseconds(router: turnout.Router, prompts: Sequence[str]) -> float:
+def _milliseconds(router: Router, prompts: Sequence[str]) -> float:
     """Median time of a prompt."""
     times = []
     for _ in range(_CALLS):

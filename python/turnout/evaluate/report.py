@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from turnout import __version__
+from turnout._core import __version__
 from turnout.evaluate import plots
 from turnout.evaluate.bootstrap import Estimate
 from turnout.evaluate.evaluation import Evaluation

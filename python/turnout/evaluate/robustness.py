@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from turnout import InvalidInputError, choose_strong
+from turnout._core import InvalidInputError, choose_strong
 from turnout.data import BadRows
 from turnout.data.chunks import column_names, no_column, read_chunks
 from turnout.data.texts import texts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.evaluate.metrics import Floats, auc
 
 TARGETS = (20, 50, 80)

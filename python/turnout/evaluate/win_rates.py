@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 
 _BATCH = 2048
 #: A progress bar appears when the rest would take longer than this.

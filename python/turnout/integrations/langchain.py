@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
-import turnout
+from turnout._core import Decision
+from turnout.conversation import Context, judged_text, prompt_of
 from turnout.extras import require
-from turnout.routing import Context, judged_text, prompt_of
+from turnout.router import Router
 
 require("langchain", "langchain_core", purpose=__name__)
 
@@ -30,7 +31,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         router: Decides, with its own threshold.
         strong: Any runnable that takes what chat models take, usually a chat model.
         weak: Likewise.
-        context: What is judged; see :func:`turnout.routing.prompt_of`.
+        context: What is judged; see :func:`turnout.conversation.prompt_of`.
 
     Example:
         >>> import turnout
@@ -43,7 +44,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
 
     def __init__(
         self,
-        router: turnout.Router,
+        router: Router,
         *,
         strong: Runnable[LanguageModelInput, Output],
         weak: Runnable[LanguageModelInput, Output],
@@ -54,7 +55,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         self.weak = weak
         self.context = context
 
-    def route(self, input: LanguageModelInput) -> turnout.Decision:
+    def route(self, input: LanguageModelInput) -> Decision:
         """The decision alone.
 
         Raises:
@@ -96,7 +97,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         async for chunk in self._chosen(decision).astream(input, _with_decision(config, decision), **kwargs):
             yield chunk
 
-    def _chosen(self, decision: turnout.Decision) -> Runnable[LanguageModelInput, Output]:
+    def _chosen(self, decision: Decision) -> Runnable[LanguageModelInput, Output]:
         return self.strong if decision.is_strong else self.weak
 
     def _with_both(self, method: str, *args: Any, **kwargs: Any) -> RoutedModel[Any]:
@@ -118,7 +119,7 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         )
 
 
-def _with_decision(config: RunnableConfig | None, decision: turnout.Decision) -> RunnableConfig:
+def _with_decision(config: RunnableConfig | None, decision: Decision) -> RunnableConfig:
     metadata = {
         "turnout_model": decision.model,
         "turnout_win_rate": decision.win_rate,

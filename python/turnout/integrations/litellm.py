@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import turnout
+from turnout._core import ConfigError, InvalidInputError
+from turnout.conversation import Context, prompt_of
+from turnout.errors import RoutingError
 from turnout.extras import require
-from turnout.routing import Context, RoutingError, prompt_of
+from turnout.router import Router
 
 require("litellm", "litellm", purpose=__name__)
 
@@ -42,7 +44,7 @@ class RoutingHook(CustomLogger):
     Args:
         routers: Model names that clients use, each with the router that decides. The router's ``strong`` and ``weak`` are names in the
             proxy's ``model_list``, and so is the name itself, because the proxy checks names and keys before it calls hooks.
-        context: What is judged; see :func:`turnout.routing.prompt_of`.
+        context: What is judged; see :func:`turnout.conversation.prompt_of`.
 
     Raises:
         ConfigError: A name routes to itself.
@@ -52,11 +54,11 @@ class RoutingHook(CustomLogger):
         >>> hook = RoutingHook({"auto": turnout.load(strong="large", weak="small", threshold=0.5)})
     """
 
-    def __init__(self, routers: Mapping[str, turnout.Router], *, context: Context = "last_user") -> None:
+    def __init__(self, routers: Mapping[str, Router], *, context: Context = "last_user") -> None:
         super().__init__()
         for name, router in routers.items():
             if name in (router.strong, router.weak):
-                raise turnout.ConfigError(
+                raise ConfigError(
                     f"model name {name!r} routes to itself: choose a name other than the router's models {router.strong!r}, {router.weak!r}"
                 )
         self._routers = dict(routers)
@@ -76,7 +78,7 @@ class RoutingHook(CustomLogger):
             return None
         try:
             decision = await self._routers[name].aroute(_prompt(data, self._context))
-        except (turnout.InvalidInputError, RoutingError) as error:
+        except (InvalidInputError, RoutingError) as error:
             raise _bad_request(str(error), name) from error
         routed = _Routed(router=name, model=decision.model, win_rate=decision.win_rate, threshold=decision.threshold)
         # LiteLLM keeps its own notes here where `metadata` is a field of the provider's API (Anthropic's messages, OpenAI's responses).

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import turnout
+from turnout._core import Decision, InvalidInputError
+from turnout.conversation import judged_text
 from turnout.extras import require
-from turnout.routing import judged_text
+from turnout.router import load
 
 require("ray", "pyarrow", "ray", purpose=__name__)
 
@@ -33,7 +34,7 @@ class RoutePrompts:
         prefix: str = "",
         router: dict[str, Any] | None = None,
     ) -> None:
-        self._router = turnout.load(artifact, **(router or {}))
+        self._router = load(artifact, **(router or {}))
         self._column = column
         self._prefix = prefix
 
@@ -46,17 +47,13 @@ class RoutePrompts:
             InvalidInputError: The table lacks the column, or has one of the added ones already.
         """
         if self._column not in batch.column_names:
-            raise turnout.InvalidInputError(
-                f"no column {self._column!r}; the table has {', '.join(batch.column_names)}"
-            )
+            raise InvalidInputError(f"no column {self._column!r}; the table has {', '.join(batch.column_names)}")
         names = {name: self._prefix + name for name in ("model", "win_rate", "threshold", "routing_error")}
         if taken := sorted(set(names.values()) & set(batch.column_names)):
-            raise turnout.InvalidInputError(
-                f"the table has a column {taken[0]!r} already; choose other names with a prefix"
-            )
+            raise InvalidInputError(f"the table has a column {taken[0]!r} already; choose other names with a prefix")
         prompts, errors = _texts(batch.column(self._column))
         good = [place for place, error in enumerate(errors) if error is None]
-        decisions: list[turnout.Decision | None] = [None] * len(prompts)
+        decisions: list[Decision | None] = [None] * len(prompts)
         for place, decision in zip(
             good, self._router.route_batch([judged_text(prompts[place]) for place in good]), strict=True
         ):

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import turnout
+from turnout._core import Decision, InvalidInputError, InvalidTypeError
+from turnout.conversation import judged_text
 from turnout.extras import require
-from turnout.routing import judged_text
+from turnout.router import load
 
 require("ray", "ray", "starlette", purpose=__name__)
 
@@ -34,13 +35,13 @@ class RouterReplica:
     """
 
     def __init__(self, artifact: str | Path | None = None, **router_options: Any) -> None:
-        self._router = turnout.load(artifact, **router_options)
+        self._router = load(artifact, **router_options)
 
-    async def route(self, prompt: str, threshold: float | None = None) -> turnout.Decision:
+    async def route(self, prompt: str, threshold: float | None = None) -> Decision:
         """Decides one prompt: ``await handle.route.remote(prompt)``. Raises as :meth:`turnout.Router.route`."""
         return await self._router.aroute(judged_text(prompt), threshold=threshold)
 
-    def route_batch(self, prompts: list[str], threshold: float | None = None) -> list[turnout.Decision]:
+    def route_batch(self, prompts: list[str], threshold: float | None = None) -> list[Decision]:
         """Decides many prompts in one call of the core. Raises as :meth:`turnout.Router.route_batch`."""
         return self._router.route_batch([judged_text(prompt) for prompt in prompts], threshold=threshold)
 
@@ -52,7 +53,7 @@ class RouterReplica:
         try:
             prompts, threshold, many = await _read(request)
             decisions = self._router.route_batch([judged_text(prompt) for prompt in prompts], threshold=threshold)
-        except (turnout.InvalidInputError, turnout.InvalidTypeError) as error:
+        except (InvalidInputError, InvalidTypeError) as error:
             return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, status_code=400)
         rows = [{"model": one.model, "win_rate": one.win_rate, "threshold": one.threshold} for one in decisions]
         return JSONResponse({"decisions": rows} if many else rows[0])
@@ -81,24 +82,20 @@ async def _read(request: Request) -> tuple[list[str], float | None, bool]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BYTES:
-            raise turnout.InvalidInputError(
-                f"the request is longer than {MAX_BYTES} bytes: send fewer prompts at a time"
-            )
+            raise InvalidInputError(f"the request is longer than {MAX_BYTES} bytes: send fewer prompts at a time")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise turnout.InvalidInputError(f"the request is not valid JSON: {error}") from error
+        raise InvalidInputError(f"the request is not valid JSON: {error}") from error
     if not isinstance(document, dict) or ("prompt" in document) == ("prompts" in document):
-        raise turnout.InvalidInputError("expected a JSON object with either `prompt` or `prompts`")
+        raise InvalidInputError("expected a JSON object with either `prompt` or `prompts`")
     if unknown := set(document) - {"prompt", "prompts", "threshold"}:
-        raise turnout.InvalidInputError(
-            f"unknown keys {sorted(unknown)}, expected `prompt` or `prompts`, and `threshold`"
-        )
+        raise InvalidInputError(f"unknown keys {sorted(unknown)}, expected `prompt` or `prompts`, and `threshold`")
     many = "prompts" in document
     prompts = document["prompts"] if many else [document["prompt"]]
     if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS:
-        raise turnout.InvalidInputError(f"`prompts` must be a list of at most {MAX_PROMPTS} prompts")
+        raise InvalidInputError(f"`prompts` must be a list of at most {MAX_PROMPTS} prompts")
     threshold = document.get("threshold")
     if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, int | float)):
-        raise turnout.InvalidInputError(f"`threshold` is of type {type(threshold).__name__}, expected a number")
+        raise InvalidInputError(f"`threshold` is of type {type(threshold).__name__}, expected a number")
     return prompts, threshold, many

@@ -1,30 +1,21 @@
 """From a model name and messages to a decision; the Controller and the server both stand on it.
 
 - :mod:`~turnout.routing.names`: ``router-mf-0.5`` and ``router-mf-share-0.3``;
-- :mod:`~turnout.routing.messages`: reads the messages of every SDK;
-- :mod:`~turnout.routing.context`: which words of a conversation are judged;
-- :mod:`~turnout.routing.bare_reply`: replies without content, such as "yes";
 - :mod:`~turnout.routing.registry`: routers by name, your own included;
 - :mod:`~turnout.routing.named_router`: a router under its name, which decides;
 - :mod:`~turnout.routing.needs`: what a request needs of a model beyond text.
 """
 
-from turnout.routing.context import Context, judged_text, prompt_of
-from turnout.routing.errors import RoutingError
 from turnout.routing.named_router import NamedRouter
 from turnout.routing.names import Wanted, parse_model_name
 from turnout.routing.needs import needs_of
 from turnout.routing.registry import open_router, register_router
 
 __all__ = [
-    "Context",
     "NamedRouter",
-    "RoutingError",
     "Wanted",
-    "judged_text",
     "needs_of",
     "open_router",
     "parse_model_name",
-    "prompt_of",
     "register_router",
 ]

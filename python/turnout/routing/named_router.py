@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from turnout._core import Decision, InvalidInputError, InvalidTypeError, threshold_for_share
-from turnout.routing.errors import RoutingError
+from turnout.errors import RoutingError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Real
 
-from turnout.routing.errors import RoutingError
+from turnout.errors import RoutingError
 
 PREFIX = "router-"
 #: Characters of a client's text that an error shows.

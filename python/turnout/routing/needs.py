@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnout.routing.messages import field, parts_of
+from turnout.conversation.messages import field, parts_of
 
 #: What a model may be said to serve.
 CAPABILITIES = ("images", "audio", "files", "tools")
@@ -28,7 +28,7 @@ def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
     """The capabilities that a chat completion needs.
 
     Args:
-        request: Body of a chat completion; its messages as :func:`turnout.routing.prompt_of` takes them, in a list.
+        request: Body of a chat completion; its messages as :func:`turnout.conversation.prompt_of` takes them, in a list.
 
     Returns:
         Some of :data:`CAPABILITIES`.

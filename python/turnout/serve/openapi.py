@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from turnout import __version__
+from turnout._core import __version__
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 _REF = "#/components/schemas/{model}"

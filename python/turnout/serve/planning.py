@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnout._core import Decision, OverloadedError, RouterError
-from turnout.routing import NamedRouter, RoutingError, Wanted, judged_text, needs_of, parse_model_name, prompt_of
+from turnout.conversation import judged_text, prompt_of
+from turnout.errors import RoutingError
+from turnout.routing import NamedRouter, Wanted, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
 from turnout.serve.receipts import prompt_hash

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from turnout.routing.context import CONTEXTS
+from turnout.conversation.context import CONTEXTS
 from turnout.routing.needs import CAPABILITIES
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings

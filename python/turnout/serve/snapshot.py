@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from turnout._core import ConfigError
-from turnout.routing import Context, NamedRouter
+from turnout.conversation import Context
+from turnout.routing import NamedRouter
 from turnout.routing.registry import imported
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.progress import Show, silent
 from turnout.training.config import ExpertConfig, MfConfig

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.progress import Show
 
 #: Loss of the prompts at these places: a sum over them, and the sum of their weights.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.training.config import MfConfig
 from turnout.training.curriculum import topic_rows

@@ -10,7 +10,7 @@ from glob import escape
 
 import numpy as np
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes, outcomes_of_pair
 from turnout.training.config import MfConfig
 from turnout.training.tables import Doubles, gains

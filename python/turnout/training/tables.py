@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
 from turnout.training.config import Slice
 

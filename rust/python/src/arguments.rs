@@ -40,7 +40,7 @@ fn is_truth_value(value: &Bound<'_, PyAny>) -> bool {
     value.is_instance_of::<PyBool>() || matches!(type_name(value).as_str(), "bool" | "bool_")
 }
 
-/// The text of a prompt: a `str`, or the messages of a chat, of which `turnout.routing.prompt_of` takes the last of the user.
+/// The text of a prompt: a `str`, or the messages of a chat, of which `turnout.conversation.prompt_of` takes the last of the user.
 pub(crate) fn prompt<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     if let Ok(prompt) = value.cast::<PyString>() {
         return Ok(prompt.clone());
@@ -48,7 +48,7 @@ pub(crate) fn prompt<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySt
     if !are_messages(value) {
         return string(value, || "prompt".into()).cloned();
     }
-    let found = value.py().import("turnout.routing")?.call_method1("prompt_of", (value,))?;
+    let found = value.py().import("turnout.conversation")?.call_method1("prompt_of", (value,))?;
     string(&found, || "prompt".into()).cloned()
 }
 

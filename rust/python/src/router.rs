@@ -176,7 +176,7 @@ impl Router {
     ///
     /// Args:
     ///     prompt: A text, or the messages of a chat, of which the last of the user is the prompt
-    ///         (:func:`turnout.routing.prompt_of`).
+    ///         (:func:`turnout.conversation.prompt_of`).
     ///     threshold: Win rate in `[0, 1]` from which the strong model is chosen; by default the router's own.
     ///     strong_share: In place of `threshold`: the threshold at which this share in `[0, 1]` of the artifact's calibration prompts
     ///         goes to the strong model. Your prompts differ from those; `turnout calibrate --save` stores yours.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import turnout
 from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
@@ -15,6 +14,7 @@ from turnout.artifact.staged import staged
 from turnout.data import Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.graphs.precision import Precision
+from turnout.router import Router, load
 from turnout.routers.bert.card import classifier_card
 from turnout.routers.bert.import_ import import_bert
 
@@ -47,10 +47,10 @@ def write_classifier(
     strong, weak = pair
     with staged(out) as folder:
         import_bert(checkpoint, folder, strong=strong, weak=weak, name=origin.name, precision=precision)
-        shipped = turnout.load()
+        shipped = load()
         beside = {"the shipped `mf`": dev_results(dev, shipped.win_rates, pair)}
 
-        def judge(router: turnout.Router) -> Sequence[DevResult]:
+        def judge(router: Router) -> Sequence[DevResult]:
             results = dev_results(dev, router.win_rates, pair)
             written = Manifest.read(folder)
             report = origin.provenance({**training, "dev": [result.to_json() for result in results]})

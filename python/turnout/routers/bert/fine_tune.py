@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnout import ConfigError
+from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.graphs.checkpoint import Checkpoint
 from turnout.progress import Show, silent

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnout import ArtifactError, ConfigError
+from turnout._core import ArtifactError, ConfigError
 from turnout.data import Battles, Outcomes
 from turnout.graphs.checkpoint import Checkpoint
 from turnout.progress import Show, silent

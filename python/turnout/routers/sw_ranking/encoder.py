@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import turnout
 from turnout._core import ArtifactError, ConfigError
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.writer import write_artifact
 from turnout.graphs.fold import quantise_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
+from turnout.router import load
 
 #: Prompts embedded between two calls of a progress function.
 _STRIDE = 256
@@ -46,7 +46,7 @@ class Encoder:
         if self.graph is None or self.tokenizer is None:
             raise ConfigError("this encoder takes embeddings from the caller and makes none")
         with tempfile.TemporaryDirectory() as folder:
-            router = turnout.load(self._scaffold(Path(folder)))
+            router = load(self._scaffold(Path(folder)))
             result = np.empty((len(prompts), self.dim), dtype=np.float32)
             for place, prompt in enumerate(prompts):
                 result[place] = router.embed(prompt)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.battles import CODES, Occurrences, battle_id, is_missing
 from turnout.data import BadRows, iter_battles
 from turnout.data.battle_outcomes import MIN_CHARACTERS, long_enough

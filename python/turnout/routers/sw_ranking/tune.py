@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import turnout
 from turnout._core import ConfigError, InvalidInputError
 from turnout.artifact.manifest import rewrite_manifest
 from turnout.progress import Show, silent
+from turnout.router import Router, load
 from turnout.routers.sw_ranking.ann_index import (
     ErrorDistribution,
     Near,
@@ -116,7 +116,7 @@ class Tuner:
         self.vectors = restored(load_file(folder / self.manifest["ranking"]["battles"]))
         self.cells = make_cells(self.vectors)
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-            exact = turnout.load(self._copy(Path(place), None))
+            exact = load(self._copy(Path(place), None))
             if embeddings is None:
                 if self.manifest["encoder"]["kind"] == "external":
                     raise ConfigError(f"{folder} takes embeddings from the caller: give a .npy file of embeddings")
@@ -136,7 +136,7 @@ class Tuner:
         """
         near = self._near(factory, search, neighbors, _NO_ERROR)
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as place:
-            router = turnout.load(self._copy(Path(place), near))
+            router = load(self._copy(Path(place), near))
             rates = router.win_rates(embeddings=self.embeddings).astype(np.float64)
             error = ErrorDistribution.of(np.abs(rates - self.exact_win_rates))
             return Setting(factory, search, neighbors, self._time(router), error)
@@ -185,7 +185,7 @@ class Tuner:
         commit(folder, read_manifest(folder), files, replaced=())
         return folder
 
-    def _time(self, router: turnout.Router) -> float:
+    def _time(self, router: Router) -> float:
         """Median time of a decision, microseconds."""
         rows = self.embeddings[:TIMED]
         for row in rows[:20]:

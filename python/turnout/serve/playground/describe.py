@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from turnout import __version__
+from turnout._core import __version__
 from turnout.serve.playground.evaluation import evaluation_of
 
 if TYPE_CHECKING:

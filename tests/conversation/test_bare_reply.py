@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from turnout import Controller, load
-from turnout.routing import judged_text, prompt_of
-from turnout.routing.bare_replies import BARE_REPLIES
-from turnout.routing.bare_reply import canonical_reply
-from turnout.routing.context import LOOK_BACK
+from turnout.conversation import judged_text, prompt_of
+from turnout.conversation.bare_replies import BARE_REPLIES
+from turnout.conversation.bare_reply import canonical_reply
+from turnout.conversation.context import LOOK_BACK
 
 HARD = "Prove rigorously that there are infinitely many primes of the form 4k + 3."
 

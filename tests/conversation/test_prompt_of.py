@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from turnout import InferenceError, RoutingError
-from turnout.routing import needs_of, prompt_of
+from turnout.conversation import prompt_of
+from turnout.routing import needs_of
 
 Q = "Prove that there are infinitely many primes."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from turnout.routing.bare_replies import BARE_REPLIES
+from turnout.conversation.bare_replies import BARE_REPLIES
 
 #: A longer text has content. Checked first, so that other prompts cost nothing.
 _MOST_CHARACTERS = 64

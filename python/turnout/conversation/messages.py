@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from turnout.routing.errors import RoutingError
+from turnout.errors import RoutingError
 
 #: Roles and, for LangChain, types of messages that hold the user's words.
 _USER = frozenset({"user", "human", "humanmessagechunk"})

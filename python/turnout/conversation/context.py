@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from turnout._core import InferenceError, RouterError
-from turnout.routing.bare_reply import canonical_reply
-from turnout.routing.errors import RoutingError
-from turnout.routing.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
+from turnout.conversation.bare_reply import canonical_reply
+from turnout.conversation.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
+from turnout.errors import RoutingError
 
 #: From messages to the text that is routed on.
 PickPrompt = Callable[[Sequence[Mapping[str, Any]]], str]
