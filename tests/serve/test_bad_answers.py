@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -221,6 +222,19 @@ def test_the_beginning_of_a_stream_is_judged_by_its_events():
     with pytest.raises(BadAnswerError, match="busy"):
         check_event(b'{"choices": [], "error": "busy"}')
     check_completion(b'{"choices": [{"message": {}}], "error": null}')
+
+
+def test_a_stream_that_never_begins_is_cut(server, upstream, monkeypatch):
+    monkeypatch.setattr("turnout.serve.answer.LONGEST_EVENT", 100_000)
+
+    async def script(exchange):
+        await exchange.begin_stream()
+        while not exchange.is_gone.is_set():
+            await exchange.chunk(b'data: {"choices": []}\n\n' * 100)
+            await asyncio.sleep(0)
+
+    upstream.by_model["small"] = script
+    assert server.post({**WEAK, "stream": True}).headers["x-turnout-fallback"] == "event_too_long"
 
 
 def test_what_an_error_says_is_whole_and_shortened_to_one_line():

@@ -9,6 +9,8 @@ import openai
 import pytest
 from scripted_upstream import answer, completion, refuse, wait_until
 
+from turnout.serve.breaker import Breakers
+
 HELLO = [{"role": "user", "content": "Hello!"}]
 STRONG = "router-mf-0.0"
 
@@ -87,11 +89,35 @@ def test_each_model_of_an_upstream_has_its_own_breaker_and_metric(start, upstrea
     assert 'turnout_breaker_open{model="small",upstream="main"} 0.0' in text
 
 
-def test_names_that_pass_through_share_one_breaker(start, upstream):
-    server = start(server={"passthrough": "main"})
-    for number in range(30):
-        server.post({"model": f"unknown-{number}", "messages": HELLO})
-    assert set(server.state.snapshot.upstreams["main"]._breakers) == {"other"}
+def test_names_that_pass_through_have_breakers_of_their_own_and_one_label(start, upstream):
+    upstream.by_model["broken"] = refuse(500)
+    settings = {"base_url": upstream.base_url, "breaker_failures": 2, "retries": 0}
+    server = start(upstreams={"main": settings}, server={"passthrough": "main"})
+    codes = [server.post({"model": "broken", "messages": HELLO}).json()["error"]["code"] for _ in range(3)]
+    assert codes[-1] == "upstream_breaker_open"
+    assert upstream.models.count("broken") == 2
+    assert server.post({"model": "healthy", "messages": HELLO}).status_code == 200
+    text = httpx.get(server.admin_url + "/metrics").text
+    assert 'model="other"' in text
+    assert "healthy" not in text
+    assert "broken" not in text
+
+
+def test_there_are_as_many_breakers_as_a_limit_and_open_ones_are_kept():
+    breakers = Breakers(1, 10.0)
+    opened = breakers.of("broken")
+    opened.failed(opened.allow())
+    used = breakers.of("used")
+    for number in range(3000):
+        breakers.of(f"name-{number}")
+        assert breakers.of("used") is used
+    assert len(breakers) == 1000
+    assert breakers.of("broken") is opened
+    for number in range(3000):
+        one = breakers.of(f"broken-{number}")
+        one.failed(one.allow())
+    assert len(breakers) == 1000
+    assert breakers.of("broken-2999").is_open
 
 
 @pytest.mark.parametrize(

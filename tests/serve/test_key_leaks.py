@@ -228,6 +228,35 @@ def test_an_error_within_a_stream_never_has_the_key(guarded, upstream, caplog, e
     assert sum(guarded.metric("turnout_errors_total", code=code) for code in codes) >= 2
 
 
+def test_only_short_errors_of_a_stream_are_searched_for_every_form_of_the_key(guarded, upstream, caplog, monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        Secret, "is_in", lambda self, content, is_in=Secret.is_in: searched.append(len(content)) or is_in(self, content)
+    )
+    healthy = event({"content": "y" * 200_000})
+    healthy = healthy[:-3] + b', "error": null}' + healthy[-2:]
+    error = json.dumps({"error": {"message": "x" * 70_000 + ENCODINGS["hexadecimal"](KEY)}}).encode()
+
+    async def script(exchange):
+        await exchange.begin_stream()
+        await exchange.chunk(event({"content": "begun"}))
+        await exchange.chunk(healthy)
+        await exchange.chunk(b"data: " + error + b"\n\n" + healthy)
+        await exchange.chunk(b"")
+
+    upstream.default = script
+    answer = guarded.post({**WEAK, "stream": True})
+    pieces = answer.content.split(b"\n\n")
+    assert pieces[1] == pieces[3] == healthy.removesuffix(b"\n\n")
+    assert json.loads(pieces[2].removeprefix(b"data: "))["error"]["code"] == "upstream_error_in_answer"
+    assert guarded.metric("turnout_errors_total", code="stream_error_event") == 1
+    for status in (200, 400):
+        upstream.default = partial(Exchange.whole, status=status, body=error)
+        check(guarded.post(WEAK), caplog)
+    check(answer, caplog)
+    assert max(searched) < 64 * 1024
+
+
 def test_a_healthy_answer_that_repeats_the_key_is_relayed_without_it(guarded, upstream, caplog):
     async def script(exchange):
         if not exchange.json.get("stream"):

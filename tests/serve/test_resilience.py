@@ -201,22 +201,46 @@ def test_an_open_circuit_without_fallback_is_503_with_retry_after(start, upstrea
 def test_a_half_open_circuit_lets_one_request_through():
     now = [0.0]
     breaker = CircuitBreaker(2, 10.0, lambda: now[0])
+
+    def allowed() -> int:
+        token = breaker.allow()
+        assert token is not None
+        return token
+
     for _ in range(2):
-        assert breaker.allow()
-        breaker.failed()
-    assert not breaker.allow()
+        breaker.failed(allowed())
+    assert breaker.allow() is None
     now[0] = 10.0
-    assert breaker.allow()
-    assert not breaker.allow()
-    breaker.abandoned()
-    assert breaker.allow()
-    breaker.failed()
-    assert not breaker.allow()
+    probe = allowed()
+    assert breaker.allow() is None
+    breaker.abandoned(probe)
+    breaker.failed(allowed())
+    assert breaker.allow() is None
     assert breaker.remaining_s() == 10.0
     now[0] = 20.0
-    assert breaker.allow()
-    breaker.succeeded()
-    assert breaker.allow()
+    breaker.succeeded(allowed())
+    allowed()
+
+
+@pytest.mark.parametrize("result", ["succeeded", "failed", "abandoned"])
+@pytest.mark.parametrize("when", [5.0, 12.0])
+def test_a_request_from_before_the_circuit_opened_is_not_the_probe(result, when):
+    now = [0.0]
+    breaker = CircuitBreaker(1, 10.0, lambda: now[0])
+    early, late = breaker.allow(), breaker.allow()
+    breaker.failed(early)
+    now[0] = when
+    probe = breaker.allow()
+    assert (probe is None) == (when < 10)
+    getattr(breaker, result)(late)
+    assert breaker.is_open
+    assert breaker.remaining_s() == max(0, 10 - when)
+    assert breaker.allow() is None
+    if probe is not None:
+        breaker.succeeded(probe)
+        assert not breaker.is_open
+        breaker.failed(late)
+        assert not breaker.is_open
 
 
 @pytest.mark.parametrize("limit", ["server", "upstream"])

@@ -8,9 +8,9 @@ import orjson
 
 from turnout.serve.asgi import RawHeaders
 from turnout.serve.body import Body
-from turnout.serve.errors import UpstreamError
-from turnout.serve.judging import BadAnswerError, check_event, is_error_event
-from turnout.serve.sse import DONE, EventBuffer, EventTooLongError, events, is_event_stream
+from turnout.serve.errors import ApiError, UpstreamError
+from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, check_event, is_error_event
+from turnout.serve.sse import DONE, LONGEST_EVENT, EventBuffer, EventTooLongError, events, is_event_stream, split
 
 
 class EventRelay:
@@ -38,9 +38,15 @@ class EventRelay:
             UpstreamError: The connection broke, or the time is up.
         """
         pieces: list[bytes] = []
+        size = 0
         while True:
             if piece := self._push(chunk):
                 pieces.append(piece)
+                size += len(piece)
+                if size > LONGEST_EVENT:
+                    name = self.body.upstream.name
+                    message = f"upstream {name}: a stream has no choice within {LONGEST_EVENT:,} bytes"
+                    raise UpstreamError("event_too_long", message)
                 if not is_event_stream(pieces[0]):
                     break
                 if any(check_event(data) for data in events(piece)):
@@ -74,10 +80,22 @@ class EventRelay:
             raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
 
     def _without_key(self, piece: bytes) -> bytes:
-        self.has_error = self.has_error or any(is_error_event(data) for data in events(piece))
-        cleaned = self._key.removed_from(piece)
+        if not any(is_error_event(data) for data in events(piece)):
+            return self._key.plain_removed_from(piece)
+        self.has_error = True
+        return b"".join(self._one_without_key(event) for event in split(piece))
+
+    def _one_without_key(self, event: bytes) -> bytes:
+        """Only errors are searched for every form of the key, and only short ones: it takes time."""
+        if not any(is_error_event(data) for data in events(event)):
+            return self._key.plain_removed_from(event)
+        name = self.body.upstream.name
+        if len(event) > LONGEST_ERROR:
+            message = f"upstream {name} sent an error of more than {LONGEST_ERROR:,} bytes"
+            return b"data: " + ApiError(502, message, code="upstream_error_in_answer").body() + b"\n\n"
+        cleaned = self._key.removed_from(event)
         if cleaned is None:
-            raise UpstreamError("key_in_answer", f"upstream {self.body.upstream.name} sent back the server's key")
+            raise UpstreamError("key_in_answer", f"upstream {name} sent back the server's key")
         return cleaned
 
     def _end(self) -> bytes:

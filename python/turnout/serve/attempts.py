@@ -75,7 +75,7 @@ async def first_answer(candidates: tuple[Model, ...], request: Request, metrics:
 async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
     body = await with_model(request.body, model.upstream_name)
-    call = Call(body, request.headers, request.is_stream, model.label)
+    call = Call(body, request.headers, request.is_stream, model.upstream_name, model.label)
     attempt = 0
     while True:
         began = time.perf_counter()

@@ -116,7 +116,7 @@ class Endpoints:
             if share is not None:
                 metrics.strong_share.labels(name).set(share)
         for model in self.state.snapshot.models.values():
-            is_open = model.upstream.breaker(model.label).is_open
+            is_open = model.upstream.breaker(model.upstream_name).is_open
             metrics.breaker_open.labels(model.upstream.name, model.label).set(is_open)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -7,6 +7,7 @@ import re
 #: An event ends with an empty line; lines end as the sender likes.
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 #: The data of the last event.
 DONE = b"[DONE]"
 #: Lines that an event stream may begin with, after a byte order mark.
@@ -94,6 +95,17 @@ def events(piece: bytes) -> list[bytes]:
             found.append(b"\n".join(data))
             data = []
     return found
+
+
+def split(piece: bytes) -> list[bytes]:
+    """The events of a piece of complete events, each as it is.
+
+    Example:
+        >>> split(b": wait\\n\\nid: 3\\r\\ndata:c\\r\\n\\r\\n")
+        [b': wait\\n\\n', b'id: 3\\r\\ndata:c\\r\\n\\r\\n']
+    """
+    ends = [found.end() for found in _EVENT_END.finditer(piece)]
+    return [part for begin, end in zip([0, *ends], [*ends, len(piece)], strict=True) if (part := piece[begin:end])]
 
 
 def _after_last(text: bytes, mark: bytes) -> int:

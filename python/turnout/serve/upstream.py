@@ -13,7 +13,7 @@ import yarl
 from turnout.serve import failures
 from turnout.serve.answer import Answer, BytesRelay, EventRelay
 from turnout.serve.body import Body
-from turnout.serve.breaker import CircuitBreaker
+from turnout.serve.breaker import Breakers, CircuitBreaker
 from turnout.serve.errors import UpstreamError
 from turnout.serve.headers import to_client
 from turnout.serve.json_body import INLINE_BYTES
@@ -39,12 +39,14 @@ class Call:
         body: The JSON text.
         headers: Headers of the client that go on.
         is_stream: Whether it asks for a stream of events.
-        label: Names the model for the circuit breaker; from the configuration, so that there are few.
+        model: What the upstream calls the model; has a circuit breaker of its own.
+        label: Names the model in errors and logs; from the configuration, as clients may write anything.
     """
 
     body: bytes
     headers: Mapping[str, str]
     is_stream: bool
+    model: str
     label: str
 
 
@@ -64,18 +66,18 @@ class Upstream:
         self.in_flight = 0
         self._url = yarl.URL(settings.base_url.rstrip("/") + "/chat/completions").update_query(settings.query)
         self.proxy = proxy_of(name, settings)
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._breakers = Breakers(settings.breaker_failures, settings.breaker_open_s)
         self._session: aiohttp.ClientSession | None = None
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None
 
-    def breaker(self, label: str) -> CircuitBreaker:
-        """The circuit breaker of a model: the outage of one model leaves the others of an upstream alone."""
-        found = self._breakers.get(label)
-        if found is None:
-            found = CircuitBreaker(self.settings.breaker_failures, self.settings.breaker_open_s)
-            self._breakers[label] = found
-        return found
+    def breaker(self, model: str) -> CircuitBreaker:
+        """The circuit breaker of a model: the outage of one model leaves the others of an upstream alone.
+
+        Args:
+            model: What the upstream calls it.
+        """
+        return self._breakers.of(model)
 
     async def send(self, call: Call) -> Answer:
         """Sends a chat completion and waits until it is known that there is an answer to relay.
@@ -91,8 +93,9 @@ class Upstream:
         """
         if self.in_flight >= self.settings.max_concurrency:
             raise UpstreamError("overloaded", f"upstream {self.name} is at its limit of requests", retry_after_s=1.0)
-        breaker = self.breaker(call.label)
-        if not breaker.allow():
+        breaker = self.breaker(call.model)
+        token = breaker.allow()
+        if token is None:
             message = f"upstream {self.name} failed too often with model {call.label}"
             raise UpstreamError("breaker_open", message, retry_after_s=max(breaker.remaining_s(), 1.0))
         self.in_flight += 1
@@ -101,15 +104,15 @@ class Upstream:
             answer = await self._answer(call)
         except UpstreamError as error:
             if error.is_outage:
-                breaker.failed()
+                breaker.failed(token)
             else:
-                breaker.abandoned()
+                breaker.abandoned(token)
             raise
         except BaseException:
-            breaker.abandoned()
+            breaker.abandoned(token)
             raise
         else:
-            breaker.succeeded()
+            breaker.succeeded(token)
             return answer
         finally:
             if answer is None or answer.rest is None:
@@ -151,7 +154,8 @@ class Upstream:
         is_complete = body.is_at_end
         if is_error:
             body.close()
-            return failures.of_status(self, response, content if is_complete else b"")
+            is_short = is_complete and len(content) <= LONGEST_ERROR
+            return failures.of_status(self, response, content if is_short else b"")
         headers = self._headers(response, b"application/json")
         if not is_complete:
             if not content.lstrip().startswith(b"{"):
