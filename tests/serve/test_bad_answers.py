@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import zlib
@@ -229,9 +228,10 @@ def test_a_stream_that_never_begins_is_cut(server, upstream, monkeypatch):
 
     async def script(exchange):
         await exchange.begin_stream()
-        while not exchange.is_gone.is_set():
-            await exchange.chunk(b'data: {"choices": []}\n\n' * 100)
-            await asyncio.sleep(0)
+        for _ in range(20):
+            await exchange.chunk(b'data: {"choices": []}\n\n' * 1000)
+        await exchange.chunk(event({"content": "late"}))
+        await exchange.chunk(b"")
 
     upstream.by_model["small"] = script
     assert server.post({**WEAK, "stream": True}).headers["x-turnout-fallback"] == "event_too_long"
