@@ -195,3 +195,14 @@ def test_needs_are_read_in_the_same_forms() -> None:
         "files",
     }
     assert needs_of({"messages": "text"}) == frozenset()
+
+
+@pytest.mark.parametrize("texts", [["Thanks!", "OK."], ["Prove it.", "Thanks!", "And why not?"]])
+def test_each_text_of_a_conversation_is_looked_at_once(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
+    from turnout.routing import context
+
+    seen = []
+    look = context.canonical_reply
+    monkeypatch.setattr(context, "canonical_reply", lambda text: (seen.append(text), look(text))[1])
+    prompt_of([user(text) for text in texts], "conversation")
+    assert seen == texts

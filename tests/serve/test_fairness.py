@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -87,3 +88,29 @@ def test_the_order_of_a_batch_is_kept(server, router):
     prompts = [f"question {number}" for number in range(100)]
     found = server.post({"router": "mf", "prompt": prompts}, "/v1/route").json()["decisions"]
     assert [one["win_rate"] for one in found] == router.win_rates(prompts).tolist()
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [("/v1/chat/completions", "router-mf-1.0"), ("/v1/chat/completions", "small"), ("/v1/route", "router-mf-1.0")],
+)
+@pytest.mark.parametrize("is_large", [True, False])
+def test_messages_are_walked_once_and_those_of_a_large_body_beside_the_loop(start, monkeypatch, path, model, is_large):
+    from turnout.serve import planning
+
+    walked = []
+
+    def watched(read):
+        def walk(*arguments):
+            walked.append((read.__name__, asyncio._get_running_loop() is not None))
+            return read(*arguments)
+
+        return walk
+
+    for read in (planning.needs_of, planning.prompt_of):
+        monkeypatch.setattr(planning, read.__name__, watched(read))
+    server = start(affinity={"by": "conversation"})
+    messages = [{"role": "user", "content": "Why?"}] * (2000 if is_large else 20)
+    answer = server.post({"model": model, "messages": messages}, path)
+    assert answer.status_code == 200
+    assert walked == [("needs_of", not is_large), ("prompt_of", not is_large)][: 1 if model == "small" else 2]

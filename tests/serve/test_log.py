@@ -15,7 +15,7 @@ from turnout import ConfigError
 from turnout.cli import main
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.decision_log import DecisionLog
-from turnout.serve.log_writers import Lines
+from turnout.serve.log_writers import Lines, Parts
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.settings import LogSettings
 
@@ -264,6 +264,17 @@ def test_prompts_do_not_stay_in_memory(start, log):
     assert receipts(log, 1)[0]["prompt"] == PROMPT
     assert PROMPT not in str(server.state.recent.since(0, 10))
     until(lambda: server.state.bodies.used == 0)
+
+
+def test_prompts_that_wait_for_a_part_are_few_bytes(tmp_path):
+    pytest.importorskip("pyarrow")
+    parts = Parts(LogSettings(path=str(tmp_path), format="parquet"))
+    counts = []
+    for number in range(6):
+        parts.write([{"number": number, "prompt": "x" * 1_500_000}])
+        counts.append(len(list(tmp_path.glob("*.parquet"))))
+    parts.close()
+    assert counts == [0, 0, 1, 1, 1, 2]
 
 
 def test_parts_are_written_in_time_without_further_receipts(tmp_path, monkeypatch):

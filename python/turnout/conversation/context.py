@@ -91,9 +91,9 @@ def _last_user(messages: list[Any]) -> str:
 
 def _conversation(messages: list[Any]) -> str:
     words = [words_of(message, place) for place, message in enumerate(messages) if is_user(message)]
-    texts = [text for text in words if text is not None]
-    full = [text for text in texts if canonical_reply(text) is None]
-    return "\n\n".join(full) if full else next((judged_text(text) for text in reversed(texts) if text.strip()), "")
+    texts = [(text, canonical_reply(text)) for text in words if text is not None]
+    full = [text for text, reply in texts if reply is None]
+    return "\n\n".join(full) if full else next((reply for _, reply in reversed(texts) if reply), "")
 
 
 def _last_text(messages: list[Any]) -> str:

@@ -8,7 +8,6 @@ import time
 import uuid
 from typing import Any
 
-from turnout.routing import needs_of
 from turnout.serve import headers as passing
 from turnout.serve.asgi import (
     ClientGone,
@@ -82,7 +81,7 @@ class ChatCompletions:
     async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
         """The plan of a request, and of its session where sessions stay with their model."""
         snapshot, affinity = self.state.snapshot, self.state.affinity
-        planned = await plan(request, snapshot)
+        planned = await plan(request, size, snapshot)
         routed = planned.routed
         if affinity is None or routed is None:
             return planned
@@ -98,7 +97,7 @@ class ChatCompletions:
         known = affinity.recall(session)
         if known is not None and known != routed.is_strong:
             first = routed.pair.strong if known else routed.pair.weak
-            planned = candidates(routed, needs_of(request), snapshot, first)
+            planned = candidates(routed, snapshot, first)
             self.state.metrics.affinity_hits.inc()
         affinity.remember(session, planned.candidates[0] is routed.pair.strong)
         return planned

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
-from turnout.routing import Wanted, needs_of
+from turnout.routing import Wanted
 from turnout.routing.names import unit_number
 from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
 from turnout.serve.errors import ApiError
@@ -51,12 +51,13 @@ class Endpoints:
         In place of ``model``, ``router`` with ``threshold`` or ``strong_share``. The answer has a list ``decisions``.
         """
         snapshot = self.state.snapshot
-        found = await parse(await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes))
+        body = await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes)
+        found = await parse(body)
         wanted, pair = _wanted(found, snapshot)
         async with UntilDisconnect(request.receive):
             if "messages" in found:
-                routed = await decide(found["messages"], wanted, pair, snapshot)
-                model = candidates(routed, needs_of(found), snapshot).candidates[0].name
+                routed = await decide(found, len(body), wanted, pair, snapshot)
+                model = candidates(routed, snapshot).candidates[0].name
                 return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
             return await self._route_many(_prompts(found), wanted, pair, snapshot)
         raise ClientGone

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ logger = logging.getLogger("turnout.serve")
 
 #: Rows of a parquet part at most, and seconds after which it is written however small it is.
 _ROWS, _PART_S = 5_000, 30.0
+#: Bytes of prompts from which a part is written: those of rows that wait here are not in the budget of bodies.
+_PROMPT_BYTES = 4 << 20
 #: Seconds between two attempts to rotate, where one failed.
 _ROTATE_AGAIN_S = 60.0
 
@@ -212,6 +215,7 @@ class Parts:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = PathLock(self._folder / ".lock")
         self._waiting: list[Row] = []
+        self._prompt_bytes = 0
         self._began = time.monotonic()
 
     def write(self, receipts: Sequence[Row]) -> None:
@@ -219,7 +223,8 @@ class Parts:
         if not self._waiting:
             self._began = time.monotonic()
         self._waiting += receipts
-        if len(self._waiting) >= _ROWS:
+        self._prompt_bytes += sum(sys.getsizeof(receipt.get("prompt", "")) for receipt in receipts)
+        if len(self._waiting) >= _ROWS or self._prompt_bytes > _PROMPT_BYTES:
             self._part()
         self.idle()
 
@@ -236,7 +241,7 @@ class Parts:
             self._lock.release()
 
     def _part(self) -> None:
-        receipts, self._waiting = self._waiting, []
+        receipts, self._waiting, self._prompt_bytes = self._waiting, [], 0
         if not receipts:
             return
         path = self._folder / f"decisions-{time.time_ns()}-{os.getpid()}.parquet"

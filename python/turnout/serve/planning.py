@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from turnout._core import Decision, OverloadedError, RouterError
 from turnout.conversation import judged_text, prompt_of
@@ -16,11 +16,14 @@ from turnout.errors import RoutingError
 from turnout.routing import NamedRouter, Wanted, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.serve.errors import ApiError
+from turnout.serve.json_body import INLINE_BYTES
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.snapshot import Model, Pair, Snapshot
 from turnout.threads import INLINE_CHARACTERS
 
 logger = logging.getLogger("turnout.serve")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Routed:
     decision: Decision
     prompt: str
     prompt_sha256: str
+    #: What the request needs beyond text.
+    needs: frozenset[str]
     pair: Pair
     seconds: float
 
@@ -76,22 +81,33 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
 
 
-async def plan(request: Mapping[str, Any], snapshot: Snapshot) -> Plan:
+async def plan(request: Mapping[str, Any], size: int, snapshot: Snapshot) -> Plan:
     """Decides a chat completion.
+
+    Args:
+        request: The body.
+        size: The body's bytes.
+        snapshot: What is configured.
 
     Raises:
         ApiError: 400 for what cannot be routed, 404 for a model that is not here.
     """
     wanted = wanted_of(request.get("model"), snapshot)
-    needs = needs_of(request)
     if wanted is None:
+        needs = await _beside_the_loop(size, lambda: needs_of(request))
         return Plan((plain(str(request["model"]), needs, snapshot),))
-    routed = await decide(request.get("messages"), *wanted, snapshot)
-    return candidates(routed, needs, snapshot)
+    return candidates(await decide(request, size, *wanted, snapshot), snapshot)
 
 
-async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Routed:
+async def decide(request: Mapping[str, Any], size: int, wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Routed:
     """One decision of one conversation, timed.
+
+    Args:
+        request: A body with messages.
+        size: The body's bytes.
+        wanted: Which router, and where it cuts.
+        pair: The models.
+        snapshot: What is configured.
 
     Raises:
         ApiError: 400 for messages that hold no prompt, 429 where the router is overloaded, 500 where the router failed.
@@ -99,11 +115,13 @@ async def decide(messages: Any, wanted: Wanted, pair: Pair, snapshot: Snapshot) 
     router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
     with _api_errors("messages"):
-        prompt = prompt_of(messages, snapshot.context)
+        needs, prompt = await _beside_the_loop(
+            size, lambda: (needs_of(request), prompt_of(request.get("messages"), snapshot.context))
+        )
         decision = await router.adecide(prompt, wanted)
     seconds = time.perf_counter() - began
     digest = prompt_hash(prompt) if len(prompt) <= INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
-    return Routed(router, decision, prompt, digest, pair, seconds)
+    return Routed(router, decision, prompt, digest, needs, pair, seconds)
 
 
 async def decide_many(
@@ -138,19 +156,23 @@ def _api_errors(param: str) -> Iterator[None]:
         raise ApiError(500, str(error), code="router_failed") from None
 
 
-def candidates(routed: Routed, needs: frozenset[str], snapshot: Snapshot, first: Model | None = None) -> Plan:
+async def _beside_the_loop(size: int, work: Callable[[], T]) -> T:
+    """Walks the messages of a request: of a large body on a worker thread, because it may take seconds."""
+    return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
+
+
+def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -> Plan:
     """The plan of a decision.
 
     Args:
         routed: The decision.
-        needs: What the request needs beyond text.
         snapshot: Says whether the other model may stand in.
         first: Taken in place of the decision's model, if it can serve.
 
     Raises:
         ApiError: 400 where neither model can serve the request.
     """
-    chosen = first or routed.chosen
+    chosen, needs = first or routed.chosen, routed.needs
     other = routed.pair.weak if chosen is routed.pair.strong else routed.pair.strong
     lacking = chosen.lacks(needs)
     if not lacking:
