@@ -90,6 +90,32 @@ def test_explain_receipt_replays_to_the_same_bits(start, log, artifact, capsys):
     assert "replayed bit for bit" in out
 
 
+def test_explain_receipt_takes_a_bare_reply_as_it_was_sent(start, log, artifact, capsys):
+    start(log={"path": str(log)}).post(body(prompt="Hello!"))
+    receipts(log, 1)
+    for prompt, code in (("Hello!", 0), ("hello", 0), ("Goodbye!", 1)):
+        assert main(["explain-receipt", str(log), "--artifact", str(artifact), "--prompt", prompt]) == code
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_empty_file_that_was_there_before_stays(log, existed):
+    if existed:
+        log.touch()
+    opened(log).close()
+    assert log.exists() == existed
+
+
+def test_receipts_that_come_after_the_end_are_lost_receipts(log, caplog):
+    dropped = []
+    kept = opened(log, dropped)
+    kept.add({"number": 1})
+    kept.close()
+    kept.add({"number": 2})
+    assert dropped == [1]
+    assert "the log is closed" in caplog.text
+    assert log.read_text() == '{"number": 1}\n'
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -42,7 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
-    from turnout.serve.receipts import replay
+    from turnout.routing import judged_text
+    from turnout.serve.receipts import prompt_hash, replay
 
     if args.prompt is not None and args.prompt_file:
         raise ConfigError("both --prompt and --prompt-file are given, expected one")
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"receipt {request_id} has no prompt but its hash: give it with --prompt or --prompt-file"
             )
+        if "prompt" not in receipt and prompt_hash(prompt) != receipt.get("prompt_sha256"):
+            prompt = judged_text(prompt)  # "Hello!" was judged as "hello".
         name = str(receipt.get("router"))
         if receipt.get("artifact_hash") is None:
             raise ConfigError(

@@ -85,40 +85,32 @@ def _guard(state: State, bound: str, origins: Sequence[str]) -> Middleware:
 def _app(state: State, routes: list[Any], middleware: list[Middleware]) -> Starlette:
     if state.snapshot.settings.server.access_log:
         middleware.insert(0, Middleware(AccessLog))
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=_HANDLERS)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=_handlers(state))
     # A redirect would send clients to the host that the request names.
     app.router.redirect_slashes = False
     return app
 
 
-def _answer(error: ApiError) -> Response:
-    return Response(error.body(), error.status, error.headers(), media_type="application/json")
+def _handlers(state: State) -> dict[Any, Any]:
+    """Answers to exceptions, each of them counted."""
 
+    def answer(error: ApiError) -> Response:
+        state.metrics.errors.labels(error.code).inc()
+        return Response(error.body(), error.status, error.headers(), media_type="application/json")
 
-async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return _answer(error)
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return answer(error)
 
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return answer(ApiError(error.status_code, message, code="not_found"))
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _answer(
-        ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", code="not_found")
-    )
+    async def unexpected(request: Request, error: Exception) -> Response:
+        logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
+        return answer(ApiError(500, "an error in the server; see its log", code="internal_error"))
 
+    async def gone(request: Request, error: ClientGone) -> Response:
+        state.metrics.errors.labels("client_gone").inc()
+        return Response(status_code=499)
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
-    return _answer(ApiError(500, "an error in the server; see its log", code="internal_error"))
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)
-
-
-_HANDLERS: dict[Any, Any] = {
-    ApiError: _api_error,
-    ClientGone: _gone,
-    HTTPException: _http_error,
-    Exception: _unexpected,
-}
+    return {ApiError: api_error, ClientGone: gone, HTTPException: http_error, Exception: unexpected}

@@ -51,6 +51,7 @@ class ChatCompletions:
         except ClientGone:
             return
         except ApiError as error:
+            self.state.metrics.errors.labels(error.code).inc()
             # The connection stays open while the rest arrives and is dropped: closed at once, it would lose the answer.
             await send_error(send, error, told)
             return

@@ -116,6 +116,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *, group: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._group = group
+        # Ends connections that wait between two requests, which is no fault of a client and is not counted.
+        self.timeout_keep_alive = group.limits.head_s  # type: ignore[assignment]
         #: Loop time by which the head of the next request must be complete; infinite while a request is answered.
         self.head_by = math.inf
         self._send_by = math.inf

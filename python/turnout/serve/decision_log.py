@@ -52,6 +52,9 @@ class DecisionLog:
     def add(self, receipt: Receipt) -> None:
         """Hands a receipt to the writer."""
         size = sys.getsizeof(receipt["prompt"]) if "prompt" in receipt else 0
+        if self._ends.is_set():
+            self._lost(1, "the log is closed")
+            return
         if not self._budget.take(size):
             self._lost(1, "the prompts that wait are at the limit of max_bodies_bytes")
             return

@@ -115,6 +115,7 @@ class Lines:
     def __init__(self, settings: LogSettings) -> None:
         self._settings = settings
         self._path = Path(settings.path)
+        self._was_there = self._path.exists()
         self._file = self._path.open("ab", buffering=0)
         self._is_regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         self._lock = PathLock(self._path.with_name(f"{self._path.name}.lock")) if self._is_regular else None
@@ -143,9 +144,9 @@ class Lines:
         self._rare.flush()
 
     def close(self) -> None:
-        """Closes the file, and removes an empty one."""
+        """Closes the file, and removes it where it is empty and was not there before."""
         self._file.close()
-        if self._is_regular and self._size == 0:
+        if self._is_regular and self._size == 0 and not self._was_there:
             self._path.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
