@@ -199,7 +199,7 @@ def test_needs_are_read_in_the_same_forms() -> None:
 
 @pytest.mark.parametrize("texts", [["Thanks!", "OK."], ["Prove it.", "Thanks!", "And why not?"]])
 def test_each_text_of_a_conversation_is_looked_at_once(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
-    from turnout.routing import context
+    from turnout.conversation import context
 
     seen = []
     look = context.canonical_reply

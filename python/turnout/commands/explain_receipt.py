@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
-    from turnout.routing import judged_text
+    from turnout.conversation import judged_text
     from turnout.serve.receipts import prompt_hash, replay
 
     if args.prompt is not None and args.prompt_file:
