@@ -7,7 +7,7 @@ use crate::error::Result;
 /// How often a long call looks whether its caller still wants the answer.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(20);
 
-/// Asks the caller of a long call, at most once in [`CHECK_EVERY`], whether to go on.
+/// Asks the caller of a long call, at most once in 20 ms, whether to go on.
 ///
 /// It is asked on the thread that made the call, between parts of the work. What runs on other threads ends with its part.
 pub struct Interrupt<'a> {
