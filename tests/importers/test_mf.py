@@ -27,6 +27,10 @@ def artifact(tmp_path_factory):
 def test_win_rates_are_routellms(artifact, pair, engine):
     cases = np.load(CHECKPOINT / "cases.npz")
     strong, weak = MODEL_NAMES[cases["strong_ids"][pair]], MODEL_NAMES[cases["weak_ids"][pair]]
+    if strong == weak:
+        with pytest.raises(turnout.ConfigError, match="score as one model: expected two models"):
+            turnout.load(artifact, strong=strong, weak=weak, engine=engine)
+        return
     router = turnout.load(artifact, strong=strong, weak=weak, engine=engine)
     found = router.win_rates(embeddings=np.ascontiguousarray(cases["embeddings"]))
     # RouteLLM computes in float32; a double-precision run of the same weights differs by 5e-7.
