@@ -22,6 +22,8 @@ def test_a_signal_ends_a_batch(router: str, prompt: str, count: int, method: str
     code = f"""
         import os, signal, threading, turnout
 
+        # Shells start what runs in the background with SIGINT ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         router = turnout.load({router!r}, threads=2)
         router.route("warm")
         prompts = [{prompt!r}] * {count}
