@@ -19,11 +19,20 @@ class _Plain:
     def __init__(self) -> None:
         self.manifest = json.loads((ARTIFACT / "router.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(ARTIFACT / "tokenizer.json"))
-        self.tokenizer.enable_truncation(self.manifest["tokenizer"]["max_tokens"])
+        self.tokenizer.no_truncation()
+        self.limit = self.manifest["tokenizer"]["max_tokens"]
         models, pair = self.manifest["models"], self.manifest["pair"]
         self.strong, self.weak = models.index(pair["strong"]), models.index(pair["weak"])
         calibration = self.manifest["calibration"]
         self.slope, self.intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
+
+    def ids(self, prompt: str) -> list[int]:
+        """Token ids: of a long prompt those of its beginning and of its end, of a short one without case and punctuation."""
+        if len(prompt) <= 128 and len(prompt.split()) <= 3:
+            prompt = prompt.strip(" .,!?;:'\"¡¿").lower() or prompt
+        ids: list[int] = self.tokenizer.encode(prompt).ids
+        tail = self.limit // 2
+        return ids if len(ids) <= self.limit else ids[: self.limit - tail] + ids[-tail:]
 
     def calibrated(self, logit: float) -> float:
         return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
@@ -48,7 +57,7 @@ class PlainNumpy(_Plain):
         self.activation = {"Relu": lambda x: np.maximum(x, 0), "Tanh": np.tanh, "Gelu": _gelu}.get(last, lambda x: x)
 
     def win_rate(self, prompt: str) -> float:
-        ids = self.tokenizer.encode(prompt).ids
+        ids = self.ids(prompt)
         mean = (self.table[ids] * self.scale[ids]).sum(axis=0) / max(len(ids), 1)
         features = np.log1p(np.maximum(self.counts[ids].sum(axis=0), 0))
         embedding = self.activation(mean + features @ self.feature_weight + self.bias)
@@ -67,7 +76,7 @@ class PlainOnnx(_Plain):
         self.pair = {"strong": np.array(self.strong), "weak": np.array(self.weak)}
 
     def win_rate(self, prompt: str) -> float:
-        ids = np.array([self.tokenizer.encode(prompt).ids], dtype=np.int64)
+        ids = np.array([self.ids(prompt)], dtype=np.int64)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), **self.pair}
         raw = float(self.session.run(["win_rate"], inputs)[0][0])
         return float(self.calibrated(np.log(raw / (1.0 - raw))))

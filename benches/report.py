@@ -72,7 +72,7 @@ def measure(seconds: float) -> dict[str, Any]:
         answer = router.win_rate(prompt)
         assert abs(numpy_router.win_rate(prompt) - answer) < 1e-5
         assert abs(onnx_router.win_rate(prompt) - answer) < 1e-5
-        assert numpy_router.tokenizer.encode(prompt).ids == router.explain(prompt).ids
+        assert numpy_router.ids(prompt) == router.explain(prompt).ids
         prompts[name] = medians(
             {
                 "turnout": lambda prompt=prompt: router.route(prompt),
