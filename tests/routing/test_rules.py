@@ -191,7 +191,12 @@ async def _has_failed(task: asyncio.Future[Any]) -> bool:
 async def test_long_prompts_are_bounded_as_short_ones(artifact: Path) -> None:
     router = turnout.load(artifact, max_queue=3)
     long = "what is the sum? " * 100_000
+    go_on = threading.Event()
+    # Three that wait on their threads, so that none ends before the others come.
+    waiting = [asyncio.ensure_future(router.threads.run(go_on.wait)) for _ in range(3)]
+    await asyncio.sleep(0)
     results = await asyncio.gather(*(router.aroute(long) for _ in range(50)), return_exceptions=True)
-    refused = [one for one in results if isinstance(one, turnout.OverloadedError)]
-    assert len(refused) == 47
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert [type(one) for one in results] == [turnout.OverloadedError] * 50
     assert await router.aroute(long) == router.route(long)
