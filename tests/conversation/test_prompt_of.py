@@ -83,7 +83,27 @@ ANTHROPIC = {
     "tool_result as string": ([user([{"type": "tool_result", "content": "4 degrees"}])], "4 degrees"),
     "document of text": ([user([{"type": "document", "source": {"type": "text", "data": Q}}])], Q),
     "thinking": ([user(Q), said([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "x"}])], Q),
-    "gemini": ([{"role": "user", "parts": [{"text": Q}, {"inline_data": {}}]}], Q),
+}
+GEMINI_CALL = {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": {}}}]}
+GEMINI = {
+    "text beside an image": ([{"role": "user", "parts": [{"text": Q}, {"inline_data": {}}]}], Q),
+    "image after a question": (
+        [{"role": "user", "parts": [{"text": Q}]}, {"role": "user", "parts": [{"inlineData": {}}]}],
+        Q,
+    ),
+    "file alone": ([{"role": "user", "parts": [{"fileData": {}}]}], ""),
+    "function response is not the user's": (
+        [{"role": "user", "parts": [{"text": Q}]}, GEMINI_CALL, {"role": "user", "parts": [{"functionResponse": {}}]}],
+        Q,
+    ),
+    "function response only": (
+        [GEMINI_CALL, {"role": "user", "parts": [{"function_response": {"response": {"degrees": 4}}}]}],
+        '{"degrees": 4}',
+    ),
+}
+OTHER = {
+    "assistants": ([user([{"type": "text", "text": {"value": Q, "annotations": []}}])], Q),
+    "transcript": ([user([{"type": "input_audio", "transcript": Q}])], Q),
 }
 
 
@@ -96,6 +116,8 @@ ANTHROPIC = {
             ("no user", WITHOUT_USER),
             ("responses", RESPONSES),
             ("anthropic", ANTHROPIC),
+            ("gemini", GEMINI),
+            ("other", OTHER),
         )
         for name, case in cases.items()
     ],
@@ -146,6 +168,7 @@ def test_iterators_of_messages_and_of_parts_are_read() -> None:
         ([Q], r"messages\[0\] is of type str"),
         ([user(None)], r"messages\[0\].content is null, expected a string or a list of parts"),
         ([user(3)], r"messages\[0\].content is of type int"),
+        ([user(b"x")], r"messages\[0\].content is of type bytes"),
         ([{"role": "user"}], r"messages\[0\].content is null"),
         ([said(Q), user([])], r"messages\[1\].content is an empty list"),
         ([user([{"type": "text", "text": None}])], r"messages\[0\].content\[0\].text is null, expected a string"),

@@ -239,6 +239,32 @@ def test_rows_that_parquet_has_no_type_for_are_text(tmp_path):
     assert (second["prompt"], second["mixed"]) == ("caf\\ud83d", "x")
 
 
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [(1, 1.5), (0.5, 2**60 + 1), ({"a": 1}, {"a": 1, "b": 2}), ([1], [0.5]), (1, True), (True, 1), ("x", 1)],
+)
+def test_later_rows_lose_nothing_to_the_types_of_the_first(first, later, tmp_path, monkeypatch):
+    monkeypatch.setattr("turnout.data.chunks.CHUNK_ROWS", 2)
+    rows = [{"prompt": "a", "x": first}, {"prompt": "b", "x": None}, {"prompt": "c", "x": later}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = refusal(lambda: copy(tmp_path / "in.jsonl", tmp_path / "out.parquet"))
+    if isinstance(first, str):
+        assert pa.parquet.read_table(tmp_path / "out.parquet")["x"].to_pylist() == ["x", None, "1"]
+        return
+    assert told is not None
+    assert "rows 3 to 3 do not fit the types of the rows before, write jsonl" in told
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_columns_with_any_name_are_written(tmp_path):
+    row = {"prompt": "a", "\ud83d": {"\ud83d": 1.0}, "": 2}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row))
+    for ending in (".parquet", ".csv", ".jsonl"):
+        assert copy(tmp_path / "in.jsonl", tmp_path / f"out{ending}") == 1
+    (written,) = pa.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert (written["\\ud83d"], written[""]) == ('{"\\ud83d": 1.0}', 2)
+
+
 def test_a_row_that_could_not_be_read_leaves_the_others_their_columns(tmp_path):
     (tmp_path / "in.jsonl").write_text('nonsense\n{"prompt": "a"}\n')
     for ending in (".csv", ".parquet"):
@@ -339,3 +365,9 @@ def test_json_arrays_of_any_length_are_read_a_row_at_a_time(tmp_path, monkeypatc
     (tmp_path / "in.json").write_text(json.dumps(rows)[:-5])
     with pytest.raises(InvalidInputError, match=r"in\.json: row 60: not JSON"):
         prompts_of(tmp_path / "in.json")
+    for more in ("x", " " * 100 + json.dumps(rows)):
+        (tmp_path / "in.json").write_text(json.dumps(rows) + more)
+        with pytest.raises(InvalidInputError, match=r"in\.json: row 61: not JSON: text after the end of the array"):
+            prompts_of(tmp_path / "in.json")
+    (tmp_path / "in.json").write_text(json.dumps(rows) + "\n" * 200)
+    assert len(prompts_of(tmp_path / "in.json")) == 60

@@ -35,6 +35,13 @@ def test_a_name_that_is_also_a_spelling_means_the_model():
     assert parse_battle({"prompt": "p", "model_a": "m", "model_b": "M", "winner": "M"}).outcome == 0.0
 
 
+@pytest.mark.parametrize(
+    ("winner", "outcome"), [("[[C]]", 0.5), ("A>>B", 1.0), ("B>A", 0.0), ("A=B", 0.5), ("Assistant B", 0.0)]
+)
+def test_verdicts_of_judges_are_read(winner, outcome):
+    assert parse_battle({**ROW, "winner": winner}).outcome == outcome
+
+
 @pytest.mark.parametrize("winner", ["gpt-3", "", None, 1, "model_c", "0"])
 def test_other_winners_are_not_guessed(winner):
     with pytest.raises(ValueError, match="winner is"):
@@ -50,6 +57,30 @@ def test_the_first_turn_of_a_conversation_is_the_prompt():
     row = {"model_a": "a", "model_b": "b", "winner": "tie", "conversation_a": chat}
     assert parse_battle(row).prompt == "first"
     assert parse_battle({**row, "prompt": ["turn one", "turn two"]}).prompt == "turn one"
+    parts = [{"type": "image", "text": None}, {"type": "text", "text": "in parts", "image": None}]
+    assert parse_battle({**row, "conversation_a": [{"role": "user", "content": parts}]}).prompt == "in parts"
+    assert (
+        parse_battle({**row, "conversation_a": [{"role": "human", "content": "by another name"}]}).prompt
+        == "by another name"
+    )
+
+
+@pytest.mark.parametrize("name", ["messages", "conversation_a"])
+def test_a_conversation_in_a_csv_file_is_json(name):
+    row = {"model_a": "a", "model_b": "b", "winner": "tie"}
+    assert parse_battle({**row, name: json.dumps([{"role": "user", "content": "first"}])}).prompt == "first"
+    for text in ("[{'role': 'user', 'content': 'first'}]", '{"role": "user"}', "first"):
+        with pytest.raises(ValueError, match=f"{name} is not a JSON list of turns"):
+            parse_battle({**row, name: text})
+    for turns in ([], [None, "x"], [3], [{"role": "user", "content": [{"type": "image"}]}]):
+        with pytest.raises(ValueError, match=r"content is null|has no first turn"):
+            parse_battle({**row, name: json.dumps(turns)})
+
+
+@pytest.mark.parametrize(("flag", "other"), [("True", "False"), (b"1", b"0"), (1.0, None), (True, float("nan"))])
+def test_flags_of_the_arena_are_read_in_every_type(flag, other):
+    row = {"prompt": '["first"]', "model_a": "a", "model_b": "b", "winner_model_a": flag, "winner_model_b": other}
+    assert parse_battle(row).outcome == 1.0
 
 
 def battles(path: Path, winners: list[str]) -> Path:

@@ -52,6 +52,13 @@ def test_a_header_names_the_session(start):
     assert [ask(server, "a"), ask(server, "a")] == ["big", "small"]
 
 
+def test_the_first_message_of_the_user_is_found_by_every_name_of_the_role():
+    affinity = Affinity(AffinitySettings(by="conversation"))
+    first = affinity.session_of(None, [{"role": "User", "content": "a"}], "m")
+    assert first is not None
+    assert affinity.session_of(None, [{"role": "User", "content": "a"}, {"role": "User", "content": "b"}], "m") == first
+
+
 def test_sessions_are_bounded_in_number_and_time():
     now = [0.0]
     affinity = Affinity(AffinitySettings(by="header", sessions=2, ttl_s=10.0), lambda: now[0])

@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
                         if args.json
                         else _lines(source, chunk, prompts, decisions, width)
                     )
-                    print("\n".join(lines), flush=True)
+                    print("".join(f"{line}\n" for line in lines), end="", flush=True)
                     done += len(chunk)
                     progress(done, chunk.part)
     if bad:

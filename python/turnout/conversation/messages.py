@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,16 +10,24 @@ from turnout.errors import RoutingError
 
 #: Roles and, for LangChain, types of messages that hold the user's words.
 _USER = frozenset({"user", "human", "humanmessagechunk"})
-#: Parts that hold what a tool returned. Anthropic puts them into messages of the user.
-_RESULTS = frozenset({"tool_result", "function_call_output", "web_search_tool_result", "code_execution_tool_result"})
+#: Parts that hold what a tool returned. Anthropic and Gemini put them into messages of the user.
+_RESULTS = frozenset(
+    {"tool_result", "function_call_output", "web_search_tool_result", "code_execution_tool_result", "function_response"}
+)
 #: Parts that hold no text by their kind.
 _WORDLESS = frozenset(
     {
-        "audio", "audio_url", "container_upload", "document", "file", "file_url", "image", "image_file", "image_url",
-        "input_audio", "input_file", "input_image", "input_video", "item_reference", "reasoning", "redacted_thinking", "refusal",
-        "server_tool_use", "text-plain", "thinking", "tool_call", "tool_use", "video", "video_url",
+        "audio", "audio_url", "container_upload", "document", "file", "file_data", "file_url", "function_call", "image", "image_file",
+        "image_url", "inline_data", "input_audio", "input_file", "input_image", "input_video", "item_reference", "reasoning",
+        "redacted_thinking", "refusal", "server_tool_use", "text-plain", "thinking", "tool_call", "tool_use", "video", "video_url",
     }
 )  # fmt: skip
+#: Fields of Gemini's parts, which have no type, in both spellings of its API.
+_GEMINI = {
+    spelling: name
+    for name in ("function_response", "function_call", "inline_data", "file_data")
+    for spelling in (name, name.partition("_")[0] + name.partition("_")[2].title())
+}
 
 
 def listed(messages: Any) -> list[Any]:
@@ -143,7 +152,7 @@ def _readable(message: Any) -> Any:
     if (
         type(content) is str
         or content is None
-        or isinstance(content, str | list | tuple | Mapping)
+        or isinstance(content, str | bytes | list | tuple | Mapping)
         or not isinstance(content, Iterable)
     ):
         return message
@@ -154,18 +163,13 @@ def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
     texts: list[str] = []
     only_results, unread = True, ""
     for place, part in enumerate(parts):
-        found = field(part, "type")
-        part_kind = found if isinstance(found, str) else None
+        part_kind = kind_of_part(part)
         if part_kind in _RESULTS:
-            if results:
-                inner = content_of(part)
-                texts.append(inner if isinstance(inner, str) else "\n".join(_texts_in(inner)))
+            if results and (found := _result(part)):
+                texts.append(found)
             continue
         only_results = False
-        text = part if isinstance(part, str) else field(part, "text")
-        if part_kind == "document":
-            source = field(part, "source")
-            text = field(source, "data") if field(source, "type") == "text" else None
+        text = part if isinstance(part, str) else _text_of(part, part_kind)
         if isinstance(text, str):
             texts.append(text)
         elif part_kind in ("text", "input_text", "output_text"):
@@ -175,6 +179,37 @@ def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
     if unread and not texts:
         raise RoutingError(f"{unread}; expected at least one part with text")
     return None if only_results and not results else "\n".join(texts)
+
+
+def kind_of_part(part: Any) -> str | None:
+    """The type of a part, or of a part without a type the field that says it (Gemini's parts); ``None`` for a text or anything else."""
+    found = field(part, "type")
+    if isinstance(found, str):
+        return found
+    return next((name for spelling, name in _GEMINI.items() if field(part, spelling) is not None), None)
+
+
+def _text_of(part: Any, part_kind: str | None) -> Any:
+    if part_kind == "document":
+        source = field(part, "source")
+        return field(source, "data") if field(source, "type") == "text" else None
+    text = field(part, "text")
+    if part_kind == "input_audio" and text is None:
+        return field(part, "transcript")
+    # OpenAI's assistants hold the text of a part one level deeper.
+    value = field(text, "value")
+    return value if isinstance(value, str) else text
+
+
+def _result(part: Any) -> str:
+    """What a tool returned: its texts, or JSON in Gemini's results."""
+    inner = content_of(part)
+    if isinstance(inner, str):
+        return inner
+    response = field(part, "function_response") or field(part, "functionResponse")
+    if inner is None and response is not None:
+        return json.dumps(field(response, "response"), default=str, ensure_ascii=False)
+    return "\n".join(_texts_in(inner))
 
 
 def _texts_in(parts: Any) -> list[str]:

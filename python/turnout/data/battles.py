@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,20 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
+from turnout.conversation.messages import field, is_user, words_of
 from turnout.data.aliases import ModelAliases
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import Chunk, column_names, listed, read_chunks
 from turnout.data.outcomes import Outcomes
+from turnout.data.scores import number_of
 from turnout.data.writer import is_utf8
 
 _ARENA = ("winner_model_a", "winner_model_b", "winner_tie")
+#: Columns that may hold the prompt, the first that is there.
+_PROMPTS = ("prompt", "messages", "conversation_a")
 #: Columns of battles in any layout.
-COLUMNS = ("id", "prompt", "messages", "conversation_a", "model_a", "model_b", "winner", *_ARENA)
-#: Spellings of ``winner``, compared without case, blanks, ``_``, ``-`` and brackets. The names of both models are read too.
+COLUMNS = ("id", *_PROMPTS, "model_a", "model_b", "winner", *_ARENA)
+#: Spellings of ``winner``, those of judges in MT-Bench and Arena-Hard among them, compared without case, blanks, ``_``, ``-`` and brackets. The names of both models are read too.
 _WINNERS = {
-    **dict.fromkeys(("modela", "a", "left"), 1.0),
-    **dict.fromkeys(("modelb", "b", "right"), 0.0),
-    **dict.fromkeys(("tie", "draw", "tiebothbad", "bothbad", "tiebothgood", "bothgood"), 0.5),
+    **dict.fromkeys(("modela", "a", "left", "assistanta", "responsea", "a>b", "a>>b"), 1.0),
+    **dict.fromkeys(("modelb", "b", "right", "assistantb", "responseb", "b>a", "b>>a"), 0.0),
+    **dict.fromkeys(("tie", "draw", "c", "a=b", "tiebothbad", "bothbad", "tiebothgood", "bothgood"), 0.5),
 }
 _EXPECTED = "expected model_a, model_b, tie, both_bad, A, B or the name of one of the models"
 
@@ -45,7 +50,7 @@ def parse_battle(row: Mapping[str, Any]) -> Battle:
 
     The columns show the layout. Ours: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
     turns, and ``winner_model_a``, ``winner_model_b``, ``winner_tie`` hold a single 1. Later arena tables: ``conversation_a`` holds
-    the messages. Of a conversation, the first turn of the user counts, as in RouteLLM.
+    the messages, as a list or as its JSON. Of a conversation, the first turn of the user counts, as in RouteLLM.
 
     Args:
         row: The columns.
@@ -64,22 +69,34 @@ def parse_battle(row: Mapping[str, Any]) -> Battle:
 
 
 def _prompt(row: Mapping[str, Any], is_arena: bool) -> str:
-    name = next((name for name in ("prompt", "messages", "conversation_a") if row.get(name) is not None), "prompt")
+    name = next((name for name in _PROMPTS if row.get(name) is not None), "prompt")
     value = row.get(name)
-    if is_arena and isinstance(value, str | bytes):
+    # A table without nested columns, such as a CSV file, holds conversations as JSON.
+    if isinstance(value, str | bytes) and (is_arena or name != "prompt"):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("prompt is not a JSON list of turns") from None
+            value = None
         if not isinstance(value, list):
-            raise ValueError("prompt is not a JSON list of turns")
+            raise ValueError(f"{name} is not a JSON list of turns")
     if isinstance(value, list):
-        turns = [turn for turn in value if not isinstance(turn, Mapping) or turn.get("role", "user") == "user"]
-        first = turns[0] if turns else None
-        value = first.get("content") if isinstance(first, Mapping) else first
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} has no first turn")
+        value = _first_turn(value, name)
     return _text({name: value}, name)
+
+
+def _first_turn(turns: list[Any], name: str) -> str:
+    """The first text of the user, of turns as texts or as messages."""
+    for place, turn in enumerate(turns):
+        if turn is None or isinstance(turn, str):
+            words = turn
+        elif is_user(turn) or field(turn, "role") is None:
+            words = words_of(turn, place)
+        else:
+            continue
+        if words:
+            return words
+        break
+    raise ValueError(f"{name} has no first turn")
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:
@@ -92,7 +109,7 @@ def _text(row: Mapping[str, Any], name: str) -> str:
         raise ValueError(f"{name} is {type(value).__name__}, expected text")
     if not is_utf8(value):
         raise ValueError(f"{name} is not UTF-8")
-    return value if name in ("prompt", "messages", "conversation_a") else value.strip()
+    return value if name in _PROMPTS else value.strip()
 
 
 def _outcome(winner: str, a: str, b: str) -> float:
@@ -113,10 +130,10 @@ def _arena_outcome(row: Mapping[str, Any]) -> float:
     flags = []
     for name in _ARENA:
         value = row.get(name)
-        try:
-            flags.append(float(value.decode() if isinstance(value, bytes) else value or 0))
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} is {str(value)[:40]!r}, expected 0 or 1") from None
+        flag = number_of(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+        if flag is None:
+            raise ValueError(f"{name} is {str(value)[:40]!r}, expected 0 or 1")
+        flags.append(0.0 if math.isnan(flag) else flag)
     if set(flags) - {0.0, 1.0} or sum(flags) > 1 or (_ARENA[2] in row and sum(flags) != 1):
         raise ValueError(f"winner columns are {', '.join(f'{flag:g}' for flag in flags)}, expected a single 1")
     return 1.0 if flags[0] else 0.0 if flags[1] else 0.5
@@ -172,7 +189,7 @@ def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int | None = Non
 def _check_columns(chunk: Chunk, path: str | Path) -> None:
     names = set(chunk.names)
     needed = {"model_a", "model_b", *(() if set(_ARENA[:2]) <= names else ("winner",))}
-    if not names & {"prompt", "messages", "conversation_a"}:
+    if not names & set(_PROMPTS):
         needed.add("prompt")
     if missing := sorted(needed - names):
         columns = listed(column_names(path))

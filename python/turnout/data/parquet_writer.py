@@ -12,6 +12,7 @@ import pyarrow.parquet
 
 from turnout._core import InvalidInputError
 from turnout.data.chunks import Chunk
+from turnout.data.scores import shortened
 from turnout.data.writer import Added, Writer, escaped, refuse_new_columns, to_json
 
 
@@ -30,15 +31,20 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
     extra = [pyarrow.field(name, types[kind]) for name, kind in added.items()]
     with contextlib.ExitStack() as stack:
         opened: list[Any] = []
+        names: list[str] = []
 
         def write(chunk: Chunk, values: Added) -> None:
             if not opened:
-                schema = chunk.batch.schema if chunk.batch is not None else _schema(chunk, added)
+                names.extend(name for name in chunk.names if name not in added)
+                schema = chunk.batch.schema if chunk.batch is not None else _schema(chunk, names)
                 for field in extra:
                     schema = schema.append(field)
                 opened.append(stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, schema)))
+            if chunk.batch is None:
+                for number, row in zip(chunk.numbers, chunk.rows, strict=True):
+                    refuse_new_columns(path, number, row, [*names, *added])
             try:
-                opened[0].write_table(_table(chunk, values, opened[0].schema, path))
+                opened[0].write_table(_table(chunk, names, values, opened[0].schema))
             except (pyarrow.ArrowException, OverflowError, ValueError, TypeError) as error:
                 raise InvalidInputError(
                     f"{path}: rows {chunk.numbers[0]} to {chunk.numbers[-1]} do not fit the types of the rows before, "
@@ -51,21 +57,17 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
             stack.enter_context(pyarrow.parquet.ParquetWriter(temporary, empty)).write_table(empty.empty_table())
 
 
-def _table(chunk: Chunk, added: Added, schema: Any, path: Path) -> Any:
-    names = [name for name in schema.names if name not in added]
+def _table(chunk: Chunk, names: Sequence[str], added: Added, schema: Any) -> Any:
     if chunk.batch is not None:
         columns = [chunk.batch.column(name) for name in names]
     else:
-        for number, row in zip(chunk.numbers, chunk.rows, strict=True):
-            refuse_new_columns(path, number, row, schema.names)
-        columns = [_array(chunk.column(name), schema.field(name).type) for name in names]
+        columns = [_array(chunk.column(name), field.type) for name, field in zip(names, schema, strict=False)]
     columns += [_array(list(added[name]), schema.field(name).type) for name in added]
     return pyarrow.Table.from_arrays(columns, schema=schema)
 
 
-def _schema(chunk: Chunk, added: Mapping[str, type]) -> Any:
-    names = [name for name in chunk.names if name not in added]
-    return pyarrow.schema([(name, _column_type(chunk.column(name))) for name in names])
+def _schema(chunk: Chunk, names: Sequence[str]) -> Any:
+    return pyarrow.schema([(escaped(name), _column_type(chunk.column(name))) for name in names])
 
 
 def _column_type(values: Sequence[Any]) -> Any:
@@ -78,7 +80,7 @@ def _column_type(values: Sequence[Any]) -> Any:
         return pyarrow.string()
     if _is_storable(found):
         try:
-            pyarrow.array(escaped(list(values)), found)
+            _array(list(values), found)
         except (pyarrow.ArrowException, OverflowError, ValueError, TypeError):
             return pyarrow.string()
         return found
@@ -98,6 +100,23 @@ def _array(values: list[Any], kind: Any) -> Any:
     if pyarrow.types.is_string(kind):
         values = [value if value is None or isinstance(value, str) else to_json(value) for value in values]
     try:
-        return pyarrow.array(values, kind)
+        array = pyarrow.array(values, kind)
     except UnicodeEncodeError:
-        return pyarrow.array(escaped(values), kind)
+        values = escaped(values)
+        array = pyarrow.array(values, kind)
+    if not pyarrow.types.is_string(kind):
+        for value, stored in zip(values, array.to_pylist(), strict=True):
+            if not _is_kept(value, stored):
+                raise InvalidInputError(f"{shortened(value)} is not of type {kind}")
+    return array
+
+
+def _is_kept(value: Any, stored: Any) -> bool:
+    """Whether nothing of a value is lost: Arrow cuts off fractions of numbers, and leaves out fields that a type does not have."""
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return value.keys() <= stored.keys() and all(_is_kept(one, stored[name]) for name, one in value.items())
+    if isinstance(value, list) and isinstance(stored, list):
+        return len(value) == len(stored) and all(map(_is_kept, value, stored))
+    if value is None or isinstance(value, bool) or isinstance(stored, bool):
+        return value is stored
+    return bool(value == stored or (value != value and stored != stored))

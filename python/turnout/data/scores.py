@@ -39,10 +39,10 @@ def scores_of(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Pr
     for index, value in enumerate(values):
         if isinstance(value, str):
             if value not in known:
-                known[value] = _number(value)
+                known[value] = number_of(value)
             number = known[value]
         else:
-            number = _number(value)
+            number = number_of(value)
         if number is None:
             problems[index] = f"{name} is {shortened(value)}, expected a number{_hint(value)}"
         else:
@@ -50,7 +50,13 @@ def scores_of(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Pr
     return result, problems
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A score of one value, NaN where it is missing; ``None`` where it is no score.
+
+    Example:
+        >>> number_of("1.5"), number_of("True"), number_of(None), number_of("high")
+        (1.5, 1.0, nan, None)
+    """
     if value is None:
         return math.nan
     if isinstance(value, str):
@@ -73,9 +79,9 @@ def _hint(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     text = value.strip()
-    if text.endswith("%") and _number(text[:-1]) is not None:
+    if text.endswith("%") and number_of(text[:-1]) is not None:
         return f" such as {float(text[:-1]) / 100:g}"
-    if text.count(",") == 1 and _number(text.replace(",", ".")) is not None:
+    if text.count(",") == 1 and number_of(text.replace(",", ".")) is not None:
         return f" such as {text.replace(',', '.')}"
     return " such as 1 or 0" if text.isalpha() else ""
 

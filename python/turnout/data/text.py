@@ -15,6 +15,7 @@ from turnout.data.chunks import UNREADABLE, Chunk, Record, Row, refuse_duplicate
 from turnout.data.formats import without_bom
 
 _BLOCK = 1 << 20
+_BLANKS = " \t\r\n"
 #: Longest field of a csv file.
 _FIELD_LIMIT = 1 << 30
 
@@ -121,13 +122,15 @@ def _json(path: Path, stream: IO[bytes]) -> Iterator[Record]:
     text, start, number, end_of_file, is_array = "", 0, 0, False, False
     block, first = _BLOCK, True
     while True:
-        start = _skip(text, start, " \t\r\n")
+        start = _skip(text, start, _BLANKS)
         if first and start < len(text):
             first, is_array = False, text[start] == "["
-            start = _skip(text, start + is_array, " \t\r\n")
+            start = _skip(text, start + is_array, _BLANKS)
         if start < len(text) and is_array and number and text[start] == ",":
-            start = _skip(text, start + 1, " \t\r\n")
+            start = _skip(text, start + 1, _BLANKS)
         if start < len(text) and is_array and text[start] == "]":
+            if text[start + 1 :].strip(_BLANKS) or any(more.strip() for more in iter(lambda: stream.read(_BLOCK), b"")):
+                raise InvalidInputError(f"{path}: row {number + 1}: not JSON: text after the end of the array")
             return
         try:
             if start >= len(text):

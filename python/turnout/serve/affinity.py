@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from turnout.conversation.messages import is_user
 from turnout.serve.errors import ApiError
 from turnout.serve.settings import AffinitySettings
 
@@ -40,7 +41,7 @@ class Affinity:
         beginning = []
         for message in messages:
             beginning.append(message)
-            if message.get("role") == "user":
+            if is_user(message):
                 return hashlib.sha256(asked.encode() + b"\0" + _json(beginning)).digest()
         return None
 
