@@ -181,7 +181,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"turnout {turnout.__version__}, {results['machine']}. Made by `make bench`. Prompts of the shipped battles, embedded by the",
         "default router, turned into more dimensions, tiled with noise; one battle a prompt; ten tiers; int8 with residuals.",
         "",
-        "| bar (medians of one run) | measured | promised | |",
+        "| quantity (medians of one run) | measured | target | |",
         "|---|---|---|---|",
         *(bar.row() for bar in bars(results)),
         "",
@@ -191,7 +191,7 @@ def markdown(results: dict[str, Any]) -> str:
     for row in results["sizes"]:
         factory, search, neighbors = row["index"]
         lines.append(
-            f"| {row['battles']:,} x {row['dim']} | {factory} {search}, {neighbors} near | {row['us']['exact'][0]:,.0f} | "
+            f"| {row['battles']:,} x {row['dim']} | {factory} {search}, {neighbors} neighbors | {row['us']['exact'][0]:,.0f} | "
             f"{row['us']['reading the vectors'][0]:,.0f} | {row['us']['approximate'][0]:,.0f} | {row['batch_us']:,.0f} | "
             f"{row['error_p50']:.5f} | {row['error_p99']:.5f} | {row['win_rates'][1]:.3f} |"
         )
@@ -209,9 +209,9 @@ def plot(results: dict[str, Any], target: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
     rows = results["growth"]
-    for kind, colour in (("exact", "#5f7f9f"), ("approximate", "#d1495b")):
+    for kind, color in (("exact", "#5f7f9f"), ("approximate", "#d1495b")):
         points = [(row["battles"], row[kind]) for row in rows]
-        axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=kind)
+        axes.plot(*zip(*points, strict=True), marker="o", color=color, label=kind)
         axes.annotate(
             f"{points[-1][1]:,.0f} us", points[-1], textcoords="offset points", xytext=(-6, 8), ha="right", fontsize=8
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import turnout
 from turnout.reference.sw_ranking import tiers_of
-from turnout.routers.sw_ranking.ann_index import ErrorDistribution, Near, make_cells, make_index, set_search
+from turnout.routers.sw_ranking.ann_index import AnnIndex, ErrorDistribution, make_cells, make_index, set_search
 from turnout.routers.sw_ranking.encoder import Encoder
 from turnout.routers.sw_ranking.export import SwRanking, write_sw_ranking
 from turnout.routers.sw_ranking.rating import Rating
@@ -84,15 +84,15 @@ def unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def write(battles: Battles, out: Path, storage: Storage, index: tuple[str, str, int] | None) -> Path:
-    """An artifact of these battles; ``index`` is a factory string, search parameters and a number of neighbours."""
-    near = None
+    """An artifact of these battles; ``index`` is a factory string, search parameters and a number of neighbors."""
+    ann_index = None
     if index is not None:
         factory, search, neighbors = index
         found = make_index(battles.vectors, factory)
         set_search(found, search)
         unknown = ErrorDistribution(0, 0.0, 0.0, 0.0, 0.0)
-        near = Near(found, factory, search, neighbors, make_cells(battles.vectors), unknown)
+        ann_index = AnnIndex(found, factory, search, neighbors, make_cells(battles.vectors), unknown)
     strong, weak = battles.pair
     tensors = stored(battles.vectors, storage)
-    router = SwRanking(battles.rating, tensors, Encoder(battles.vectors.shape[1]), strong, weak, near=near)
+    router = SwRanking(battles.rating, tensors, Encoder(battles.vectors.shape[1]), strong, weak, ann_index=ann_index)
     return write_sw_ranking(router, out)

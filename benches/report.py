@@ -150,7 +150,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"turnout {results['turnout']}, artifact `{results['artifact'][:12]}`, {results['machine']}, "
         f"Python {results['python']}. Made by `make bench`.",
         "",
-        "| bar (medians of one run) | measured | promised | |",
+        "| quantity (medians of one run) | measured | target | |",
         "|---|---|---|---|",
         *(bar.row() for bar in bars(results)),
         "",
@@ -183,10 +183,10 @@ def plot(results: dict[str, Any], target: Path) -> None:
     names = list(results["prompts"])
     figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     kinds = ("plain onnxruntime", "plain NumPy", "tokenizers alone", "turnout")
-    colours = ("#b8b8b8", "#8c8c8c", "#5f7f9f", "#d1495b")
-    for place, (kind, colour) in enumerate(zip(kinds, colours, strict=True)):
+    colors = ("#b8b8b8", "#8c8c8c", "#5f7f9f", "#d1495b")
+    for place, (kind, color) in enumerate(zip(kinds, colors, strict=True)):
         values = [results["prompts"][name][kind][0] for name in names]
-        axes.bar([row + (place - 1.5) * 0.2 for row in range(len(names))], values, 0.19, label=kind, color=colour)
+        axes.bar([row + (place - 1.5) * 0.2 for row in range(len(names))], values, 0.19, label=kind, color=color)
     axes.set_yscale("log")
     axes.set_xticks(range(len(names)), names, rotation=20)
     axes.set_ylabel("microseconds a decision, median")

@@ -29,4 +29,4 @@ for warning in choice.warnings:
 budget = turnout.BudgetController(router, strong_share=choice.strong_share, window=100)
 for prompt in PROMPTS * 10:
     budget.route(prompt)
-print(f"share over {budget.prompts} prompts: {budget.realised_share:.1%}, asked for {budget.strong_share:.1%}")
+print(f"share over {budget.prompts} prompts: {budget.realized_share:.1%}, asked for {budget.strong_share:.1%}")

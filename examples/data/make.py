@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[float, list[str], list[str]]] = {
             "What rhymes with {}?",
         ],
         [
-            "a grey cat",
+            "a gray cat",
             "my bakery",
             "the first snow",
             "a long train ride",

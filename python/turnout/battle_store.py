@@ -219,7 +219,7 @@ class BattleStore:
                 raise ArtifactError(f"{path}: size: {found.st_size} bytes, expected at most {MAX_BYTES}")
         if there and "" not in there:
             raise ArtifactError(
-                f"{self.path}: file: missing, but its {', '.join(there)} is there: restore it, or remove both"
+                f"{self.path}: file: missing, but its {', '.join(there)} exists: restore the file, or remove both"
             )
         return bool(there)
 
@@ -229,7 +229,7 @@ class BattleStore:
             found = old.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_size:
                 raise ArtifactError(
-                    f"{old}: file: battles as turnout before 0.2 stored them: fold them in with that version (`turnout battles "
+                    f"{old}: file: battles in the format of an earlier version: compact them with that version (`turnout battles "
                     "compact`), or remove the file and add the battles again"
                 )
 
@@ -274,7 +274,7 @@ class BattleStore:
             raise ArtifactError(f"{self.path}: file: {error}") from error
         except sqlite3.DatabaseError as error:
             raise ArtifactError(
-                f"{self.path}: file: damaged: {error}; copy: {self._keep_copy()}; restore the file, or remove it and with it the "
+                f"{self.path}: file: damaged: {error}; copy: {self._keep_copy()}; restore the file, or remove it together with the "
                 "battles added since the last compaction"
             ) from error
 

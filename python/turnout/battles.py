@@ -33,12 +33,12 @@ CODES = {1.0: A_WINS, 0.0: B_WINS, 0.5: TIE}
 
 @dataclass(frozen=True)
 class Added:
-    """What became of the rows of one call.
+    """Numbers of rows of one call by result.
 
     Attributes:
-        added: Battles that count now.
-        duplicates: Battles whose id was known before; ignored.
-        short: Battles whose prompt has fewer than 16 characters, which are not learned from; ignored.
+        added: New battles, used from now on.
+        duplicates: Battles with a known id; ignored.
+        short: Battles whose prompt has fewer than 16 characters; ignored.
     """
 
     added: int
@@ -58,7 +58,7 @@ class Columns:
         outcomes: 0 where model a won, 1 where model b did, 2 for a tie.
         short: Rows left out because their prompt is short.
         rows: All rows of the table.
-        places: Rows that the battles come from, the first being 0.
+        indices: Rows that the battles come from, the first being 0.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Columns:
     outcomes: list[int] = field(default_factory=list)
     short: int = 0
     rows: int = 0
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
 
 
 def add_battles(router: Router, table: Any, embeddings: NDArray[np.float32] | None = None) -> Added:
@@ -86,7 +86,7 @@ def add_battles(router: Router, table: Any, embeddings: NDArray[np.float32] | No
         columns.models_a,
         columns.models_b,
         np.array(columns.outcomes, dtype=np.uint8),
-        None if embeddings is None else np.ascontiguousarray(embeddings[columns.places], dtype=np.float32),
+        None if embeddings is None else np.ascontiguousarray(embeddings[columns.indices], dtype=np.float32),
     )
     return Added(added, len(columns.ids) - added, columns.short)
 
@@ -176,8 +176,8 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
     """
     columns, made, known = Columns(), Occurrences(), frozenset(models)
     problems: list[tuple[int, str]] = []
-    for place, (number, row) in enumerate(_rows(table, problems)):
-        columns.rows = place + 1
+    for position, (number, row) in enumerate(_rows(table, problems)):
+        columns.rows = position + 1
         try:
             prompt, a, b, outcome = _battle(row, known)
         except ValueError as error:
@@ -192,12 +192,12 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
         columns.models_a.append(a)
         columns.models_b.append(b)
         columns.outcomes.append(outcome)
-        columns.places.append(place)
+        columns.indices.append(position)
     if problems:
         problems.sort()
         told = "; ".join(f"row {number}: {reason}" for number, reason in problems[:_SHOWN])
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise InvalidInputError(f"no battle was added, for some rows are none: {told}{more}")
+        raise InvalidInputError(f"no battles added; invalid rows: {told}{more}")
     return columns
 
 
@@ -272,6 +272,6 @@ def _battle(row: Mapping[str, Any], models: frozenset[str]) -> tuple[str, str, s
     for side, name in (("model_a", battle.model_a), ("model_b", battle.model_b)):
         if name not in models:
             raise ValueError(
-                f"{side} {name!r} is not among the router's {len(models)} models: only a new build can rate it"
+                f"{side} {name!r} is not among the router's {len(models)} models: build a new router to rate it"
             )
     return battle.prompt, battle.model_a, battle.model_b, CODES[battle.outcome]

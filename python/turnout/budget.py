@@ -1,4 +1,4 @@
-"""Holds a share of strong calls while prompts stream by and drift."""
+"""Keeps the share of strong calls at a target while the distribution of prompts changes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,31 @@ if TYPE_CHECKING:
 
 
 class BudgetController:
-    """Adapts the threshold so that the realised share of strong calls holds, whatever the prompts do.
+    """Adapts the threshold so that the realized share of strong calls stays at the target for any stream of prompts.
 
-    Two loops. The threshold aims at the quantile ``1 - level`` of the last ``window`` win rates, which follows the
-    prompts. The level
-    starts at ``strong_share`` and moves by ``(strong_share - 1)/window`` after a strong call and
-    ``strong_share/window`` after a weak
-    one, which corrects what is left, as in adaptive conformal inference (Gibbs and Candes 2021, arXiv 2106.00170). A
-    single prompt
-    moves the threshold by at most ``max_step``.
+    There are two loops. The threshold moves towards the quantile ``1 - level`` of the last ``window`` win rates, which follows the
+    prompts. The level starts at ``strong_share`` and changes by ``(strong_share - 1)/window`` after a strong call and by
+    ``strong_share/window`` after a weak one, which corrects the remaining error, as in "Adaptive Conformal Inference Under
+    Distribution Shift" (arXiv 2106.00170, section 2). One prompt moves the threshold by at most ``max_step``.
 
-    Why the share holds, for any stream, without a word about its distribution: the moves of the level add up to
-    ``level_T - level_0 = (T * strong_share - strong calls) / window``, so the share after T prompts is off by exactly
-    ``window * |level_T - level_0| / T``. The level cannot run away: above 1 the threshold walks to 0 within
-    ``1/max_step`` prompts and
-    every call is strong, which lowers the level again, and likewise below 0 (there the threshold is 1; win rates of
-    exactly 1 would
-    still be strong). So the level stays within ``1/(max_step * window) + 1/window`` of ``[0, 1]`` and the error is at most
-    ``(window + 1/max_step + 1) / T``. Calls in flight on other threads add one ``1/T`` each.
+    The bound needs no assumption about the distribution of prompts. The changes of the level add up to
+    ``level_T - level_0 = (T * strong_share - strong calls) / window``, so the share after T prompts has an error of exactly
+    ``window * |level_T - level_0| / T``. The level is bounded: above 1 the threshold reaches 0 within ``1/max_step`` prompts and every
+    call is strong, which lowers the level again; below 0 the threshold reaches 1 (win rates of exactly 1 are still strong). So the
+    level stays within ``1/(max_step * window) + 1/window`` of ``[0, 1]`` and the error is at most ``(window + 1/max_step + 1) / T``.
+    Each call in flight on another thread adds at most ``1/T``.
 
-    Safe to share between threads; the router decides outside the lock.
+    Instances can be shared between threads; the router decides outside the lock.
 
     Args:
-        router: A :class:`turnout.Router`, or anything with its ``route(prompt, threshold=...)``, ``threshold`` and, if it has them, ``quantiles``.
-        strong_share: Share of calls for the strong model, in ``(0, 1)``.
-        window: Prompts over which the share should hold; smaller follows drift faster, and wavers more.
-        max_step: Largest move of the threshold after one prompt.
-        threshold: To start with; by default the artifact's threshold for this share, or else the router's own.
+        router: A :class:`turnout.Router`, or any object with ``route(prompt, threshold=...)``, ``threshold`` and, optionally, ``quantiles``.
+        strong_share: Target share of strong calls, in ``(0, 1)``.
+        window: Number of prompts over which the share should hold, at least 10. A smaller window follows changes faster and varies more.
+        max_step: Largest change of the threshold after one prompt, in ``(0, 1]``.
+        threshold: Initial threshold in ``[0, 1]``; by default the artifact's threshold for this share, or else the router's own.
+
+    Raises:
+        InvalidInputError: A number is outside its range.
 
     Example:
         >>> import turnout
@@ -84,18 +82,26 @@ class BudgetController:
         self._recent_strong: deque[bool] = deque()
 
     def route(self, prompt: str | None = None, **options: Any) -> Decision:
-        """Decides one prompt at the current threshold, and learns from it.
+        """Decides one prompt at the current threshold, then updates the threshold.
 
         Args:
             prompt: The prompt.
-            **options: Handed to the router's ``route``, such as ``embedding``.
+            **options: Passed to the router's ``route``, such as ``embedding``.
+
+        Returns:
+            The router's decision.
         """
         decision: Decision = self._router.route(prompt, threshold=self._threshold, **options)
         self.observe(decision.win_rate, decision.is_strong)
         return decision
 
     def observe(self, win_rate: float, is_strong: bool) -> None:
-        """Learns from a decision that was made elsewhere at :attr:`threshold`."""
+        """Updates the threshold after a decision that other code made at :attr:`threshold`.
+
+        Args:
+            win_rate: The decision's win rate, in ``[0, 1]``.
+            is_strong: Whether the strong model was chosen.
+        """
         with self._lock:
             self._prompts += 1
             self._strong += is_strong
@@ -110,14 +116,17 @@ class BudgetController:
 
     @property
     def prompts(self) -> int:
-        """Prompts seen."""
+        """Number of prompts observed."""
         return self._prompts
 
     @property
-    def realised_share(self) -> float:
-        """Share of strong calls over all prompts seen; NaN before the first."""
+    def realized_share(self) -> float:
+        """Share of strong calls over all observed prompts; NaN before the first."""
         with self._lock:
             return self._strong / self._prompts if self._prompts else math.nan
+
+    #: Earlier spelling of :attr:`realized_share`.
+    realised_share = realized_share
 
     @property
     def recent_share(self) -> float:
@@ -126,7 +135,11 @@ class BudgetController:
             return sum(self._recent_strong) / len(self._recent_strong) if self._recent_strong else math.nan
 
     def state(self) -> dict[str, Any]:
-        """Everything that it has learned, as JSON values; :meth:`restore` goes on from there."""
+        """The complete state, for :meth:`restore`.
+
+        Returns:
+            A dictionary of JSON values.
+        """
         with self._lock:
             return {
                 "strong_share": self.strong_share,
@@ -142,11 +155,17 @@ class BudgetController:
 
     @classmethod
     def restore(cls, router: Any, state: dict[str, Any] | str) -> BudgetController:
-        """A controller that goes on where :meth:`state` was read.
+        """Creates a controller from a saved state.
 
         Args:
-            router: The router.
-            state: Of :meth:`state`, or its JSON text.
+            router: The router, as in the constructor.
+            state: What :meth:`state` returned, or its JSON text.
+
+        Returns:
+            A controller that continues from that state.
+
+        Raises:
+            InvalidInputError: A field is missing, or has another type or range.
         """
         found = json.loads(state) if isinstance(state, str) else state
         try:
@@ -162,7 +181,7 @@ class BudgetController:
             for win_rate, is_strong in zip(found["recent"], found["recent_strong"], strict=True):
                 made._remember(float(win_rate), bool(is_strong))
         except (KeyError, TypeError) as error:
-            raise InvalidInputError(f"no state of a BudgetController: {error!r}") from error
+            raise InvalidInputError(f"expected the state of a BudgetController, found: {error!r}") from error
         return made
 
     def _remember(self, win_rate: float, is_strong: bool) -> None:
@@ -176,17 +195,17 @@ class BudgetController:
 
     def _move(self) -> None:
         if self._level <= 0:
-            aim = 1.0
+            target = 1.0
         elif self._level >= 1:
-            aim = 0.0
+            target = 0.0
         elif len(self._sorted) < min(50, self.window):
-            return  # Too few win rates to know a quantile: the starting threshold stands.
+            return  # Too few win rates for a quantile: keep the initial threshold.
         else:
-            place = (1 - self._level) * (len(self._sorted) - 1)
-            low = self._sorted[int(place)]
-            high = self._sorted[min(int(place) + 1, len(self._sorted) - 1)]
-            aim = low + (high - low) * (place - int(place))
-        step = max(-self.max_step, min(self.max_step, aim - self._threshold))
+            position = (1 - self._level) * (len(self._sorted) - 1)
+            low = self._sorted[int(position)]
+            high = self._sorted[min(int(position) + 1, len(self._sorted) - 1)]
+            target = low + (high - low) * (position - int(position))
+        step = max(-self.max_step, min(self.max_step, target - self._threshold))
         self._threshold = min(1.0, max(0.0, self._threshold + step))
 
 

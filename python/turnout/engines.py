@@ -61,8 +61,8 @@ def cuda_libraries(roots: Iterable[str | Path] | None = None) -> list[Path]:
     """
     folders = [Path(root) for root in (sys.path if roots is None else roots)]
     # nvidia/cu13/lib, nvidia/cudnn/lib and, up to CUDA 12, nvidia/cublas/lib and so on.
-    places = [place for root in folders for place in (*root.glob("nvidia/*/lib"), root / "tensorrt_libs")]
-    return [file for name in _CUDA for place in places for file in sorted(place.glob(f"lib{name}.so.*"))]
+    libraries = [folder for root in folders for folder in (*root.glob("nvidia/*/lib"), root / "tensorrt_libs")]
+    return [file for name in _CUDA for folder in libraries for file in sorted(folder.glob(f"lib{name}.so.*"))]
 
 
 def preload_cuda() -> None:

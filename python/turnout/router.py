@@ -1,4 +1,4 @@
-"""The router as Python sees it: the extension's class, plus what asyncio, pickle and files need."""
+"""The public ``Router`` and ``load``: the extension's class with asyncio, pickling, and battles in files."""
 
 from __future__ import annotations
 
@@ -33,11 +33,24 @@ _DEFAULTS: Mapping[str, Any] = _core.DEFAULT_OPTIONS
 class Router(_core.Router):
     """Routes prompts between a strong and a weak model. Immutable, and safe to share between threads.
 
-    Made by :func:`load`. Pickling stores the path and the options, not the weights: the artifact must be there when unpickled.
+    Created by :func:`load`. Pickling stores the path and the options, not the weights: unpickling needs the artifact at that path.
+
+    Args:
+        path: Artifact folder.
+        **options: The options of :func:`load`.
+
+    Raises:
+        RouterError: As :func:`load`.
+
+    Example:
+        >>> import turnout
+        >>> router = turnout.load()
+        >>> turnout.Router(router.path, **router.options()).artifact_hash == router.artifact_hash
+        True
     """
 
     _options: dict[str, Any]
-    #: Where prompts are decided that would hold an event loop.
+    #: Threads that decide prompts which would block an event loop for too long.
     threads: BoundedThreads
     _battle_store: BattleStore | None = None
 
@@ -49,8 +62,8 @@ class Router(_core.Router):
             preload_cuda()
         if "tensorrt" in device:
             arguments["tensorrt_cache"] = arguments.get("tensorrt_cache") or engine_cache()
-        # ONNX Runtime has sent usage data on Linux since 1.29 unless this is set before it is loaded; its threads also hang the end of a
-        # fork.
+        # Since version 1.29 ONNX Runtime sends usage data on Linux unless this is set before loading. The threads that send it also block
+        # the exit of a forked process.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         router = super().__new__(
             cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
@@ -73,10 +86,10 @@ class Router(_core.Router):
         embedding: NDArray[np.float32] | None = None,
         deadline_us: int | None = None,
     ) -> Decision:
-        """:meth:`route` for asyncio; the loop is never held for longer than a decision of microseconds.
+        """:meth:`route` for asyncio. Only decisions that take microseconds run on the event loop.
 
-        Prompts for a network wait in the same queue as those of threads and share runs with them; one whose task is cancelled
-        leaves the queue. Long prompts, whose tokens alone take a while, are decided on a worker thread; ``max_queue`` bounds them too.
+        Prompts for a network wait in the same queue as those of threads and share batches with them. A cancelled task leaves the queue.
+        Long prompts, which take a while to tokenize, are decided on a worker thread; ``max_queue`` limits them too.
 
         Args:
             prompt: As for :meth:`route`.
@@ -89,7 +102,7 @@ class Router(_core.Router):
             The decision.
 
         Raises:
-            OverloadedError: As many prompts as ``max_queue`` wait.
+            OverloadedError: ``max_queue`` prompts are waiting.
             RouterError: As :meth:`route`.
 
         Example:
@@ -104,16 +117,16 @@ class Router(_core.Router):
         if short and self.is_microseconds:
             return self.route(prompt, threshold=threshold, strong_share=strong_share, embedding=embedding)
         if prompt is not None and embedding is None and short:
-            # Checked before the prompt is run: a threshold that makes no sense.
+            # Check the threshold before the prompt runs.
             self._decide(0.0, threshold=threshold, strong_share=strong_share)
             win_rate = await self._queued(prompt, deadline_us)
             return self._decide(win_rate, threshold=threshold, strong_share=strong_share)
         called = time.monotonic()
 
         def route() -> Decision:
-            # The time until the thread starts counts.
-            passed = int((time.monotonic() - called) * 1e6)
-            left = deadline_us if deadline_us is None or deadline_us < 0 else max(deadline_us - passed, 0)
+            # The deadline includes the time until the thread starts.
+            elapsed_us = int((time.monotonic() - called) * 1e6)
+            left = deadline_us if deadline_us is None or deadline_us < 0 else max(deadline_us - elapsed_us, 0)
             return self.route(
                 prompt, threshold=threshold, strong_share=strong_share, embedding=embedding, deadline_us=left
             )
@@ -121,8 +134,8 @@ class Router(_core.Router):
         return await self.threads.run(route)
 
     async def _queued(self, prompt: str, deadline_us: int | None) -> float:
-        """The win rate of a prompt that waits in the network's queue while the loop goes on."""
-        # Imported here: it takes longer than everything else in this package together.
+        """The win rate of a prompt from the network's queue, without blocking the event loop."""
+        # Imported here: asyncio takes longer to import than the rest of this package.
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -136,43 +149,53 @@ class Router(_core.Router):
             else:
                 future.set_result(win_rate)
 
-        def tell(win_rate: float | None, error: Exception | None) -> None:
-            # On another thread. The loop may have been closed in the meantime.
+        def callback(win_rate: float | None, error: Exception | None) -> None:
+            # Runs on another thread. The loop may have been closed in the meantime.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, win_rate, error)
 
-        place = self._submit(prompt, tell, deadline_us)
+        request = self._submit(prompt, callback, deadline_us)
         try:
             return await asyncio.wait_for(future, None if deadline_us is None else deadline_us / 1e6)
         except asyncio.TimeoutError as error:
             raise _core.DeadlineExceededError("the deadline passed before the prompt could be run") from error
         finally:
-            if place is not None and (future.cancelled() or not future.done()):
-                self._withdraw(place)
+            if request is not None and (future.cancelled() or not future.done()):
+                self._withdraw(request)
 
     def add_battles(self, table: Any, *, embeddings: NDArray[np.float32] | None = None) -> Added:
-        """Adds feedback to a router of kind ``sw_ranking``; it counts from the next decision on, in every thread.
+        """Adds battles to a router of kind ``sw_ranking``. They affect all later decisions, in every thread.
 
-        The battles are in a database in the artifact folder (``battles.sqlite``) before this returns, so they survive a crash and
-        are there when the artifact is loaded again. Ratings and tiers stay until ``turnout battles compact`` folds them in.
+        The battles are stored in a database in the artifact folder (``battles.sqlite``) before this returns, so they survive a crash and
+        are read when the artifact is loaded again. Ratings and tiers do not change until ``turnout battles compact`` merges the battles.
 
         Args:
             table: Path of a Parquet, CSV or JSON-lines file, a list of dicts, or an Arrow table, with the columns ``prompt,
-                model_a, model_b, winner`` (``"model_a"``, ``"model_b"`` or ``"tie"``) or those of arena-55k. A column ``id`` tells
-                battles apart; without one, equal battles of one call are told apart by their order, and the same call
-                again adds nothing.
-            embeddings: One a row, float32 ``[rows, dim]``, for a router that takes embeddings from the caller.
+                model_a, model_b, winner`` (``"model_a"``, ``"model_b"`` or ``"tie"``) or those of arena-55k. A column ``id``
+                identifies battles; without one, equal battles of one call are numbered in their order, so that repeating the call
+                adds nothing.
+            embeddings: float32 ``[rows, dim]``, for a router that takes embeddings from the caller.
 
         Returns:
-            How many were added, known before, or too short to learn from.
+            The numbers of battles that were added, already known, or skipped because the prompt is too short.
 
         Raises:
-            InvalidInputError: A row is no battle, or names a model that the router does not know: then nothing is added, and the
-                message has the rows' numbers. Or the router is of another kind.
-            InvalidTypeError: The table is no table.
-            ArtifactError: The database cannot be written or is damaged, or the artifact was compacted since it was loaded.
-            OverloadedError: Another process is adding battles or compacting, for longer than ten seconds.
-            InferenceError: The router was loaded before a fork: load it again in the child.
+            InvalidInputError: A row is not a battle or names a model that the router does not know; nothing is added, and the message
+                has the numbers of the rows. Or the router is of another kind.
+            InvalidTypeError: ``table`` is not a table.
+            ArtifactError: The database cannot be written or is damaged, or the artifact was compacted after it was loaded.
+            OverloadedError: Another process added battles or compacted for longer than ten seconds.
+            InferenceError: The router was loaded before a fork: load it again in the child process.
+
+        Example:
+            >>> import shutil, tempfile, turnout
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     copy = shutil.copytree(turnout.load("sw_ranking").path, f"{folder}/mine")
+            ...     router = turnout.load(copy)
+            ...     a, b = router.models[:2]
+            ...     added = router.add_battles([{"prompt": "Prove it by induction.", "model_a": a, "model_b": b, "winner": "tie"}])
+            ...     added.added
+            1
         """
         # Imported here: routing needs none of it.
         from turnout.battles import add_battles
@@ -180,11 +203,11 @@ class Router(_core.Router):
         return add_battles(self, table, embeddings)
 
     def options(self) -> dict[str, Any]:
-        """How the router runs: every option of :func:`load` with the value that holds, defaults included.
+        """The options of :func:`load` with the values in use, defaults included.
 
         Returns:
-            A dictionary that ``turnout.load(router.path, **router.options())`` takes for an equal router. ``threshold`` is the value
-            that ``strong_share`` named, if it did.
+            Options by name; ``turnout.load(router.path, **router.options())`` loads an equal router. If the router was loaded with
+            ``strong_share``, ``threshold`` is the resulting value.
 
         Example:
             >>> import turnout
@@ -203,21 +226,21 @@ class Router(_core.Router):
         *,
         embeddings: NDArray[np.float32] | None = None,
     ) -> int:
-        """:meth:`add_battles` of columns.
+        """Adds battles, as :meth:`add_battles`, from columns.
 
         Args:
-            ids: uint64 ``[n]``, numbers that tell battles apart.
-            prompts: Texts.
-            models_a: Names.
-            models_b: Names.
-            outcomes: uint8 ``[n]``: 0 where model a won, 1 where model b did, 2 for a tie.
+            ids: uint64 ``[n]``, identifies battles.
+            prompts: ``n`` texts.
+            models_a: ``n`` names of models.
+            models_b: ``n`` names of models.
+            outcomes: uint8 ``[n]``: 0 if model a won, 1 if model b won, 2 for a tie.
             embeddings: float32 ``[n, dim]``, for a router that takes embeddings from the caller.
 
         Returns:
-            How many were new.
+            The number of new battles.
 
         Raises:
-            InvalidInputError: A column has another length, or a row is not a battle of the router's models: nothing is added.
+            InvalidInputError: A column has another length, or a row is not a battle of the router's models; nothing is added.
             ArtifactError: As for :meth:`add_battles`.
         """
         from turnout.battles import append
@@ -272,51 +295,49 @@ def load(
     """Loads a router.
 
     Args:
-        path: Artifact folder, or the name of a router that ships with the package: ``"mf"``, the default, ``"sw_ranking"`` or
-            ``"bert"``. A folder of that name comes first. Nothing is downloaded.
-        strong: Name of the strong model; by default the artifact's. A name that the artifact knows (``router.models``) is that
-            model, and its own scores count. A name that it does not know is a label for the strong model of the trained pair. The rule
-            is the same in the Controller and the server, and holds for each of the two names. Routers transfer to other pairs of unequal
-            models (arXiv 2406.18665, section 5.2), but the calibration was fitted for the trained pair: choose the threshold on prompts
-            of your own.
+        path: Artifact folder, or the name of a router in the package: ``"mf"`` (default), ``"sw_ranking"`` or ``"bert"``. A folder of
+            that name takes precedence. Nothing is downloaded.
+        strong: Name of the strong model; by default the artifact's. If the artifact knows the name (``router.models``), that model's
+            scores are used. Otherwise the name is a label for the strong model of the trained pair. The Controller and the server
+            follow the same rule, separately for each of the two names. Routers transfer to other pairs of unequal models ("RouteLLM:
+            Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 5.2), but the calibration was fitted for the trained
+            pair: choose the threshold on your own prompts.
         weak: Name of the weak model, likewise.
         threshold: Win rate in ``[0, 1]`` from which the strong model is chosen; by default the artifact's.
-        strong_share: In place of a threshold, the share of prompts in ``[0, 1]`` that goes to the strong model, by the quantiles
-            that the artifact stores of its calibration prompts. They hold for the trained pair and labels of it; for another pair a
-            share is an error.
-        engine: ``"auto"`` runs graphs that the core knows natively and others in ONNX Runtime; ``"native"`` and
-            ``"onnxruntime"`` insist.
-        device: ``"cpu"``, ``"cuda:N"`` or ``"tensorrt:N"``; several GPUs with commas between (``"cuda:0,cuda:1"``) serve one
-            queue. There is no fallback.
-        threads: Threads for a batch; 0 means as many as the machine has.
-        device_memory_bytes: Memory that ONNX Runtime may take on each GPU; by default as much as it finds. An error on the CPU.
-        tensorrt_cache: Folder in which TensorRT keeps the engines that it builds for ``"tensorrt:N"``, by artifact; by default
-            ``turnout/tensorrt`` in the user's cache folder. Whoever can write there can run code in this process.
-        max_queue: Prompts that may wait before a network; one more is refused with ``OverloadedError``, and so is a batch; one that
-            comes before may wait beside them, in parts. This and what follows is for graphs that run in ONNX Runtime; others never
-            wait.
-        max_batch_rows: Prompts that one run of a network may hold.
-        max_batch_tokens: Tokens that one run may hold, padding included, on a GPU also that of rounded shapes.
-        max_wait_us: How long a free session waits for more prompts of similar length before it runs; others that are free leave them
-            to it. Zero is best on a CPU.
-        sessions: Sessions of ONNX Runtime beside each other on the CPU, which share the threads; each holds the weights. More of them
-            serve more callers at once, one serves a lone caller sooner. 0 is one, or up to eight of a network below 32 MiB.
-        tiers: For routers of kind ``sw_ranking`` only: tiers of the two models, 0 the strongest, in place of their own. Two names with
-            tiers route between any two tiers.
-        index: For routers of kind ``sw_ranking`` only: where the battles nearest to a prompt are looked for. By default in the artifact's
-            own index if it has one; ``"exact"`` looks at every battle; otherwise a FAISS index over the artifact's prompts in
-            their order, as a path or as a live ``faiss.Index``, on the CPU or a GPU, that nobody changes meanwhile.
+        strong_share: In place of a threshold: the share of prompts in ``[0, 1]`` that goes to the strong model, by the quantiles of the
+            artifact's calibration prompts. The quantiles are valid for the trained pair and labels of it; for another pair a share
+            is an error.
+        engine: ``"auto"`` runs supported graphs natively and others in ONNX Runtime; ``"native"`` and ``"onnxruntime"`` allow only one.
+        device: ``"cpu"``, ``"cuda:N"`` or ``"tensorrt:N"``; several GPUs, separated by commas (``"cuda:0,cuda:1"``), share one queue.
+            There is no fallback to another device.
+        threads: Threads for a batch; 0 means all cores.
+        device_memory_bytes: Largest memory of ONNX Runtime on each GPU, in bytes; by default all that is free. An error on the CPU.
+        tensorrt_cache: Folder in which TensorRT caches the engines that it builds for ``"tensorrt:N"``, by artifact; by default
+            ``turnout/tensorrt`` in the user's cache folder. Write access to this folder allows running code in this process.
+        max_queue: Number of prompts that may wait for a network. Further prompts and batches fail with ``OverloadedError``. A batch that
+            is accepted waits in parts. This and the next four options apply to graphs in ONNX Runtime; native graphs have no queue.
+        max_batch_rows: Largest number of prompts in one run of a network.
+        max_batch_tokens: Largest number of tokens in one run, padding included; on a GPU that includes rounded shapes.
+        max_wait_us: Microseconds that a free session waits for more prompts of similar length before it runs. Zero is best on a CPU.
+        sessions: Number of ONNX Runtime sessions on the CPU. They share the threads, and each has its own copy of the weights. More
+            sessions serve more callers at once; one session is faster for a single caller. 0 means one, or up to eight for a network
+            smaller than 32 MiB.
+        tiers: For routers of kind ``sw_ranking`` only: tiers of the two models by name, 0 the strongest, in place of their own. With
+            tiers, any two names can be routed between.
+        index: For routers of kind ``sw_ranking`` only: how the most similar battles are found. By default the artifact's own index if it
+            has one; ``"exact"`` compares every battle; otherwise a FAISS index over the artifact's prompts in their order: a path, or a
+            live ``faiss.Index`` on the CPU or a GPU, which must not change while the router uses it.
 
     Returns:
         A router.
 
     Raises:
         ArtifactError: The folder is missing, damaged or of another version.
-        ConfigError: An option that this kind of router or this device does not have, or a value that makes no sense for it.
+        ConfigError: An option that this kind of router or this device does not have, or an invalid value.
         InvalidInputError: The threshold or share is not in ``[0, 1]``, both are given, or the artifact has no quantiles for the pair.
-        InvalidTypeError: An option of another type; ``threshold=True`` is one.
+        InvalidTypeError: An option of another type, such as ``threshold=True``.
         DeviceError: The device is unavailable.
-        EngineError: The graph needs ONNX Runtime, or the index FAISS, and it is not installed or refused to load.
+        EngineError: The graph needs ONNX Runtime, or the index FAISS, and it is not installed or cannot be loaded.
 
     Example:
         >>> import turnout

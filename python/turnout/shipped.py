@@ -45,7 +45,7 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
         >>> artifact_folder("brt")
         Traceback (most recent call last):
             ...
-        turnout.ArtifactError: brt: no such artifact folder, and no router of this name ships with turnout; shipped routers: mf, bert, sw_ranking; did you mean 'bert'?
+        turnout.ArtifactError: brt: no such artifact folder or shipped router; shipped routers: mf, bert, sw_ranking; did you mean 'bert'?
     """
     if path is None:
         return ARTIFACTS / DEFAULT
@@ -56,7 +56,7 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
     if name in names:
         return ARTIFACTS / name
     raise ArtifactError(
-        f"{name}: no such artifact folder, and no router of this name ships with turnout; "
+        f"{name}: no such artifact folder or shipped router; "
         f"shipped routers: {', '.join(names)}{did_you_mean(name, names)}"
     )
 

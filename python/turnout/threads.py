@@ -55,7 +55,7 @@ class BoundedThreads:
         with self._lock:
             if self._prompts >= self.limit:
                 raise OverloadedError(
-                    f"{self._prompts} prompts wait already: try again later, or open the router with a larger max_queue"
+                    f"{self._prompts} prompts are waiting: try again later, or open the router with a larger max_queue"
                 )
             self._prompts += prompts
 

@@ -62,8 +62,8 @@ def test_battles_of_prompts_that_are_gone_are_not_written_over(judge, endpoint, 
     endpoint.asked.clear()
     assert judge("--out", str(out), prompts=["big wins"]) == 2
     told = capsys.readouterr().err
-    assert "1 rows that the battles" in told
-    assert "of a prompt that is not asked" in told
+    assert "1 rows that are not battles" in told
+    assert "of another prompt" in told
     assert not endpoint.asked
     assert out.read_bytes() == before
 

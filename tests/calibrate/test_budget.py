@@ -40,7 +40,7 @@ def test_the_share_holds_within_the_proven_bound_on_any_stream(pieces, share, wi
     rates = np.concatenate([np.full(count, level) for level, count in pieces])
     run(budget, rates)
     bound = (window + 1 / max_step + 1) / len(rates)
-    assert abs(budget.realised_share - share) <= bound + 1e-9
+    assert abs(budget.realized_share - share) <= bound + 1e-9
 
 
 def test_the_share_converges_on_a_shifted_stream():
@@ -94,14 +94,14 @@ def test_threads_lose_no_prompt_and_the_share_holds():
         thread.join()
     assert budget.prompts == 8000
     # Each call in flight adds 1/T to the bound.
-    assert abs(budget.realised_share - 0.25) <= (200 + 20 + 1 + 8) / 8000
+    assert abs(budget.realized_share - 0.25) <= (200 + 20 + 1 + 8) / 8000
 
 
 def test_a_router_routes_through_it(tiny):
     budget = turnout.BudgetController(tiny, strong_share=0.3, window=50)
     decisions = [budget.route(f"prompt {row}") for row in range(400)]
     assert all(decision.model in (tiny.strong, tiny.weak) for decision in decisions)
-    assert abs(budget.realised_share - 0.3) <= (50 + 21) / 400
+    assert abs(budget.realized_share - 0.3) <= (50 + 21) / 400
     assert 0 <= budget.recent_share <= 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from turnout import InvalidInputError
 from turnout.calibrate import CostModel, threshold_for_cost, threshold_for_quality, threshold_for_share
-from turnout.calibrate.choice import cuts
+from turnout.calibrate.choice import candidate_thresholds
 from turnout.calibrate.share import clopper_pearson, prompts_for_precision, quantile_table
 
 rates = st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=80)
@@ -29,7 +29,7 @@ def test_the_achieved_share_is_what_the_threshold_does(sample, share):
 @given(rates)
 @settings(deadline=None)
 def test_cuts_are_all_the_divisions_there_are(sample):
-    made = cuts(sample)
+    made = candidate_thresholds(sample)
     for threshold, calls in zip(made.thresholds, made.calls, strict=True):
         assert (np.array(sample) >= threshold).sum() == calls
 

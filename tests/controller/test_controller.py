@@ -1,4 +1,4 @@
-"""The Controller: RouteLLM's signature and behaviour, and what it adds."""
+"""The Controller: RouteLLM's signature and behavior, and what it adds."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_models_are_counted_by_router(client):
     [
         ({"model": "gpt-4"}, r"expected router-\[name\]-\[threshold\]"),
         ({"model": "router-mf"}, r"expected router-\[name\]-\[threshold\]"),
-        ({"model": "router-bert-0.5"}, "the routers here are mf, random"),
+        ({"model": "router-bert-0.5"}, "available routers: mf, random"),
         ({"model": "router-mf-high"}, "threshold is 'high', expected a number"),
         ({"model": "router-mf-1.5"}, "between 0 and 1"),
         ({"model": "router-mf--0.5"}, "between 0 and 1"),
@@ -230,7 +230,7 @@ def test_requests_are_pinned_to_the_model_that_serves_them(upstream):
     client.completion(model="router-mf-1.0", messages=HELLO, tools=[{"type": "function"}])
     assert upstream.models == ["big", "small"]
     neither = Controller(["mf"], "small", "small", models=models)
-    with pytest.raises(RoutingError, match="neither small nor small serves that"):
+    with pytest.raises(RoutingError, match="neither small nor small supports"):
         neither.completion(model="router-mf-1.0", messages=image)
     with pytest.raises(turnout.ConfigError, match="unknown capability 'smell'"):
         Controller(["mf"], "big", "small", models={"small": {"capabilities": ["smell"]}})

@@ -175,8 +175,8 @@ def test_iterators_of_messages_and_of_parts_are_read() -> None:
         ([user([IMAGE, {"type": "input_text", "text": 3}])], r"messages\[0\].content\[1\].text is of type int"),
         ([user([{"type": "hologram"}])], r"messages\[0\].content\[0\] is a part of type 'hologram' and has no `text`"),
         ([user([7])], r"messages\[0\].content\[0\] is of type int and has no `text`"),
-        ([user([{"type": "tool_result", "content": [{"type": "image"}]}])], "messages hold no text to route on"),
-        ([CALL], "messages hold no text to route on; found the roles assistant"),
+        ([user([{"type": "tool_result", "content": [{"type": "image"}]}])], "messages have no text to route on"),
+        ([CALL], "messages have no text to route on; found the roles assistant"),
         ([said("", "system"), {"role": "tool", "content": None}], "found the roles system, tool"),
     ],
 )

@@ -323,7 +323,7 @@ def prompts_of(path: Path, **options: Any) -> list[str]:
 
 def test_doubled_columns_a_missing_column_and_an_empty_table_name_the_file_and_the_columns(tmp_path):
     (tmp_path / "a.csv").write_text("prompt,prompt\nx,y\n")
-    with pytest.raises(InvalidInputError, match=r"a\.csv has the column 'prompt' twice"):
+    with pytest.raises(InvalidInputError, match=r"a\.csv: duplicate column 'prompt'"):
         prompts_of(tmp_path / "a.csv")
     for name, content in (
         ("b.csv", "question,n\n"),

@@ -126,7 +126,7 @@ def test_training_refuses_mostly_bad_battles_and_says_how_to_go_on(tmp_path, cap
         ("correct", "row 1: big is 'correct', expected a number such as 1 or 0"),
         ("100%", "row 1: big is '100%', expected a number such as 1"),
         ('"0,5"', "row 1: big is '0,5', expected a number such as 0.5"),
-        ("", "no row holds a number"),
+        ("", "no row has a number"),
     ],
 )
 def test_a_column_that_holds_no_scores_is_named_with_the_row(cell, reason, tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_a_column_that_holds_no_scores_is_named_with_the_row(cell, reason, tmp_p
     assert list(table.scores) == ["small"]
     with pytest.raises(InvalidInputError) as told:
         table.find("BIG")
-    assert str(told.value) == f"column 'big' holds no scores: {reason}"
+    assert str(told.value) == f"column 'big' has no scores: {reason}"
     for arguments in (
         ["eval", "--router", TINY, "--data", str(path), "--strong", "big", "--weak", "small"],
         ["calibrate", "--router", TINY, "--data", str(path), "--quality", "0.9", "--strong", "big", "--weak", "small"],

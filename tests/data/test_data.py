@@ -222,12 +222,12 @@ def test_routellms_evals_folder_without_its_contaminated_prompts(name, rows, dom
 
 def test_an_mt_bench_score_is_the_mean_of_both_turns():
     table = read_routellm_benchmark(EVALS, "mt-bench", bad=BadRows())
-    judgements = [json.loads(line) for line in (EVALS / "mt_bench" / "judgements.jsonl").read_text().splitlines()]
+    judgments = [json.loads(line) for line in (EVALS / "mt_bench" / "judgements.jsonl").read_text().splitlines()]
     questions = [json.loads(line) for line in (EVALS / "mt_bench" / "question.jsonl").read_text().splitlines()]
     question = next(one for one in questions if one["turns"][0] == table.prompts[0])
     scores = [
         j["score"]
-        for j in judgements
+        for j in judgments
         if j["question_id"] == question["question_id"] and j["model"] == "gpt-4-1106-preview"
     ]
     assert len(scores) == 2

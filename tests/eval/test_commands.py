@@ -139,7 +139,7 @@ def test_calibrate_knows_costs_quality_and_win_rates(table, tmp_path, capsys):
     assert main([*common, "--prompts", str(table)]) == 2
 
 
-def test_contamination_lists_and_eval_honours(table, tmp_path, capsys):
+def test_contamination_lists_and_eval_honors(table, tmp_path, capsys):
     pytest.importorskip("faiss")
     train = tmp_path / "train.txt"
     train.write_text("WRITE 8 sums in python " + "why " * 8 + "\nsomething else entirely\n")

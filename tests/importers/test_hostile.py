@@ -123,7 +123,7 @@ def test_files_that_are_no_json_object_are_told(name, file, text, tmp_path):
 def test_headers_of_weights_that_make_no_sense_are_told(entry, tmp_path):
     folder = shutil.copytree(NETWORKS / "bert", tmp_path / "odd")
     (folder / "model.safetensors").write_bytes(header(f'{{"x": {entry}}}'))
-    with pytest.raises(turnout.ArtifactError, match=r"model\.safetensors: no safetensors file"):
+    with pytest.raises(turnout.ArtifactError, match=r"model\.safetensors: not a safetensors file"):
         import_bert(folder, tmp_path / "out")
 
 

@@ -73,7 +73,7 @@ def test_what_is_no_checkpoint_is_told_by_file_and_tensor(tmp_path):
     folder = tmp_path / "broken"
     shutil.copytree(CHECKPOINT, folder)
     (folder / "config.json").write_text('{"dim": 64}')
-    with pytest.raises(turnout.ArtifactError, match="dim is 64, the tensors say 128"):
+    with pytest.raises(turnout.ArtifactError, match="dim is 64, but the tensors have 128"):
         import_mf(folder, tmp_path / "out")
     (folder / "model.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(turnout.ArtifactError, match="broken"):

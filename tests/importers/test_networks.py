@@ -163,7 +163,7 @@ def test_labels_come_from_the_checkpoint_or_the_caller(tmp_path):
 def test_labels_of_unknown_names_are_not_guessed(names, tmp_path):
     folder = edited("bert", tmp_path / "named", id2label=names)
     with pytest.raises(
-        turnout.ConfigError, match=r"id2label is \{.*expected strong, weak: say which is which with --labels"
+        turnout.ConfigError, match=r"id2label is \{.*expected strong, weak: give their meaning with --labels"
     ):
         import_bert(folder, tmp_path / "out")
     router = turnout.load(import_bert(folder, tmp_path / "out", labels=["weak", "strong"]))
@@ -196,12 +196,12 @@ def test_what_is_no_checkpoint_is_told_by_file_and_field(tmp_path):
         import_bert(edited("bert", tmp_path / "b", hidden_act="swish"), tmp_path / "out")
     with pytest.raises(turnout.ArtifactError, match=r"has the shape \[64, 16\], expected \[65, 16\]"):
         import_bert(edited("bert", tmp_path / "c", max_position_embeddings=65), tmp_path / "out")
-    with pytest.raises(turnout.ArtifactError, match="no multiple"):
+    with pytest.raises(turnout.ArtifactError, match="not a multiple"):
         import_bert(edited("bert", tmp_path / "d", num_attention_heads=3), tmp_path / "out")
     broken = edited("bert", tmp_path / "e")
     for content in (b"", b"\xff" * 20, (30).to_bytes(8, "little") + b"[" * 30, (2).to_bytes(8, "little") + b"{}"):
         (broken / "model.safetensors").write_bytes(content)
-        with pytest.raises(turnout.ArtifactError, match=r"no safetensors file|is missing"):
+        with pytest.raises(turnout.ArtifactError, match=r"not a safetensors file|is missing"):
             import_bert(broken, tmp_path / "out")
     (broken / "model.safetensors").unlink()
     with pytest.raises(turnout.ArtifactError, match="expected the weights"):
@@ -221,7 +221,7 @@ def test_an_architecture_that_needs_torch_says_so_where_there_is_none(tmp_path, 
     other = edited("bert", tmp_path / "other", model_type="albert")
     with pytest.raises(turnout.ConfigError, match=r"'albert', expected bert, .*, modernbert; .* torch.*turnout\[train"):
         import_bert(other, tmp_path / "out")
-    with pytest.raises(turnout.ConfigError, match=r"'albert', which cannot be had in int8; expected bert"):
+    with pytest.raises(turnout.ConfigError, match=r"'albert', which is not available in int8; expected bert"):
         import_bert(other, tmp_path / "out", precision="int8")
     assert not (tmp_path / "out").exists()
 
@@ -231,7 +231,7 @@ def test_fields_of_modernbert_that_are_not_understood_are_told(tmp_path):
         {
             r"hidden_activation is 'silu', expected gelu": {"hidden_activation": "silu"},
             r"classifier_pooling is 'max', expected 'cls' or 'mean'": {"classifier_pooling": "max"},
-            r"hidden_size 16 is no multiple of twice num_attention_heads 16": {"num_attention_heads": 16},
+            r"hidden_size 16 is not a multiple of twice num_attention_heads 16": {"num_attention_heads": 16},
             r"layer_types is \['full_attention'\], expected 3 times": {"layer_types": ["full_attention"]},
             r"global_attn_every_n_layers is 0": {"layer_types": None, "global_attn_every_n_layers": 0},
             r"rope_type of full_attention is 'yarn'": {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
@@ -292,7 +292,7 @@ LEFT = {"direction": "Left", "max_length": 48, "strategy": "LongestFirst", "stri
     ],
 )
 def test_a_tokenizer_that_keeps_the_end_of_a_prompt_is_refused(file, changes, match, tmp_path):
-    with pytest.raises(turnout.ArtifactError, match=match + ".* the end of a long prompt, a router its beginning"):
+    with pytest.raises(turnout.ArtifactError, match=match + ".*a router reads the beginning of a long prompt"):
         import_bert(edited("bert", tmp_path / "left", file, **changes), tmp_path / "out")
 
 

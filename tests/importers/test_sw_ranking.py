@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import turnout
 from turnout.cli import main
-from turnout.reference.sw_ranking import SimilarityRanking, dequantised
+from turnout.reference.sw_ranking import SimilarityRanking, dequantized
 from turnout.routers.sw_ranking.import_ import one_vector_a_prompt, read_embeddings
 from turnout.routers.sw_ranking.table import BattleTable
 
@@ -38,7 +38,7 @@ def test_the_artifact_gives_routellms_win_rates(imported: Path) -> None:
     tensors = load_file(imported / "battles.safetensors")
     tiers = np.array(manifest["ranking"]["tiers"])
     ranking = SimilarityRanking(
-        dequantised(tensors),
+        dequantized(tensors),
         tensors["battle_prompt"],
         tiers[tensors["battle_model_a"]],
         tiers[tensors["battle_model_b"]],

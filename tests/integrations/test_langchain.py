@@ -105,7 +105,7 @@ def test_bare_replies_have_one_form(model: RoutedModel[Any], pair: turnout.Route
 
 
 def test_messages_without_text_are_an_error(model: RoutedModel[Any]) -> None:
-    with pytest.raises(RoutingError, match="messages hold no text to route on; found the roles ai"):
+    with pytest.raises(RoutingError, match="messages have no text to route on; found the roles ai"):
         model.route([AIMessage("")])
     with pytest.raises(RoutingError, match=r"messages\[0\].content\[0\] is a part of type 'hologram'"):
         model.route([HumanMessage([{"type": "hologram"}])])

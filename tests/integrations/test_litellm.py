@@ -125,7 +125,7 @@ async def test_what_cannot_be_routed_is_a_bad_request(pair: turnout.Router) -> N
         await call(hook, {"model": "auto", "prompt": [1, 2]}, "atext_completion")
     with pytest.raises(BadRequestError, match="messages is null"):
         await call(hook, {"model": "auto"})
-    with pytest.raises(BadRequestError, match="messages hold no text to route on"):
+    with pytest.raises(BadRequestError, match="messages have no text to route on"):
         await call(hook, {"model": "auto", "messages": [{"role": "assistant", "content": None}]})
 
 

@@ -124,13 +124,13 @@ def test_a_smaller_encoder_keeps_the_principal_directions(artifact: Path, prompt
 def test_what_cannot_be_built_is_told(battles: Path, artifact: Path, tmp_path: Path) -> None:
     table = read_battle_table([battles], bad=BadRows())
     encoder = encoder_of(artifact)
-    with pytest.raises(turnout.ConfigError, match=r"'gpt-9' fought no battle.*--unknown-tier"):
+    with pytest.raises(turnout.ConfigError, match=r"no battles of 'gpt-9'.*--unknown-tier"):
         build(table, encoder, Options("gpt-9", "delta"), tmp_path)
-    with pytest.raises(turnout.ConfigError, match="its tier follows"):
+    with pytest.raises(turnout.ConfigError, match="which determine its tier"):
         build(table, encoder, Options("alpha", "delta", unknown_tiers={"beta": 0}), tmp_path)
-    with pytest.raises(turnout.ConfigError, match="FAISS cannot make 'nonsense'"):
+    with pytest.raises(turnout.ConfigError, match="FAISS cannot build 'nonsense'"):
         build(table, encoder, Options("alpha", "delta", index="nonsense"), tmp_path)
     with pytest.raises(turnout.ConfigError, match="search parameters 'efSearch=3' do not fit"):
         build(table, encoder, Options("alpha", "delta", index="Flat", search="efSearch=3"), tmp_path)
-    with pytest.raises(turnout.ArtifactError, match="no encoder can be taken"):
+    with pytest.raises(turnout.ArtifactError, match="its encoder cannot be used"):
         encoder_of(tmp_path)

@@ -67,7 +67,7 @@ def test_ids_that_came_before_and_rows_that_are_no_battles_are_counted(tmp_path:
 
 def test_nothing_left_is_an_error_that_says_why(tmp_path: Path) -> None:
     path = write(tmp_path / "own.parquet", [{**ROW, "winner": "nobody"}])
-    with pytest.raises(turnout.InvalidInputError, match=r"(?s)no battle that can be used.*winner is 'nobody'"):
+    with pytest.raises(turnout.InvalidInputError, match=r"(?s)no valid battle.*winner is 'nobody'"):
         read_battle_table([path], bad=BadRows())
 
 

@@ -80,7 +80,7 @@ def test_the_frontier_has_what_nothing_beats() -> None:
 
 
 def test_what_cannot_be_measured_is_told(folder: Path, artifact: Path) -> None:
-    with pytest.raises(turnout.InvalidInputError, match="no prompt to measure with"):
+    with pytest.raises(turnout.InvalidInputError, match="no prompts to measure with"):
         Tuner(folder, prompts=[])
     with pytest.raises(turnout.ConfigError, match="kind sw_ranking"):
         Tuner(artifact, prompts=["a"])

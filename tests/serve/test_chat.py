@@ -95,7 +95,7 @@ def test_a_share_means_the_threshold_of_the_artifact(start, tables):
 
 def test_a_share_of_a_router_without_quantiles_is_refused(server):
     answer = server.post({"model": "router-mf-share-0.3", "messages": HELLO})
-    assert (answer.status_code, "stores no quantiles" in answer.text) == (400, True)
+    assert (answer.status_code, "has no quantiles" in answer.text) == (400, True)
 
 
 def test_plain_model_names_go_to_their_model_without_a_decision(server, upstream):
@@ -173,9 +173,9 @@ def test_what_neither_model_serves_is_refused(start, upstream):
         (b"[1]", 400, "expected an object"),
         (b'{"model":"\xff"}', 400, "not JSON"),
         ({"messages": HELLO}, 400, "model is missing"),
-        ({"model": 3, "messages": HELLO}, 400, "model is missing or no string"),
-        ({"model": "nobody", "messages": HELLO}, 404, "no model 'nobody' here"),
-        ({"model": "router-nope-0.5", "messages": HELLO}, 400, "the routers here are mf, random"),
+        ({"model": 3, "messages": HELLO}, 400, "model is missing or not a string"),
+        ({"model": "nobody", "messages": HELLO}, 404, "unknown model 'nobody'"),
+        ({"model": "router-nope-0.5", "messages": HELLO}, 400, "available routers: mf, random"),
         ({"model": "router-mf-2", "messages": HELLO}, 400, "between 0 and 1"),
         ({"model": "router-mf-x", "messages": HELLO}, 400, "threshold is 'x', expected a number"),
         ({"model": "router-mf-٠.٥", "messages": HELLO}, 400, "expected a number between 0 and 1"),
@@ -184,7 +184,7 @@ def test_what_neither_model_serves_is_refused(start, upstream):
         ({"model": STRONG}, 400, "messages is null"),
         ({"model": STRONG, "messages": []}, 400, "an empty list"),
         ({"model": STRONG, "messages": [3]}, 400, "messages[0] is of type int"),
-        ({"model": STRONG, "messages": [{"role": "system"}]}, 400, "messages hold no text to route on"),
+        ({"model": STRONG, "messages": [{"role": "system"}]}, 400, "messages have no text to route on"),
         ({"model": STRONG, "messages": [{"role": "user", "content": [{"type": "x"}]}]}, 400, "messages[0].content[0]"),
         ({"model": STRONG, "messages": [{"role": "user", "content": 3}]}, 400, "messages[0].content"),
         (b'{"model":"router-mf-0","model":"big","messages":[{"role":"user","content":"x"}]}', 400, "2 times"),

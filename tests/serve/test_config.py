@@ -50,7 +50,7 @@ def test_defaults_stand_where_nothing_is_said():
         ({"pair": {"strong": "big"}}, r"\[pair\] lacks 'weak'"),
         ({"pair": {"strong": "big", "weak": "nope"}}, "expected one of big, small"),
         ({"upstreams": {"main": {"base_url": "localhost"}}}, "expected http:// or https://"),
-        ({"upstreams": {"main": {"base_url": "http://key@host/v1"}}}, "keys belong into key_env"),
+        ({"upstreams": {"main": {"base_url": "http://key@host/v1"}}}, "put keys into key_env"),
         ({"upstreams": {"main": {"base_url": "http://h", "key_env": "A", "key_file": "b"}}}, "expected one"),
         (
             {"upstreams": {"main": {"base_url": "http://h", "retries": -1}}},

@@ -67,7 +67,7 @@ def test_a_precision_that_cannot_be_had_is_told_before_training(checkpoint, tmp_
     (tmp_path / "t.csv").write_text("prompt,gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1\nwhy,1,0\n")
     arguments = ["--correctness", str(tmp_path / "t.csv"), "--precision", "int8", "--out", str(tmp_path / "out")]
     assert main(["train", "bert", "--encoder", str(other), *arguments]) != 0
-    assert "'albert', which cannot be had in int8" in capsys.readouterr().err
+    assert "'albert', which is not available in int8" in capsys.readouterr().err
 
 
 def test_the_command_writes_an_artifact_with_quantiles_and_dev_scores(checkpoint, tables, tmp_path):
@@ -109,7 +109,7 @@ def files(tmp_path):
     ("encoder", "out", "message"),
     [
         ("mine", "mine", "mine is the checkpoint itself"),
-        ("mine", "other", "other is a checkpoint, it holds config.json"),
+        ("mine", "other", "other contains a checkpoint (config.json)"),
         ("mine-checkpoint", "mine-free", None),
         ("free-checkpoint", "free", "free-checkpoint, which is another checkpoint"),
         ("mine", "free", "free-checkpoint, which is another checkpoint"),

@@ -271,7 +271,7 @@ def test_a_loop_that_is_closed_early_disturbs_nobody(folder: Path, run_python: C
 
 
 def test_a_process_may_end_while_its_callbacks_run(folder: Path, run_python: Callable[..., str]) -> None:
-    """A callback lets go of the interpreter, as writing to a loop's socket does, and finds it finalised; then it is refused."""
+    """A callback lets go of the interpreter, as writing to a loop's socket does, and finds it finalized; then it is refused."""
     script = """
         import atexit, sys, threading, time
         def late():

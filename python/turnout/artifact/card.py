@@ -66,8 +66,8 @@ def model_card(
     others = beside or {}
     header = "".join(f" {name} |" for name in others)
 
-    def scores_of_others(place: int) -> str:
-        return "".join(f" {results[place].router} |" for results in others.values())
+    def scores_of_others(index: int) -> str:
+        return "".join(f" {results[index].router} |" for results in others.values())
 
     lines = [
         f"# {spec.name}",
@@ -75,7 +75,7 @@ def model_card(
         f"Routes prompts between `{spec.strong}` (strong) and `{spec.weak}` (weak): {what}. The format is described in turnout's "
         "`models/README.md`.",
         "",
-        f"Licence of the weights: {origin['licence']}.",
+        f"License of the weights: {origin['licence']}.",
         "",
         "## Scores",
         "",
@@ -86,8 +86,8 @@ def model_card(
         f"|---|---|---|---|---|---|{'---|' * len(others)}",
         *(
             f"| {result.table} | {result.rows} | {result.strong} / {result.weak} | {result.router} | {result.length} | "
-            f"{result.difference} |{scores_of_others(place)}"
-            for place, result in enumerate(dev)
+            f"{result.difference} |{scores_of_others(index)}"
+            for index, result in enumerate(dev)
         ),
         "",
         "## Data",

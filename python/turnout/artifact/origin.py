@@ -13,11 +13,11 @@ class Origin:
 
     Attributes:
         name: Name of the router.
-        licence: Licence of the weights, an SPDX expression.
+        licence: License of the weights, an SPDX expression.
         recipe: Command that made it.
         data: One entry a training file: ``file``, ``rows``, ``sha256``.
         dev_data: The same for the dev tables, which were not trained on.
-        notes: Markdown on the origin and the licences of the data and of the teacher.
+        notes: Markdown on the origin and the licenses of the data and of the teacher.
     """
 
     name: str

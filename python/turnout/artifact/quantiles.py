@@ -26,5 +26,5 @@ def weighted_quantiles(sources: Sequence[NDArray[Any]]) -> list[float]:
     weights = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in parts])
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order]) / weights.sum()
-    places = np.minimum(np.searchsorted(reached, np.linspace(0, 1, QUANTILES) - 1e-9), len(values) - 1)
-    return [float(np.float32(value)) for value in values[order][places]]
+    indices = np.minimum(np.searchsorted(reached, np.linspace(0, 1, QUANTILES) - 1e-9), len(values) - 1)
+    return [float(np.float32(value)) for value in values[order][indices]]

@@ -39,10 +39,10 @@ def staged(out: Path) -> Iterator[Path]:
         if not exists:
             out.parent.mkdir(parents=True, exist_ok=True)
         # Inside a folder that is there: it may be a disk of its own, and files do not move between disks.
-        place = tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-")
+        staging = tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-")
     except OSError as error:
         raise ConfigError(f"{given} cannot be written: {error.strerror}") from error
-    with place as temporary:
+    with staging as temporary:
         folder = Path(temporary) / "artifact"
         folder.mkdir()
         yield folder

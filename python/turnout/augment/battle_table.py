@@ -21,10 +21,19 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
     Args:
         battles: Battles whose outcome is 0, 0.5 or 1.
         path: A jsonl, csv or parquet file.
-        source: Where the winners come from.
+        source: Source of the winners, such as ``"gold"``.
 
     Raises:
-        ConfigError: Another file extension.
+        ConfigError: Another file extension, or a file that cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "battles.csv")
+        ...     write_battles(Battles(["Hi"], ["big"], ["small"], np.array([1.0])), path, "gold")
+        ...     path.read_text().splitlines()
+        ['prompt,model_a,model_b,winner,source', 'Hi,big,small,model_a,gold']
     """
     rows: list[Row] = [
         {"prompt": prompt, "model_a": a, "model_b": b, "winner": _WINNERS[float(outcome)], "source": source}
@@ -37,14 +46,14 @@ def write_battles(battles: Battles, path: Path, source: str) -> None:
 
 
 def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Container[str] | None = None) -> None:
-    """Refuses to overwrite a file that holds anything which the new table of battles will not.
+    """Refuses to overwrite a file whose rows the new table of battles would not contain.
 
     Args:
-        path: The file; one that is not there is no loss.
+        path: The file; it may be missing.
         strong: Model a of the new table.
-        weak: Its model b.
-        source: Its source.
-        prompts: Prompts that it can hold; ``None`` for a table that anybody can make again.
+        weak: Model b of the new table.
+        source: Source of the new table.
+        prompts: Prompts of the new table; ``None`` to accept any.
 
     Raises:
         ConfigError: The file is not a table of battles, or has rows of other models, of another source or of other prompts.
@@ -59,12 +68,14 @@ def refuse_loss(path: Path, strong: str, weak: str, source: str, prompts: Contai
                 if made == [strong, weak, source] and (prompts is None or prompt in prompts):
                     continue
                 lost += 1
-                other = "of a prompt that is not asked" if made == [strong, weak, source] else f"of {made}"
+                other = "of another prompt" if made == [strong, weak, source] else f"of {made}"
                 example = example or f"row {number} is {other}"
     except InvalidInputError as error:
-        raise ConfigError(f"{path} is there and is no table of battles; move it, or name another: {error}") from error
+        raise ConfigError(
+            f"{path} exists and is not a table of battles; move it, or name another file: {error}"
+        ) from error
     if lost:
         raise ConfigError(
-            f"{path} is there with {lost} rows that the battles of {strong!r} and {weak!r} from {source!r} would not hold ({example}); "
-            "move it, or name another"
+            f"{path} exists with {lost} rows that are not battles of {strong!r} and {weak!r} from {source!r} ({example}); "
+            "move it, or name another file"
         )

@@ -11,12 +11,15 @@ from turnout.data import Battles, Outcomes
 def gold_battles(table: Outcomes, strong: str, weak: str) -> Battles:
     """Battles of a pair from their scores: the higher score wins, equal scores tie.
 
-    Prompts on which one of them has no score give no battle.
+    Prompts without a score of one of them give no battle.
 
     Args:
         table: Scores of models on prompts.
         strong: Strong model, in any spelling that :class:`turnout.data.ModelAliases` relates to the table's; becomes model a.
         weak: Weak model, likewise; becomes model b.
+
+    Returns:
+        The battles, in the order of the table.
 
     Raises:
         InvalidInputError: The table does not have one of the models, or no prompt has scores of both.

@@ -1,9 +1,8 @@
-"""Thresholds from your own prompts, and win rates that are probabilities.
+"""Chooses thresholds on your own prompts, and calibrates win rates.
 
-Two things that are easily confused. *Threshold selection* (:func:`threshold_for_share`, :func:`threshold_for_cost`,
-:func:`threshold_for_quality`) decides how many prompts go to the strong model. *Calibration*
-(:func:`fit_calibration`) turns scores
-into probabilities and never changes the order of prompts, so it changes no routing at an equal share.
+*Threshold selection* (:func:`threshold_for_share`, :func:`threshold_for_cost`, :func:`threshold_for_quality`) sets how many prompts go
+to the strong model. *Calibration* (:func:`fit_calibration`) turns scores into probabilities. It keeps the order of prompts, so routing
+at an equal share stays the same.
 """
 
 from turnout.budget import BudgetController

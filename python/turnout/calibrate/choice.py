@@ -1,4 +1,4 @@
-"""A chosen threshold with what it achieves, and the thresholds that a sample of win rates can tell apart."""
+"""A chosen threshold with its measured value, and the distinct thresholds of a sample of win rates."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ class Choice:
     """A threshold chosen for a target.
 
     Attributes:
-        target: What was asked: ``"strong_share"``, ``"cost_per_request"`` or ``"quality"``.
-        asked: The value asked for.
+        target: ``"strong_share"``, ``"cost_per_request"`` or ``"quality"``.
+        asked: The requested value of the target.
         threshold: The strong model is chosen when ``win_rate >= threshold``.
         achieved: The value at this threshold on the sample itself.
         low: Lower end of the 95 % interval of the value on further prompts like these.
         high: Upper end.
         strong_share: Share of strong calls at this threshold on the sample.
         prompts: Size of the sample.
-        warnings: What the reader must know, with numbers.
+        warnings: Limits of the choice, with numbers.
         details: Further numbers by name.
+
+    Example:
+        >>> from turnout.calibrate import threshold_for_share
+        >>> choice = threshold_for_share([0.1, 0.2, 0.3, 0.4], 0.5, precision=1)
+        >>> choice.target, choice.asked, choice.achieved
+        ('strong_share', 0.5, 0.5)
     """
 
     target: str
@@ -44,7 +50,11 @@ class Choice:
     details: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Returns the choice as JSON values.
+
+        Returns:
+            The fields by name; numbers that are not finite are ``None``.
+        """
         return {
             key: None if isinstance(value, float) and not np.isfinite(value) else value
             for key, value in asdict(self).items()
@@ -52,8 +62,8 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """All divisions of a sample that a threshold can make, from no strong call to all strong calls.
+class CandidateThresholds:
+    """All thresholds that divide a sample differently, from no strong call to all strong calls.
 
     Attributes:
         thresholds: Falling; the first is above every win rate if there is room up to 1, the last is 0.
@@ -72,14 +82,14 @@ class Cuts:
         return result
 
 
-def cuts(win_rates: ArrayLike) -> Cuts:
-    """The divisions of a sample.
+def candidate_thresholds(win_rates: ArrayLike) -> CandidateThresholds:
+    """All thresholds that divide a sample differently.
 
-    Thresholds lie half way between neighbouring distinct win rates, so that rounding of either cannot move a prompt, except that
-    all strong calls are 0 and no strong call is 1 (which still sends a win rate of exactly 1 to the strong model).
+    They are halfway between neighboring distinct win rates, so that rounding changes no decision. The first and last are exact:
+    0 sends every prompt to the strong model, 1 only win rates of exactly 1.
 
     Example:
-        >>> made = cuts([0.2, 0.4, 0.4])
+        >>> made = candidate_thresholds([0.2, 0.4, 0.4])
         >>> [round(float(threshold), 2) for threshold in made.thresholds], made.calls.tolist()
         ([1.0, 0.3, 0.0], [0, 2, 3])
     """
@@ -87,21 +97,21 @@ def cuts(win_rates: ArrayLike) -> Cuts:
     if rates.ndim != 1 or not len(rates):
         raise InvalidInputError(f"win rates have shape {rates.shape}, expected at least one prompt")
     if not ((rates >= 0) & (rates <= 1)).all():
-        raise InvalidInputError("win rates hold numbers outside 0..=1")
+        raise InvalidInputError("win rates have values outside 0..=1")
     order = np.argsort(-rates, kind="stable")
     ranked = rates[order]
     ends = np.flatnonzero(ranked[1:] != ranked[:-1])
     middle = (ranked[ends] + ranked[ends + 1]) / 2
-    inner = np.where(middle > ranked[ends + 1], middle, ranked[ends])  # neighbouring doubles have no middle
+    inner = np.where(middle > ranked[ends + 1], middle, ranked[ends])  # adjacent doubles have no value between them
     thresholds = np.concatenate([[1.0], inner, [0.0]])
     calls = np.concatenate([[(rates >= 1.0).sum()], ends + 1, [len(rates)]]).astype(np.int64)
-    return Cuts(thresholds, calls, order)
+    return CandidateThresholds(thresholds, calls, order)
 
 
-def plateau_warning(made: Cuts, place: int, asked_share: float) -> list[str]:
-    """A warning where equal win rates leave no threshold near the share that was asked for."""
+def plateau_warning(made: CandidateThresholds, index: int, asked_share: float) -> list[str]:
+    """A warning if equal win rates leave no threshold close to the requested share."""
     shares = made.shares
-    gap = abs(float(shares[place]) - asked_share)
+    gap = abs(float(shares[index]) - asked_share)
     if gap <= 1.0 / len(made.order) + 1e-12:
         return []
     above, below = shares[shares > asked_share], shares[shares <= asked_share]

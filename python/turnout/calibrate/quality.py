@@ -1,4 +1,4 @@
-"""A threshold for quality: the fewest strong calls that recover a part of the gap between the two models."""
+"""A threshold for quality: the fewest strong calls that recover a given part of the gap between the two models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from turnout._core import InvalidInputError, choose_strong
-from turnout.calibrate.choice import Choice, Floats, cuts
+from turnout.calibrate.choice import Choice, Floats, candidate_thresholds
 
 
 def threshold_for_quality(
@@ -21,23 +21,29 @@ def threshold_for_quality(
 ) -> Choice:
     """Chooses the highest threshold (the fewest strong calls) at which at least this part of the gap is recovered.
 
-    The gap is PGR of arXiv 2406.18665, section 3.2. The interval is a bootstrap in which the *choice* is repeated on
-    each resample
-    and PGR is then measured on the prompts that the resample left out: picking the first threshold that clears the
-    bar on a sample
-    flatters it, and an interval at a fixed threshold would not show that.
+    The recovered part is PGR of "RouteLLM: Learning to Route LLMs with Preference Data" (arXiv 2406.18665, section 3.2). The interval
+    is a bootstrap that repeats the *choice* on each resample and measures PGR on the prompts that the resample leaves out. An interval
+    at a fixed threshold would be too optimistic, because the threshold was selected on the same sample.
 
     Args:
-        win_rates: One a prompt.
-        strong: Score of the strong model, one a prompt.
-        weak: Score of the weak model, one a prompt.
-        recovered: Part of the gap asked for.
-        resamples: Of the bootstrap.
-        precision: Half width of the interval that is precise enough.
-        seed: Of the resamples.
+        win_rates: Win rates, float ``[prompts]``.
+        strong: Scores of the strong model, float ``[prompts]``.
+        weak: Scores of the weak model, float ``[prompts]``.
+        recovered: Part of the gap to recover; 1 is the strong model's quality.
+        resamples: Number of bootstrap resamples.
+        precision: Largest half width of the interval that gives no warning.
+        seed: Seed of the resamples.
+
+    Returns:
+        The choice; ``achieved`` is PGR on this sample, ``details`` has the mean PGR on prompts left out.
 
     Raises:
-        InvalidInputError: The strong model is not better on these prompts.
+        InvalidInputError: The strong model is not better on these prompts, or arrays differ in shape.
+
+    Example:
+        >>> choice = threshold_for_quality([0.1, 0.2, 0.8, 0.9], [1, 1, 1, 1], [1, 1, 0, 0], recovered=1.0, resamples=20)
+        >>> round(choice.threshold, 2), choice.strong_share
+        (0.5, 0.5)
     """
     from turnout.evaluate.bootstrap import bootstrap, interval
 
@@ -67,7 +73,7 @@ def threshold_for_quality(
     if half > precision:
         needed = int(np.ceil(len(rates) * (half / precision) ** 2))
         warnings.append(
-            f"{len(rates)} prompts give PGR to within {half:.2f}, {precision:g} was asked: that takes about {needed:,} prompts"
+            f"{len(rates)} prompts give PGR to within {half:.2f}; {precision:g} needs about {needed:,} prompts"
         )
     expected = float(np.nanmean(outside["pgr"])) if len(outside.get("pgr", nothing)) else achieved
     if expected < recovered - 0.01:
@@ -83,7 +89,7 @@ def threshold_for_quality(
 
 
 def _choose(rates: Floats, strong: Floats, weak: Floats, recovered: float) -> float:
-    made = cuts(rates)
+    made = candidate_thresholds(rates)
     gain = np.concatenate([[0.0], np.cumsum((strong - weak)[made.order])])[made.calls]
     reached = gain >= recovered * (strong - weak).sum() - 1e-9
     return float(made.thresholds[np.argmax(reached)]) if reached.any() else 0.0

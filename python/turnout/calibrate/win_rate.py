@@ -1,4 +1,4 @@
-"""Fits the calibration that the core applies: raw win rates to probabilities, in an order that never changes."""
+"""Fits the calibration that the core applies: a monotone map from raw win rates to probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from turnout._core import InvalidInputError
 from turnout.artifact.calibration import calibrate
 from turnout.calibrate.choice import Floats
 
-#: Share of the identity mixed into isotonic fits: it gives every flat piece this slope, so that different scores stay different.
+#: Weight of the identity in isotonic fits. It gives every flat piece this slope, so that distinct scores stay distinct.
 SLOPE = 0.01
 #: Raw win rates are float32, where the largest below 1 is 1 - 6e-8.
 _CLIP = 1e-7
@@ -24,10 +24,15 @@ class Calibration:
     """A fitted calibration.
 
     Attributes:
-        manifest: What goes into ``router.json``.
-        log_loss: Cross-validated log loss in nats by kind; ``identity`` is doing nothing.
+        manifest: The entry ``calibration`` of ``router.json``.
+        log_loss: Cross-validated log loss in nats by kind; ``identity`` is no calibration.
         prompts: Size of the sample.
-        warnings: What the reader must know.
+        warnings: Limits of the fit, with numbers.
+
+    Example:
+        >>> platt = Calibration({"kind": "platt", "slope": 1.0, "intercept": 0.0}, {}, 0, [])
+        >>> [round(float(rate), 2) for rate in platt.apply([0.25, 0.5])]
+        [0.25, 0.5]
     """
 
     manifest: dict[str, Any]
@@ -36,12 +41,19 @@ class Calibration:
     warnings: list[str]
 
     def apply(self, raw: ArrayLike) -> Floats:
-        """Calibrated win rates of raw ones."""
+        """Calibrates win rates.
+
+        Args:
+            raw: Raw win rates, float ``[...]``.
+
+        Returns:
+            Calibrated win rates, float64 of the same shape ``[...]``.
+        """
         return calibrate(logit(raw), self.manifest)
 
 
 def logit(win_rates: ArrayLike, clip: float = _CLIP) -> Floats:
-    """Inverse of the logistic function; win rates that rounding made 0 or 1 are taken for almost so."""
+    """Inverse of the logistic function; values of 0 and 1 are clipped first, because rounding produces them."""
     p = np.clip(np.asarray(win_rates, dtype=np.float64), clip, 1 - clip)
     result: Floats = np.log(p / (1 - p))
     return result
@@ -52,20 +64,29 @@ def fit_calibration(
 ) -> Calibration:
     """Fits Platt scaling and an isotonic map and keeps the one with the lower cross-validated log loss.
 
-    Platt: ``sigmoid(slope * logit + intercept)`` with positive slope (Platt 1999). Isotonic: pool adjacent violators, then
-    centered (Oron and Flournoy 2017: each flat piece becomes its weighted middle, with straight lines between) and mixed
-    with a hundredth of the identity, so that it rises everywhere and makes no ties.
+    Platt scaling is ``sigmoid(slope * logit + intercept)`` with a positive slope (Platt, "Probabilistic Outputs for Support Vector
+    Machines", 1999). The isotonic map pools adjacent violators and is then centered ("Centered Isotonic Regression: Point and Interval
+    Estimation for Dose-Response Studies", arXiv 1701.05964, section 2): each flat piece becomes its weighted center, with straight
+    lines between the centers. One percent of the identity is added, so that the map is strictly increasing and creates no ties.
 
     Args:
-        raw: Raw win rates, before any calibration; see :func:`turnout.calibrate.raw_win_rates`.
-        outcome: 1 where the strong model's answer was better, 0 where the weak one's was, 0.5 for a tie.
-        folds: Of the cross-validation.
-        seed: Of the folds.
-        kind: ``"platt"`` or ``"isotonic"`` insists.
+        raw: Raw win rates, float ``[prompts]``, before any calibration; see :func:`turnout.calibrate.raw_win_rates`.
+        outcome: float ``[prompts]``: 1 where the strong model's answer was better, 0 where the weak model's was, 0.5 for a tie.
+        folds: Number of cross-validation folds.
+        seed: Seed of the folds.
+        kind: ``"auto"``, or ``"platt"`` or ``"isotonic"`` to fit only that.
+
+    Returns:
+        The better calibration, with the log loss of each.
 
     Raises:
-        InvalidInputError: Too few prompts, only one outcome, or win rates that fall where outcomes rise: a map that keeps
-            the order cannot correct a router that ranks backwards.
+        InvalidInputError: Too few prompts, only one outcome, or win rates that decrease where outcomes increase: a monotone map cannot
+            correct a router that ranks in the wrong order.
+
+    Example:
+        >>> raw = np.linspace(0.2, 0.8, 100)
+        >>> fit_calibration(raw, np.random.default_rng(0).random(100) < raw, kind="platt").manifest["kind"]
+        'platt'
     """
     p, y = np.asarray(raw, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 1:
@@ -94,7 +115,7 @@ def fit_calibration(
     warnings = []
     if losses["identity"] < losses[best]:
         warnings.append(
-            f"doing nothing has a lower log loss ({losses['identity']:.4f}) than {best} ({losses[best]:.4f})"
+            f"no calibration has a lower log loss ({losses['identity']:.4f}) than {best} ({losses[best]:.4f})"
         )
     return Calibration(fitted[best], losses, len(p), warnings)
 
@@ -124,13 +145,13 @@ def fit_platt(raw: Floats, outcome: Floats) -> dict[str, Any]:
     if not slope > 0:
         raise InvalidInputError(
             f"platt slope is {slope:.4g}: on these prompts win rates fall where the strong model does better; "
-            "a calibration keeps the order and cannot mend that"
+            "a calibration keeps the order and cannot correct that"
         )
     return {"kind": "platt", "slope": slope, "intercept": intercept}
 
 
 def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
-    """Centred isotonic regression, strictly rising."""
+    """Centered isotonic regression, strictly increasing."""
     from sklearn.isotonic import IsotonicRegression
 
     order = np.argsort(raw, kind="stable")
@@ -140,11 +161,11 @@ def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
     )
     _, piece = np.unique(y, return_inverse=True)
     size = np.bincount(piece)
-    centre, level = np.bincount(piece, x) / size, np.bincount(piece, y) / size
+    center, level = np.bincount(piece, x) / size, np.bincount(piece, y) / size
     if len(level) == 1:
         raise InvalidInputError("the isotonic fit is flat: on these prompts win rates do not rise with the outcome")
-    # float32, as the core reads it: neighbours that would fall together there are one point.
-    points = np.concatenate([[0.0], centre, [1.0]]).astype(np.float32).astype(np.float64)
+    # The core reads float32: merge points that are equal at that precision.
+    points = np.concatenate([[0.0], center, [1.0]]).astype(np.float32).astype(np.float64)
     levels = np.concatenate([[level[0]], level, [level[-1]]])
     mixed = (1 - SLOPE) * levels + SLOPE * points
     keep = np.concatenate([[True], np.diff(points) > 0])

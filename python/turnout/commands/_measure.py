@@ -19,16 +19,14 @@ def add_embedding_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--embedding-url", metavar="URL", help="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
     )
-    group.add_argument(
-        "--embedding-model", metavar="NAME", help="embedding model; default: the one that the artifact names"
-    )
+    group.add_argument("--embedding-model", metavar="NAME", help="embedding model; default: the artifact's")
     group.add_argument(
         "--embedding-key",
         default="OPENAI_API_KEY",
         metavar="VARIABLE",
         help="environment variable with the key (default: %(default)s)",
     )
-    group.add_argument("--embedding-cache", type=Path, metavar="FILE", help="SQLite file that keeps embeddings")
+    group.add_argument("--embedding-cache", type=Path, metavar="FILE", help="SQLite file that caches embeddings")
 
 
 def load_one(path: str | None, args: argparse.Namespace) -> Any:
@@ -66,7 +64,7 @@ def _by_name(name: str, args: argparse.Namespace) -> Any:
     named = open_router(name.rpartition(":")[2], {"class": name} if ":" in name else None)
     if isinstance(named.router, UserRouter):
         if not args.strong or not args.weak:
-            raise ConfigError(f"router {name} knows no models: name columns with --strong and --weak")
+            raise ConfigError(f"router {name} has no model names: choose columns with --strong and --weak")
         named.router.strong, named.router.weak = args.strong[0], args.weak[0]
     return named.router
 

@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 
 def add_router_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--router``, ``--strong``, ``--weak``, ``--threshold``, ``--strong-share`` and
-    how it runs: ``--engine``, ``--device``, ``--threads``."""
+    """Adds the options that select a router, its models and threshold, and its engine, device and threads."""
     group = parser.add_argument_group("router")
     group.add_argument(
-        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a router that ships; default: mf"
+        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a shipped router; default: mf"
     )
     group.add_argument(
-        "--strong", metavar="NAME", help="name of the strong model; one the artifact never saw is a label"
+        "--strong", metavar="NAME", help="name of the strong model; a name that the artifact does not know is a label"
     )
     group.add_argument("--weak", metavar="NAME", help="name of the weak model, likewise")
     group.add_argument(
@@ -28,7 +27,7 @@ def add_router_options(parser: argparse.ArgumentParser) -> None:
         "--strong-share", type=float, metavar="S", help="in place of a threshold: share in 0..1 for the strong model"
     )
     group.add_argument(
-        "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="what runs the graph"
+        "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="engine that runs the graph"
     )
     group.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda:N; there is no fallback")
     group.add_argument("--threads", type=int, default=0, metavar="N", help="threads for a batch; 0 means all cores")

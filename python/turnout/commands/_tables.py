@@ -13,16 +13,12 @@ if TYPE_CHECKING:
 
 def add_column_option(parser: argparse._ActionsContainer) -> None:
     """Adds ``--column``, the column of prompts."""
-    parser.add_argument(
-        "--column", default="prompt", metavar="C", help="column that holds the prompts (default: %(default)s)"
-    )
+    parser.add_argument("--column", default="prompt", metavar="C", help="column of the prompts (default: %(default)s)")
 
 
 def add_bad_rows_option(parser: argparse._ActionsContainer) -> None:
     """Adds ``--allow-bad-rows``, for commands whose result would hide that a table was read wrongly."""
-    parser.add_argument(
-        "--allow-bad-rows", action="store_true", help="go on although more than 5 %% of the rows of a table are bad"
-    )
+    parser.add_argument("--allow-bad-rows", action="store_true", help="accept tables with more than 5 %% invalid rows")
 
 
 def bad_rows(args: argparse.Namespace) -> BadRows:

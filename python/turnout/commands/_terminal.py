@@ -1,4 +1,4 @@
-"""Text that lines up in a terminal: display widths, cutting, colours, sparklines."""
+"""Text that lines up in a terminal: display widths, cutting, colors, sparklines."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def pad(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
-def colour(text: str, code: int) -> str:
-    """The text in an ANSI colour where stdout is a terminal and ``NO_COLOR`` is not set."""
+def color(text: str, code: int) -> str:
+    """The text in an ANSI color where stdout is a terminal and ``NO_COLOR`` is not set."""
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         return f"\x1b[{code}m{text}\x1b[0m"
     return text
@@ -89,5 +89,5 @@ def sparkline(values: Sequence[float], columns: int = 40, blocks: str = BLOCKS) 
         '_+#'
     """
     count = min(columns, len(values))
-    places = [round(column * (len(values) - 1) / max(count - 1, 1)) for column in range(count)]
-    return "".join(blocks[min(int(values[place] * len(blocks)), len(blocks) - 1)] for place in places)
+    indices = [round(column * (len(values) - 1) / max(count - 1, 1)) for column in range(count)]
+    return "".join(blocks[min(int(values[index] * len(blocks)), len(blocks) - 1)] for index in indices)

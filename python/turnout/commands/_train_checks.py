@@ -37,7 +37,7 @@ def check_out(out: Path, *read: Path) -> None:
     if any(out.resolve() == folder.resolve() for folder in read):
         raise turnout.ConfigError(f"--out {out} is the checkpoint itself, expected another folder")
     if (out / "config.json").exists():
-        raise turnout.ConfigError(f"--out {out} is a checkpoint, it holds config.json: expected another folder")
+        raise turnout.ConfigError(f"--out {out} contains a checkpoint (config.json), expected another folder")
     if out.exists() and not out.is_dir():
         raise turnout.ConfigError(f"--out {out} is a file, expected a folder")
 
@@ -62,7 +62,7 @@ def tuned_folder(out: Path, encoder: Path) -> Path:
             found = json.loads(config.read_text(encoding="utf-8")).get("id2label")
         except (ValueError, AttributeError):
             found = None
-        other = found != {str(place): name for place, name in enumerate(CLASSES)}
+        other = found != {str(index): name for index, name in enumerate(CLASSES)}
     if other:
         raise turnout.ConfigError(
             f"the tuned checkpoint of --out {out} would go to {tuned}, which is another checkpoint: expected another --out"

@@ -14,7 +14,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     """Declares the command."""
     parser = kinds.add_parser(
         "sw_ranking",
-        help="Elo by similarity over battles",
+        help="build a router that ranks by Elo over similar battles",
         description="Needs `pip install 'turnout[eval]'`, and with --index `'turnout[eval,faiss]'`.",
     )
     parser.add_argument(
@@ -33,38 +33,54 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         action="append",
         default=[],
         metavar="NAME=TIER",
-        help="tier of a model that fought no battle; may be given again",
+        help="tier of a model without battles; can be repeated",
     )
-    parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object of names in the tables to names")
-    parser.add_argument("--largest-group", action="store_true", help="leave out models that never met the others")
+    parser.add_argument(
+        "--aliases", type=Path, metavar="FILE", help="JSON object that maps names in the tables to names"
+    )
+    parser.add_argument(
+        "--largest-group", action="store_true", help="leave out models that have no battles with the others"
+    )
     parser.add_argument("--tiers", type=int, default=10, metavar="N", help="number of tiers (default: %(default)s)")
     encoder = parser.add_argument_group("encoder")
     encoder.add_argument(
         "--encoder",
         type=Path,
         metavar="ARTIFACT",
-        help="router whose encoder is taken; default: the one of turnout's mf",
+        help="router whose encoder is used; default: turnout's mf",
     )
     encoder.add_argument("--dim", type=int, metavar="N", help="keep the N principal directions of a static encoder")
     encoder.add_argument("--counts", type=int, default=64, metavar="N", help="with --dim: counting features to keep")
     encoder.add_argument(
-        "--storage", default="f16", choices=["f32", "f16", "int8"], help="of the vectors (default: %(default)s)"
+        "--storage",
+        default="f16",
+        choices=["f32", "f16", "int8"],
+        help="type of the stored vectors (default: %(default)s)",
     )
-    encoder.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
+    encoder.add_argument(
+        "--keep-prompts", action="store_true", help="store the first 200 characters of prompts, for explanations"
+    )
     index = parser.add_argument_group("index", "without one every decision is exact")
     index.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8")
     index.add_argument("--search", metavar="P", help="search parameters, such as nprobe=8; default: by the index")
-    index.add_argument("--neighbors", type=int, metavar="N", help="near prompts weighed exactly; default: by the error")
+    index.add_argument(
+        "--neighbors",
+        type=int,
+        metavar="N",
+        help="number of similar prompts that are weighted exactly; default: by the error",
+    )
     card = parser.add_argument_group("card")
     card.add_argument(
         "--calibration", nargs="*", type=Path, default=[], metavar="FILE", help="prompts for the quantiles"
     )
     card.add_argument(
-        "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="outcomes to judge the router on"
+        "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="outcomes to evaluate the router on"
     )
     card.add_argument("--name", default="turnout-sw-ranking", help="name of the router (default: %(default)s)")
-    card.add_argument("--licence", default="unstated", help="licence of the data, an SPDX expression")
-    card.add_argument("--notes", type=Path, metavar="FILE", help="Markdown: origin and licences of the data")
+    card.add_argument(
+        "--license", "--licence", dest="licence", default="unstated", help="license of the data, an SPDX expression"
+    )
+    card.add_argument("--notes", type=Path, metavar="FILE", help="Markdown file with origin and licenses of the data")
     add_bad_rows_option(parser)
     add_column_option(card)
     parser.set_defaults(run=run)
@@ -140,9 +156,9 @@ def run(args: argparse.Namespace) -> int:
             f"[yellow]warning:[/yellow] the models fall into {groups} groups that never met; their ratings do not compare: "
             "join names with --aliases, or give --largest-group"
         )
-    if written.near is not None:
+    if written.ann_index is not None:
         console.print(
-            f"approximate with {written.near.neighbors} near prompts, difference from exact: {written.near.error}"
+            f"approximate with {written.ann_index.neighbors} exactly weighted prompts, difference from exact: {written.ann_index.error}"
         )
     for score in scores:
         console.print(f"{score.table}: APGR {score.router}, prompt length {score.length}, random 0.500")

@@ -26,15 +26,19 @@ _TEXT = "jsonl, csv, tsv or parquet file; `turnout train` takes it under --battl
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
-        "augment", help="make battles to train on, from graded answers or with a judge model"
+        "augment", help="create battles for training, from graded answers or with a judge model"
     )
     kinds = parser.add_subparsers(metavar="KIND", required=True)
-    gold = kinds.add_parser("gold", help="battles of a pair from a table of graded answers")
+    gold = kinds.add_parser("gold", help="create battles of a pair from a table of graded answers")
     gold.add_argument(
-        "--table", type=Path, required=True, metavar="TABLE", help="a column `prompt`, a column of scores a model"
+        "--table",
+        type=Path,
+        required=True,
+        metavar="TABLE",
+        help="a column `prompt` and a column of scores for each model",
     )
-    gold.add_argument("--strong", required=True, metavar="MODEL", help="a model of the table")
-    gold.add_argument("--weak", required=True, metavar="MODEL", help="another")
+    gold.add_argument("--strong", required=True, metavar="MODEL", help="strong model, a column of the table")
+    gold.add_argument("--weak", required=True, metavar="MODEL", help="weak model, a column of the table")
     gold.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
     add_column_option(gold)
     add_bad_rows_option(gold)
@@ -42,18 +46,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     judge = kinds.add_parser(
         "judge",
-        help="battles from answers of both models and a judge's verdict on them",
+        help="create battles with a judge model that compares the answers of both models",
         description="Asks an OpenAI-compatible endpoint: both models answer each prompt, the judge compares the answers in both "
         "orders, and only a winner of both wins. Every answer is kept in OUT.ledger as it arrives, so the same command goes on "
         "after a crash; only requests that were under way then are asked again. Needs `pip install 'turnout[eval]'`.",
     )
     judge.add_argument(
-        "--prompts", type=Path, required=True, metavar="FILE", help="a table, or a text file with a prompt a line"
+        "--prompts", type=Path, required=True, metavar="FILE", help="a table, or a text file with one prompt per line"
     )
     add_column_option(judge)
     for who in ("strong", "weak", "judge"):
         judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
-        judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint, if it is not that of --base-url")
+        judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint; default: --base-url")
         judge.add_argument(
             f"--{who}-key-variable",
             metavar="NAME",
@@ -72,10 +76,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="environment variable with the key for the origin of --base-url (default: %(default)s)",
     )
     judge.add_argument(
-        "--answer-tokens", type=_count, default=1024, metavar="N", help="longest answer (default: %(default)s)"
+        "--answer-tokens",
+        type=_count,
+        default=1024,
+        metavar="N",
+        help="largest number of tokens of an answer (default: %(default)s)",
     )
     judge.add_argument(
-        "--verdict-tokens", type=_count, default=400, metavar="N", help="longest verdict (default: %(default)s)"
+        "--verdict-tokens",
+        type=_count,
+        default=400,
+        metavar="N",
+        help="largest number of tokens of a verdict (default: %(default)s)",
     )
     judge.add_argument(
         "--reasoning",
@@ -87,20 +99,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "OpenAI's reasoning models do; what they think counts towards the limits",
     )
     judge.add_argument(
-        "--budget", type=_dollars, metavar="DOLLARS", help="stop before more is spent, over all runs; needs the prices"
+        "--budget", type=_dollars, metavar="DOLLARS", help="largest total cost over all runs; needs the prices"
     )
     judge.add_argument(
-        "--concurrency", type=_count, default=8, metavar="N", help="requests under way (default: %(default)s)"
-    )
-    judge.add_argument("--requests-per-minute", type=_dollars, metavar="N", help="requests started a minute at most")
-    judge.add_argument(
-        "--retries", type=_whole, default=5, metavar="N", help="further attempts of a request (default: %(default)s)"
-    )
-    judge.add_argument(
-        "--timeout-s", type=_dollars, default=120.0, metavar="S", help="seconds for an attempt (default: %(default)s)"
+        "--concurrency",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="largest number of requests in flight (default: %(default)s)",
     )
     judge.add_argument(
-        "--dry-run", action="store_true", help="say what would be asked and what it would cost, and ask nobody"
+        "--requests-per-minute", type=_dollars, metavar="N", help="largest number of requests per minute"
+    )
+    judge.add_argument(
+        "--retries", type=_whole, default=5, metavar="N", help="number of retries of a request (default: %(default)s)"
+    )
+    judge.add_argument(
+        "--timeout-s",
+        type=_dollars,
+        default=120.0,
+        metavar="S",
+        help="timeout of an attempt in seconds (default: %(default)s)",
+    )
+    judge.add_argument(
+        "--dry-run", action="store_true", help="print the number of requests and their cost, and send nothing"
     )
     judge.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
     judge.set_defaults(run=run_judge)
@@ -140,7 +162,6 @@ def _whole(text: str) -> int:
 
 def run_gold(args: argparse.Namespace) -> int:
     """Runs ``augment gold``."""
-
     from turnout.augment.battle_table import refuse_loss, write_battles
     from turnout.augment.gold import gold_battles
     from turnout.data import read_outcomes
@@ -181,7 +202,7 @@ def run_judge(args: argparse.Namespace) -> int:
     unpriced = [who for who in ("strong", "weak", "judge") if getattr(args, f"{who}_price") is None]
     if args.budget is not None and unpriced:
         needed = ", ".join(f"--{who}-price" for who in unpriced)
-        raise turnout.ConfigError(f"--budget needs to know what tokens cost: {needed}")
+        raise turnout.ConfigError(f"--budget needs the prices of tokens: {needed}")
     bad = bad_rows(args)
     prompts = [
         prompt

@@ -10,16 +10,16 @@ from turnout.extras import require
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
-    parser = subparsers.add_parser("battles", help="add feedback to a router of kind sw_ranking, and fold it in")
+    parser = subparsers.add_parser("battles", help="add battles to a router of kind sw_ranking, or compact them")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="add the battles of a file; they count from the next decision on")
-    add.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a router that ships")
+    add = actions.add_parser("add", help="add the battles of a file; they are used from the next decision on")
+    add.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a shipped router")
     add.add_argument(
         "file", type=Path, metavar="FILE", help="table of prompt, model_a, model_b, winner, or of arena-55k"
     )
     add.set_defaults(run=run_add)
-    fold = actions.add_parser("compact", help="rate and tier the models anew and fold added battles into the artifact")
-    fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a router that ships")
+    fold = actions.add_parser("compact", help="recompute ratings and tiers, and merge added battles into the artifact")
+    fold.add_argument("artifact", type=Path, metavar="DIR", help="artifact folder, or the name of a shipped router")
     fold.set_defaults(run=run_compact)
 
 

@@ -38,20 +38,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a router that ships; default: mf"
+        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a shipped router; default: mf"
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--prompts", metavar="FILE", help="a table, a text file with a prompt a line, or - for lines of stdin"
+        "--prompts", metavar="FILE", help="a table, a text file with one prompt per line, or - for lines of stdin"
     )
     source.add_argument("--data", metavar="TABLE", help="a table of outcomes, for --quality and --win-rate")
     target = parser.add_argument_group("what to choose")
-    target.add_argument("--strong-share", type=float, metavar="S", help="share of calls for the strong model")
-    target.add_argument("--cost-per-request", type=float, metavar="C", help="average cost of a request")
-    target.add_argument("--cost-per-month", type=float, metavar="C", help="cost of a month, with --requests-per-month")
-    target.add_argument("--quality", type=float, metavar="Q", help="part of the gap to recover, such as 0.95")
+    target.add_argument("--strong-share", type=float, metavar="S", help="target share of strong calls, in 0..1")
+    target.add_argument("--cost-per-request", type=float, metavar="C", help="target mean cost of a request")
     target.add_argument(
-        "--win-rate", choices=["auto", "platt", "isotonic"], help="fit probabilities; auto compares by log loss"
+        "--cost-per-month", type=float, metavar="C", help="target cost of a month; needs --requests-per-month"
+    )
+    target.add_argument("--quality", type=float, metavar="Q", help="part of the quality gap to recover, such as 0.95")
+    target.add_argument(
+        "--win-rate", choices=["auto", "platt", "isotonic"], help="fit a calibration; auto selects by log loss"
     )
     cost = parser.add_argument_group("costs")
     cost.add_argument("--requests-per-month", type=float, metavar="N")
@@ -60,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         nargs=4,
         metavar=("STRONG_IN", "STRONG_OUT", "WEAK_IN", "WEAK_OUT"),
-        help="prices of a million tokens",
+        help="prices per million tokens",
     )
     cost.add_argument(
         "--answer-tokens",
@@ -68,17 +70,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs=2,
         default=(300.0, 300.0),
         metavar=("STRONG", "WEAK"),
-        help="mean length of answers (default: 300 300)",
+        help="mean length of answers in tokens (default: 300 300)",
     )
     cost.add_argument(
-        "--characters-per-token", type=float, default=4.0, metavar="N", help="of prompts (default: %(default)s)"
+        "--characters-per-token",
+        type=float,
+        default=4.0,
+        metavar="N",
+        help="characters per token of prompts (default: %(default)s)",
     )
     add_column_option(parser)
     parser.add_argument("--strong", metavar="NAME", help="column of the strong model in --data; default: the router's")
     parser.add_argument("--weak", metavar="NAME", help="column of the weak model in --data; default: the router's")
-    parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object of further names to names")
+    parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object that maps further names to names")
     parser.add_argument(
-        "--precision", type=float, metavar="P", help="half width of the interval that is precise enough"
+        "--precision", type=float, metavar="P", help="largest half width of the interval that gives no warning"
     )
     parser.add_argument("--save", nargs="?", const="", metavar="WHERE", help="store the result")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

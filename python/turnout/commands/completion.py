@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "completion",
-        help="print a script that completes commands, options and files in a shell",
+        help="print a completion script for a shell",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -28,26 +28,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--train", nargs="+", required=True, metavar="FILE", help="tables, or text files with a prompt a line"
+        "--train", nargs="+", required=True, metavar="FILE", help="tables, or text files with one prompt per line"
     )
     parser.add_argument(
-        "--eval", nargs="+", required=True, metavar="FILE", help="tables, or text files with a prompt a line"
+        "--eval", nargs="+", required=True, metavar="FILE", help="tables, or text files with one prompt per line"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("contaminated_prompts.jsonl"), metavar="FILE", help="default: %(default)s"
     )
-    parser.add_argument("--words", type=int, default=8, metavar="N", help="words of an n-gram (default: %(default)s)")
+    parser.add_argument("--words", type=int, default=8, metavar="N", help="words in an n-gram (default: %(default)s)")
     parser.add_argument(
-        "--overlap", type=float, default=0.6, metavar="P", help="part of the n-grams that counts (default: %(default)s)"
+        "--overlap",
+        type=float,
+        default=0.6,
+        metavar="P",
+        help="part of shared n-grams that makes a near-duplicate (default: %(default)s)",
     )
     parser.add_argument(
         "--similarity",
         type=float,
         default=0.9,
         metavar="C",
-        help="cosine that counts (default: %(default)s); above 1 leaves FAISS out",
+        help="cosine similarity that makes a near-duplicate (default: %(default)s); above 1 disables the search",
     )
-    parser.add_argument("--show", type=int, default=10, metavar="N", help="pairs to print (default: %(default)s)")
+    parser.add_argument(
+        "--show", type=int, default=10, metavar="N", help="number of pairs to print (default: %(default)s)"
+    )
     add_column_option(parser)
     parser.set_defaults(run=run)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from turnout.commands._options import add_router_options, load_router
-from turnout.commands._terminal import colour, cut, pad
+from turnout.commands._terminal import color, cut, pad
 from turnout.sample_prompts import PROMPTS
 
 if TYPE_CHECKING:
@@ -22,9 +22,13 @@ PROMPT_COLUMNS = 58
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
-    parser = subparsers.add_parser("demo", help="route some twenty prompts and show how long a decision takes")
+    parser = subparsers.add_parser("demo", help="route twenty prompts and show the time of a decision")
     parser.add_argument(
-        "--decisions", type=int, default=10_000, metavar="N", help="decisions for p50 and p99 (default: 10000)"
+        "--decisions",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="number of decisions for p50 and p99 (default: 10000)",
     )
     add_router_options(parser)
     parser.set_defaults(run=run)
@@ -57,11 +61,11 @@ def table(router: turnout.Router, prompts: Sequence[str] = PROMPTS) -> list[str]
     """The table: prompt, model, win rate, threshold, microseconds (median of 21 calls)."""
     columns = max(len(router.strong), len(router.weak))
     head = f"{pad('prompt', PROMPT_COLUMNS)}  {pad('model', columns)}  win rate  threshold       us"
-    rows = [colour(head, 1), "-" * len(head)]
+    rows = [color(head, 1), "-" * len(head)]
     for prompt in prompts:
         decision = router.route(prompt)
         us = percentile(nanoseconds(router.route, [prompt], CALLS_PER_PROMPT), 0.5)
-        model = colour(pad(decision.model, columns), 33 if decision.is_strong else 32)
+        model = color(pad(decision.model, columns), 33 if decision.is_strong else 32)
         text = pad(cut(prompt, PROMPT_COLUMNS), PROMPT_COLUMNS)
         rows.append(f"{text}  {model}  {decision.win_rate:8.3f}  {decision.threshold:9.3g}  {us:7.1f}")
     return rows
@@ -84,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{strong} of {len(PROMPTS)} prompts go to {router.strong} at threshold {router.threshold:g}.")
     print(
         f"{args.decisions:,} decisions, one call each, these prompts in turn: "
-        + colour(f"p50 {p50:.1f} us, p99 {p99:.1f} us", 1)
+        + color(f"p50 {p50:.1f} us, p99 {p99:.1f} us", 1)
         + f" ({sys.implementation.name} {sys.version.split()[0]}, engine {router.engine} on {router.device})"
     )
     return 0

@@ -48,14 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--data", nargs="+", required=True, metavar="TABLE", help="tables of outcomes; or RouteLLM's evals folder"
     )
     parser.add_argument(
-        "--benchmark", nargs="+", choices=["mmlu", "gsm8k", "mt-bench"], help="of RouteLLM's evals folder"
+        "--benchmark", nargs="+", choices=["mmlu", "gsm8k", "mt-bench"], help="benchmarks in RouteLLM's evals folder"
     )
     parser.add_argument("--strong", nargs="+", metavar="NAME", help="column of the strong model; default: the router's")
     parser.add_argument("--weak", nargs="+", metavar="NAME", help="column of the weak model; default: the router's")
-    parser.add_argument(
-        "--threshold", type=float, metavar="T", help="for the figures at a threshold; default: the router's"
-    )
-    parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object of further names to names")
+    parser.add_argument("--threshold", type=float, metavar="T", help="threshold of the figures; default: the router's")
+    parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object that maps further names to names")
     parser.add_argument(
         "--prices",
         type=float,
@@ -77,8 +75,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html, PNG and SVG pictures, results.json")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON; - for standard output")
-    parser.add_argument("--no-cache", action="store_true", help="compute win rates anew")
-    parser.add_argument("--perturb", action="store_true", help="also measure robustness to rewriting and to attacks")
+    parser.add_argument("--no-cache", action="store_true", help="do not use cached win rates")
+    parser.add_argument(
+        "--perturb", action="store_true", help="also measure robustness to rewritten prompts and attacks"
+    )
     parser.add_argument(
         "--paraphrases", type=Path, metavar="FILE", help="for --perturb: a table with `prompt` and `paraphrase`"
     )
@@ -112,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
     routers = load_routers(args)
     evaluations = []
     robustness: dict[str, Any] = {}
-    for place, table in enumerate(tables):
-        options = _options(args, place, len(tables), aliases)
-        evaluation = _evaluated(table, routers, options, seen, hashes[0 if args.benchmark else place])
+    for index, table in enumerate(tables):
+        options = _options(args, index, len(tables), aliases)
+        evaluation = _evaluated(table, routers, options, seen, hashes[0 if args.benchmark else index])
         evaluations.append(evaluation)
         show(evaluation, console)
         if args.perturb:
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             Path(args.json).write_text(text, encoding="utf-8")
     if args.out:
-        path = write_report(evaluations, args.out, title="Routers, measured", facts=facts, robustness=robustness)
+        path = write_report(evaluations, args.out, title="Evaluation of routers", facts=facts, robustness=robustness)
         console.print(f"\nreport: {path}", highlight=False)
     return 0
 
@@ -167,7 +167,7 @@ def _tables(args: argparse.Namespace, bad: BadRows) -> list[Outcomes]:
     return tables
 
 
-def _options(args: argparse.Namespace, place: int, tables: int, aliases: ModelAliases) -> Options:
+def _options(args: argparse.Namespace, index: int, tables: int, aliases: ModelAliases) -> Options:
     from turnout import ConfigError
     from turnout.evaluate import Options, Prices
     from turnout.evaluate.win_rates import default_cache
@@ -177,7 +177,7 @@ def _options(args: argparse.Namespace, place: int, tables: int, aliases: ModelAl
         names = getattr(args, side)
         if names and len(names) not in (1, tables):
             raise ConfigError(f"--{side} has {len(names)} names, expected 1 or one for each of {tables} tables")
-        pair[side] = names[place if len(names) > 1 else 0] if names else None
+        pair[side] = names[index if len(names) > 1 else 0] if names else None
     if pair["strong"] is not None and pair["strong"] == pair["weak"]:
         raise ConfigError(f"--strong and --weak are both {pair['strong']!r}, expected two models")
     return Options(

@@ -29,13 +29,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("receipts", metavar="FILE", help="decision log, or - for its lines on stdin")
+    parser.add_argument("receipts", metavar="FILE", help="decision log, or - for lines of stdin")
     parser.add_argument("--request-id", metavar="ID", help="only the receipt of this request")
     parser.add_argument(
-        "--artifact", metavar="FOLDER", help="artifact folder; by default the one that ships under the router's name"
+        "--artifact", metavar="FOLDER", help="artifact folder; default: the shipped router of that name"
     )
-    parser.add_argument("--prompt", metavar="TEXT", help="the prompt, where the receipt has only its hash")
-    parser.add_argument("--prompt-file", type=Path, metavar="FILE", help="file that holds nothing but the prompt")
+    parser.add_argument("--prompt", metavar="TEXT", help="the prompt, if the receipt has only its hash")
+    parser.add_argument("--prompt-file", type=Path, metavar="FILE", help="file with the prompt")
     parser.set_defaults(run=run)
 
 
@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
         prompt = receipt.get("prompt", given)
         if not isinstance(prompt, str):
             raise ConfigError(
-                f"receipt {request_id} has no prompt but its hash: give it with --prompt or --prompt-file"
+                f"receipt {request_id} has only the hash of its prompt: give the prompt with --prompt or --prompt-file"
             )
         if "prompt" not in receipt and prompt_hash(prompt) != receipt.get("prompt_sha256"):
             prompt = judged_text(prompt)  # "Hello!" was judged as "hello".
         name = str(receipt.get("router"))
         if receipt.get("artifact_hash") is None:
             raise ConfigError(
-                f"receipt {request_id}: router {name} is no artifact, so its decisions cannot be replayed"
+                f"receipt {request_id}: router {name} is not an artifact, so its decisions cannot be replayed"
             )
         scored = (name, receipt.get("strong"), receipt.get("weak"))
         if scored not in routers:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
                 f"  answered by {receipt.get('served') or 'nobody'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
             )
     if not found:
-        raise ConfigError("no such receipt" if args.request_id else f"{args.receipts} holds no receipt")
+        raise ConfigError("no such receipt" if args.request_id else f"{args.receipts} contains no receipt")
     return 1 if differing else 0
 
 

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "import",
-        help="turn a RouteLLM or Hugging Face checkpoint into an artifact",
+        help="convert a RouteLLM or Hugging Face checkpoint to an artifact",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,7 +71,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--weak", default="mixtral-8x7b-instruct-v0.1", metavar="NAME", help="weak model (default: %(default)s)"
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="T", help=f"default threshold, not of sw_ranking (default: {_THRESHOLD})"
+        "--threshold",
+        type=float,
+        metavar="T",
+        help=f"default threshold of the router; not for sw_ranking (default: {_THRESHOLD})",
     )
     mf = parser.add_argument_group("mf")
     mf.add_argument(
@@ -84,18 +87,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--embedding-model",
         default="text-embedding-3-small",
         metavar="NAME",
-        help="for the record (default: %(default)s)",
+        help="embedding model, for the model card (default: %(default)s)",
     )
     network = parser.add_argument_group("bert and causal_llm")
     network.add_argument(
         "--labels",
         metavar="A,B,..",
-        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's own names, or RouteLLM's order where it has none",
+        help="bert: strong, tie and weak in the order of the logits; default: the checkpoint's names, or RouteLLM's order",
     )
     network.add_argument(
         "--precision",
         choices=list(PRECISIONS),
-        help="of matrices; float16 is for GPUs (default: float32)",
+        help="type of matrices; float16 runs on GPUs only (default: float32)",
     )
     network.add_argument(
         "--report",
@@ -104,18 +107,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Default: where that takes less than 1 GiB",
     )
     network.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts of the report; default: those of `turnout demo`"
+        "--prompts", type=Path, metavar="FILE", help="prompts for the report; default: those of `turnout demo`"
     )
     ranking = parser.add_argument_group("sw_ranking")
     ranking.add_argument(
-        "--embeddings", type=Path, nargs="+", metavar="FILE", help=".npy or .json, a row for every battle that is kept"
+        "--embeddings",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=".npy or .json file with one row for every battle with a prompt of at least 16 characters",
     )
     ranking.add_argument("--tiers", type=int, default=10, metavar="N", help="number of tiers (default: %(default)s)")
     ranking.add_argument(
-        "--storage", default="f16", choices=["f32", "f16", "int8"], help="of the vectors (default: %(default)s)"
+        "--storage",
+        default="f16",
+        choices=["f32", "f16", "int8"],
+        help="type of the stored vectors (default: %(default)s)",
     )
     ranking.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8; default: exact")
-    ranking.add_argument("--keep-prompts", action="store_true", help="keep prompts' first 200 characters, to explain")
+    ranking.add_argument(
+        "--keep-prompts", action="store_true", help="store the first 200 characters of prompts, for explanations"
+    )
     add_bad_rows_option(ranking)
     add_column_option(network)
     parser.set_defaults(run=run, unset={option: parser.get_default(option) for option in _KINDS})
@@ -137,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     if len(args.path) > 1:
         raise turnout.ConfigError(f"{len(args.path)} folders were given, expected one checkpoint")
     if (out / "config.json").exists():
-        raise turnout.ConfigError(f"{out} holds a checkpoint: choose another folder with --out")
+        raise turnout.ConfigError(f"{out} contains a checkpoint: choose another folder with --out")
     if args.strong == args.weak:
         raise turnout.ConfigError(f"--strong and --weak are both {args.strong!r}, expected two models")
     args.threshold = _THRESHOLD if args.threshold is None else args.threshold
@@ -217,7 +229,9 @@ def _names(file: Path) -> list[str]:
         found = json.loads(file.read_text(encoding="utf-8-sig"))
         names = sorted(found, key=found.__getitem__) if isinstance(found, dict) else found
     except (ValueError, TypeError, RecursionError) as error:
-        raise turnout.ConfigError(f"{file}: no list of names, and no object of names to rows: {error}") from error
+        raise turnout.ConfigError(
+            f"{file}: expected a JSON list of names, or an object of names to rows: {error}"
+        ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise turnout.ConfigError(f"{file}: expected a JSON list of names, or an object of names to rows")
     return names
@@ -268,7 +282,7 @@ def _is_reported(args: argparse.Namespace) -> bool:
     if reported:
         return True
     if args.prompts:
-        raise turnout.ConfigError("--prompts are for the report, which is not made: add --report")
+        raise turnout.ConfigError("--prompts needs a report: add --report")
     if args.report is None:
         size = f"{bytes_ / 1e9:.1f} GB"
         _print_error(

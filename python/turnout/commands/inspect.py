@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.commands._terminal import blocks, colour, cut, printable, printable_json, sparkline
+from turnout.commands._terminal import blocks, color, cut, printable, printable_json, sparkline
 
 #: Models named before the list is cut.
 SHOWN_MODELS = 8
@@ -17,14 +17,12 @@ SHOWN_MODELS = 8
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
-    parser = subparsers.add_parser(
-        "inspect", help="show what a router was trained on, its files, engine and thresholds"
-    )
-    parser.add_argument("artifact", nargs="?", help="artifact folder, or the name of a router that ships; default: mf")
-    parser.add_argument("--json", action="store_true", help="everything as JSON")
-    parser.add_argument("--models", action="store_true", help="name every model")
+    parser = subparsers.add_parser("inspect", help="show the training data, files, engine and thresholds of a router")
+    parser.add_argument("artifact", nargs="?", help="artifact folder, or the name of a shipped router; default: mf")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--models", action="store_true", help="list every model")
     parser.add_argument(
-        "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="what runs the graph"
+        "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="engine that runs the graph"
     )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda:N")
     parser.set_defaults(run=run)
@@ -80,7 +78,7 @@ def strong_share(quantiles: list[float], threshold: float) -> float:
 def lines(found: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     """The report, line by line."""
     manifest = found["manifest"]
-    yield colour(f"{printable(manifest['name'])}: {manifest['kind']} router, format {manifest['format_version']}", 1)
+    yield color(f"{printable(manifest['name'])}: {manifest['kind']} router, format {manifest['format_version']}", 1)
     yield from _field("path", found["path"])
     if found["artifact_hash"]:
         yield from _field("hash", found["artifact_hash"])
@@ -122,7 +120,7 @@ def lines(found: dict[str, Any], every_model: bool = False) -> Iterator[str]:
         yield f"  {name:<20} {entry['bytes']:>12,}  sha256 {entry['sha256'][:16]}…"
     for name in found["documents"]:
         yield f"  {printable(name):<20} {'':>12}  not used by the router"
-    yield colour("provenance", 1)
+    yield color("provenance", 1)
     yield from map(printable, _tree(manifest["provenance"], "  "))
 
 

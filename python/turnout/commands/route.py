@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "route",
-        help="decide for prompts, for a file of prompts or for the lines of standard input",
+        help="choose a model for each prompt, row of a file, or line of standard input",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,11 +53,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--file", action="append", default=[], metavar="F", help="a file of prompts, also one with a space in its name"
     )
     parser.add_argument("--out", metavar="F", help="write rows to this jsonl, csv, tsv or parquet file")
-    parser.add_argument(
-        "--column", default="prompt", metavar="C", help="column that holds the prompt (default: prompt)"
-    )
-    parser.add_argument("--prefix", default="", metavar="P", help="put before the names of the added columns")
-    parser.add_argument("--json", action="store_true", help="a line of JSON per row on stdout")
+    parser.add_argument("--column", default="prompt", metavar="C", help="column of the prompts (default: prompt)")
+    parser.add_argument("--prefix", default="", metavar="P", help="prefix of the names of the added columns")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON per row")
     add_router_options(parser)
     parser.set_defaults(run=run)
 
@@ -218,8 +216,8 @@ def _lines(source: Source, chunk: Chunk, prompts: list[Any], decisions: list[Any
             if decision
             else f"{'-':<{width}}  {'-':<6}"
         )
-        place = f"  {number:>6}" if source.is_file else ""
-        yield f"{choice}{place}  {cut(prompt, _PROMPT_COLUMNS) if isinstance(prompt, str) else ''}".rstrip()
+        label = f"  {number:>6}" if source.is_file else ""
+        yield f"{choice}{label}  {cut(prompt, _PROMPT_COLUMNS) if isinstance(prompt, str) else ''}".rstrip()
 
 
 def _same(left: str, right: str) -> bool:

@@ -31,7 +31,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", help="turnout.toml; other options are for use without a file")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="configuration file (turnout.toml); the other options are for use without a file",
+    )
     parser.add_argument("--strong-model", metavar="NAME", help="name of the strong model at the endpoint")
     parser.add_argument("--weak-model", metavar="NAME", help="name of the weak model at the endpoint")
     parser.add_argument("--base-url", metavar="URL", help="the endpoint, such as http://localhost:8000/v1")
@@ -47,9 +51,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help='proxy of the endpoint, or "env" for HTTP_PROXY, HTTPS_PROXY and NO_PROXY (default: a direct connection)',
     )
     parser.add_argument(
-        "--router", nargs="+", default=["mf"], metavar="NAME", help="names, or folders of artifacts (default: mf)"
+        "--router", nargs="+", default=["mf"], metavar="NAME", help="names or artifact folders of routers (default: mf)"
     )
-    parser.add_argument("--threshold", type=float, metavar="T", help="threshold where a request names none")
+    parser.add_argument(
+        "--threshold", type=float, metavar="T", help="threshold of requests without one; default: the router's"
+    )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 6060)")
     parser.add_argument("--admin-port", type=int, help="port of metrics and reload (default: 6061; 0 for none)")
@@ -58,14 +64,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         default=[],
         metavar="NAME",
-        help="names of this server beside localhost and its address",
+        help="host names of this server besides localhost and its address",
     )
     parser.add_argument("--access-log", action="store_true", help="log a line for each request")
     parser.add_argument(
-        "--check", action="store_true", help="open everything that would run, ports included, print it, and end"
+        "--check", action="store_true", help="open routers and ports, print the configuration, and exit"
     )
     parser.add_argument(
-        "--hash-key", action="store_true", help="read a client key on stdin, print its line for client_keys_file"
+        "--hash-key", action="store_true", help="read a client key from stdin and print its line for client_keys_file"
     )
     parser.set_defaults(run=run)
 

@@ -13,11 +13,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "tune-index",
-        help="measure FAISS indexes over a router's battles, draw time against error, write the best",
+        help="measure FAISS indexes over a router's battles, plot time and error, write the fastest within the error",
         description="Needs `pip install 'turnout[eval,faiss]'`.",
     )
     parser.add_argument(
-        "artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking, or the name of one that ships"
+        "artifact", type=Path, metavar="DIR", help="artifact folder of kind sw_ranking, or the name of a shipped one"
     )
     parser.add_argument(
         "--prompts", type=Path, required=True, metavar="FILE", help="prompts like yours, or .npy embeddings of them"
@@ -27,14 +27,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--search", nargs="+", default=[], metavar="P", help="search parameters to try, such as nprobe=8"
     )
     parser.add_argument(
-        "--neighbors", nargs="+", type=int, default=[], metavar="N", help="numbers of near prompts to try"
+        "--neighbors", nargs="+", type=int, default=[], metavar="N", help="numbers of exactly weighted prompts to try"
     )
     parser.add_argument(
         "--error",
         type=float,
         default=0.01,
         metavar="E",
-        help="allowed 99th percentile of the difference (default: 0.01)",
+        help="largest 99th percentile of the win-rate difference (default: 0.01)",
     )
     parser.add_argument(
         "--plot", type=Path, default=Path("tune-index.png"), metavar="FILE", help="default: %(default)s"

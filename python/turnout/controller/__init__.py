@@ -1,4 +1,4 @@
-"""The Controller of RouteLLM, by its signature and behaviour, over turnout's routers."""
+"""A ``Controller`` with the interface and behavior of RouteLLM's, on turnout's routers."""
 
 from __future__ import annotations
 
@@ -119,7 +119,21 @@ class Controller:
         return self._calls.complete({**request, "model": self._chosen(router, threshold, request)})
 
     async def acompletion(self, *, router: str | None = None, threshold: float | None = None, **request: Any) -> Any:
-        """:meth:`completion` for asyncio; with ``stream=True`` the result is an asynchronous iterator."""
+        """:meth:`completion` for asyncio.
+
+        Args:
+            router: As for :meth:`completion`.
+            threshold: As for :meth:`completion`.
+            **request: As for :meth:`completion`.
+
+        Returns:
+            A completion, or an asynchronous iterator of chunks with ``stream=True``.
+
+        Raises:
+            RoutingError: As :meth:`completion`.
+            ConfigError: As :meth:`completion`.
+            OverloadedError: The router's queue is full.
+        """
         request = _with_list(request)
         wanted = self._wanted(router, threshold, request)
         prompt = prompt_of(request["messages"], self.context)
@@ -127,10 +141,18 @@ class Controller:
         return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
 
     def route(self, prompt: str, router: str, threshold: float) -> str:
-        """The model for a prompt; nothing is called or counted.
+        """Decides one prompt without calling a model or counting the decision.
+
+        Args:
+            prompt: The prompt.
+            router: Name of a router.
+            threshold: In ``[0, 1]``.
+
+        Returns:
+            Name of the chosen model.
 
         Raises:
-            RoutingError: A router that is not there, or a threshold outside ``[0, 1]``.
+            RoutingError: An unknown router, or a threshold outside ``[0, 1]``.
         """
         wanted = self._wanted(router, threshold, {})
         return self._name(self.routers[router].decide(judged_text(prompt), wanted))
@@ -188,7 +210,7 @@ class Controller:
         if router is None or threshold is None:
             raise RoutingError("router or threshold unspecified: name both, or a model such as router-mf-0.5")
         if router not in self.routers:
-            raise RoutingError(f"invalid router {router!r}: the routers here are {', '.join(self.routers)}")
+            raise RoutingError(f"invalid router {router!r}: available routers: {', '.join(self.routers)}")
         return Wanted(router, unit_number(threshold, "threshold"))
 
 

@@ -1,4 +1,4 @@
-"""Which words of a conversation are judged."""
+"""Selects the text of a conversation that a router judges."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from turnout.conversation.bare_reply import canonical_reply
 from turnout.conversation.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
 from turnout.errors import RoutingError
 
-#: From messages to the text that is routed on.
+#: A function from messages to the text that is judged.
 PickPrompt = Callable[[Sequence[Mapping[str, Any]]], str]
 #: ``"last_user"``, ``"conversation"`` or a function of the messages.
 Context = Literal["last_user", "conversation"] | PickPrompt
 
 CONTEXTS = ("last_user", "conversation")
 
-#: Messages of the user, from the last one on, among which a reply without content looks for what it answers.
+#: Number of user messages, from the last one back, that are searched for the message that a bare reply answers.
 LOOK_BACK = 16
 
 
 def prompt_of(messages: Any, context: Context = "last_user") -> str:
-    """The text that a router judges, of a conversation.
+    """Selects the text of a conversation that a router judges.
 
-    ``"last_user"`` is the text of the user's last message that has content of its own: a bare reply ("yes", "Continue!", "why?") is
-    judged as the message of the user that came before it, at most :data:`LOOK_BACK` messages of the user back.
-    ``"conversation"`` is the text of all messages of the user, without bare replies, a blank line between two. Where only
-    bare replies are found, the last of them is judged in its canonical form: lower case, without punctuation.
+    ``"last_user"`` is the text of the last user message that has content of its own. A bare reply ("yes", "Continue!", "why?") is
+    skipped in favor of the user message before it, at most :data:`LOOK_BACK` user messages back. ``"conversation"`` is the text of all
+    user messages without bare replies, separated by blank lines. If there are only bare replies, the last one is judged in its
+    canonical form: lower case, without punctuation.
 
-    System text, the assistant's words and results of tools are judged only where the user wrote nothing: then the last text of any
-    message is.
+    If no user message has text, the last text of any message is judged: system text, an assistant's answer or a tool result.
 
     Args:
         messages: Messages of a chat completion, as dicts or as objects of ``openai``, LiteLLM or LangChain; items of the
             Responses API; messages of Anthropic's API; or any iterable of these.
-        context: Which of them. A function is given the messages as mappings, and its text is judged as it is.
+        context: ``"last_user"``, ``"conversation"``, or a function that gets the messages as mappings and returns the text.
 
     Returns:
-        The text. It is empty only where the user's message holds nothing but other media, and no message holds text.
+        The text. It is empty only if the user message has other media only and no message has text.
 
     Raises:
-        RoutingError: Not a list of messages, no text at all, or content that cannot be read; names the place.
+        RoutingError: Not a list of messages, no text at all, or unreadable content; the message has the position.
         InferenceError: The function raised, or did not return a string.
 
     Example:
@@ -65,7 +64,13 @@ def prompt_of(messages: Any, context: Context = "last_user") -> str:
 
 
 def judged_text(prompt: str) -> str:
-    """The text that a router judges, of a prompt without a conversation: a bare reply in its canonical form, others as they are.
+    """The text that a router judges for a single prompt without a conversation.
+
+    Args:
+        prompt: A prompt. Values of other types are returned unchanged, for the router to refuse.
+
+    Returns:
+        The canonical form of a bare reply; any other prompt unchanged.
 
     Example:
         >>> judged_text("Thanks!"), judged_text("What is 2 + 2?")
@@ -77,8 +82,8 @@ def judged_text(prompt: str) -> str:
 
 def _last_user(messages: list[Any]) -> str:
     bare, looked = "", 0
-    for place in range(len(messages) - 1, -1, -1):
-        if not is_user(messages[place]) or (text := words_of(messages[place], place)) is None:
+    for index in range(len(messages) - 1, -1, -1):
+        if not is_user(messages[index]) or (text := words_of(messages[index], index)) is None:
             continue
         reply = canonical_reply(text)
         if reply is None:
@@ -90,22 +95,22 @@ def _last_user(messages: list[Any]) -> str:
 
 
 def _conversation(messages: list[Any]) -> str:
-    words = [words_of(message, place) for place, message in enumerate(messages) if is_user(message)]
+    words = [words_of(message, index) for index, message in enumerate(messages) if is_user(message)]
     texts = [(text, canonical_reply(text)) for text in words if text is not None]
     full = [text for text, reply in texts if reply is None]
     return "\n\n".join(full) if full else next((reply for _, reply in reversed(texts) if reply), "")
 
 
 def _last_text(messages: list[Any]) -> str:
-    """The last text of any message: where the user wrote nothing."""
-    for place in range(len(messages) - 1, -1, -1):
-        text = any_text_of(messages[place], place)
+    """The last text of any message, if no user message has text."""
+    for index in range(len(messages) - 1, -1, -1):
+        text = any_text_of(messages[index], index)
         if text.strip():
             return judged_text(text)
-    if any(is_user(message) and words_of(message, place) is not None for place, message in enumerate(messages)):
+    if any(is_user(message) and words_of(message, index) is not None for index, message in enumerate(messages)):
         return ""
     roles = sorted({role_of(message)[:40] for message in messages})
-    raise RoutingError(f"messages hold no text to route on; found the roles {', '.join(roles)}")
+    raise RoutingError(f"messages have no text to route on; found the roles {', '.join(roles)}")
 
 
 def _picked(context: PickPrompt, messages: list[Any]) -> str:

@@ -48,9 +48,9 @@ def listed(messages: Any) -> list[Any]:
     ):
         raise RoutingError(f"messages is {kind(messages)}, expected a list of one message or more")
     found = []
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         if type(message) is not dict and not _is_message(message):
-            raise RoutingError(f"messages[{place}] is {kind(message)}, expected an object with role and content")
+            raise RoutingError(f"messages[{index}] is {kind(message)}, expected an object with role and content")
         # The usual message, without the cost of the general one.
         is_plain = type(message) is dict and type(message.get("content")) is str
         found.append(message if is_plain else _readable(message))
@@ -91,12 +91,12 @@ def parts_of(message: Any) -> list[Any] | tuple[Any, ...]:
     return content if isinstance(content, list | tuple) else ()
 
 
-def words_of(message: Any, place: int) -> str | None:
+def words_of(message: Any, index: int) -> str | None:
     """The text of a message of the user.
 
     Args:
         message: The message.
-        place: Its index, for errors.
+        index: Its index, for errors.
 
     Returns:
         The texts of its parts, a line each; ``""`` where it has other media only, ``None`` where it has results of tools only.
@@ -107,7 +107,7 @@ def words_of(message: Any, place: int) -> str | None:
     content = content_of(message)
     if isinstance(content, str):
         return content
-    where = f"messages[{place}].content"
+    where = f"messages[{index}].content"
     if not isinstance(content, list | tuple):
         raise RoutingError(f"{where} is {kind(content)}, expected a string or a list of parts")
     if not content:
@@ -115,13 +115,13 @@ def words_of(message: Any, place: int) -> str | None:
     return _text(content, where, results=False)
 
 
-def any_text_of(message: Any, place: int) -> str:
+def any_text_of(message: Any, index: int) -> str:
     """The text of a message of any role, results of tools included; ``""`` where it has none."""
     content = content_of(message)
     if isinstance(content, str):
         return content
     if isinstance(content, list | tuple):
-        return _text(content, f"messages[{place}].content", results=True) or ""
+        return _text(content, f"messages[{index}].content", results=True) or ""
     return ""
 
 
@@ -162,7 +162,7 @@ def _readable(message: Any) -> Any:
 def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
     texts: list[str] = []
     only_results, unread = True, ""
-    for place, part in enumerate(parts):
+    for index, part in enumerate(parts):
         part_kind = kind_of_part(part)
         if part_kind in _RESULTS:
             if results and (found := _result(part)):
@@ -173,9 +173,9 @@ def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
         if isinstance(text, str):
             texts.append(text)
         elif part_kind in ("text", "input_text", "output_text"):
-            raise RoutingError(f"{where}[{place}].text is {kind(text)}, expected a string")
+            raise RoutingError(f"{where}[{index}].text is {kind(text)}, expected a string")
         elif part_kind not in _WORDLESS:
-            unread = unread or f"{where}[{place}] is {_part_kind(part)} and has no `text`"
+            unread = unread or f"{where}[{index}] is {_part_kind(part)} and has no `text`"
     if unread and not texts:
         raise RoutingError(f"{unread}; expected at least one part with text")
     return None if only_results and not results else "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Model names as different sources write them, matched to one name."""
+"""Matches the spellings of model names in different sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from turnout._core import InvalidInputError
 
-#: Names that no rule relates, in canonical form. RouterBench and the arena write chat models in their own ways.
+#: Canonical names of spellings that no rule covers; RouterBench and the arena differ in the names of chat models.
 KNOWN_ALIASES: dict[str, str] = {
     "gpt-4-turbo-1106": "gpt-4-1106-preview",
     "gpt-4-turbo-preview-1106": "gpt-4-1106-preview",
@@ -24,11 +24,11 @@ KNOWN_ALIASES: dict[str, str] = {
 class ModelAliases:
     """Matches the names of models.
 
-    The canonical form of a name is in lower case, without the organisation before the last ``/`` and without the host after an
-    ``@``; then the table of aliases applies. An exact match always wins over a canonical one.
+    The canonical form of a name is lower case, without the organization before the last ``/`` and without the host after an ``@``;
+    then the aliases apply. An exact match takes precedence over a canonical one.
 
     Args:
-        extra: Further aliases, name to name; these win over the known ones.
+        extra: Further aliases, name to name; they take precedence over the built-in ones.
 
     Example:
         >>> aliases = ModelAliases({"gpt4t": "gpt-4-1106-preview"})
@@ -45,11 +45,28 @@ class ModelAliases:
 
     @classmethod
     def from_file(cls, path: str | Path) -> ModelAliases:
-        """Aliases from a JSON object of name to name."""
+        """Reads aliases from a file.
+
+        Args:
+            path: A JSON file with one object that maps names to names.
+
+        Returns:
+            The built-in aliases and those of the file.
+
+        Raises:
+            InvalidInputError: The file has another structure.
+        """
         return cls(read_aliases(path))
 
     def canonical(self, name: str) -> str:
-        """Canonical form of a name."""
+        """Returns the canonical form of a name.
+
+        Args:
+            name: A name in any spelling.
+
+        Returns:
+            The canonical form.
+        """
         plain = _plain(name)
         seen = {plain}
         while (following := self._table.get(plain)) is not None and following not in seen:
@@ -58,17 +75,17 @@ class ModelAliases:
         return plain
 
     def find(self, name: str, available: Iterable[str]) -> str:
-        """The available name that means the same model.
+        """Finds the name of the same model.
 
         Args:
-            name: A model, however written.
+            name: A model in any spelling.
             available: Names to choose from, such as a table's columns.
 
         Returns:
-            The one that matches.
+            The name that matches.
 
         Raises:
-            InvalidInputError: None matches, or more than one does; the message lists them.
+            InvalidInputError: No name or more than one matches; the message lists them.
         """
         names = list(available)
         if name in names:
@@ -81,7 +98,7 @@ class ModelAliases:
             raise InvalidInputError(
                 f"model {name!r} could be {', '.join(map(repr, matches))}: give one of these names in full"
             )
-        raise InvalidInputError(f"model {name!r} is not among {', '.join(map(repr, names)) or 'no models'}")
+        raise InvalidInputError(f"model {name!r} not found among {', '.join(map(repr, names)) or 'no models'}")
 
 
 def read_aliases(path: str | Path) -> dict[str, str]:

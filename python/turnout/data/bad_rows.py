@@ -1,4 +1,4 @@
-"""Rows that could not be used: counted, and shown with file, row and reason."""
+"""Counts invalid rows and reports the first of each file with row number and reason."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 
 from turnout._core import InvalidInputError
 
-#: Share of bad rows up to which a file is used to train on.
+#: Largest share of invalid rows in a file for training.
 MAX_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """One row that could not be used.
+    """An invalid row.
 
     Attributes:
         file: The file.
         row: Number of the row, the first row of data being 1 (the header of a CSV file is not counted, a line of JSON is a row).
         reason: What was expected and found.
+
+    Example:
+        >>> print(BadRow("table.csv", 7, "prompt is missing"))
+        table.csv, row 7: prompt is missing
     """
 
     file: str
@@ -31,14 +35,14 @@ class BadRow:
 
 @dataclass
 class BadRows:
-    """Collects rows that could not be used; keeps the first few of each file in full and counts all.
+    """Collects invalid rows: keeps the first few of each file and counts all.
 
     Attributes:
-        keep: Rows kept in full per file.
-        max_share: Share of bad rows from which on a file is an error; ``None`` takes any file.
-        shown: The rows kept.
-        counts: Bad rows by file.
-        rows: All rows by file.
+        keep: Number of invalid rows to keep per file.
+        max_share: Largest share of invalid rows in a file, in ``[0, 1]``; ``None`` accepts any.
+        shown: The kept rows.
+        counts: Number of invalid rows by file.
+        rows: Number of all rows by file.
 
     Example:
         >>> bad = BadRows()
@@ -55,16 +59,25 @@ class BadRows:
     rows: Counter[str] = field(default_factory=Counter)
 
     def add(self, file: str, row: int, reason: str) -> None:
-        """Counts a row."""
+        """Adds an invalid row.
+
+        Args:
+            file: Name of the file.
+            row: Number of the row, from 1.
+            reason: What was expected and found.
+        """
         if self.counts[file] < self.keep:
             self.shown.append(BadRow(file, row, reason))
         self.counts[file] += 1
 
     def check(self, file: str) -> None:
-        """Refuses a file with too many bad rows, when all of it is read.
+        """Checks the share of invalid rows of a file that has been read completely.
+
+        Args:
+            file: Name of the file.
 
         Raises:
-            InvalidInputError: The share of bad rows is above :attr:`max_share`; names the first of them.
+            InvalidInputError: The share is above :attr:`max_share`; the message has the first invalid rows.
         """
         count, rows = self.counts[file], self.rows[file]
         if self.max_share is not None and count > self.max_share * rows:
@@ -74,14 +87,21 @@ class BadRows:
             )
 
     def first(self, file: str) -> str:
-        """The first bad rows of a file on one line."""
+        """Describes the first invalid rows of a file.
+
+        Args:
+            file: Name of the file.
+
+        Returns:
+            One line with row numbers and reasons.
+        """
         shown = "; ".join(f"row {one.row}: {one.reason}" for one in self.shown if one.file == file)
         more = self.counts[file] - self.keep
         return shown + (f"; and {more:,} more" if more > 0 else "")
 
     @property
     def count(self) -> int:
-        """All bad rows."""
+        """Number of invalid rows in all files."""
         return self.counts.total()
 
     def __bool__(self) -> bool:

@@ -37,7 +37,18 @@ _EXPECTED = "expected model_a, model_b, tie, both_bad, A, B or the name of one o
 
 
 class Battle(NamedTuple):
-    """One battle: the outcome is 1 where model a won, 0 where model b did, 0.5 for a tie."""
+    """One battle: two models answered the same prompt, and one answer was preferred.
+
+    Attributes:
+        prompt: The prompt.
+        model_a: Name of the first model.
+        model_b: Name of the second model.
+        outcome: 1 if model a won, 0 if model b won, 0.5 for a tie.
+
+    Example:
+        >>> Battle("Hi", "big", "small", 0.5).outcome
+        0.5
+    """
 
     prompt: str
     model_a: str
@@ -46,17 +57,20 @@ class Battle(NamedTuple):
 
 
 def parse_battle(row: Mapping[str, Any]) -> Battle:
-    """The battle of a row.
+    """Parses one row of a table of battles.
 
-    The columns show the layout. Ours: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
-    turns, and ``winner_model_a``, ``winner_model_b``, ``winner_tie`` hold a single 1. Later arena tables: ``conversation_a`` holds
-    the messages, as a list or as its JSON. Of a conversation, the first turn of the user counts, as in RouteLLM.
+    The columns determine the layout. turnout: ``prompt, model_a, model_b, winner``. LMSYS arena 55k: ``prompt`` is a JSON list of
+    turns, and one of ``winner_model_a``, ``winner_model_b``, ``winner_tie`` is 1. Later arena tables: ``conversation_a`` has the
+    messages, as a list or as JSON. The prompt of a conversation is its first user turn, as in RouteLLM.
 
     Args:
-        row: The columns.
+        row: Values by column.
+
+    Returns:
+        The battle.
 
     Raises:
-        ValueError: The row holds no battle; says why.
+        ValueError: The row is not a battle; the message has the reason.
 
     Example:
         >>> parse_battle({"prompt": "Hi", "model_a": "big", "model_b": "small", "winner": "BIG "})
@@ -144,12 +158,16 @@ class Battles:
     """Battles between models.
 
     Attributes:
-        prompts: The prompts; of a conversation the first turn, as in RouteLLM.
-        model_a: One model a battle.
-        model_b: The other.
-        outcome: 1 where model a won, 0 where model b did, 0.5 for a tie.
-        ids: What the table's column ``id`` holds; ``None`` where it has no such column.
-        rows: Numbers of the rows in the file, the first being 1.
+        prompts: The prompts; the first user turn of a conversation, as in RouteLLM.
+        model_a: Name of the first model of each battle.
+        model_b: Name of the second model of each battle.
+        outcome: float64 ``[battles]``: 1 if model a won, 0 if model b won, 0.5 for a tie.
+        ids: Values of the table's column ``id``; ``None`` if it has none.
+        rows: int64 ``[battles]``: numbers of the rows in the file, from 1.
+
+    Example:
+        >>> len(Battles(["Hi"], ["big"], ["small"], np.array([1.0])))
+        1
     """
 
     prompts: list[str]
@@ -164,18 +182,26 @@ class Battles:
 
 
 def iter_battles(path: str | Path, *, bad: BadRows, chunk_rows: int | None = None) -> Iterator[Battles]:
-    """Reads battles in chunks, as :func:`parse_battle` knows them.
+    """Reads battles in chunks, in the layouts of :func:`parse_battle`.
 
     Args:
         path: A table.
-        bad: Takes the rows left out.
-        chunk_rows: At most this many rows a chunk.
+        bad: Collects the invalid rows.
+        chunk_rows: Largest number of rows in a chunk.
 
     Yields:
-        Battles of some rows.
+        The battles of a chunk.
 
     Raises:
-        InvalidInputError: The table has none of the columns of battles, or more bad rows than ``bad`` allows.
+        InvalidInputError: The table lacks columns of battles, or has more invalid rows than ``bad`` allows.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "battles.csv")
+        ...     _ = path.write_text("prompt,model_a,model_b,winner\\nHi,big,small,tie\\n")
+        ...     [battles.outcome.tolist() for battles in iter_battles(path, bad=BadRows())]
+        [[0.5]]
     """
     is_first = True
     for chunk in read_chunks(path, columns=COLUMNS, chunk_rows=chunk_rows):
@@ -199,7 +225,26 @@ def _check_columns(chunk: Chunk, path: str | Path) -> None:
 
 
 def read_battles(path: str | Path, *, bad: BadRows) -> Battles:
-    """Reads all battles of a file; arguments as for :func:`iter_battles`."""
+    """Reads all battles of a file.
+
+    Args:
+        path: A table.
+        bad: Collects the invalid rows.
+
+    Returns:
+        The battles, without ``ids`` and ``rows``.
+
+    Raises:
+        InvalidInputError: As :func:`iter_battles`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "battles.csv")
+        ...     _ = path.write_text("prompt,model_a,model_b,winner\\nHi,big,small,model_a\\n")
+        ...     read_battles(path, bad=BadRows()).outcome.tolist()
+        [1.0]
+    """
     parts = list(iter_battles(path, bad=bad))
     return Battles(
         [prompt for part in parts for prompt in part.prompts],
@@ -212,14 +257,22 @@ def read_battles(path: str | Path, *, bad: BadRows) -> Battles:
 def outcomes_of_pair(
     battles: Battles, strong: str, weak: str, *, name: str, aliases: ModelAliases | None = None
 ) -> Outcomes:
-    """Battles of one pair, in either order, as a table of outcomes: the winner scores 1, the loser 0, a tie 0.5 each.
+    """Converts the battles of one pair, in either order, to outcomes: the winner scores 1, the loser 0, both 0.5 in a tie.
 
     Args:
         battles: Battles of any models.
-        strong: The strong model.
-        weak: The weak model.
+        strong: Name of the strong model.
+        weak: Name of the weak model.
         name: Name of the table.
-        aliases: How names are matched.
+        aliases: Rules that match names of models.
+
+    Returns:
+        Outcomes of the pair's battles; battles of other models are left out.
+
+    Example:
+        >>> battles = Battles(["Hi", "Why?"], ["big", "small"], ["small", "big"], np.array([1.0, 1.0]))
+        >>> outcomes_of_pair(battles, "big", "small", name="mine").scores["big"].tolist()
+        [1.0, 0.0]
     """
     aliases = aliases or ModelAliases()
     pair = (aliases.canonical(strong), aliases.canonical(weak))

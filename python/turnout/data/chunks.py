@@ -1,7 +1,7 @@
-"""Rows of a file, read a chunk at a time in memory that does not grow with the file.
+"""Reads the rows of a file in chunks, in memory that does not grow with the file.
 
-A row is a dictionary of its columns. Every format gives the same :class:`Chunk`; the rest of the package reads columns from it and
-never sees a file. txt, csv, tsv, jsonl and json need nothing but Python, parquet needs pyarrow.
+A row is a dictionary of its columns. Every format gives the same :class:`Chunk`; the rest of the package reads columns from chunks and
+opens no files. txt, csv, tsv, jsonl and json need only Python; parquet needs pyarrow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHUNK_ROWS, CHUNK_BYTES = 4096, 4 << 20
 
 
 class Record(NamedTuple):
-    """One row as a reader gives it: its number as a person counts, its columns, its size, and what is wrong with it."""
+    """One row: its number from 1, its columns, its size in bytes, and the reason if it is invalid."""
 
     number: int
     row: Row
@@ -35,12 +35,20 @@ class Record(NamedTuple):
 class Chunk:
     """Consecutive rows of a file.
 
-    Attributes:
+    Args:
         file: Name of the file.
-        numbers: Number of each row: from 1, lines for txt and jsonl, records for csv, tsv, json and parquet.
-        problems: What is wrong with a row, by its index in the chunk.
-        batch: The rows as a ``pyarrow.RecordBatch``, if the file is parquet; all its columns have the types of the file.
-        part: Part of the file that has been read, in 0..1; ``None`` where its size is not known.
+        numbers: Number of each row, from 1: lines for txt and jsonl, records for csv, tsv, json and parquet.
+        rows: The rows; not needed with ``batch``.
+        batch: The rows as a ``pyarrow.RecordBatch`` if the file is parquet, with the file's types.
+        problems: Reasons why rows are invalid, by index in the chunk.
+        names: Names of the columns; by default those of the rows.
+
+    Attributes:
+        part: Part of the file that has been read, in ``[0, 1]``; ``None`` if its size is unknown.
+
+    Example:
+        >>> Chunk("table.csv", [1, 2], [{"prompt": "Hi"}, {"prompt": "Why?"}]).column("prompt")
+        ['Hi', 'Why?']
     """
 
     def __init__(
@@ -63,7 +71,7 @@ class Chunk:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of the columns, of all rows together. Rows that could not be read have none."""
+        """Names of the columns of all rows. Unreadable rows have none."""
         if self._names is not None:
             return list(self._names)
         if self.batch is not None:
@@ -81,7 +89,14 @@ class Chunk:
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def column(self, name: str) -> list[Any]:
-        """Values of one column; ``None`` where a row does not have it."""
+        """Returns the values of one column.
+
+        Args:
+            name: Name of the column.
+
+        Returns:
+            One value per row; ``None`` for rows without the column.
+        """
         if self.batch is None:
             return [row.get(name) for row in self.rows]
         if name not in self.names:
@@ -91,25 +106,40 @@ class Chunk:
         return python_values(self.batch.column(self.names.index(name)), f"{self.file}: column {name!r}")
 
     def records(self) -> Iterator[Record]:
-        """The rows one by one, with what is wrong with them."""
+        """Iterates over the rows.
+
+        Returns:
+            An iterator over records, with the reason of each invalid row.
+        """
         for index, (number, row) in enumerate(zip(self.numbers, self.rows, strict=True)):
             yield Record(number, row, 0, self.problems.get(index))
 
     def add_problems(self, problems: dict[int, str]) -> None:
-        """Notes what is wrong with rows; the first problem of a row stays."""
+        """Marks rows as invalid. The first reason of a row is kept.
+
+        Args:
+            problems: Reasons by index in the chunk.
+        """
         self.problems = {**problems, **self.problems}
 
     def usable(self, bad: BadRows) -> list[int]:
-        """Indices of the rows without a problem; the others go to ``bad``."""
+        """Returns the valid rows and reports the others.
+
+        Args:
+            bad: Collects the invalid rows.
+
+        Returns:
+            Indices of the valid rows.
+        """
         bad.rows[self.file] += len(self)
         for index in sorted(self.problems):
             bad.add(self.file, self.numbers[index], self.problems[index])
         return [index for index in range(len(self)) if index not in self.problems]
 
 
-#: Columns that a message lists.
+#: Largest number of columns in a message.
 _LISTED = 40
-#: Column of the text of a row that could not be read at all.
+#: Column with the text of an unreadable row.
 UNREADABLE = "unreadable"
 
 
@@ -123,18 +153,18 @@ def read_chunks(
     """Reads a file in chunks.
 
     Args:
-        path: The file; its ending says what it holds, see :data:`turnout.data.formats.READABLE`.
-        columns: Columns that will be used. Parquet files read no others; other formats read all of them.
-        readable: Endings that are read here.
-        chunk_rows: At most this many rows a chunk.
+        path: The file. Its extension determines the format, see :data:`turnout.data.formats.READABLE`.
+        columns: Columns that the caller uses. Only these are read from parquet files; other formats read all columns.
+        readable: Extensions to accept.
+        chunk_rows: Largest number of rows in a chunk.
 
     Yields:
-        Chunks in the order of the file. Rows that could not be read are in :attr:`Chunk.problems`.
+        Chunks in the order of the file. Unreadable rows are in :attr:`Chunk.problems`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InvalidInputError: The ending is unknown, or the file does not hold what its ending says.
-        ConfigError: A package is not installed that the format needs.
+        InvalidInputError: The extension is unknown, or the content has another format.
+        ConfigError: A package that the format needs is not installed.
 
     Example:
         >>> import tempfile
@@ -166,7 +196,7 @@ def _read_text(path: Path, found: Format, chunk_rows: int) -> Iterator[Chunk]:
 
 
 def _gather(file: str, records: Iterable[Record], chunk_rows: int, names: list[str]) -> Iterator[Chunk]:
-    """Chunks of single rows; of a table with a header and no rows, one without rows."""
+    """Groups rows into chunks; a table with a header and no rows gives one empty chunk."""
     is_empty = True
     numbers: list[int] = []
     rows: list[Row] = []
@@ -186,26 +216,26 @@ def _gather(file: str, records: Iterable[Record], chunk_rows: int, names: list[s
 
 
 def column_names(path: str | Path) -> list[str]:
-    """Names of the columns of a file; of its first rows for formats in which rows differ."""
+    """Names of the columns of a file; for formats whose rows differ, those of the first rows."""
     return next((chunk.names for chunk in read_chunks(path, chunk_rows=64)), [])
 
 
 def no_column(file: str, column: str, names: Sequence[str], remedy: str = "") -> InvalidInputError:
-    """The error for a column that is not there; it lists those that are."""
+    """The error for a missing column; lists the columns that exist."""
     return InvalidInputError(f"{file} has no column {column!r}; its columns: {listed(names)}{remedy}")
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names of columns for a message, on one line; the first of them if there are many."""
+    """Names of columns on one line, for a message; only the first of many."""
     shown = [name if name.isprintable() and name else repr(name) for name in names[:_LISTED]]
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     return (", ".join(shown) or "none") + more
 
 
 def refuse_duplicates(file: str, names: Sequence[str]) -> None:
-    """Refuses a table with two columns of one name."""
+    """Refuses a table with duplicate column names."""
     known: set[str] = set()
     for name in names:
         if name in known:
-            raise InvalidInputError(f"{file} has the column {name!r} twice: rename one")
+            raise InvalidInputError(f"{file}: duplicate column {name!r}: rename one")
         known.add(name)

@@ -54,8 +54,9 @@ def format_of(path: str | Path) -> Format:
 
 
 def names_file(argument: str) -> bool:
-    """Whether an argument names a file rather than being a prompt: there is such a file or folder, or it ends like a file that is
-    read and has no space.
+    """Whether an argument is the name of a file and not a prompt.
+
+    It is if such a file or folder exists, or if it has a known extension and no space.
 
     Example:
         >>> names_file("missing.csv.gz"), names_file("Summarize notes.txt"), names_file("Hello")

@@ -29,11 +29,16 @@ class Outcomes:
     """Scores of models on prompts.
 
     Attributes:
-        name: Name of the table, for people.
+        name: Name of the table, for messages.
         prompts: The prompts.
-        scores: One number a prompt for each model; NaN where the table has none.
-        categories: One category a prompt, where the table has a column ``category``.
-        not_scores: Other columns that could be meant as scores, and why they are not.
+        scores: float64 ``[prompts]`` for each model; NaN where the table has no score.
+        categories: Category of each prompt, if the table has a column ``category``.
+        not_scores: Other columns of numbers or text, and the reasons why they are not scores.
+
+    Example:
+        >>> table = Outcomes("mine", ["Hi", "Why?"], {"big": np.array([1.0, 1.0]), "small": np.array([1.0, np.nan])})
+        >>> len(table), len(table.with_scores_of(["big", "small"]))
+        (2, 1)
     """
 
     name: str
@@ -46,7 +51,14 @@ class Outcomes:
         return len(self.prompts)
 
     def rows(self, keep: NDArray[np.bool_]) -> Outcomes:
-        """The rows where ``keep`` is true."""
+        """Selects rows.
+
+        Args:
+            keep: bool ``[prompts]``.
+
+        Returns:
+            The rows for which ``keep`` is true.
+        """
         return replace(
             self,
             prompts=[prompt for prompt, kept in zip(self.prompts, keep, strict=True) if kept],
@@ -57,14 +69,17 @@ class Outcomes:
         )
 
     def find(self, model: str, aliases: ModelAliases | None = None) -> str:
-        """The column of a model, however its name is written.
+        """Finds the column of a model.
 
         Args:
-            model: The model.
-            aliases: How names are matched.
+            model: Name of the model in any spelling.
+            aliases: Rules that match names of models.
+
+        Returns:
+            Name of the column.
 
         Raises:
-            InvalidInputError: There is no such column, or it holds no scores; says why, or lists the columns.
+            InvalidInputError: There is no such column, or it has no scores; the message has the reason or the columns.
         """
         aliases = aliases or ModelAliases()
         try:
@@ -73,11 +88,18 @@ class Outcomes:
             wanted = aliases.canonical(model)
             for column, reason in self.not_scores.items():
                 if model == column or aliases.canonical(column) == wanted:
-                    raise InvalidInputError(f"column {column!r} holds no scores: {reason}") from None
+                    raise InvalidInputError(f"column {column!r} has no scores: {reason}") from None
             raise
 
     def with_scores_of(self, models: Sequence[str]) -> Outcomes:
-        """The rows in which each of these models has a score."""
+        """Selects the rows in which every given model has a score.
+
+        Args:
+            models: Names of columns.
+
+        Returns:
+            Those rows.
+        """
         keep = np.ones(len(self), dtype=bool)
         for model in models:
             keep &= ~np.isnan(self.scores[model])
@@ -96,17 +118,25 @@ def iter_outcomes(
 
     Args:
         path: A table with a column of prompts and a column of scores for each model.
-        models: Columns of scores; by default every column that holds numbers in most rows of the first chunk, without those of
-            :data:`RESERVED` and those that belong to a model's column, such as ``gpt-4_response`` and ``gpt-4|total_cost``.
-        bad: Takes the rows left out: without a prompt, or with something in a column of scores that is not a score.
-        column: Column that holds the prompt.
-        chunk_rows: At most this many rows a chunk.
+        models: Columns of scores; by default every column with numbers in most rows of the first chunk, except those in
+            :data:`RESERVED` and those that belong to another column, such as ``gpt-4_response`` and ``gpt-4|total_cost``.
+        bad: Collects the invalid rows: those without a prompt or with an invalid score.
+        column: Column of the prompts.
+        chunk_rows: Largest number of rows in a chunk.
 
     Yields:
-        Outcomes of some rows, all with the same models.
+        The outcomes of a chunk, all with the same models.
 
     Raises:
-        InvalidInputError: There is no such column of prompts, or none of scores.
+        InvalidInputError: The column of prompts is missing, there are no scores, or more invalid rows than ``bad`` allows.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "outcomes.csv")
+        ...     _ = path.write_text("prompt,big,small\\nHi,1,0\\n")
+        ...     [sorted(part.scores) for part in iter_outcomes(path, bad=BadRows())]
+        [['big', 'small']]
     """
     path = Path(path)
     columns = None if models is None else [column, "messages", "category", *models]
@@ -127,21 +157,38 @@ def iter_outcomes(
 def read_outcomes(
     path: str | Path, *, models: Sequence[str] | None = None, bad: BadRows, column: str = COLUMN
 ) -> Outcomes:
-    """Reads a whole table of outcomes; arguments as for :func:`iter_outcomes`.
+    """Reads a complete table of outcomes.
+
+    Args:
+        path: As for :func:`iter_outcomes`.
+        models: As for :func:`iter_outcomes`.
+        bad: As for :func:`iter_outcomes`.
+        column: As for :func:`iter_outcomes`.
+
+    Returns:
+        The outcomes of all valid rows.
 
     Raises:
-        InvalidInputError: As :func:`iter_outcomes`; and no row can be used, with the reasons.
+        InvalidInputError: As :func:`iter_outcomes`, or no row is valid.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "outcomes.csv")
+        ...     _ = path.write_text("prompt,big,small\\nHi,1,0\\n")
+        ...     read_outcomes(path, bad=BadRows()).scores["big"].tolist()
+        [1.0]
     """
     parts = list(iter_outcomes(path, models=models, bad=bad, column=column))
     table = join(Path(path).stem, parts)
     if not len(table):
         reasons = bad.first(str(path))
-        raise InvalidInputError(f"{path}: no row can be used{': ' + reasons if reasons else ', the table is empty'}")
+        raise InvalidInputError(f"{path}: no valid row{': ' + reasons if reasons else ', the table is empty'}")
     return table
 
 
 def join(name: str, parts: Sequence[Outcomes]) -> Outcomes:
-    """Outcomes of several parts as one; models that a part does not have are missing (NaN) in its rows."""
+    """Concatenates outcomes; scores of models that a part lacks are NaN in its rows."""
     models = list(dict.fromkeys(model for part in parts for model in part.scores))
     return Outcomes(
         name,
@@ -175,7 +222,7 @@ def _outcomes(
 
 
 def _score_columns(chunk: Chunk, prompt_column: str) -> tuple[list[str], dict[str, str]]:
-    """Columns of scores, and why other columns of text or numbers are not."""
+    """Columns of scores, and the reasons why other columns are not."""
     found, not_scores = [], {}
     for name in chunk.names:
         of_model = name.endswith("_response") or ("|" in name and name.rpartition("|")[0] in chunk.names)
@@ -186,7 +233,7 @@ def _score_columns(chunk: Chunk, prompt_column: str) -> tuple[list[str], dict[st
             index = min(problems)
             not_scores[name] = f"row {chunk.numbers[index]}: {problems[index]}"
         elif np.isnan(numbers).all():
-            not_scores[name] = "no row holds a number"
+            not_scores[name] = "no row has a number"
         else:
             found.append(name)
     return found, not_scores

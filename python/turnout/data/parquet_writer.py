@@ -47,7 +47,7 @@ def parquet_writer(temporary: Path, path: Path, added: Mapping[str, type]) -> It
                 opened[0].write_table(_table(chunk, names, values, opened[0].schema))
             except (pyarrow.ArrowException, OverflowError, ValueError, TypeError) as error:
                 raise InvalidInputError(
-                    f"{path}: rows {chunk.numbers[0]} to {chunk.numbers[-1]} do not fit the types of the rows before, "
+                    f"{path}: rows {chunk.numbers[0]} to {chunk.numbers[-1]} do not match the types of earlier rows, "
                     f"write jsonl: {error}"
                 ) from error
 

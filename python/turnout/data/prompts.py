@@ -58,8 +58,8 @@ def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chu
                 chunk.part = part()
                 yield chunk, prompts
         return
-    for place, chunk in enumerate(read_chunks(path)):
-        yield chunk, prompts_of(chunk, column, is_first=place == 0)
+    for number, chunk in enumerate(read_chunks(path)):
+        yield chunk, prompts_of(chunk, column, is_first=number == 0)
 
 
 def _lines(stream: IO[bytes], name: str, column: str) -> Iterator[tuple[Chunk, list[Any]]]:
@@ -68,12 +68,12 @@ def _lines(stream: IO[bytes], name: str, column: str) -> Iterator[tuple[Chunk, l
 
 
 def prompts_of(chunk: Chunk, column: str = COLUMN, *, is_first: bool = True) -> list[Any]:
-    """Prompts of a chunk; rows without one are added to its problems.
+    """Prompts of a chunk; rows without a prompt are marked as invalid.
 
     Args:
         chunk: The rows.
         column: As for :func:`read_prompts`.
-        is_first: Whether these are the first rows, in which the column must be there.
+        is_first: Whether this is the first chunk, which must have the column.
     """
     name = MESSAGES if column == COLUMN and column not in chunk.names and MESSAGES in chunk.names else column
     if is_first and name not in chunk.names and (chunk.names or len(chunk.problems) < len(chunk)):
@@ -108,18 +108,26 @@ def _prompt(value: Any, name: str) -> str:
 
 
 def iter_prompts(source: str | Path, *, bad: BadRows, column: str = COLUMN) -> Iterator[list[str]]:
-    """Reads usable prompts in chunks.
+    """Reads valid prompts in chunks.
 
     Args:
         source: As for :func:`read_prompts`.
-        bad: Takes the rows left out: without a prompt, or not UTF-8. Empty lines of a text are not rows.
-        column: Column that holds the prompt.
+        bad: Collects the invalid rows: those without a prompt, or not UTF-8. Empty lines of a text file are ignored.
+        column: Column of the prompts.
 
     Yields:
         Lists of prompts, in order.
 
     Raises:
-        InvalidInputError: As :func:`read_prompts`; and no row holds a prompt, with the reasons.
+        InvalidInputError: As :func:`read_prompts`, or no row has a prompt.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "prompts.txt")
+        ...     _ = path.write_text("Hi\\nWhy?\\n")
+        ...     list(iter_prompts(path, bad=BadRows()))
+        [['Hi', 'Why?']]
     """
     found = 0
     name = str(source)

@@ -1,4 +1,4 @@
-"""What an artifact's card says of a file that it was made from."""
+"""Records of data files for the cards of artifacts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def file_record(path: Path) -> dict[str, Any]:
 
     Returns:
         ``file`` (its name without folders), ``rows`` (``None`` for other files) and ``sha256``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "prompts.csv")
+        ...     _ = path.write_text("prompt\\nHi\\nWhy?\\n")
+        ...     file_record(path)["rows"]
+        2
     """
     ending, compression = format_of(path)
     rows = None

@@ -1,4 +1,4 @@
-"""RouteLLM's ``evals`` folder as it lies on disk (github lm-sys/RouteLLM, ``routellm/evals``)."""
+"""Reads the ``evals`` folder of a RouteLLM checkout (github lm-sys/RouteLLM, ``routellm/evals``)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,27 @@ def read_routellm_benchmark(folder: str | Path, benchmark: Benchmark, *, bad: Ba
     """Reads one benchmark, without the prompts that its ``contaminated_prompts.jsonl`` lists.
 
     Args:
-        folder: The ``evals`` folder, with ``mmlu/responses/*.csv``, ``gsm8k/gsm8k_responses.csv``,
-        ``mt_bench/question.jsonl`` and
+        folder: The ``evals`` folder, with ``mmlu/responses/*.csv``, ``gsm8k/gsm8k_responses.csv``, ``mt_bench/question.jsonl`` and
             ``mt_bench/judgements.jsonl``.
-        benchmark: Which one.
-        bad: Takes the rows left out for other reasons.
+        benchmark: ``"mmlu"``, ``"gsm8k"`` or ``"mt-bench"``.
+        bad: Collects invalid rows.
 
     Returns:
-        Outcomes. MMLU's category is the domain. An MT-Bench prompt is the first turn of a question, its score the mean of the
-        judgements of both turns, and the question is left out if either turn is contaminated, as in RouteLLM.
+        Outcomes. MMLU's category is the domain. An MT-Bench prompt is the first turn of a question and its score the mean of the
+        judgments of both turns. A question with a contaminated turn is left out, as in RouteLLM.
 
     Raises:
-        FileNotFoundError: The folder has no such benchmark.
+        FileNotFoundError: The folder lacks the benchmark.
+        InvalidInputError: Another benchmark, or a table without valid rows.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = Path(folder, "gsm8k", "gsm8k_responses.csv")
+        ...     table.parent.mkdir()
+        ...     _ = table.write_text("prompt,big,small\\nWhat is 2 + 2?,True,False\\n")
+        ...     read_routellm_benchmark(folder, "gsm8k", bad=BadRows()).scores["big"].tolist()
+        [1.0]
     """
     folder = Path(folder)
     if benchmark == "mmlu":

@@ -55,29 +55,38 @@ def check_folder(path: Path, option: str = "--out") -> None:
 
 @contextlib.contextmanager
 def open_writer(path: Path, added: Mapping[str, type], option: str = "--out") -> Iterator[Writer]:
-    """Opens a file for rows. The file appears under its name when all rows are written, never half of it.
+    """Opens a file for rows. The file appears under its name only when all rows have been written.
 
-    Rows keep their columns. Rows of a parquet file keep their types in another parquet file; elsewhere, dates and bytes become
+    Rows keep their columns. Rows of a parquet file keep their types in another parquet file; in other formats dates and bytes become
     text and nested values JSON. Numbers that are not finite are null in JSON.
 
     Args:
-        path: A jsonl, csv, tsv or parquet file; the former may end in ``.gz`` or ``.zst``.
-        added: Columns that are added to the rows, with their types (``str`` or ``float``); values may be ``None``.
-        option: Option that names the file, for messages.
+        path: A jsonl, csv, tsv or parquet file; the first three may end in ``.gz`` or ``.zst``.
+        added: Columns to add to the rows, with their types (``str`` or ``float``); values may be ``None``.
+        option: Name of the option that gives the file, for messages.
 
     Yields:
-        A function that writes a chunk, with the values of the added columns.
+        A function that writes a chunk and the values of the added columns.
 
     Raises:
-        ConfigError: The file cannot be written, or parquet without pyarrow.
-        InvalidInputError: Rows do not fit the columns of the rows before, in a format that has the same columns for all.
+        ConfigError: The file cannot be written, or is parquet and pyarrow is not installed.
+        InvalidInputError: Rows have other columns than earlier rows, in a format with fixed columns.
+
+    Example:
+        >>> from turnout.data import Chunk
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "out.jsonl")
+        ...     with open_writer(path, {"model": str}) as write:
+        ...         write(Chunk("-", [1], [{"prompt": "Hi"}]), {"model": ["small"]})
+        ...     path.read_text()
+        '{"prompt": "Hi", "model": "small"}\\n'
     """
     check_output(path, option)
     ending, compression = format_of(path)
     if ending == ".parquet":
         require_pyarrow(path, "parquet")
         if compression:
-            raise ConfigError(f"{option} {path}: parquet files are compressed already: leave {compression} out")
+            raise ConfigError(f"{option} {path}: parquet files are already compressed: omit {compression}")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -115,7 +124,7 @@ def to_json(value: Any) -> str:
         text = _dumped(value)
         return text if text.isascii() or is_utf8(text) else _dumped(value, ensure_ascii=True)
     except RecursionError as error:
-        raise InvalidInputError("a row is nested too deeply to be written as JSON") from error
+        raise InvalidInputError("a row is nested too deeply for JSON") from error
 
 
 def _dumped(value: Any, ensure_ascii: bool = False) -> str:

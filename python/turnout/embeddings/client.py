@@ -84,13 +84,13 @@ class EmbeddingClient:
             InferenceError: The endpoint refused, or went on failing; the message has its status and words.
             InvalidInputError: An empty prompt, which such endpoints refuse.
         """
-        for place, prompt in enumerate(prompts):
+        for position, prompt in enumerate(prompts):
             if not prompt:
-                raise InvalidInputError(f"prompts[{place}] is empty, and embedding endpoints refuse that")
+                raise InvalidInputError(f"prompts[{position}] is empty, and embedding endpoints refuse that")
         keys = [self._key(prompt) for prompt in prompts]
         found = self._cache.get(keys)
-        missing = list(dict.fromkeys(place for place, key in enumerate(keys) if key not in found))
-        wanted = list({keys[place]: prompts[place] for place in missing}.items())
+        missing = list(dict.fromkeys(position for position, key in enumerate(keys) if key not in found))
+        wanted = list({keys[position]: prompts[position] for position in missing}.items())
         for start in range(0, len(wanted), self.batch):
             part = wanted[start : start + self.batch]
             rows = self._request([prompt for _, prompt in part])
@@ -136,14 +136,16 @@ class EmbeddingClient:
             problem = f"{type(cause).__name__}: {cause}"
             raise InferenceError(f"{self.url} failed {self.retries + 1} times, the last time with {problem}") from error
         except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
-            raise InferenceError(f"{self.url} answered in another shape than OpenAI's: {error!r:.300}") from error
+            raise InferenceError(
+                f"{self.url} returned a response that is not OpenAI's format: {error!r:.300}"
+            ) from error
         lengths = sorted({row.size for row in rows})
         if len(rows) != len(prompts) or lengths != [self.dim or lengths[0]]:
             wanted = f"{len(prompts)} of length {self.dim or 'any'}"
-            raise InferenceError(f"{self.url} gave {len(rows)} embeddings of lengths {lengths}, expected {wanted}")
+            raise InferenceError(f"{self.url} returned {len(rows)} embeddings of lengths {lengths}, expected {wanted}")
         matrix = np.stack(rows)
         if not np.isfinite(matrix).all():
-            raise InferenceError(f"{self.url} gave embeddings with numbers that are not finite")
+            raise InferenceError(f"{self.url} returned embeddings with values that are not finite")
         return matrix
 
 

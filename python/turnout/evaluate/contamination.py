@@ -123,10 +123,10 @@ def find_contamination(
                 if part > best[row]:
                     best[row], nearest[row] = part, prompt
         if index is not None and similarity is not None and batch:
-            for place, row, value in _close(index, embed(batch), similarity):
+            for position, row, value in _close(index, embed(batch), similarity):
                 cosine[row] = max(cosine[row], value)
                 if value > best[row]:
-                    best[row], nearest[row] = value, batch[place]
+                    best[row], nearest[row] = value, batch[position]
     bound = np.inf if similarity is None else similarity
     rows = [row for row in range(len(prompts)) if shared[row] >= overlap or cosine[row] >= bound]
     rows.sort(key=lambda row: -best[row])
@@ -150,8 +150,8 @@ def _index(embeddings: NDArray[np.float32]) -> object:
 def _close(index: object, embeddings: NDArray[np.float32], bound: float) -> list[tuple[int, int, float]]:
     """Pairs of a row of ``embeddings`` and a row of the index with a cosine of at least ``bound``."""
     limits, values, rows = index.range_search(_unit(embeddings), bound)  # type: ignore[attr-defined]
-    places = np.repeat(np.arange(len(embeddings)), np.diff(limits.astype(np.int64)))
-    return [(int(place), int(row), float(value)) for place, row, value in zip(places, rows, values, strict=True)]
+    indices = np.repeat(np.arange(len(embeddings)), np.diff(limits.astype(np.int64)))
+    return [(int(position), int(row), float(value)) for position, row, value in zip(indices, rows, values, strict=True)]
 
 
 def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

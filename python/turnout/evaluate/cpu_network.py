@@ -67,11 +67,11 @@ class ReferenceNetwork:
         """Logit of the scores 1 to 3 at the first score token among the greedy ones; infinite if none comes."""
         generation: dict[str, Any] = self.manifest["generation"]
         scores, limit = generation["score_tokens"], self.manifest["tokenizer"]["max_tokens"]
-        for place in range(generation["max_new_tokens"]):
+        for position in range(generation["max_new_tokens"]):
             token = int(row.argmax())
             if token in scores:
                 return float(np.logaddexp.reduce(row[scores[:3]]) - np.logaddexp.reduce(row[scores[3:]]))
-            if token in generation["end_tokens"] or len(ids) >= limit or place + 1 == generation["max_new_tokens"]:
+            if token in generation["end_tokens"] or len(ids) >= limit or position + 1 == generation["max_new_tokens"]:
                 break
             ids.append(token)
             row = self.logits([ids])[0]

@@ -49,7 +49,7 @@ class Ranking:
             )
         for name, values in (("win rates", self.win_rates), ("strong scores", strong), ("weak scores", weak)):
             if not np.isfinite(values).all():
-                raise InvalidInputError(f"{name} hold numbers that are not finite")
+                raise InvalidInputError(f"{name} have values that are not finite")
         self.order = np.argsort(-self.win_rates, kind="stable")
         ranked = self.win_rates[self.order]
         self._ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))

@@ -1,4 +1,4 @@
-"""Evaluates routers on tables of outcomes; ``turnout eval`` prints and draws what comes out."""
+"""Evaluates routers on tables of outcomes; ``turnout eval`` prints and plots the results."""
 
 from __future__ import annotations
 
@@ -28,17 +28,21 @@ MIN_CATEGORY = 20
 
 @dataclass(frozen=True)
 class Options:
-    """How to evaluate.
+    """Options of :func:`evaluate`.
 
     Attributes:
-        strong: Strong model, as a table or an alias names it; by default each router's own.
+        strong: Strong model, by the name of a column or an alias; by default each router's own.
         weak: Weak model, likewise.
-        threshold: Threshold of every router, in place of its own.
+        threshold: Threshold of every router, in ``[0, 1]``; by default each router's own.
         prices: Cost per request, for savings.
-        resamples: Bootstrap resamples; 0 leaves intervals out.
-        seed: Of the resamples.
-        aliases: How model names are matched.
-        cache: Folder for win rates.
+        resamples: Number of bootstrap resamples; 0 omits intervals.
+        seed: Seed of the resamples.
+        aliases: Rules that match names of models.
+        cache: Folder in which win rates are cached.
+
+    Example:
+        >>> Options(strong="gpt-4", weak="mixtral", resamples=100).resamples
+        100
     """
 
     strong: str | None = None
@@ -57,12 +61,12 @@ class RouterResult:
 
     Attributes:
         figures: Estimates by name; see :data:`turnout.evaluate.figures.HEADINGS`.
-        shares: Curve, thinned for pictures.
-        quality: Curve.
-        threshold: Applied for the figures at a threshold.
-        reliability: Bins of the reliability diagram; empty for baselines, whose numbers are no probabilities.
-        routellm: What RouteLLM's code would print, or why it would not.
-        win_rates: One a prompt; not in JSON.
+        shares: Shares of strong calls of the curve, float64 ``[points]``, thinned for plots.
+        quality: Mean scores at these shares, float64 ``[points]``.
+        threshold: Threshold of the figures at a threshold.
+        reliability: Bins of the reliability diagram; empty for baselines, whose scores are not probabilities.
+        routellm: Figures as RouteLLM's code prints them, or the reason why it would fail.
+        win_rates: float64 ``[prompts]``; not in JSON.
     """
 
     figures: dict[str, Estimate]
@@ -105,9 +109,18 @@ class Evaluation:
         random: Figures of random routing, analytically.
         oracle_apgr: APGR of the oracle.
         oracle: Shares and qualities of the oracle.
-        categories: For each category prompts, the two qualities and APGR by router.
+        categories: For each category the number of prompts, both qualities and APGR by router.
         differences: Paired differences between routers and to the length baseline.
-        notes: What a reader must know, such as that the table was seen in training.
+        notes: Limits of the results, such as that the table was part of the training data.
+
+    Example:
+        >>> import turnout
+        >>> from turnout.data import Outcomes
+        >>> from turnout.evaluate import evaluate
+        >>> table = Outcomes("mine", ["Hi", "Why?", "Prove it."], {"big": np.ones(3), "small": np.array([1.0, 1.0, 0.0])})
+        >>> result = evaluate(table, {"mf": turnout.load()}, Options(strong="big", weak="small", resamples=0))
+        >>> sorted(result.routers)
+        ['mf', 'prompt length']
     """
 
     table: str
@@ -126,7 +139,11 @@ class Evaluation:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the win rates as JSON values; numbers that do not exist are null."""
+        """Converts the evaluation to JSON values.
+
+        Returns:
+            Everything except the win rates; numbers that are not finite are ``None``.
+        """
         routers = {
             name: {
                 "threshold": result.threshold,
@@ -147,7 +164,7 @@ class Evaluation:
 
 
 def pair_of(table: Outcomes, routers: Mapping[str, WinRates], options: Options) -> tuple[str, str]:
-    """Columns of the strong and the weak model of a table."""
+    """Columns of the strong and the weak model in a table."""
     named = {"strong": options.strong, "weak": options.weak}
     columns = []
     for side, name in named.items():
@@ -159,7 +176,7 @@ def pair_of(table: Outcomes, routers: Mapping[str, WinRates], options: Options) 
         except InvalidInputError as error:
             raise InvalidInputError(f"table {table.name!r}: {error}; choose one with --{side}") from error
     if columns[0] == columns[1]:
-        raise InvalidInputError(f"table {table.name!r}: strong and weak are both {columns[0]!r}")
+        raise InvalidInputError(f"table {table.name!r}: strong and weak are both {columns[0]!r}, expected two models")
     return columns[0], columns[1]
 
 
@@ -168,14 +185,14 @@ def evaluate(table: Outcomes, routers: Mapping[str, WinRates], options: Options 
 
     Args:
         table: Outcomes of at least two models.
-        routers: Routers by the names to show.
-        options: How.
+        routers: Routers by name; the names appear in the results.
+        options: Models, prices, resamples and cache.
 
     Returns:
         Figures with intervals, curves, baselines and differences.
 
     Raises:
-        InvalidInputError: The table has no such models, or no row with both.
+        InvalidInputError: The table lacks one of the models, or has no row with scores of both.
 
     Example:
         >>> import numpy as np
@@ -267,8 +284,8 @@ def _routellm(figures: Figures) -> dict[str, Any]:
 
 def _differences(names: list[str], results: dict[str, RouterResult], resampled: dict[str, Floats]) -> list[Difference]:
     found = []
-    for place, first in enumerate(names):
-        for second in names[place + 1 :]:
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
             value = results[first].figures["apgr"].value - results[second].figures["apgr"].value
             one, other = resampled.get(f"router {first}/apgr"), resampled.get(f"router {second}/apgr")
             both = np.empty(0) if one is None or other is None else one - other

@@ -27,7 +27,7 @@ TEN_SHARES = np.arange(1, 11) / 10
 
 
 def pgr(quality: ArrayLike, weak: ArrayLike, strong: ArrayLike) -> Floats:
-    """Performance gap recovered (section 3.2); NaN where the two models are equally good, for there is no gap then.
+    """Performance gap recovered (section 3.2); NaN if the two models have equal scores, because there is no gap.
 
     Args:
         quality: Mean scores ``[..., points]`` of routed answers.
@@ -92,9 +92,9 @@ def cpt(shares: Floats, quality: Floats, weak: ArrayLike, strong: ArrayLike, tar
     first = np.argmax(reached, axis=-1)
     before = np.maximum(first - 1, 0)
     x0, x1, y0, y1 = (
-        np.take_along_axis(array, place[..., None], axis=-1)[..., 0]
+        np.take_along_axis(array, index[..., None], axis=-1)[..., 0]
         for array in (shares, recovered)
-        for place in (before, first)
+        for index in (before, first)
     )
     rise = y1 - y0
     part = np.where(rise > 0, (target - y0) / np.where(rise > 0, rise, 1.0), 0.0)
@@ -110,6 +110,13 @@ class Prices:
     Attributes:
         strong: Cost of a request that the strong model answers.
         weak: Cost of a request that the weak model answers.
+
+    Raises:
+        InvalidInputError: The weak model costs more than the strong one, or a cost is negative.
+
+    Example:
+        >>> float(Prices(strong=10.0, weak=1.0).cost(0.5))
+        5.5
     """
 
     strong: float
@@ -122,19 +129,26 @@ class Prices:
             )
 
     def cost(self, share: ArrayLike) -> Floats:
-        """Mean cost per request when this share of the calls goes to the strong model."""
+        """Mean cost per request at a share of strong calls.
+
+        Args:
+            share: Share of strong calls in ``[0, 1]``, float ``[...]``.
+
+        Returns:
+            Costs, float64 of the same shape ``[...]``.
+        """
         c = np.asarray(share, dtype=np.float64)
         return c * self.strong + (1.0 - c) * self.weak
 
 
 def saving_over_strong(share: ArrayLike, prices: Prices) -> Floats:
-    """Part of the cost saved against sending every prompt to the strong model."""
+    """Part of the cost saved compared with sending every prompt to the strong model."""
     result: Floats = 1.0 - prices.cost(share) / prices.strong
     return result
 
 
 def saving_over_random(share: ArrayLike, target: float, prices: Prices) -> Floats:
-    """Part of the cost saved against random routing of equal quality, which needs a share of ``target`` (section 5.4).
+    """Part of the cost saved compared with random routing of equal quality, which needs a share of ``target`` (section 5.4).
 
     Args:
         share: The router's CPT(target).

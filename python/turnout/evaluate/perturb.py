@@ -33,7 +33,7 @@ def whitespace(prompt: str, generator: random.Random) -> str:
 
 
 def typos(prompt: str, generator: random.Random) -> str:
-    """Two neighbouring letters swapped inside one word in twenty of four letters or more, in at least one word.
+    """Two neighboring letters swapped inside one word in twenty of four letters or more, in at least one word.
 
     Example:
         >>> typos("capital", random.Random(0)) != "capital"
@@ -48,8 +48,8 @@ def typos(prompt: str, generator: random.Random) -> str:
         word = match.group()
         if match.start() not in chosen:
             return word
-        place = generator.randrange(1, len(word) - 2)
-        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+        index = generator.randrange(1, len(word) - 2)
+        return word[:index] + word[index + 1] + word[index] + word[index + 2 :]
 
     return _WORD.sub(swap, prompt)
 

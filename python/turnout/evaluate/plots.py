@@ -17,8 +17,8 @@ from turnout.evaluate.evaluation import Evaluation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Okabe and Ito's colours, told apart by most colour-blind readers; the first ones are for routers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: Okabe and Ito's colors, told apart by most color-blind readers; the first ones are for routers.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, INK = "#8a8f98", "#1f2328"
 #: Categories beyond this many are left to the table.
 MAX_CATEGORIES = 40
@@ -72,13 +72,13 @@ def curves(evaluation: Evaluation) -> Figure:
             label="oracle (at most this share)",
         )
         axes.plot([0, 100], [weak, strong], color=GREY, lw=1.4, ls=":", label="random  APGR 0.500")
-        for name, colour in _coloured(evaluation):
+        for name, color in _colored(evaluation):
             result = evaluation.routers[name]
             baseline = name == LENGTH
             axes.plot(
                 result.shares * 100,
                 result.quality,
-                color=GREY if baseline else colour,
+                color=GREY if baseline else color,
                 lw=1.4 if baseline else 2.2,
                 ls="-." if baseline else "-",
                 zorder=2 if baseline else 3,
@@ -86,7 +86,7 @@ def curves(evaluation: Evaluation) -> Figure:
             )
             if "share_at_threshold" in result.figures:
                 at = (result.figures["share_at_threshold"].value * 100, result.figures["quality_at_threshold"].value)
-                axes.plot(*at, "o", color=colour, ms=7, mec="white", zorder=4)
+                axes.plot(*at, "o", color=color, ms=7, mec="white", zorder=4)
                 beyond = at[0] > 80
                 axes.annotate(
                     f"threshold {result.threshold:.3g}",
@@ -94,7 +94,7 @@ def curves(evaluation: Evaluation) -> Figure:
                     xytext=(4 if beyond else -4, -24),
                     textcoords="offset points",
                     ha="right" if beyond else "left",
-                    color=colour,
+                    color=color,
                     fontsize=8,
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
                 )
@@ -132,7 +132,7 @@ def reliability(evaluation: Evaluation) -> Figure | None:
         panels = figure.subplots(rows, columns, squeeze=False)
         for panel in panels.flat:
             panel.set_visible(False)
-        for (name, colour), panel in zip(_coloured(evaluation), panels.flat, strict=False):
+        for (name, color), panel in zip(_colored(evaluation), panels.flat, strict=False):
             if name == LENGTH:
                 continue
             panel.set_visible(True)
@@ -145,7 +145,7 @@ def reliability(evaluation: Evaluation) -> Figure | None:
                 predicted,
                 observed,
                 yerr=np.array(error).T,
-                color=colour,
+                color=color,
                 marker="o",
                 ms=5,
                 lw=1.4,
@@ -158,7 +158,7 @@ def reliability(evaluation: Evaluation) -> Figure | None:
                 histogram / histogram.max() * 0.15,
                 width=1 / 40,
                 align="edge",
-                color=colour,
+                color=color,
                 alpha=0.2,
                 lw=0,
             )
@@ -177,13 +177,13 @@ def categories(evaluation: Evaluation) -> Figure | None:
     if not found:
         return None
     found = sorted(found, key=lambda item: -item[1]["prompts"])[:MAX_CATEGORIES]
-    names = [name for name, _ in _coloured(evaluation)]
+    names = [name for name, _ in _colored(evaluation)]
     with style():
         figure = Figure(figsize=(9, 1.4 + 0.17 * len(found) * (len(names) + 0.8)), layout="constrained")
         axes: Axes = figure.subplots()
         height = 0.8 / len(names)
-        for place, (name, colour) in enumerate(_coloured(evaluation)):
-            at = np.arange(len(found)) + (place - (len(names) - 1) / 2) * height
+        for index, (name, color) in enumerate(_colored(evaluation)):
+            at = np.arange(len(found)) + (index - (len(names) - 1) / 2) * height
             values = [one["apgr"][name] for _, one in found]
             points = np.array([value["value"] for value in values])
             ends = np.array([[value["low"], value["high"]] for value in values], dtype=float)
@@ -193,7 +193,7 @@ def categories(evaluation: Evaluation) -> Figure | None:
                 points - 0.5,
                 left=0.5,
                 height=height,
-                color=GREY if name == LENGTH else colour,
+                color=GREY if name == LENGTH else color,
                 xerr=error,
                 error_kw={"lw": 0.7, "ecolor": "#5b616a"},
                 label=name,
@@ -228,8 +228,8 @@ def _title(evaluation: Evaluation) -> str:
     return f"{evaluation.table}{seen}, {evaluation.prompts:,} prompts"
 
 
-def _coloured(evaluation: Evaluation) -> list[tuple[str, str]]:
-    return [(name, COLOURS[place % len(COLOURS)]) for place, name in enumerate(evaluation.routers)]
+def _colored(evaluation: Evaluation) -> list[tuple[str, str]]:
+    return [(name, COLORS[index % len(COLORS)]) for index, name in enumerate(evaluation.routers)]
 
 
 def _figure(estimate: Any) -> str:
@@ -240,6 +240,6 @@ def _figure(estimate: Any) -> str:
 def _wilson(part: float, count: int) -> tuple[float, float]:
     """Lengths of the error bars of a proportion (Wilson 1927); conservative for ties, which vary less."""
     z = 1.96
-    centre = (part + z * z / (2 * count)) / (1 + z * z / count)
+    center = (part + z * z / (2 * count)) / (1 + z * z / count)
     half = z * np.sqrt(part * (1 - part) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, part - (centre - half)), max(0.0, centre + half - part)
+    return max(0.0, part - (center - half)), max(0.0, center + half - part)

@@ -52,7 +52,7 @@ def precision_report(artifact: Path, write_float32: Callable[[Path], object], pr
         if precision == "float16":
             network = ReferenceNetwork(artifact)
             encodings = [exact.explain(text).ids for text in texts]
-            batches = (encodings[place : place + _BATCH] for place in range(0, len(encodings), _BATCH))
+            batches = (encodings[start : start + _BATCH] for start in range(0, len(encodings), _BATCH))
             after = np.concatenate([network.win_rates(batch) for batch in batches])
             alone = np.concatenate([network.win_rates([ids]) for ids in encodings[sample]])
             speed = "not measured: float16 is for GPUs, which round more often than the CPU that gave these win rates"

@@ -218,14 +218,14 @@ def _flips(name: str, before: Floats, after: Floats, threshold: float) -> Flips:
     was, now = choose_strong(before, threshold), choose_strong(after, threshold)
     count, flips = len(was), float((was != now).mean())
     z = 1.96
-    centre = (flips + z * z / (2 * count)) / (1 + z * z / count)
+    center = (flips + z * z / (2 * count)) / (1 + z * z / count)
     half = z * np.sqrt(flips * (1 - flips) / count + z * z / (4 * count * count)) / (1 + z * z / count)
     return Flips(
         name,
         count,
         flips,
-        max(0.0, float(centre - half)),
-        min(1.0, float(centre + half)),
+        max(0.0, float(center - half)),
+        min(1.0, float(center + half)),
         float((~was & now).mean()),
         float((was & ~now).mean()),
         float(np.abs(after - before).mean()),

@@ -1,8 +1,7 @@
 """The figures exactly as RouteLLM's evaluation computes them (github lm-sys/RouteLLM at 0b64fda, ``routellm/evals/evaluate.py``).
 
-Its thresholds are the eleven edges of ten bins of equal count (``pandas.qcut``, linear quantiles); a win rate at the
-threshold goes
-to the strong model, except at the last edge; areas are trapezoids over these eleven points.
+Its thresholds are the eleven edges of ten bins of equal count (``pandas.qcut``, linear quantiles). A win rate equal to the threshold
+goes to the strong model, except at the last edge. Areas are trapezoids over these eleven points.
 """
 
 from __future__ import annotations
@@ -57,23 +56,27 @@ def routellm_metrics(
     scale: float = 100.0,
     repeated_edges: bool = False,
 ) -> RouteLLMMetrics:
-    """RouteLLM's figures.
+    """Computes the figures as RouteLLM's code does.
 
     Args:
-        win_rates: One number a prompt.
-        strong: Score of the strong model, one a prompt.
-        weak: Score of the weak model, one a prompt.
-        bins: Bins of equal count.
+        win_rates: Win rates, float ``[prompts]``.
+        strong: Scores of the strong model, float ``[prompts]``.
+        weak: Scores of the weak model, float ``[prompts]``.
+        bins: Number of bins of equal count.
         scale: 100 for scores of 0 and 1, as RouteLLM reports MMLU and GSM8K; 1 for MT-Bench.
-        repeated_edges: Go on where so many win rates are equal that two edges are, which RouteLLM refuses.
+        repeated_edges: Allow equal edges, which result from many equal win rates and which RouteLLM refuses.
 
     Returns:
-        The figures. Where accuracy does not rise with the share of strong calls CPT is whatever segment
-        ``numpy.interp`` lands on,
-        as in RouteLLM.
+        The figures. If accuracy does not increase with the share of strong calls, CPT depends on the segment that ``numpy.interp``
+        selects, as in RouteLLM.
 
     Raises:
-        InvalidInputError: Two edges are equal.
+        InvalidInputError: Two edges are equal and ``repeated_edges`` is false.
+
+    Example:
+        >>> rates = np.linspace(0, 1, 100)
+        >>> round(routellm_metrics(rates, np.ones(100), rates < 0.5).apgr, 2)
+        0.75
     """
     rates = np.asarray(win_rates, dtype=np.float64)
     strong, weak = np.asarray(strong, dtype=np.float64), np.asarray(weak, dtype=np.float64)
@@ -83,8 +86,8 @@ def routellm_metrics(
             "bin edges are not unique: RouteLLM cannot evaluate a router with so many equal win rates"
         )
     shares, accuracy = [], []
-    for place, threshold in enumerate(thresholds):
-        selection = rates >= threshold if place < bins else rates > threshold
+    for index, threshold in enumerate(thresholds):
+        selection = rates >= threshold if index < bins else rates > threshold
         shares.append(selection.mean() * 100)
         accuracy.append(np.where(selection, strong, weak).mean() * scale)
     percentage, accuracies = np.array(shares), np.array(accuracy)
@@ -126,10 +129,10 @@ def apgr_of_resamples(
         drawn = np.repeat(order, count[order])
         rising, gain = rates[drawn], (strong - weak)[drawn]
         total = len(drawn)
-        place = np.arange(bins + 1) / bins * (total - 1)
-        below = np.minimum(place.astype(np.int64), total - 2 if total > 1 else 0)
+        position = np.arange(bins + 1) / bins * (total - 1)
+        below = np.minimum(position.astype(np.int64), total - 2 if total > 1 else 0)
         above = np.minimum(below + 1, total - 1)
-        edges = rising[below] + (rising[above] - rising[below]) * (place - below)
+        edges = rising[below] + (rising[above] - rising[below]) * (position - below)
         first = np.searchsorted(rising, edges, side="left")
         first[-1] = total
         recovered = np.concatenate([[0.0], np.cumsum(gain[::-1])])[total - first]

@@ -57,7 +57,7 @@ class Checkpoint:
                 f"{file}: missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{file}: no JSON: {error}") from error
+            raise ArtifactError(f"{file}: not JSON: {error}") from error
         if not isinstance(found, dict):
             raise ArtifactError(f"{file}: expected a JSON object, found {type(found).__name__}")
         return found
@@ -115,7 +115,7 @@ class Checkpoint:
         """Raises ``ArtifactError`` where there is no such tensor of that shape."""
         if name not in self._places:
             listed = ", ".join(sorted(self._places)[:8])
-            raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; it holds {listed}, ...")
+            raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; found {listed}, ...")
         file, _, found, _ = self._places[name]
         if tuple(found) != shape:
             raise ArtifactError(f"{file}: tensor {name!r} has the shape {found}, expected {list(shape)}")
@@ -127,18 +127,18 @@ class Checkpoint:
         values = np.empty(math.prod(shape), dtype=np.float32)
         with file.open("rb") as stream:
             stream.seek(start)
-            for place in row_blocks(values):
-                part = values[place]
+            for rows in row_blocks(values):
+                part = values[rows]
                 raw = np.fromfile(stream, dtype=_TYPES[kind], count=part.size)
                 if raw.size != part.size:
-                    raise ArtifactError(f"{file}: tensor {name!r} is cut short")
+                    raise ArtifactError(f"{file}: tensor {name!r} is truncated")
                 if kind == "BF16":
                     # The upper half of a float32.
                     np.left_shift(raw, 16, out=part.view(np.uint32), dtype=np.uint32)
                 else:
                     part[:] = raw
                 if not np.isfinite(part).all():
-                    raise ArtifactError(f"{file}: tensor {name!r} holds numbers that are not finite")
+                    raise ArtifactError(f"{file}: tensor {name!r} has values that are not finite")
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
@@ -174,8 +174,8 @@ class Checkpoint:
             file = self.folder / "tokenizer.json"
         if str(side).lower() == "left":
             raise ArtifactError(
-                f"{file}: {field} is {side!r}: the model reads the end of a long prompt, a router its beginning; where that is meant, "
-                'set it to "right"'
+                f"{file}: {field} is {side!r}, expected 'right': a router reads the beginning of a long prompt; if that is intended, "
+                "set it to 'right'"
             )
 
     def _files(self) -> list[Path]:
@@ -214,7 +214,7 @@ class Checkpoint:
                     raise ValueError(f"tensor {name!r} of shape {shape} has {end - start} bytes")
                 self._places[_current_name(name)] = (file, kind, shape, start)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ArtifactError(f"{file}: no safetensors file: {error}") from error
+            raise ArtifactError(f"{file}: not a safetensors file: {error}") from error
 
 
 def _current_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""From trained weights to the form that is executed: the first layer folded into the table, the table quantised."""
+"""From trained weights to the form that is executed: the first layer folded into the table, the table quantized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def quantise_rows(rows: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_rows(rows: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Symmetric int8 per row: ``rows ~ table * scale[:, None]``.
 
     Args:
@@ -47,10 +47,10 @@ def fold_first_layer(
         activation: Function applied to every element.
 
     Returns:
-        The encoder, its table quantised by :func:`quantise_rows`.
+        The encoder, its table quantized by :func:`quantize_rows`.
     """
     width = token_rows.shape[1]
-    table, scale = quantise_rows(token_rows.astype(np.float64) @ weight[:width])
+    table, scale = quantize_rows(token_rows.astype(np.float64) @ weight[:width])
     return StaticEncoder(
         token_table=table,
         row_scale=scale,

@@ -1,6 +1,6 @@
 """Linear layers whose weights are 4-bit integers in blocks, for ONNX Runtime's operator ``MatMulNBits``.
 
-Each block of 32 neighbours along the input has a scale and a zero point of its own, from its least and its largest weight; without zero
+Each block of 32 neighbors along the input has a scale and a zero point of its own, from its least and its largest weight; without zero
 points the rounding error of normally distributed weights is 6 % larger. A weight takes 5.1 bits in all.
 
     scale = (max(w, 0) - min(w, 0)) / 15      zero = round(-min(w, 0) / scale)      q = round(w / scale) + zero      0 to 15
@@ -43,7 +43,7 @@ def int4_linear(w: NetworkWriter, x: str, weight: NDArray[np.float32]) -> str:
 
 
 def packed_blocks(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Quantises a matrix as the operator reads it.
+    """Quantizes a matrix as the operator reads it.
 
     Args:
         weight: float32 ``[out, in]``; the last block is filled up with zeros.
@@ -58,9 +58,9 @@ def packed_blocks(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArr
     low, high = np.minimum(values.min(axis=-1), 0.0), np.maximum(values.max(axis=-1), 0.0)
     scale = np.maximum((high - low) / _LARGEST, 1e-30).astype(np.float32)
     zero = np.rint(-low / scale)
-    quantised = np.clip(np.rint(values / scale[..., None]) + zero[..., None], 0, _LARGEST).astype(np.uint8)
+    quantized = np.clip(np.rint(values / scale[..., None]) + zero[..., None], 0, _LARGEST).astype(np.uint8)
     zeros = np.pad(zero.astype(np.uint8), ((0, 0), (0, blocks % 2)))
-    return _pairs(quantised), scale, _pairs(zeros)
+    return _pairs(quantized), scale, _pairs(zeros)
 
 
 def _pairs(values: NDArray[np.uint8]) -> NDArray[np.uint8]:

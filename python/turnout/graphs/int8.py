@@ -38,29 +38,29 @@ def quantized_rows(matrix: NDArray[np.float32], largest: int) -> tuple[NDArray[n
     Returns:
         int8 ``[rows, width]`` and float32 ``[rows]``; their product is the matrix up to half a scale.
     """
-    quantised = np.empty(matrix.shape, dtype=np.int8)
+    quantized = np.empty(matrix.shape, dtype=np.int8)
     scale = np.empty(len(matrix), dtype=np.float32)
     for rows in row_blocks(matrix):
         scale[rows] = np.maximum(np.abs(matrix[rows]).max(axis=1), 1e-30) / largest
-        quantised[rows] = np.rint(matrix[rows] / scale[rows, None])
-    return quantised, scale
+        quantized[rows] = np.rint(matrix[rows] / scale[rows, None])
+    return quantized, scale
 
 
 def int8_linear(w: NetworkWriter, x: str, weight: NDArray[np.float32]) -> str:
     """``x @ weight.T``; ``weight`` is float32 ``[out, in]``."""
-    quantised, scale = quantized_rows(weight, _WEIGHT_RANGE)
+    quantized, scale = quantized_rows(weight, _WEIGHT_RANGE)
     rows, row_scale = _rows_as_int8(w, x, weight.shape[1])
     # One operator for integer products and column scales: a pass over the outputs less than MatMulInteger, Cast and Mul.
     of_rows, zero = w.constant(1.0), w.constant(_ZERO, np.uint8)
-    matrix = (w.weight(quantised.T), of_rows, w.weight(scale), zero)
+    matrix = (w.weight(quantized.T), of_rows, w.weight(scale), zero)
     products = w.add("MatMulIntegerToFloat", rows, *matrix, domain="com.microsoft")
     return str(w.add("Mul", products, row_scale))
 
 
 def int8_gather(w: NetworkWriter, table: NDArray[np.float32], ids: str) -> str:
     """Rows of a table, float32 ``[rows, width]``, which has one scale for each row."""
-    quantised, scale = quantized_rows(table, 127)
-    rows = w.add("Cast", w.add("Gather", w.weight(quantised), ids), to=1)
+    quantized, scale = quantized_rows(table, 127)
+    rows = w.add("Cast", w.add("Gather", w.weight(quantized), ids), to=1)
     return str(w.add("Mul", rows, w.add("Gather", w.weight(scale[:, None]), ids)))
 
 

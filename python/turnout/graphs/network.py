@@ -113,7 +113,7 @@ class NetworkWriter:
         return y if bias is None else str(self.add("Add", y, self._stored(bias, self._float)))
 
     def dense(self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
-        """``linear`` of an ``x`` of two dimensions: where nothing is quantised, ONNX Runtime adds the bias while it multiplies."""
+        """``linear`` of an ``x`` of two dimensions: where nothing is quantized, ONNX Runtime adds the bias while it multiplies."""
         if self.precision in ("int8", "int4"):
             return self.linear(x, weight, bias)
         return str(self.add("Gemm", x, self._stored(weight.T, self._float), self._stored(bias, self._float)))
@@ -126,7 +126,7 @@ class NetworkWriter:
         return rows if self._autocast is None else str(self.add("Cast", rows, to=1))
 
     def finish(self, outputs: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
-        """The serialised model, from ``input_ids`` and ``attention_mask`` to float32 outputs of these names and shapes."""
+        """The serialized model, from ``input_ids`` and ``attention_mask`` to float32 outputs of these names and shapes."""
         from onnx import TensorProto, checker, helper
 
         if self._stream is not None and self.data is not None:
@@ -145,8 +145,8 @@ class NetworkWriter:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         if self.data is None:
             checker.check_model(model, full_check=True)
-        serialised: bytes = model.SerializeToString()
-        return serialised
+        serialized: bytes = model.SerializeToString()
+        return serialized
 
     @property
     def _float(self) -> np.dtype[Any]:
@@ -168,8 +168,8 @@ class NetworkWriter:
         self._stream.write(b"\0" * (-self._stream.tell() % 4096))
         tensor = TensorProto(name=name, dims=array.shape, data_type=type_)
         tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": DATA_FILE, "offset": self._stream.tell(), "length": bytes_}
-        for key, value in place.items():
+        entries = {"location": DATA_FILE, "offset": self._stream.tell(), "length": bytes_}
+        for key, value in entries.items():
             tensor.external_data.add(key=key, value=str(value))
         for rows in row_blocks(array):
             self._stream.write(_converted(array[rows], dtype).data)

@@ -76,7 +76,7 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
         head: The head, over embeddings of the encoder's dimension.
 
     Returns:
-        A serialised ``onnx.ModelProto``.
+        A serialized ``onnx.ModelProto``.
     """
     nodes, weights, inputs, outputs = _encoder(encoder)
     return _model(nodes, weights, inputs, outputs, head)
@@ -88,7 +88,7 @@ def encoder_graph(encoder: StaticEncoder) -> bytes:
     Args:
         encoder: The encoder.
     """
-    return _serialised("turnout_encoder", *_encoder(encoder))
+    return _serialized("turnout_encoder", *_encoder(encoder))
 
 
 def external_graph(head: MatrixFactorizationHead) -> bytes:
@@ -98,7 +98,7 @@ def external_graph(head: MatrixFactorizationHead) -> bytes:
         head: The head.
 
     Returns:
-        A serialised ``onnx.ModelProto``.
+        A serialized ``onnx.ModelProto``.
     """
     from onnx import TensorProto
 
@@ -182,10 +182,10 @@ def _model(
         ("model_scores", TensorProto.FLOAT, ["prompts", head.models.shape[0]]),
         ("win_rate", TensorProto.FLOAT, ["prompts"]),
     ]
-    return _serialised("turnout_mf", nodes, weights, inputs, outputs)
+    return _serialized("turnout_mf", nodes, weights, inputs, outputs)
 
 
-def _serialised(
+def _serialized(
     name: str,
     nodes: Sequence[Any],
     weights: Mapping[str, NDArray[Any]],
@@ -203,5 +203,5 @@ def _serialised(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     checker.check_model(model, full_check=True)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.graphs.fold import quantise_rows
+from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import IR_VERSION, OPSET, MatrixFactorizationHead
 
 Floats = NDArray[np.float32]
@@ -29,7 +29,7 @@ class TransformerLayer:
     """One layer, as in :class:`turnout.routers.bert.transformer.Layer`; matrices are ``[inputs, outputs]``.
 
     Attributes:
-        norms: Weight and bias of the normalisation before attention, then of that before the inner part, ``[4, width]``.
+        norms: Weight and bias of the normalization before attention, then of that before the inner part, ``[4, width]``.
         query_key_value: ``[width, 3 * attention]`` and its bias.
         mix: ``[attention, width]`` and its bias.
         widen: ``[width, inner]`` and its bias.
@@ -88,8 +88,8 @@ class _Graph:
 
     def matrix(self, name: str, matrix: Floats) -> str:
         """An int8 matrix with a scale for each output, and what multiplies it out."""
-        quantised, scale = quantise_rows(matrix.T)
-        self.constant(f"{name}_int8", quantised.T)
+        quantized, scale = quantize_rows(matrix.T)
+        self.constant(f"{name}_int8", quantized.T)
         self.constant(f"{name}_scale", scale)
         from onnx import TensorProto
 
@@ -144,16 +144,16 @@ def transformer_graph(encoder: TransformerEncoder, head: MatrixFactorizationHead
         head: The head, over embeddings of the encoder's dimension.
 
     Returns:
-        A serialised ``onnx.ModelProto``.
+        A serialized ``onnx.ModelProto``.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
     g = _Graph()
     x = _rows_of_tokens(g, encoder)
-    for place, layer in enumerate(encoder.layers):
-        name = f"layer{place}"
+    for index, layer in enumerate(encoder.layers):
+        name = f"layer{index}"
         x, units = _layer(g, name, x, layer, encoder)
-        if place + 1 < len(encoder.layers):
+        if index + 1 < len(encoder.layers):
             x = g.add("Add", [x, g.linear(f"{name}_narrow", units, layer.narrow)], f"{name}_out")
     _pooled(g, x, units, encoder)
     g.constant("hidden_weight", encoder.weight)
@@ -178,14 +178,14 @@ def transformer_graph(encoder: TransformerEncoder, head: MatrixFactorizationHead
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     checker.check_model(model, full_check=True)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def _rows_of_tokens(g: _Graph, encoder: TransformerEncoder) -> str:
     from onnx import TensorProto
 
-    table, scale = quantise_rows(encoder.token_rows)
+    table, scale = quantize_rows(encoder.token_rows)
     g.constant("token_table", table)
     g.constant("row_scale", scale.reshape(-1, 1))
     g.constant("positions", encoder.positions)
@@ -238,7 +238,7 @@ def _layer(g: _Graph, name: str, x: str, layer: TransformerLayer, encoder: Trans
 
 def _pooled(g: _Graph, x: str, units: str, encoder: TransformerEncoder) -> None:
     """Means and sums over the tokens. The last matrix is linear, so it multiplies the mean of its units, not each token's."""
-    opinions, scale = quantise_columns(encoder.opinions)
+    opinions, scale = quantize_columns(encoder.opinions)
     g.constant("opinion_table", opinions)
     g.constant("opinion_scale", scale)
     g.constant("count_table", encoder.counts.astype(np.int8))
@@ -261,7 +261,7 @@ def _pooled(g: _Graph, x: str, units: str, encoder: TransformerEncoder) -> None:
     g.add("Concat", ["mean", "mean_opinions", "features"], "pooled", axis=1)
 
 
-def quantise_columns(columns: Floats) -> tuple[NDArray[np.int16], Floats]:
+def quantize_columns(columns: Floats) -> tuple[NDArray[np.int16], Floats]:
     """Symmetric int16 per column: ``columns ~ table * scale``; int16 ``[rows, columns]`` and float32 ``[columns]``."""
     scale = np.abs(columns).max(axis=0) / 32767.0
     scale = np.where(scale > 0, scale, 1.0)

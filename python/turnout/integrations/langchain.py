@@ -1,4 +1,4 @@
-"""LangChain: a ``Runnable`` that replaces a chat model and chooses between two for each prompt."""
+"""LangChain: a ``Runnable`` in place of a chat model that chooses between two models for each prompt."""
 
 from __future__ import annotations
 
@@ -56,43 +56,119 @@ class RoutedModel(Runnable[LanguageModelInput, Output]):
         self.context = context
 
     def route(self, input: LanguageModelInput) -> Decision:
-        """The decision alone.
+        """Decides without calling a model.
+
+        Args:
+            input: A text, messages or a prompt value, as chat models take them.
+
+        Returns:
+            The decision.
 
         Raises:
-            RoutingError: The messages hold no text, or content that cannot be read.
+            RoutingError: The messages have no text, or unreadable content.
             InvalidInputError: The prompt is not valid Unicode.
         """
         return self.router.route(self._prompt(input))
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> RoutedModel[Output]:
-        """Binds tools to both models."""
+        """Binds tools to both models.
+
+        Args:
+            tools: As the models' ``bind_tools`` takes them.
+            **kwargs: Passed to both models.
+
+        Returns:
+            A routed model of the two bound models.
+
+        Raises:
+            TypeError: A model has no ``bind_tools``.
+        """
         return self._with_both("bind_tools", tools, **kwargs)
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> RoutedModel[Any]:
-        """Sets structured output on both models."""
+        """Sets structured output on both models.
+
+        Args:
+            schema: As the models' ``with_structured_output`` takes it.
+            **kwargs: Passed to both models.
+
+        Returns:
+            A routed model of the two models with structured output.
+
+        Raises:
+            TypeError: A model has no ``with_structured_output``.
+        """
         return self._with_both("with_structured_output", schema, **kwargs)
 
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Answers with the chosen model."""
+        """Calls the chosen model.
+
+        Args:
+            input: As for :meth:`route`.
+            config: Configuration of the run; the decision is added to its metadata.
+            **kwargs: Passed to the chosen model.
+
+        Returns:
+            The model's answer.
+
+        Raises:
+            RouterError: As :meth:`route`.
+        """
         decision = self.route(input)
         return self._chosen(decision).invoke(input, _with_decision(config, decision), **kwargs)
 
     async def ainvoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Answers with the chosen model."""
+        """Calls the chosen model, for asyncio.
+
+        Args:
+            input: As for :meth:`route`.
+            config: Configuration of the run; the decision is added to its metadata.
+            **kwargs: Passed to the chosen model.
+
+        Returns:
+            The model's answer.
+
+        Raises:
+            RouterError: As :meth:`route`.
+        """
         decision = await self.router.aroute(self._prompt(input))
         return await self._chosen(decision).ainvoke(input, _with_decision(config, decision), **kwargs)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
-        """Streams from the chosen model."""
+        """Streams the answer of the chosen model.
+
+        Args:
+            input: As for :meth:`route`.
+            config: Configuration of the run; the decision is added to its metadata.
+            **kwargs: Passed to the chosen model.
+
+        Yields:
+            Chunks of the answer.
+
+        Raises:
+            RouterError: As :meth:`route`.
+        """
         decision = self.route(input)
         yield from self._chosen(decision).stream(input, _with_decision(config, decision), **kwargs)
 
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
-        """Streams from the chosen model."""
+        """Streams the answer of the chosen model, for asyncio.
+
+        Args:
+            input: As for :meth:`route`.
+            config: Configuration of the run; the decision is added to its metadata.
+            **kwargs: Passed to the chosen model.
+
+        Yields:
+            Chunks of the answer.
+
+        Raises:
+            RouterError: As :meth:`route`.
+        """
         decision = await self.router.aroute(self._prompt(input))
         async for chunk in self._chosen(decision).astream(input, _with_decision(config, decision), **kwargs):
             yield chunk

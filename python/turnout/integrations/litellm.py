@@ -1,4 +1,4 @@
-"""LiteLLM's proxy: a call hook that replaces a model name by the strong or the weak model for each request."""
+"""LiteLLM proxy: a call hook that replaces a model name with the strong or the weak model for each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 #: Key of the decision in the metadata of a request, which LiteLLM's logs and callbacks see.
 METADATA_KEY = "turnout"
-#: Types of calls that generate text; each has its conversation in one of :data:`_FIELDS`. Every other type passes untouched.
+#: Types of calls that generate text; the conversation is in one of :data:`_FIELDS`. Calls of other types pass unchanged.
 _GENERATING = frozenset(
     {
         "completion", "acompletion", "text_completion", "atext_completion", "responses", "aresponses", "anthropic_messages",
@@ -26,9 +26,7 @@ _GENERATING = frozenset(
     }
 )  # fmt: skip
 _FIELDS = ("messages", "input", "prompt", "contents")
-
-
-#: Where LiteLLM keeps metadata of a call, the first that is there.
+#: Fields for the metadata of a call, in the order in which they are searched.
 _METADATA = ("litellm_metadata", "metadata")
 
 
@@ -67,11 +65,19 @@ class RoutingHook(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any] | None:
-        """Replaces ``model`` by the chosen one, in calls that generate text.
+        """Replaces ``model`` with the chosen model in calls that generate text. LiteLLM calls this before each request.
+
+        Args:
+            user_api_key_dict: The client's key; not used.
+            cache: LiteLLM's cache; not used.
+            data: The request; changed in place.
+            call_type: Type of the call, such as ``"acompletion"``.
+
+        Returns:
+            The changed request; ``None`` if the request is not routed.
 
         Raises:
-            BadRequestError: The call holds no text to route on, content that cannot be read, or text that is not valid Unicode. LiteLLM
-                answers 400.
+            BadRequestError: The call has no text to route on, unreadable content, or text that is not valid Unicode. LiteLLM answers 400.
         """
         name = data.get("model")
         if not isinstance(name, str) or name not in self._routers or call_type not in _GENERATING:
@@ -81,7 +87,7 @@ class RoutingHook(CustomLogger):
         except (InvalidInputError, RoutingError) as error:
             raise _bad_request(str(error), name) from error
         routed = _Routed(router=name, model=decision.model, win_rate=decision.win_rate, threshold=decision.threshold)
-        # LiteLLM keeps its own notes here where `metadata` is a field of the provider's API (Anthropic's messages, OpenAI's responses).
+        # LiteLLM uses `litellm_metadata` where `metadata` is a field of the provider's API (Anthropic's messages, OpenAI's responses).
         key = next((key for key in _METADATA if isinstance(data.get(key), dict)), "metadata")
         data[key] = {**data.get(key, {}), METADATA_KEY: routed}
         data["model"] = decision.model
@@ -95,7 +101,18 @@ class RoutingHook(CustomLogger):
         request_headers: dict[str, str] | None = None,
         litellm_call_info: dict[str, object] | None = None,
     ) -> dict[str, str] | None:
-        """Response headers with the decision: ``x-turnout-router``, ``-model``, ``-win-rate``, ``-threshold``."""
+        """Adds response headers with the decision. LiteLLM calls this after each request.
+
+        Args:
+            data: The request, with the decision in its metadata.
+            user_api_key_dict: The client's key; not used.
+            response: The model's response; not used.
+            request_headers: Headers of the request; not used.
+            litellm_call_info: LiteLLM's data about the call; not used.
+
+        Returns:
+            ``x-turnout-router``, ``-model``, ``-win-rate`` and ``-threshold``; ``None`` if the request was not routed.
+        """
         for key in _METADATA:
             metadata = data.get(key)
             routed = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None

@@ -21,8 +21,8 @@ class RoutePrompts:
 
     Args:
         artifact: Artifact folder, at the same path on every machine; by default the router that ships with the package.
-        column: Column that holds the prompts.
-        prefix: Put before the names of the added columns.
+        column: Column of the prompts.
+        prefix: Prefix of the names of the added columns.
         router: Options of :func:`turnout.load`.
     """
 
@@ -52,12 +52,12 @@ class RoutePrompts:
         if taken := sorted(set(names.values()) & set(batch.column_names)):
             raise InvalidInputError(f"the table has a column {taken[0]!r} already; choose other names with a prefix")
         prompts, errors = _texts(batch.column(self._column))
-        good = [place for place, error in enumerate(errors) if error is None]
+        valid = [row for row, error in enumerate(errors) if error is None]
         decisions: list[Decision | None] = [None] * len(prompts)
-        for place, decision in zip(
-            good, self._router.route_batch([judged_text(prompts[place]) for place in good]), strict=True
+        for row, decision in zip(
+            valid, self._router.route_batch([judged_text(prompts[row]) for row in valid]), strict=True
         ):
-            decisions[place] = decision
+            decisions[row] = decision
         for name, type_ in (("model", pa.string()), ("win_rate", pa.float64()), ("threshold", pa.float64())):
             values = [None if decision is None else getattr(decision, name) for decision in decisions]
             batch = batch.append_column(names[name], pa.array(values, type_))
@@ -90,18 +90,25 @@ def route_dataset(
     router: dict[str, Any] | None = None,
     **options: Any,
 ) -> ray.data.Dataset:
-    """A dataset with a decision beside every prompt, computed as it is consumed.
+    """Adds a decision to every row of a dataset. Decisions are computed when the dataset is consumed.
 
     Args:
         dataset: Rows with a column of prompts.
         artifact: Artifact folder, at the same path on every machine; by default the router that ships with the package.
-        column: Column that holds the prompts.
-        prefix: Put before the names of the added columns.
-        router: Options of :func:`turnout.load`; ``threads`` is 1 unless it says otherwise, because Ray counts CPUs.
-        options: Of ``Dataset.map_batches``: ``concurrency`` (workers: a number or a range), ``batch_size``, ``num_cpus``, ...
+        column: Column of the prompts.
+        prefix: Prefix of the names of the added columns.
+        router: Options of :func:`turnout.load`; ``threads`` is 1 by default, because Ray counts CPUs.
+        **options: Options of ``Dataset.map_batches``: ``concurrency`` (workers: a number or a range), ``batch_size``, ``num_cpus``, ...
 
     Returns:
         The dataset with the columns that :class:`RoutePrompts` adds.
+
+    Example::
+
+        import ray
+
+        routed = route_dataset(ray.data.read_parquet("prompts/"), concurrency=4)
+        routed.write_parquet("routed/")
     """
     constructor = {
         "artifact": None if artifact is None else str(artifact),

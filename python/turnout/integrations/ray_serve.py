@@ -62,13 +62,16 @@ class RouterReplica:
 def deployment(
     artifact: str | Path | None = None, *, name: str = "turnout", router: dict[str, Any] | None = None, **options: Any
 ) -> serve.Application:
-    """The application that ``ray.serve.run`` runs.
+    """Creates an application for ``ray.serve.run``.
 
     Args:
         artifact: Artifact folder, at the same path on every machine.
         name: Name of the deployment.
         router: Options of :func:`turnout.load`, such as ``strong``, ``weak`` and ``threshold``.
-        options: Of Ray's deployment: ``num_replicas`` (a number or ``"auto"``), ``autoscaling_config``, ``ray_actor_options``, ...
+        **options: Options of Ray's deployment: ``num_replicas`` (a number or ``"auto"``), ``autoscaling_config``, ``ray_actor_options``, ...
+
+    Returns:
+        An application of :class:`RouterReplica`.
 
     Example:
         >>> app = deployment(router={"threshold": 0.5}, num_replicas=2)  # then: ray.serve.run(app, route_prefix="/v1/route")

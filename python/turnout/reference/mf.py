@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str = "identity") -> Floats:
     """Static embedding of one prompt.
 
-    ``activation(mean + log1p(relu(counts)) @ feature_weight + bias)`` where ``mean`` is the mean over tokens of the dequantised
+    ``activation(mean + log1p(relu(counts)) @ feature_weight + bias)`` where ``mean`` is the mean over tokens of the dequantized
     rows and ``counts`` the sum over tokens of the counting rows. A prompt without tokens has mean and counts of zero.
 
     Args:

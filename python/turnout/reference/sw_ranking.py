@@ -22,7 +22,7 @@ from turnout.routers.sw_ranking.elo import (
 from turnout.routers.sw_ranking.similarity import (
     Cells,
     SimilarityRanking,
-    dequantised,
+    dequantized,
     expected_weights,
     pair_win_rate,
     weights_of,
@@ -43,7 +43,7 @@ __all__ = [
     "Integers",
     "SimilarityRanking",
     "bradley_terry",
-    "dequantised",
+    "dequantized",
     "expected_weights",
     "long_enough",
     "pair_win_rate",

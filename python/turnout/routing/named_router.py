@@ -106,9 +106,7 @@ class NamedRouter:
             RoutingError: The router has no quantiles, or the share is outside ``[0, 1]``.
         """
         if not self.quantiles:
-            raise RoutingError(
-                f"router {self.name} stores no quantiles for this pair: name a threshold in place of a share"
-            )
+            raise RoutingError(f"router {self.name} has no quantiles for this pair: use a threshold instead of a share")
         with self._named():
             return threshold_for_share(self.quantiles, strong_share)
 

@@ -51,7 +51,7 @@ def parse_model_name(model: str, routers: Collection[str]) -> Wanted:
     matching = [name for name in routers if rest == name or rest.startswith(name + "-")]
     if not matching:
         raise RoutingError(
-            f"invalid router in {model[:_QUOTED]!r}: the routers here are {', '.join(sorted(routers)) or 'none'}"
+            f"invalid router in {model[:_QUOTED]!r}: available routers: {', '.join(sorted(routers)) or 'none'}"
         )
     name = max(matching, key=len)
     if rest == name:

@@ -52,10 +52,10 @@ class ClientKeys:
                     f"client_keys_file {path}: line {number}: expected name:sha256, of `turnout serve --hash-key`"
                 )
             if found[1] in hashes:
-                raise ConfigError(f"client_keys_file {path}: line {number}: the name {found[1]} stands there twice")
+                raise ConfigError(f"client_keys_file {path}: line {number}: duplicate name {found[1]}")
             hashes[found[1]] = found[2]
         if not hashes:
-            raise ConfigError(f"client_keys_file {path} holds no key: nobody could connect")
+            raise ConfigError(f"client_keys_file {path} has no keys, so no client could connect")
         return cls(hashes)
 
     def __bool__(self) -> bool:

@@ -116,28 +116,31 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *, group: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._group = group
-        # Ends connections that wait between two requests, which is no fault of a client and is not counted.
+        # Closes idle connections between two requests. That is not an error of the client and is not counted.
         self.timeout_keep_alive = group.limits.head_s  # type: ignore[assignment]
         #: Loop time by which the head of the next request must be complete; infinite while a request is answered.
         self.head_by = math.inf
         self._send_by = math.inf
-        #: Bytes of the answer that waited when ``_send_by`` was set.
+        #: Unsent bytes of the response when ``_send_by`` was set.
         self._unread = 0
         self._close_by = math.inf
         self._in_head = False
-        #: Bytes that were parsed since the last complete head or piece of a body.
+        #: Bytes parsed since the last complete head or piece of a body.
         self._unproductive = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts the deadline of the first request head and registers the connection."""
         super().connection_made(transport)  # type: ignore[arg-type]
         self.head_by = self.loop.time() + self._group.limits.head_s
         self._group.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Unregisters the connection."""
         self._group.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parses received bytes in pieces and refuses a request head that is too large."""
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE] if len(data) > _PIECE else data
             self._unproductive += len(piece)
@@ -149,10 +152,12 @@ class Connection(HttpToolsProtocol):
                 return
 
     def on_message_begin(self) -> None:
+        """Marks the start of a request head."""
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        """Ends the deadline of the request head, and closes a connection with too many pipelined requests."""
         self._in_head = False
         self._unproductive = 0
         self.head_by = math.inf
@@ -164,19 +169,22 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer, after the body, is not kept: nothing reads it.
+        """Keeps a header. Trailers, which follow the body, are ignored."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
+        """Passes a piece of the body on."""
         self._unproductive = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """Resets the size of the request head."""
         self._unproductive = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """Starts the deadline of the next request head."""
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()  # uvicorn resumes it after each answer.
@@ -184,15 +192,17 @@ class Connection(HttpToolsProtocol):
             self.head_by = self.loop.time() + self._group.limits.head_s
 
     def pause_writing(self) -> None:
+        """Starts the deadline for the client to read the response."""
         self._wait_for_client(self.loop.time())
         super().pause_writing()
 
     def resume_writing(self) -> None:
+        """Ends the deadline for the client to read the response."""
         self._send_by = math.inf
         super().resume_writing()
 
     def overdue(self, now: float) -> str:
-        """Why the connection must be closed now; empty for no reason."""
+        """The reason to close the connection now; empty if there is none."""
         if self.transport.is_closing():
             self._close_by = min(self._close_by, now + _LINGER_S)
             return "closing" if now > self._close_by else ""
@@ -203,7 +213,7 @@ class Connection(HttpToolsProtocol):
         return "head_timeout" if now > self.head_by else ""
 
     def drop(self) -> None:
-        """Closes at once, whatever the client has not yet read."""
+        """Closes at once and discards unsent bytes."""
         self.transport.abort()
 
     def _wait_for_client(self, now: float) -> None:
@@ -213,7 +223,7 @@ class Connection(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         error = ApiError(
             431,
-            f"the head of the request is larger than {self._group.limits.head_bytes:,} bytes",
+            f"the request head is larger than {self._group.limits.head_bytes:,} bytes",
             code="head_too_large",
         )
         body = error.body()

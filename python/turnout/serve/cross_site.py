@@ -123,9 +123,9 @@ class CrossSiteGuard:
 
 def _is_same(origin: str, host: str) -> bool:
     """Whether an ``Origin`` and a ``Host`` are the same name and port."""
-    scheme, _, place = origin.partition("://")
+    scheme, _, authority = origin.partition("://")
     suffix = f":{_PORTS.get(scheme, '')}"
-    return bool(place) and place.lower().removesuffix(suffix) == host.lower().removesuffix(suffix)
+    return bool(authority) and authority.lower().removesuffix(suffix) == host.lower().removesuffix(suffix)
 
 
 def _name(host: str) -> str:

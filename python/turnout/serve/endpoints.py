@@ -95,7 +95,10 @@ class Endpoints:
         name = request.path_params["name"]
         if name not in _names(self.state.snapshot):
             raise ApiError(
-                404, f"no model {name[:200]!r} here; GET /v1/models lists them", code="model_not_found", param="model"
+                404,
+                f"unknown model {name[:200]!r}; GET /v1/models lists the models",
+                code="model_not_found",
+                param="model",
             )
         return JSONResponse(_listed(name))
 
@@ -150,7 +153,7 @@ def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
         if wanted is None:
             raise ApiError(
                 400,
-                "model names no router; expected router-[name]-[threshold] or an alias",
+                "model is not a router; expected router-[name]-[threshold] or an alias",
                 code="invalid_model",
                 param="model",
             )
@@ -158,7 +161,7 @@ def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
     if not isinstance(found["router"], str) or found["router"] not in snapshot.routers:
         raise ApiError(
             400,
-            f"no such router; the routers here are {', '.join(snapshot.routers)}",
+            f"unknown router; available routers: {', '.join(snapshot.routers)}",
             code="invalid_router",
             param="router",
         )
@@ -188,11 +191,11 @@ def _prompts(found: dict[str, Any]) -> list[str]:
             code="invalid_value",
             param="prompt",
         )
-    for place, prompt in enumerate(many):
+    for index, prompt in enumerate(many):
         if not isinstance(prompt, str):
             raise ApiError(
                 400,
-                f"prompt {place} is of type {type(prompt).__name__}, expected a string",
+                f"prompt {index} is of type {type(prompt).__name__}, expected a string",
                 code="invalid_type",
                 param="prompt",
             )

@@ -46,7 +46,7 @@ def check_head(upstream: Upstream, response: aiohttp.ClientResponse) -> None:
     name, status = upstream.name, response.status
     if 300 <= status < 400:
         target = _target(response, upstream.key)
-        raise UpstreamError("redirect", f"upstream {name} redirects ({status}) to {target}: base_url is out of date")
+        raise UpstreamError("redirect", f"upstream {name} redirects ({status}) to {target}: update base_url")
     if not 200 <= status < 600:
         raise UpstreamError("status", f"upstream {name} answered with status {status}, expected 200 to 599")
     encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -72,7 +72,7 @@ def of_status(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes)
     about_the_key = status in _ABOUT_THE_KEY
     raise UpstreamError(
         str(status),
-        f"upstream {upstream.name} answered {status}" + (": it refused the server's key" if about_the_key else ""),
+        f"upstream {upstream.name} answered {status}" + (": the server's key was refused" if about_the_key else ""),
         repeatable=status in _REPEATABLE,
         is_outage=status not in _NO_OUTAGE,
         retry_after_s=retry_after_s(response.headers),

@@ -49,7 +49,7 @@ class Gate:
             if not state.bodies.take(size):
                 raise ApiError(
                     429,
-                    "the bodies of requests in flight are at their limit; try again",
+                    "the limit of request bodies in flight is reached; try again",
                     code="overloaded",
                     retry_after_s=1.0,
                 )

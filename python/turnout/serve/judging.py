@@ -160,7 +160,7 @@ def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise BadAnswerError(reason, f"200 with something else than {expected}")
+        raise BadAnswerError(reason, f"200 with a body that is not {expected}")
     return found
 
 

@@ -90,7 +90,7 @@ class PathLock:
             except BlockingIOError:
                 self._file.close()
                 raise ConfigError(
-                    f"[log] path: {path} is locked by another server, expected a path of its own for each server"
+                    f"[log] path: {path} is locked by another server, expected a separate path for each server"
                 ) from None
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(path), os.fstat(self._file.fileno())):
@@ -128,11 +128,11 @@ class Lines:
         self._follow()
         lines: list[bytes] = []
         size = 0
-        for place, receipt in enumerate(receipts):
+        for index, receipt in enumerate(receipts):
             line = _line(receipt)
             is_full = self._size + size + len(line) > self._settings.max_bytes
             if is_full and self._size + size > 0 and self._is_regular and time.monotonic() >= self._rotate_at:
-                self._append(lines, len(receipts) - place)
+                self._append(lines, len(receipts) - index)
                 lines, size = [], 0
                 self._rotate()
             lines.append(line)

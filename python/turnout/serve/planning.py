@@ -68,7 +68,7 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
         ApiError: 400 for no string or an ill-formed ``router-...``.
     """
     if not isinstance(model, str) or not model:
-        raise ApiError(400, "model is missing or no string", code="invalid_type", param="model")
+        raise ApiError(400, "model is missing or not a string", code="invalid_type", param="model")
     alias = snapshot.aliases.get(model)
     if alias is not None:
         wanted = Wanted(alias.router, alias.threshold, alias.strong_share)
@@ -181,7 +181,7 @@ def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -
     if other.lacks(needs):
         raise ApiError(
             400,
-            f"the request needs {', '.join(sorted(needs))}, and neither {chosen.name} nor {other.name} serves that",
+            f"the request needs {', '.join(sorted(needs))}, which neither {chosen.name} nor {other.name} supports",
             code="unsupported_capability",
         )
     return Plan((other,), routed, lacking)
@@ -196,10 +196,10 @@ def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
     model = snapshot.models.get(name) or snapshot.passed_through(name)
     if model is None:
         raise ApiError(
-            404, f"no model {name[:200]!r} here; GET /v1/models lists them", code="model_not_found", param="model"
+            404, f"unknown model {name[:200]!r}; GET /v1/models lists the models", code="model_not_found", param="model"
         )
     if lacking := model.lacks(needs):
         raise ApiError(
-            400, f"model {model.name} does not serve {', '.join(sorted(lacking))}", code="unsupported_capability"
+            400, f"model {model.name} does not support {', '.join(sorted(lacking))}", code="unsupported_capability"
         )
     return model

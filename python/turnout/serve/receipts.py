@@ -47,7 +47,7 @@ def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[st
         threshold, told = float(receipt["threshold"]), float(receipt["win_rate"])
         is_strong, told_hash, artifact = bool(receipt["is_strong"]), receipt["prompt_sha256"], receipt["artifact_hash"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"no route receipt: {error!r}; expected a line of the decision log") from error
+        raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
     if told_hash != prompt_hash(prompt):
         return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
     if artifact != router.artifact_hash:

@@ -123,7 +123,7 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
     for name, alias in settings.aliases.items():
         if alias.strong_share is not None and not snapshot.router_for(alias.router, pairs[name]).quantiles:
             raise ConfigError(
-                f"[aliases.{name}] strong_share: router {alias.router} stores no quantiles for this pair; name a threshold"
+                f"[aliases.{name}] strong_share: router {alias.router} has no quantiles for this pair; use a threshold"
             )
     return snapshot
 

@@ -109,5 +109,5 @@ def split(piece: bytes) -> list[bytes]:
 
 
 def _after_last(text: bytes, mark: bytes) -> int:
-    place = text.rfind(mark)
-    return place + len(mark) if place >= 0 else 0
+    index = text.rfind(mark)
+    return index + len(mark) if index >= 0 else 0

@@ -31,7 +31,9 @@ _UNTIL_RESTART = (
 
 
 class State:
-    """The server's state. Extensions such as the playground may read:
+    """The server's state.
+
+    Extensions such as the playground may read:
 
     - :attr:`routers`: :class:`~turnout.routing.NamedRouter` by name, with ``win_rate(prompt)``, ``decide(prompt, wanted)``, ``adecide``,
       ``threshold``, ``quantiles`` (calibration win rates, rising, maybe empty), ``threshold_for_share(share)``, ``is_artifact``,

@@ -92,7 +92,9 @@ class Upstream:
             UpstreamError: There is none of these.
         """
         if self.in_flight >= self.settings.max_concurrency:
-            raise UpstreamError("overloaded", f"upstream {self.name} is at its limit of requests", retry_after_s=1.0)
+            raise UpstreamError(
+                "overloaded", f"upstream {self.name} has reached its limit of requests", retry_after_s=1.0
+            )
         breaker = self.breaker(call.model)
         token = breaker.allow()
         if token is None:
@@ -159,7 +161,7 @@ class Upstream:
         headers = self._headers(response, b"application/json")
         if not is_complete:
             if not content.lstrip().startswith(b"{"):
-                raise BadAnswerError("not_json", "200 with something else than a JSON object")
+                raise BadAnswerError("not_json", "200 with a body that is not a JSON object")
             relay = BytesRelay(body)
             return Answer(status, headers, relay.push(content), body.deadline, relay)
         if len(content) > INLINE_BYTES:

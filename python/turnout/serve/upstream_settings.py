@@ -72,7 +72,7 @@ def _check_url(url: str) -> None:
     if parts.query:
         raise ValueError('base_url has a query, expected it in a table: query = { "api-version" = "2024-10-21" }')
     if parts.username or parts.password or parts.fragment:
-        raise ValueError("base_url has more than scheme, host, port and path; keys belong into key_env or key_file")
+        raise ValueError("base_url has more than scheme, host, port and path; put keys into key_env or key_file")
     if parts.path.rstrip("/").endswith("/chat/completions"):
         raise ValueError("base_url ends with /chat/completions, expected the part before it, such as https://host/v1")
 

@@ -161,9 +161,9 @@ def test_an_explanation_of_a_long_prompt_is_cut_and_says_so(server, router):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"prompt": "a"}, "no such router"),
-        ({"prompt": "a", "router": ["mf"]}, "no such router"),
-        ({"prompt": "a", "router": "random"}, "random explains nothing"),
+        ({"prompt": "a"}, "unknown router"),
+        ({"prompt": "a", "router": ["mf"]}, "unknown router"),
+        ({"prompt": "a", "router": "random"}, "random has no explanations"),
         ({"router": "mf"}, "prompt is of type NoneType"),
     ],
 )

@@ -127,7 +127,7 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     dim, layers = source.whole("hidden_size", "dim"), source.whole("num_hidden_layers", "n_layers")
     heads, inner = source.whole("num_attention_heads", "n_heads"), source.whole("intermediate_size", "hidden_dim")
     if dim % heads:
-        raise ArtifactError(f"{config}: hidden_size {dim} is no multiple of num_attention_heads {heads}")
+        raise ArtifactError(f"{config}: hidden_size {dim} is not a multiple of num_attention_heads {heads}")
     activation = Activation(source, "hidden_act", "activation")
     if source.config.get("position_embedding_type", "absolute") != "absolute":
         raise ArtifactError(f'{config}: position_embedding_type is not "absolute"')
@@ -136,7 +136,7 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     def matrix(name: str, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return source.tensor(f"{name}.weight", rows, columns), source.tensor(f"{name}.bias", rows)
 
-    def normalised(x: str, name: str, width: int = dim) -> str:
+    def normalized(x: str, name: str, width: int = dim) -> str:
         scale, bias = source.tensor(f"{name}.weight", width), source.tensor(f"{name}.bias", width)
         return str(w.add("LayerNormalization", x, w.weight(scale), w.weight(bias), axis=-1, epsilon=epsilon))
 
@@ -149,7 +149,7 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     width = source.whole("embedding_size", default=dim) if family.projection else dim
     # One row for each token of each prompt, up to the first tokens of the last layer.
     x = w.add("Reshape", _embedded(w, source, family, width), w.constant([-1, width], np.int64))
-    x = normalised(x, f"{family.embeddings}.LayerNorm", width)
+    x = normalized(x, f"{family.embeddings}.LayerNorm", width)
     if family.projection and width != dim:
         x = w.dense(x, *matrix(family.projection, dim, width))
     size = dim // heads
@@ -182,9 +182,9 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
         mixed = w.add("MatMul", w.add("Softmax", w.add("Add", scores, bias), axis=-1), v)
         mixed = w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), w.constant([-1, dim], np.int64))
         attended = w.dense(mixed, *matrix(f"{layer}.{family.attention_out}", dim, dim))
-        x = normalised(w.add("Add", attended, x), f"{layer}.{family.attention_norm}")
+        x = normalized(w.add("Add", attended, x), f"{layer}.{family.attention_norm}")
         hidden = activation(w, w.dense(x, *matrix(f"{layer}.{family.feed_forward}", inner, dim)))
-        x = normalised(
+        x = normalized(
             w.add("Add", w.dense(hidden, *matrix(f"{layer}.{family.feed_forward_out}", dim, inner)), x),
             f"{layer}.{family.norm}",
         )

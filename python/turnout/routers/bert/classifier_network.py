@@ -12,7 +12,7 @@ class ClassifierNetwork:
     """A graph from ``input_ids`` and ``attention_mask`` to ``logits``, float32 ``[prompts, labels]``.
 
     Attributes:
-        graph: Serialised ONNX model.
+        graph: Serialized ONNX model.
         data: File in the artifact's folder that holds its weights, where they are too many for the graph.
         dim: Width of the encoder.
         max_tokens: Longer prompts are cut.

@@ -1,4 +1,4 @@
-"""From a trained transformer router to its artifact: quantise, pick quantiles, write the card."""
+"""From a trained transformer router to its artifact: quantize, pick quantiles, write the card."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def train_classifier(
             local_files_only=True,
             num_labels=len(CLASSES),
             id2label=dict(enumerate(CLASSES)),
-            label2id={name: place for place, name in enumerate(CLASSES)},
+            label2id={name: index for index, name in enumerate(CLASSES)},
             ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, KeyError) as error:
@@ -116,7 +116,7 @@ def _positions(checkpoint: Path, model: Any) -> int:
 
 
 def _ids(tokenizer: object, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    # A token has about four characters; what lies far behind the limit need not be tokenised.
+    # A token has about four characters; what lies far behind the limit need not be tokenized.
     short = [prompt[: 16 * max_tokens] for prompt in prompts]
     found: list[list[int]] = tokenizer(short, truncation=True, max_length=max_tokens)["input_ids"]  # type: ignore[operator]
     return found
@@ -131,12 +131,12 @@ class _Loss:
     balance: torch.Tensor
     where: str
 
-    def __call__(self, places: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
+    def __call__(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
         batch = self.tokenizer.pad(  # type: ignore[attr-defined]
-            {"input_ids": [self.ids[int(place)] for place in places]}, return_tensors="pt"
+            {"input_ids": [self.ids[int(index)] for index in indices]}, return_tensors="pt"
         ).to(self.where)
-        targets = torch.from_numpy(class_targets(self.part.gain[places])).float().to(self.where)
-        weight = torch.from_numpy(self.part.weight[places]).float().to(self.where)
+        targets = torch.from_numpy(class_targets(self.part.gain[indices])).float().to(self.where)
+        weight = torch.from_numpy(self.part.weight[indices]).float().to(self.where)
         with mixed_precision(self.where):
             logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         balanced = targets * self.balance

@@ -100,7 +100,7 @@ def check_precision(source: Checkpoint, precision: Precision) -> None:
     """
     if precision != "float32" and source.kind not in WRITTEN_TYPES:
         raise ConfigError(
-            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which cannot be had in {precision}; "
+            f"{source.folder / 'config.json'}: model_type is {source.kind!r}, which is not available in {precision}; "
             f"expected {', '.join(WRITTEN_TYPES)}, or float32"
         )
 

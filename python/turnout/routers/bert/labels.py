@@ -43,16 +43,16 @@ def labels_of(source: Checkpoint, labels: Sequence[str] | None = None) -> tuple[
                 f"labels are {', '.join(labels)}, expected {', '.join(sorted(expected))} in the order of the logits"
             )
         return tuple(labels)
-    names = [_name(own, place) for place in range(count)]
+    names = [_name(own, index) for index in range(count)]
     if sorted(names) == sorted(expected):
         return tuple(names)
-    if all(name in ("", f"label_{place}") for place, name in enumerate(names)):
+    if all(name in ("", f"label_{index}") for index, name in enumerate(names)):
         return expected
     raise ConfigError(
-        f"{config}: id2label is {own}, expected {', '.join(expected)}: say which is which with --labels, in the order of the logits"
+        f"{config}: id2label is {own}, expected {', '.join(expected)}: give their meaning with --labels, in the order of the logits"
     )
 
 
-def _name(own: dict[str, Any] | None, place: int) -> str:
-    name = (own or {}).get(str(place))
+def _name(own: dict[str, Any] | None, index: int) -> str:
+    name = (own or {}).get(str(index))
     return "" if name is None else str(name).strip().lower()

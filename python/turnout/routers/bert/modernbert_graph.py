@@ -64,7 +64,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     dim, heads = source.whole("hidden_size"), source.whole("num_attention_heads")
     inner, vocabulary = source.whole("intermediate_size"), source.whole("vocab_size")
     if dim % (2 * heads):
-        raise ArtifactError(f"{config}: hidden_size {dim} is no multiple of twice num_attention_heads {heads}")
+        raise ArtifactError(f"{config}: hidden_size {dim} is not a multiple of twice num_attention_heads {heads}")
     size = dim // heads
     pooling = source.config.get("classifier_pooling", "cls")
     if pooling not in ("cls", "mean"):
@@ -76,7 +76,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     def bias(field: str, name: str, rows: int) -> NDArray[np.float32] | None:
         return source.tensor(f"{name}.bias", rows) if source.config.get(field, False) else None
 
-    def normalised(x: str, name: str) -> str:
+    def normalized(x: str, name: str) -> str:
         weights = [source.tensor(f"{name}.weight", dim), bias("norm_bias", name, dim)]
         named = [w.weight(weight) for weight in weights if weight is not None]
         return str(w.add("LayerNormalization", x, *named, axis=-1, epsilon=epsilon))
@@ -98,11 +98,11 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     types = _layer_types(source)
     shared = _attentions(w, source, size, set(types))
     x = w.gather(source.tensor("model.embeddings.tok_embeddings.weight", vocabulary, dim), "input_ids")
-    x = normalised(x, "model.embeddings.norm")
+    x = normalized(x, "model.embeddings.norm")
     for number, kind in enumerate(types):
         layer, attention, seen = f"model.layers.{number}", shared[kind], shared[kind].bias
-        # The embeddings are normalised already, so the first layer has no norm of its own.
-        h = normalised(x, f"{layer}.attn_norm") if number else x
+        # The embeddings are normalized already, so the first layer has no norm of its own.
+        h = normalized(x, f"{layer}.attn_norm") if number else x
         weight = source.tensor(f"{layer}.attn.Wqkv.weight", 3 * dim, dim)
         offset = bias("attention_bias", f"{layer}.attn.Wqkv", 3 * dim)
         weight[:dim] /= math.sqrt(size)
@@ -124,16 +124,16 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
         mixed = w.add("Transpose", w.add("MatMul", w.add("Softmax", scores, axis=-1), v), perm=[0, 2, 1, 3])
         mixed = w.add("Reshape", mixed, w.constant([0, 0, dim], np.int64))
         x = w.add("Add", x, linear(mixed, f"{layer}.attn.Wo", dim, dim, "attention_bias"))
-        h = normalised(x, f"{layer}.mlp_norm")
+        h = normalized(x, f"{layer}.mlp_norm")
         # Gated linear units (arXiv 2002.05202).
         h = linear(h, f"{layer}.mlp.Wi", 2 * inner, dim, "mlp_bias")
         value, gate = w.add("Split", h, outputs=2, axis=-1, num_outputs=2)
         hidden = w.add("Mul", gated(w, value), gate)
         x = w.add("Add", x, linear(hidden, f"{layer}.mlp.Wo", dim, inner, "mlp_bias"))
-    x = normalised(x, "model.final_norm")
+    x = normalized(x, "model.final_norm")
     pooled = w.add("Squeeze", x, axis) if pooling == "cls" else _mean(w, x)
     pooled = act(w, linear(pooled, "head.dense", dim, dim, "classifier_bias"))
-    pooled = normalised(pooled, "head.norm")
+    pooled = normalized(pooled, "head.norm")
     # The last layer decides and is small: it stays float32.
     logits = w.add("MatMul", pooled, w.weight(source.tensor("classifier.weight", labels, dim).T))
     return str(w.add("Add", logits, w.weight(source.tensor("classifier.bias", labels))))
@@ -172,8 +172,8 @@ def _theta(source: Checkpoint, kind: str) -> float:
 def _attentions(w: NetworkWriter, source: Checkpoint, size: int, types: set[str]) -> dict[str, _Attention]:
     """What the layers of each type share."""
     tokens = w.add("Squeeze", w.add("Shape", "input_ids", start=1, end=2), w.constant([0], np.int64))
-    places = w.add("Range", w.constant(0, np.int64), tokens, w.constant(1, np.int64))
-    column = w.add("Unsqueeze", places, w.constant([1], np.int64))
+    token_positions = w.add("Range", w.constant(0, np.int64), tokens, w.constant(1, np.int64))
+    column = w.add("Unsqueeze", token_positions, w.constant([1], np.int64))
     # Minus a billion where there is padding: its softmax is zero, so a prompt does not see with whom it shares a run.
     missing = w.add("Sub", w.constant(1.0), w.add("Cast", "attention_mask", to=1))
     biases = {
@@ -182,7 +182,7 @@ def _attentions(w: NetworkWriter, source: Checkpoint, size: int, types: set[str]
     if _LOCAL in types:
         # Half of `local_attention` on either side, ends included.
         window = w.constant(source.whole("local_attention", default=128) // 2, np.int64)
-        distance = w.add("Abs", w.add("Sub", column, w.add("Unsqueeze", places, w.constant([0], np.int64))))
+        distance = w.add("Abs", w.add("Sub", column, w.add("Unsqueeze", token_positions, w.constant([0], np.int64))))
         far = w.add("Where", w.add("Greater", distance, window), w.constant(-1e9), w.constant(0.0))
         biases[_LOCAL] = w.add("Add", biases[_GLOBAL], far)
     shared = {}

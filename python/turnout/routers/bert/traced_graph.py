@@ -65,7 +65,7 @@ def traced(
         found = differences(source, model, file, labels, limit)
         if not found.acceptable:
             raise ArtifactError(
-                f"{config}: the graph that torch exports of {source.kind!r} is no router: {found}; "
+                f"{config}: the graph that torch exports of {source.kind!r} cannot be used as a router: {found}; "
                 f"expected at most {LARGEST_ERROR:.0e} and {LARGEST_BATCH_ERROR:.0e}"
             )
         tell(f"{config}: checked: {found}")
@@ -100,7 +100,7 @@ def _model(source: Checkpoint) -> Any:
         raise ArtifactError(f"{source.folder}: transformers cannot load it as a classifier: {error}") from error
     if loading["missing_keys"]:
         absent = ", ".join(sorted(loading["missing_keys"])[:8])
-        raise ArtifactError(f"{source.folder}: no classifier: transformers would make up {absent}")
+        raise ArtifactError(f"{source.folder}: not a classifier: missing weights: {absent}")
     return model.eval().float()
 
 

@@ -117,9 +117,9 @@ class SmallTransformer(nn.Module):
         result = np.zeros((len(ids), self.config.width), dtype=np.float32)
         self.eval()
         with torch.inference_mode():
-            for places in batches([len(row) for row in ids], self.config):
-                padded, mask = pad([ids[place] for place in places], self.config.max_tokens)
-                result[places] = self(padded, mask).numpy()
+            for indices in batches([len(row) for row in ids], self.config):
+                padded, mask = pad([ids[index] for index in indices], self.config.max_tokens)
+                result[indices] = self(padded, mask).numpy()
         return result
 
 
@@ -174,9 +174,9 @@ def pad(ids: Sequence[Ids], max_tokens: int) -> tuple[torch.Tensor, torch.Tensor
     tokens = min(max(1, max(len(row) for row in ids)), max_tokens)
     padded = np.zeros((len(ids), tokens), dtype=np.int64)
     mask = np.zeros((len(ids), tokens), dtype=np.int64)
-    for place, row in enumerate(ids):
+    for index, row in enumerate(ids):
         cut = row[:tokens]
-        padded[place, : len(cut)], mask[place, : len(cut)] = cut, 1
+        padded[index, : len(cut)], mask[index, : len(cut)] = cut, 1
     return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
@@ -220,8 +220,8 @@ def distil(
     ]
     best, best_state, stale, step = -float("inf"), model.state_dict(), 0, 0
     while step < config.steps and stale <= config.patience:
-        for places in batches([len(ids[int(place)]) for place in train], config, generator):
-            rows = train[places]
+        for indices in batches([len(ids[int(index)]) for index in train], config, generator):
+            rows = train[indices]
             padded, mask = pad(
                 [thinned(ids[int(row)], config.token_dropout, generator) for row in rows], config.max_tokens
             )
@@ -238,7 +238,7 @@ def distil(
             if step % _LOOK_EVERY == 0 or step == config.steps:
                 with torch.inference_mode():
                     error = (
-                        to_teacher(torch.from_numpy(model.embed([ids[int(place)] for place in test]))) - target[test]
+                        to_teacher(torch.from_numpy(model.embed([ids[int(index)] for index in test]))) - target[test]
                     )
                 now = 1.0 - float(error.square().sum() / (target[test] - target.mean(dim=0)).square().sum())
                 stale = 0 if now > best else stale + 1

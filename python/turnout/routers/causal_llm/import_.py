@@ -140,7 +140,7 @@ def _score_tokens(source: Checkpoint) -> list[int]:
     try:
         added = {token["content"]: token["id"] for token in source.json(file.name)["added_tokens"]}
     except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{file}: no list of added tokens: {error}") from error
+        raise ArtifactError(f"{file}: not a list of added tokens: {error}") from error
     missing = [token for token in SCORE_TOKENS if token not in added]
     if missing:
         raise ArtifactError(f"{file}: no added token {missing[0]!r}, expected the scores {', '.join(SCORE_TOKENS)}")
@@ -148,7 +148,7 @@ def _score_tokens(source: Checkpoint) -> list[int]:
     for token, number in zip(SCORE_TOKENS, scores, strict=True):
         if not _is_token(number) or number >= vocabulary or scores.count(number) > 1:
             raise ArtifactError(
-                f"{file}: the id of {token!r} is {number!r}, expected one of its own below vocab_size, {vocabulary}"
+                f"{file}: the id of {token!r} is {number!r}, expected a distinct id below vocab_size, {vocabulary}"
             )
     return scores
 
@@ -174,13 +174,13 @@ def frame(source: Checkpoint) -> tuple[str, str]:
     form = source.optional_json("prompt_format.json") or DEFAULT_FORMAT
     for turn in ("system", "user"):
         if str(form.get(turn, "")).count("{text}") != 1:
-            raise ArtifactError(f"{source.folder / 'prompt_format.json'}: {turn!r} must hold {{text}} once")
+            raise ArtifactError(f"{source.folder / 'prompt_format.json'}: {turn!r} must contain {{text}} once")
     system = _text(source, "system", DEFAULT_SYSTEM).strip()
     classifier = _text(source, "classifier", DEFAULT_CLASSIFIER).strip()
     parts = classifier.split("{question}")
     if len(parts) != 2 or not all(part.strip() for part in parts):
         raise ArtifactError(
-            f"{source.folder}: the classifier text must hold {{question}} once, with text on both sides"
+            f"{source.folder}: the classifier text must contain {{question}} once, with text on both sides"
         )
     opening, closing = str(form["user"]).split("{text}")
     before, after = str(form["system"]).replace("{text}", system) + opening + parts[0], parts[1] + closing
@@ -243,8 +243,8 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     source.expect("model.layers.0.self_attn.q_proj.weight", heads * size, dim)
     epsilon = source.number("rms_norm_eps", default=1e-6, least=0, most=1)
 
-    def normalised(x: str, name: str) -> str:
-        """Root mean square normalisation (arXiv 1910.07467)."""
+    def normalized(x: str, name: str) -> str:
+        """Root mean square normalization (arXiv 1910.07467)."""
         mean = w.add("ReduceMean", w.add("Mul", x, x), w.constant([-1], np.int64), keepdims=1)
         root = w.add("Sqrt", w.add("Add", mean, w.constant(epsilon)))
         return str(w.add("Mul", w.add("Div", x, root), w.weight(source.tensor(f"{name}.weight", dim))))
@@ -267,17 +267,17 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
 
     axis, zero, one = w.constant([1], np.int64), w.constant([0], np.int64), w.constant([1], np.int64)
     tokens = w.add("Shape", "input_ids", start=1, end=2)
-    places = w.add("Range", w.constant(0, np.int64), w.add("Squeeze", tokens, zero), w.constant(1, np.int64))
+    token_positions = w.add("Range", w.constant(0, np.int64), w.add("Squeeze", tokens, zero), w.constant(1, np.int64))
     angles = np.arange(positions)[:, None] * _frequencies(source, size)[None, :]
     tables = [w.weight(values.astype(np.float32)) for values in (np.cos(angles), np.sin(angles))]
-    cosine, sine = (w.add("Gather", table, places) for table in tables)
+    cosine, sine = (w.add("Gather", table, token_positions) for table in tables)
     # A token sees itself and what stands before it, so padding on the right is seen by none.
-    later = w.add("Greater", w.add("Unsqueeze", places, zero), w.add("Unsqueeze", places, one))
+    later = w.add("Greater", w.add("Unsqueeze", token_positions, zero), w.add("Unsqueeze", token_positions, one))
     unseen = w.add("Where", later, w.constant(-1e9), w.constant(0.0))
     # The place of the last token, which alone is asked for in the last layer.
     length = w.add("ReduceSum", "attention_mask", axis, keepdims=1)
     last = w.add("Max", w.add("Sub", length, one), zero)
-    beyond = w.add("Greater", w.add("Unsqueeze", places, zero), last)
+    beyond = w.add("Greater", w.add("Unsqueeze", token_positions, zero), last)
     beyond = w.add(
         "Unsqueeze", w.add("Where", beyond, w.constant(-1e9), w.constant(0.0)), w.constant([1, 2, 3], np.int64)
     )
@@ -289,7 +289,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     x = w.gather(source.tensor("model.embed_tokens.weight", vocabulary, dim), "input_ids")
     for number in range(layers):
         layer = f"model.layers.{number}"
-        h = normalised(x, f"{layer}.input_layernorm")
+        h = normalized(x, f"{layer}.input_layernorm")
         k = rotated(split(linear(h, f"{layer}.self_attn.k_proj", groups * size, dim), groups), cosine, sine)
         v = split(linear(h, f"{layer}.self_attn.v_proj", groups * size, dim), groups)
         bias, q_cosine, q_sine = w.add("Unsqueeze", unseen, w.constant([0, 1, 2], np.int64)), cosine, sine
@@ -308,12 +308,12 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
         mixed = w.add("Transpose", mixed, perm=[0, 2, 1, 3])
         mixed = w.add("Reshape", mixed, w.constant([0, 0, heads * size], np.int64))
         x = w.add("Add", x, linear(mixed, f"{layer}.self_attn.o_proj", dim, heads * size))
-        h = normalised(x, f"{layer}.post_attention_layernorm")
+        h = normalized(x, f"{layer}.post_attention_layernorm")
         gate = linear(h, f"{layer}.mlp.gate_proj", inner, dim)
         gate = w.add("Mul", gate, w.add("Sigmoid", gate))
         hidden = w.add("Mul", gate, linear(h, f"{layer}.mlp.up_proj", inner, dim))
         x = w.add("Add", x, linear(hidden, f"{layer}.mlp.down_proj", dim, inner))
-    x = w.add("Squeeze", normalised(x, "model.norm"), axis)
+    x = w.add("Squeeze", normalized(x, "model.norm"), axis)
     head = "model.embed_tokens.weight" if source.config.get("tie_word_embeddings") else "lm_head.weight"
     rows = source.tensor(head, vocabulary, dim)
     logits = w.linear(x, rows)
@@ -321,5 +321,5 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
         return logits
     # The win rate is read from these five logits alone: their rows stay float32.
     exact = w.add("MatMul", x, w.weight(rows[scores].T))
-    places = w.add("Expand", w.constant([scores], np.int64), w.add("Shape", exact))
-    return str(w.add("ScatterElements", logits, places, exact, axis=1))
+    token_positions = w.add("Expand", w.constant([scores], np.int64), w.add("Shape", exact))
+    return str(w.add("ScatterElements", logits, token_positions, exact, axis=1))

@@ -110,8 +110,8 @@ def train_causal_llm(
         # The router refuses a prompt that is too long, so there is nothing to learn from one.
         kept = np.flatnonzero([len(row) <= most_tokens for row in ids])
         parts.append(part.rows(kept))
-        lengths.append([len(ids[int(place)]) for place in kept])
-        losses.append(_Loss(model, [ids[int(place)] for place in kept], parts[-1], balance, score_ids, where))
+        lengths.append([len(ids[int(index)]) for index in kept])
+        losses.append(_Loss(model, [ids[int(index)] for index in kept], parts[-1], balance, score_ids, where))
     if not all(lengths):
         raise ConfigError(f"no prompt is within {most_tokens} tokens together with the texts around it")
     loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
@@ -163,16 +163,16 @@ class _Loss:
     score_ids: torch.Tensor
     where: str
 
-    def __call__(self, places: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
-        rows = [self.ids[int(place)] for place in places]
+    def __call__(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, float]:
+        rows = [self.ids[int(index)] for index in indices]
         tokens = max(len(row) for row in rows)
         # Padding on the left, so that the last position is the score's; positions are relative, so the shift does not matter.
         ids = torch.tensor([[0] * (tokens - len(row)) + row for row in rows], device=self.where)
         mask = torch.tensor([[0] * (tokens - len(row)) + [1] * len(row) for row in rows], device=self.where)
-        score = scores(self.part.gain[places]) - 1
+        score = scores(self.part.gain[indices]) - 1
         with mixed_precision(self.where):
             logits = self.model(input_ids=ids, attention_mask=mask).logits[:, -1]
         wanted = self.score_ids[torch.from_numpy(score).to(self.where)]
-        weight = self.part.weight[places] * self.balance[score]
+        weight = self.part.weight[indices] * self.balance[score]
         entropy = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
         return (torch.from_numpy(weight).float().to(self.where) * entropy).sum(), float(weight.sum())

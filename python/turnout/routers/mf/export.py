@@ -1,4 +1,4 @@
-"""From a trained matrix-factorisation router to its artifact: fold, quantise, pick quantiles, write the card."""
+"""From a trained matrix-factorization router to its artifact: fold, quantize, pick quantiles, write the card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports RouteLLM's matrix factorisation checkpoints (the layout of ``routellm/mf_gpt4_augmented``)."""
+"""Imports RouteLLM's matrix factorization checkpoints (the layout of ``routellm/mf_gpt4_augmented``)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def import_mf(
     names = list(MODEL_NAMES if models is None else models)
     if len(names) != len(head.models):
         raise ConfigError(
-            f"{checkpoint} has {len(head.models)} models and {len(names)} names were given: name its rows"
+            f"{checkpoint} has {len(head.models)} models, found {len(names)} names: give one name for each row"
         )
     for side, model in (("strong", strong), ("weak", weak)):
         if model not in names:
@@ -74,7 +74,7 @@ def import_mf(
         encoder={"kind": "external", "dim": int(head.w1.shape[1])},
         default_threshold=threshold,
         provenance={
-            "imported_from": f"RouteLLM matrix factorisation checkpoint {checkpoint.name}",
+            "imported_from": f"RouteLLM matrix factorization checkpoint {checkpoint.name}",
             "embedding_model": embedding_model,
         },
     )
@@ -109,12 +109,12 @@ def _weights(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
     if w1.shape[0] != dim or classifier.shape != (1, dim):
         raise ArtifactError(
             f"{file}: P.weight {list(rows.shape)}, text_proj {list(w1.shape)} and classifier {list(classifier.shape)} "
-            f"do not fit: expected [models, d], [d, text], [1, d]"
+            f"do not match: expected [models, d], [d, text], [1, d]"
         )
     stored = {"dim": dim, "num_models": rows.shape[0], "text_dim": w1.shape[1], "num_classes": 1}
     for field, value in stored.items():
         if isinstance(config, dict) and config.get(field, value) != value:
-            raise ArtifactError(f"{config_file}: {field} is {config[field]}, the tensors say {value}")
+            raise ArtifactError(f"{config_file}: {field} is {config[field]}, but the tensors have {value}")
     found = {"w1": w1, "w2": classifier[0], "models": rows}
     return {name: np.asarray(array, dtype=np.float32) for name, array in found.items()}
 

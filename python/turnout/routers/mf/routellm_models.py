@@ -1,4 +1,4 @@
-"""The rows of RouteLLM's matrix factorisation checkpoints: its 64 arena models, in order (lm-sys/RouteLLM, Apache-2.0)."""
+"""The rows of RouteLLM's matrix factorization checkpoints: its 64 arena models, in order (lm-sys/RouteLLM, Apache-2.0)."""
 
 # fmt: off
 MODEL_NAMES: tuple[str, ...] = (

@@ -16,7 +16,7 @@ from turnout.routers.sw_ranking.similarity import Cells, SimilarityRanking
 
 #: Cells grow with the square root of the prompts, up to this many.
 MAX_CELLS = 1024
-#: Numbers of near prompts that are tried, and the error (99th percentile) that is small enough to stop.
+#: Numbers of exactly weighted prompts to try, and the error (99th percentile) that is small enough to stop.
 NEIGHBORS, TARGET = (16, 32, 64, 128, 256, 512, 1024), 0.005
 #: Prompts on which the error is measured.
 JUDGED = 200
@@ -52,14 +52,14 @@ class ErrorDistribution:
 
 
 @dataclass(frozen=True)
-class Near:
+class AnnIndex:
     """An index, ready to be written.
 
     Attributes:
         index: The FAISS index, with its search parameters set.
         factory: String that made it.
         search: Search parameters, such as ``nprobe=8``; empty for none.
-        neighbors: Near prompts whose battles count exactly.
+        neighbors: Number of similar prompts whose battles are weighted exactly.
         cells: Of the others.
         error: Against exact win rates.
     """
@@ -71,7 +71,7 @@ class Near:
     cells: Cells
     error: ErrorDistribution
 
-    def serialised(self) -> bytes:
+    def serialized(self) -> bytes:
         """The index as ``faiss.write_index`` writes it; it holds the search parameters."""
         content: bytes = faiss_module().serialize_index(self.index).tobytes()
         return content
@@ -112,7 +112,7 @@ def make_index(vectors: NDArray[np.float32], factory: str) -> Any:
         index.add(vectors)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-        raise ConfigError(f"FAISS cannot make {factory!r} over {len(vectors)} vectors: {reason}") from error
+        raise ConfigError(f"FAISS cannot build {factory!r} over {len(vectors)} vectors: {reason}") from error
     return index
 
 
@@ -144,7 +144,7 @@ def set_search(index: Any, search: str) -> None:
         faiss.ParameterSpace().set_index_parameters(index, search)
     except RuntimeError as error:
         raise ConfigError(
-            f"search parameters {search!r} do not fit the index: {str(error).splitlines()[-1]}"
+            f"search parameters {search!r} are invalid for the index: {str(error).splitlines()[-1]}"
         ) from error
 
 
@@ -161,11 +161,11 @@ def make_cells(vectors: NDArray[np.float32], seed: int = 0) -> Cells:
     sizes = np.bincount(cell).astype(np.float64)
     total = np.zeros((len(sizes), vectors.shape[1]))
     np.add.at(total, cell, vectors.astype(np.float64))
-    centres = total / sizes[:, None]
+    centers = total / sizes[:, None]
     # The mean squared distance to the mean is the mean squared length less the mean's.
     squares = np.bincount(cell, np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)) / sizes
-    spreads = np.maximum(squares - (centres**2).sum(axis=1), 0.0) / vectors.shape[1]
-    return Cells(cell.astype(np.int64), centres, spreads)
+    spreads = np.maximum(squares - (centers**2).sum(axis=1), 0.0) / vectors.shape[1]
+    return Cells(cell.astype(np.int64), centers, spreads)
 
 
 def ranking_of(rating: Rating, vectors: NDArray[np.float32], cells: Cells | None = None) -> SimilarityRanking:
@@ -210,8 +210,8 @@ class Judge:
         self.prompts = np.sort(np.random.default_rng(seed).choice(len(vectors), number, replace=False))
         self.vectors = np.ascontiguousarray(vectors[self.prompts])
         exact = []
-        for done, place in enumerate(self.prompts, start=1):
-            exact.append(self.ranking.win_rate(vectors[place], *pair, without=int(place)))
+        for done, position in enumerate(self.prompts, start=1):
+            exact.append(self.ranking.win_rate(vectors[position], *pair, without=int(position)))
             if progress is not None:
                 progress(done)
         self.exact = np.array(exact)
@@ -219,22 +219,22 @@ class Judge:
     def error(self, index: Any, neighbors: int) -> ErrorDistribution:
         """How far the win rates from this index are from exact ones, each prompt judged without its own battles."""
         # One more than asked: a prompt finds itself.
-        _, near = index.search(self.vectors, min(neighbors + 1, index.ntotal))
+        _, neighbor_ids = index.search(self.vectors, min(neighbors + 1, index.ntotal))
         errors = []
-        for place, row, vector, exact in zip(self.prompts, near, self.vectors, self.exact, strict=True):
-            found = row[(row >= 0) & (row != place)][:neighbors]
-            rate = self.ranking.approximate_win_rate(vector, found, *self.pair, without=int(place))
+        for position, row, vector, exact in zip(self.prompts, neighbor_ids, self.vectors, self.exact, strict=True):
+            found = row[(row >= 0) & (row != position)][:neighbors]
+            rate = self.ranking.approximate_win_rate(vector, found, *self.pair, without=int(position))
             errors.append(abs(rate - exact))
         return ErrorDistribution.of(np.array(errors))
 
 
-def make_near(
+def make_ann_index(
     vectors: NDArray[np.float32],
     judge: Judge,
     factory: str,
     search: str | None = None,
     neighbors: Sequence[int] = NEIGHBORS,
-) -> Near:
+) -> AnnIndex:
     """Builds an index and takes the fewest near prompts whose error is small enough, or the best of those tried.
 
     Args:
@@ -257,4 +257,4 @@ def make_near(
     best = min(tried, key=lambda one: one[1].p99) if tried[-1][1].p99 > TARGET else tried[-1]
     cells = judge.ranking.cells
     assert cells is not None
-    return Near(index, factory, search, best[0], cells, best[1])
+    return AnnIndex(index, factory, search, best[0], cells, best[1])

@@ -12,7 +12,7 @@ from turnout.artifact.files import replace_file
 from turnout.evaluate.dev import DevResult
 
 if TYPE_CHECKING:
-    from turnout.routers.sw_ranking.ann_index import Near
+    from turnout.routers.sw_ranking.ann_index import AnnIndex
     from turnout.routers.sw_ranking.export import SwRanking
     from turnout.routers.sw_ranking.rating import Rating
 
@@ -38,7 +38,7 @@ def card(router: SwRanking, scores: Sequence[DevResult]) -> str:
         "weighing more (RouteLLM's similarity-weighted ranking, arXiv 2406.18665, section 4.2). Similarity is the cosine of "
         f"{source}, {router.encoder.dim} numbers long.",
         "",
-        f"Licence: {origin.get('licence', 'unstated')}.",
+        f"License: {origin.get('licence', 'unstated')}.",
         "",
         f"## {BATTLES}",
         "",
@@ -46,7 +46,7 @@ def card(router: SwRanking, scores: Sequence[DevResult]) -> str:
         "",
         f"## {SEARCH}",
         "",
-        *search_section(router.near),
+        *search_section(router.ann_index),
         "",
         *_scores(scores),
         *_data(router),
@@ -103,7 +103,7 @@ def battles_section(rating: Rating, strong: str, weak: str, unknown_tiers: Mappi
     if groups > 1:
         lines += [
             "",
-            f"The models fall into {groups} groups that never met, so their ratings stand at their own centres and do not compare.",
+            f"The models fall into {groups} groups that never met, so their ratings stand at their own centers and do not compare.",
         ]
     if unknown_tiers:
         named = ", ".join(f"`{model}` to tier {tier}" for model, tier in unknown_tiers.items())
@@ -112,22 +112,22 @@ def battles_section(rating: Rating, strong: str, weak: str, unknown_tiers: Mappi
 
 
 def _row(rating: Rating, tier: int) -> str:
-    places = np.flatnonzero(rating.tiers == tier)
-    names = [rating.table.models[place] for place in places]
+    indices = np.flatnonzero(rating.tiers == tier)
+    names = [rating.table.models[position] for position in indices]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    high, low = rating.ratings[places].max(), rating.ratings[places].min()
+    high, low = rating.ratings[indices].max(), rating.ratings[indices].min()
     return f"| {tier} | {high:.0f} to {low:.0f} | {', '.join(names[:_NAMED])}{more} |"
 
 
-def search_section(near: Near | None) -> list[str]:
+def search_section(ann_index: AnnIndex | None) -> list[str]:
     """Whether decisions are exact, and how far they are from it if not."""
-    if near is None:
+    if ann_index is None:
         return ["Every battle is weighed for every prompt: decisions are exact."]
-    search = f" with {near.search}" if near.search else ""
+    search = f" with {ann_index.search}" if ann_index.search else ""
     return [
-        f"FAISS index `{near.factory}`{search}: the battles of the {near.neighbors} nearest prompts are weighed exactly, all others "
-        f"through {len(near.cells.means)} cells. Difference from the exact win rate, on prompts judged without battles of their "
-        f"own: {near.error}."
+        f"FAISS index `{ann_index.factory}`{search}: the battles of the {ann_index.neighbors} nearest prompts are weighed exactly, all others "
+        f"through {len(ann_index.cells.means)} cells. Difference from the exact win rate, on prompts judged without battles of their "
+        f"own: {ann_index.error}."
     ]
 
 

@@ -18,7 +18,7 @@ from turnout.artifact.files import replace_file, sync_folder
 from turnout.artifact.manifest import rewrite_manifest
 from turnout.battle_store import NAME, BattleStore
 from turnout.progress import Show, silent
-from turnout.routers.sw_ranking.ann_index import JUDGED, Judge, Near, make_cells, make_near
+from turnout.routers.sw_ranking.ann_index import JUDGED, AnnIndex, Judge, make_ann_index, make_cells
 from turnout.routers.sw_ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section
 from turnout.routers.sw_ranking.export import ranking_files, ranking_section
 from turnout.routers.sw_ranking.rating import rate
@@ -85,24 +85,24 @@ def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], s
     table = table_of(snapshot, manifest["models"])
     rating = rate(table, int(section["tier_count"]))
     tensors = stored(snapshot["vectors"], storage_of(old))
-    near = None
+    ann_index = None
     if section["index"] is not None:
-        near = _near(rating, restored(tensors), manifest, show)
-    contents = ranking_files(rating.table, tensors, near, keep_prompts=section["prompts"] is not None)
+        ann_index = _ann_index(rating, restored(tensors), manifest, show)
+    contents = ranking_files(rating.table, tensors, ann_index, keep_prompts=section["prompts"] is not None)
     files = {own_name(name, content): content for name, content in contents.items()}
     names = dict(zip(contents, files, strict=True))
     before = dict(zip(manifest["models"], section["tiers"], strict=True))
     manifest = {
         **manifest,
         "models": rating.table.models,
-        "ranking": ranking_section(rating, near, names, section.get("unknown_tiers", {})),
+        "ranking": ranking_section(rating, ann_index, names, section.get("unknown_tiers", {})),
     }
     commit(folder, manifest, files, replaced=[name for name in ranking_file_names(section) if name not in files])
     clear()
     pair, unknown = manifest["pair"], section.get("unknown_tiers", {})
     refresh(
         folder,
-        {BATTLES: battles_section(rating, pair["strong"], pair["weak"], unknown), SEARCH: search_section(near)},
+        {BATTLES: battles_section(rating, pair["strong"], pair["weak"], unknown), SEARCH: search_section(ann_index)},
     )
     after = dict(zip(rating.table.models, (int(tier) for tier in rating.tiers), strict=True))
     moved = {name: (before[name], tier) for name, tier in after.items() if before[name] != tier}
@@ -180,10 +180,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _near(rating: Any, vectors: NDArray[np.float32], manifest: dict[str, Any], show: Show) -> Near:
+def _ann_index(rating: Any, vectors: NDArray[np.float32], manifest: dict[str, Any], show: Show) -> AnnIndex:
     models, pair, index = rating.table.models, manifest["pair"], manifest["ranking"]["index"]
     strong, weak = (int(rating.tiers[models.index(pair[side])]) for side in ("strong", "weak"))
     cells = make_cells(vectors)
     judged = min(JUDGED, len(vectors))
     judge = Judge(rating, vectors, cells, (strong, weak), lambda done: show("exact win rates", done, judged))
-    return make_near(vectors, judge, index["factory"], index["search"], (index["neighbors"],))
+    return make_ann_index(vectors, judge, index["factory"], index["search"], (index["neighbors"],))

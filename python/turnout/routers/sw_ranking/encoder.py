@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from turnout._core import ArtifactError, ConfigError
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.writer import write_artifact
-from turnout.graphs.fold import quantise_rows
+from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
 from turnout.router import load
 
@@ -44,18 +44,18 @@ class Encoder:
     def embed(self, prompts: Sequence[str], progress: Callable[[int], None] | None = None) -> NDArray[np.float32]:
         """Embeddings of prompts by the core itself, float32 ``[prompts, dim]``."""
         if self.graph is None or self.tokenizer is None:
-            raise ConfigError("this encoder takes embeddings from the caller and makes none")
+            raise ConfigError("this encoder takes embeddings from the caller and computes none")
         with tempfile.TemporaryDirectory() as folder:
             router = load(self._scaffold(Path(folder)))
             result = np.empty((len(prompts), self.dim), dtype=np.float32)
-            for place, prompt in enumerate(prompts):
-                result[place] = router.embed(prompt)
-                if progress is not None and place % _STRIDE == _STRIDE - 1:
-                    progress(place + 1)
+            for index, prompt in enumerate(prompts):
+                result[index] = router.embed(prompt)
+                if progress is not None and index % _STRIDE == _STRIDE - 1:
+                    progress(index + 1)
         if progress is not None:
             progress(len(prompts))
         if not np.isfinite(result).all():
-            raise ArtifactError(f"{self.taken_from}: embeddings hold numbers that are not finite")
+            raise ArtifactError(f"{self.taken_from}: embeddings have values that are not finite")
         return result
 
     def _scaffold(self, folder: Path) -> Path:
@@ -95,7 +95,7 @@ def encoder_of(artifact: str | Path) -> Encoder:
         tokenizer = (folder / manifest["tokenizer"]["file"]).read_bytes()
         max_tokens = int(manifest["tokenizer"]["max_tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder}: no encoder can be taken: {error!r}") from error
+        raise ArtifactError(f"{folder}: its encoder cannot be used: {error!r}") from error
     return Encoder(dim, headless(graph, str(folder)), tokenizer, max_tokens, str(manifest["name"]))
 
 
@@ -103,7 +103,7 @@ def headless(graph: bytes, name: str) -> bytes:
     """The part of an ONNX graph that makes ``embedding`` from ``input_ids`` and ``attention_mask``.
 
     Args:
-        graph: Serialised model.
+        graph: Serialized model.
         name: For messages.
 
     Raises:
@@ -123,8 +123,8 @@ def headless(graph: bytes, name: str) -> bytes:
         onnx.checker.check_model(part)
     except (ValueError, onnx.checker.ValidationError) as error:
         raise ArtifactError(f"{name}: {error}") from error
-    serialised: bytes = part.SerializeToString()
-    return serialised
+    serialized: bytes = part.SerializeToString()
+    return serialized
 
 
 def with_silent_head(graph: bytes, dim: int) -> bytes:
@@ -136,7 +136,7 @@ def with_silent_head(graph: bytes, dim: int) -> bytes:
     head = MatrixFactorizationHead(np.zeros((1, dim), np.float32), np.zeros(1, np.float32), np.ones((2, 1), np.float32))
     donor = onnx.load_from_string(static_graph(_any_encoder(dim), head)).graph
     names = {"projection", "model_heads"}
-    start = next(place for place, node in enumerate(donor.node) if "projection" in node.input)
+    start = next(index for index, node in enumerate(donor.node) if "projection" in node.input)
     model.graph.node.extend(donor.node[start:])
     model.graph.initializer.extend(one for one in donor.initializer if one.name in names)
     scalars = [one for one in donor.input if one.name in {"strong", "weak"}]
@@ -145,8 +145,8 @@ def with_silent_head(graph: bytes, dim: int) -> bytes:
     if not any(one.name == "embedding" for one in model.graph.output):
         value = helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["prompts", dim])
         model.graph.output.insert(0, value)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def _any_encoder(dim: int) -> StaticEncoder:
@@ -160,10 +160,10 @@ def _any_encoder(dim: int) -> StaticEncoder:
 
 
 def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64) -> Encoder:
-    """A smaller static encoder: the principal directions of these prompts' embeddings before the activation, centred.
+    """A smaller static encoder: the principal directions of these prompts' embeddings before the activation, centered.
 
     Before the activation a static embedding is linear in the tokens' rows, so directions can be folded into the table, and the
-    centre into the bias. The activation goes.
+    center into the bias. The activation goes.
 
     Args:
         encoder: An encoder whose graph is the static one of ``models/README.md``.
@@ -181,16 +181,16 @@ def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64
     plain = replace(plain, count_table=plain.count_table[:, kept], feature_weight=plain.feature_weight[kept])
     linear = replace(encoder, graph=encoder_graph(plain))
     before = linear.embed(prompts).astype(np.float64)
-    centre = before.mean(axis=0)
+    center = before.mean(axis=0)
     directions = np.linalg.eigh(np.cov(before.T))[1][:, ::-1][:, :dim]
     rows = plain.token_table.astype(np.float64) * plain.row_scale[:, None]
-    table, scale = quantise_rows(rows @ directions)
+    table, scale = quantize_rows(rows @ directions)
     small = StaticEncoder(
         table,
         scale,
         plain.count_table,
         (plain.feature_weight @ directions).astype(np.float32),
-        ((plain.bias - centre) @ directions).astype(np.float32),
+        ((plain.bias - center) @ directions).astype(np.float32),
     )
     return replace(encoder, dim=dim, graph=encoder_graph(small))
 

@@ -16,7 +16,7 @@ from turnout.artifact.manifest import Manifest
 from turnout.artifact.writer import write_artifact
 
 if TYPE_CHECKING:
-    from turnout.routers.sw_ranking.ann_index import Near
+    from turnout.routers.sw_ranking.ann_index import AnnIndex
     from turnout.routers.sw_ranking.encoder import Encoder
     from turnout.routers.sw_ranking.rating import Rating
     from turnout.routers.sw_ranking.similarity import Cells
@@ -39,12 +39,12 @@ class SwRanking:
         strong: Strong model of the pair; one that fought.
         weak: Weak model.
         name: Name of the router.
-        near: The index, for an approximate router.
+        ann_index: The index, for an approximate router.
         unknown_tiers: Tiers of models that did not fight.
         keep_prompts: Whether the texts of prompts are kept, for explanations.
         quantiles: Win rates at evenly spaced quantiles.
         threshold: Default threshold.
-        provenance: Data, rows, licences, recipe, scores.
+        provenance: Data, rows, licenses, recipe, scores.
     """
 
     rating: Rating
@@ -53,7 +53,7 @@ class SwRanking:
     strong: str
     weak: str
     name: str = "sw-ranking"
-    near: Near | None = None
+    ann_index: AnnIndex | None = None
     unknown_tiers: Mapping[str, int] = field(default_factory=dict)
     keep_prompts: bool = False
     quantiles: Sequence[float] = ()
@@ -75,14 +75,14 @@ def write_sw_ranking(router: SwRanking, out: Path, documents: Mapping[str, str] 
     table = router.rating.table
     for side, model in (("strong", router.strong), ("weak", router.weak)):
         if model not in table.models:
-            raise ConfigError(f"the {side} model {model!r} fought no battle; models: {', '.join(table.models)}")
+            raise ConfigError(f"the {side} model {model!r} has no battles; models: {', '.join(table.models)}")
     count = int(router.rating.tiers.max()) + 1
     for model, tier in router.unknown_tiers.items():
         if model in table.models:
-            raise ConfigError(f"{model!r} fought battles: its tier follows from them")
+            raise ConfigError(f"{model!r} has battles, which determine its tier")
         if not 0 <= tier < count:
             raise ConfigError(f"tier {tier} of {model!r}: expected 0..={count - 1}")
-    files = ranking_files(table, router.tensors, router.near, router.keep_prompts)
+    files = ranking_files(table, router.tensors, router.ann_index, router.keep_prompts)
     encoder = router.encoder
     spec = Manifest(
         name=router.name,
@@ -94,7 +94,7 @@ def write_sw_ranking(router: SwRanking, out: Path, documents: Mapping[str, str] 
         default_threshold=router.threshold,
         quantiles=router.quantiles,
         provenance=router.provenance,
-        ranking=ranking_section(router.rating, router.near, {name: name for name in files}, router.unknown_tiers),
+        ranking=ranking_section(router.rating, router.ann_index, {name: name for name in files}, router.unknown_tiers),
     )
     return write_artifact(
         out,
@@ -108,13 +108,13 @@ def write_sw_ranking(router: SwRanking, out: Path, documents: Mapping[str, str] 
 
 
 def ranking_section(
-    rating: Rating, near: Near | None, names: Mapping[str, str], unknown_tiers: Mapping[str, int]
+    rating: Rating, ann_index: AnnIndex | None, names: Mapping[str, str], unknown_tiers: Mapping[str, int]
 ) -> dict[str, Any]:
     """The manifest's ``ranking``.
 
     Args:
         rating: Ratings and tiers.
-        near: The index, if there is one.
+        ann_index: The index, if there is one.
         names: Names of files by their plain names; those without an entry are not there.
         unknown_tiers: Tiers of models that did not fight.
     """
@@ -124,14 +124,14 @@ def ranking_section(
         "tiers": [int(tier) for tier in rating.tiers],
         "ratings": [float(one) for one in rating.ratings],
         "tier_count": int(rating.tiers.max()) + 1,
-        "index": None if near is None else near.section(names[INDEX]),
-        "cells": None if near is None else {"file": names[CELLS]},
+        "index": None if ann_index is None else ann_index.section(names[INDEX]),
+        "cells": None if ann_index is None else {"file": names[CELLS]},
         "unknown_tiers": {name: int(tier) for name, tier in unknown_tiers.items()},
     }
 
 
 def ranking_files(
-    table: BattleTable, tensors: Mapping[str, NDArray[Any]], near: Near | None, keep_prompts: bool
+    table: BattleTable, tensors: Mapping[str, NDArray[Any]], ann_index: AnnIndex | None, keep_prompts: bool
 ) -> dict[str, bytes]:
     """The files of a ranking by their plain names."""
     from safetensors.numpy import save
@@ -148,9 +148,9 @@ def ranking_files(
     if keep_prompts:
         texts = [prompt[:PROMPT_CHARACTERS] for prompt in table.prompts]
         files[PROMPTS] = json.dumps(texts, ensure_ascii=False).encode()
-    if near is not None:
-        files[INDEX] = near.serialised()
-        files[CELLS] = cells_content(near.cells)
+    if ann_index is not None:
+        files[INDEX] = ann_index.serialized()
+        files[CELLS] = cells_content(ann_index.cells)
     return files
 
 

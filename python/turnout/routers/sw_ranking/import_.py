@@ -102,7 +102,7 @@ def read_embeddings(path: Path) -> NDArray[np.float32]:
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(f"{path}: no matrix of embeddings: {error}") from error
+        raise InvalidInputError(f"{path}: not a matrix of embeddings: {error}") from error
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
         raise InvalidInputError(f"{path}: shape {matrix.shape}, expected finite numbers [rows, dim]")
     return matrix
@@ -120,16 +120,16 @@ def one_vector_a_prompt(table: BattleTable, rows: NDArray[np.float32]) -> tuple[
     An endpoint may answer the same prompt differently from day to day; such prompts stay apart, so that every battle keeps the
     embedding stored for it.
     """
-    places: dict[tuple[int, bytes], int] = {}
+    indices: dict[tuple[int, bytes], int] = {}
     prompt = np.array(
         [
-            places.setdefault((int(text), rows[source].tobytes()), len(places))
+            indices.setdefault((int(text), rows[source].tobytes()), len(indices))
             for text, source in zip(table.prompt, table.source, strict=True)
         ],
         dtype=np.int64,
     )
-    texts = [table.prompts[text] for text, _ in places]
-    vectors = np.stack([np.frombuffer(row, dtype=np.float32) for _, row in places])
+    texts = [table.prompts[text] for text, _ in indices]
+    vectors = np.stack([np.frombuffer(row, dtype=np.float32) for _, row in indices])
     order = np.argsort(prompt, kind="stable")
     table = replace(
         table,

@@ -20,7 +20,7 @@ class Rating:
         ratings: Elo of every model; see :func:`turnout.routers.sw_ranking.elo.ratings_of`.
         tiers: Tier of every model, 0 the strongest.
         groups: Group of every model, 0 the largest: within a group each has met each, directly or through others. Ratings of
-            different groups stand at their own centres and do not compare.
+            different groups stand at their own centers and do not compare.
     """
 
     table: BattleTable
@@ -44,7 +44,7 @@ def rate(table: BattleTable, tiers: int) -> Rating:
     """
     ratings = ratings_of(win_matrix(table.a, table.b, table.outcome, 1.0, len(table.models)), table.models)
     order = np.argsort(-ratings, kind="stable")
-    table = table.with_models([table.models[place] for place in order])
+    table = table.with_models([table.models[index] for index in order])
     ratings = ratings[order]
     return Rating(table, ratings, tiers_of(ratings, tiers), groups_of(table))
 

@@ -1,6 +1,6 @@
 """Elo by similarity (``sw_ranking``) in NumPy, slow and plain: the specification that the core must agree with.
 
-Battles near a prompt weigh more. With ``s_i`` the cosine of the prompt's embedding and the embedding of battle ``i``, and ``s_max``
+Battles with similar prompts have larger weights. With ``s_i`` the cosine of the prompt's embedding and the embedding of battle ``i``, and ``s_max``
 the largest of them over the battles that count, battle ``i`` weighs ``10 * 10^(s_i / s_max)`` (arXiv 2406.18665, section 4.2); a
 Bradley-Terry model of the tiers, fitted to the weighted battles, gives the win rate. Models stand in tiers of like strength;
 battles inside a tier say nothing about tiers and do not count.
@@ -95,17 +95,17 @@ class SimilarityRanking:
         return pair_win_rate(bradley_terry(wins), strong, weak)
 
     def approximate_win_rate(
-        self, embedding: ArrayLike, near: ArrayLike, strong: int, weak: int, without: int | None = None
+        self, embedding: ArrayLike, neighbors: ArrayLike, strong: int, weak: int, without: int | None = None
     ) -> float:
-        """:meth:`win_rate` from the battles of some near prompts and, for all others, the cells that they lie in.
+        """:meth:`win_rate` from the battles of the given neighbors and, for all others, from their cells.
 
-        ``s_max`` is the largest similarity among the near prompts that count. A far battle of a cell weighs what it would on
+        ``s_max`` is the largest similarity among the neighbors that count. A distant battle of a cell weighs what it would on
         average if similarities in the cell were normal: ``10 * exp(a * mu + a^2 * spread / 2)`` with ``a = ln(10) / s_max`` and ``mu``
         the dot product of the embedding and the cell's mean, at most 100, which no battle exceeds.
 
         Args:
             embedding: ``[dim]``.
-            near: Places of near prompts, as a search finds them.
+            neighbors: int64 ``[k]``: indices of the most similar prompts.
             strong: Tier.
             weak: Tier.
             without: As in :meth:`win_rate`.
@@ -113,17 +113,17 @@ class SimilarityRanking:
         if self.cells is None:
             raise ValueError("the approximation needs cells")
         direction = unit(embedding)
-        near = np.asarray(near, dtype=np.int64)
-        near = near[near != without] if without is not None else near
-        is_near = np.zeros(len(self.vectors), dtype=bool)
-        is_near[near] = True
-        cosines = (self.vectors[near] @ direction.astype(self.vectors.dtype)).astype(np.float64)
-        known = cosines[self.counts[near]]
+        neighbors = np.asarray(neighbors, dtype=np.int64)
+        neighbors = neighbors[neighbors != without] if without is not None else neighbors
+        is_neighbor = np.zeros(len(self.vectors), dtype=bool)
+        is_neighbor[neighbors] = True
+        cosines = (self.vectors[neighbors] @ direction.astype(self.vectors.dtype)).astype(np.float64)
+        known = cosines[self.counts[neighbors]]
         top = float(known.max()) if len(known) else 0.0
         weights = np.empty(len(self.vectors))
-        weights[near] = weights_of(cosines, top)
+        weights[neighbors] = weights_of(cosines, top)
         far = expected_weights(self.cells.means @ direction, self.cells.spreads, top)
-        weights[~is_near] = far[self.cells.cell[~is_near]]
+        weights[~is_neighbor] = far[self.cells.cell[~is_neighbor]]
         if without is not None:
             weights[without] = 0.0
         wins = win_matrix(self.a, self.b, self.outcome, weights[self.prompt], self.tiers)
@@ -152,7 +152,7 @@ def pair_win_rate(coefficients: Floats, strong: int, weak: int) -> float:
     return float(1.0 / (1.0 + np.exp(coefficients[weak] - coefficients[strong]))) if strong != weak else 0.5
 
 
-def dequantised(tensors: Mapping[str, NDArray[Any]]) -> Floats:
+def dequantized(tensors: Mapping[str, NDArray[Any]]) -> Floats:
     """The vectors of a ``battles.safetensors``, float64 ``[prompts, dim]``."""
     vectors = tensors["vectors"].astype(np.float64)
     if tensors["vectors"].dtype == np.int8:

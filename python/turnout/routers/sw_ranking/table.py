@@ -55,8 +55,8 @@ class BattleTable:
         Args:
             names: The same names.
         """
-        place = {name: number for number, name in enumerate(names)}
-        moved = np.array([place[name] for name in self.models], dtype=np.int64)
+        index = {name: number for number, name in enumerate(names)}
+        moved = np.array([index[name] for name in self.models], dtype=np.int64)
         return replace(self, models=list(names), a=moved[self.a], b=moved[self.b])
 
     def only(self, keep: NDArray[np.bool_], reason: str) -> BattleTable:
@@ -70,8 +70,8 @@ class BattleTable:
         models, sides = np.unique(np.concatenate([self.a[keep], self.b[keep]]), return_inverse=True)
         a, b = np.split(sides, 2)
         return BattleTable(
-            [self.prompts[place] for place in prompts],
-            [self.models[place] for place in models],
+            [self.prompts[index] for index in prompts],
+            [self.models[index] for index in models],
             prompt.astype(np.int64),
             a.astype(np.int64),
             b.astype(np.int64),
@@ -112,18 +112,18 @@ def read_battle_table(
     done, long = 0, 0
     for path in paths:
         for part in iter_battles(path, bad=bad):
-            for place, prompt in enumerate(part.prompts):
-                a, b = (aliases.get(name, name) for name in (part.model_a[place], part.model_b[place]))
+            for index, prompt in enumerate(part.prompts):
+                a, b = (aliases.get(name, name) for name in (part.model_a[index], part.model_b[index]))
                 if not long_enough(prompt):
                     left_out[f"prompts of fewer than {MIN_CHARACTERS} characters"] += 1
                     continue
                 long += 1
-                row = -1 if part.rows is None else int(part.rows[place])
+                row = -1 if part.rows is None else int(part.rows[index])
                 if a == b:
                     bad.add(str(path), row, f"model_a and model_b are both {a!r}")
                     continue
-                outcome = CODES[float(part.outcome[place])]
-                given = None if part.ids is None else part.ids[place]
+                outcome = CODES[float(part.outcome[index])]
+                given = None if part.ids is None else part.ids[index]
                 number = made.id(prompt, a, b, outcome) if is_missing(given) else battle_id(given)
                 if number in known:
                     left_out["ids that came before"] += 1
@@ -139,15 +139,15 @@ def read_battle_table(
             if progress is not None:
                 progress(done)
     if not known:
-        raise InvalidInputError(f"{', '.join(map(str, paths))}: no battle that can be used; {bad}")
+        raise InvalidInputError(f"{', '.join(map(str, paths))}: no valid battle; {bad}")
     if len(models) > MAX_MODELS:
-        raise InvalidInputError(f"{len(models)} models fought, expected at most {MAX_MODELS}")
+        raise InvalidInputError(f"{len(models)} models have battles, expected at most {MAX_MODELS}")
     order = np.argsort(np.array(columns[0]), kind="stable")
-    places, a_side, b_side = (np.array(column, dtype=np.int64)[order] for column in columns[:3])
+    prompt_index, a_side, b_side = (np.array(column, dtype=np.int64)[order] for column in columns[:3])
     return BattleTable(
         list(prompts),
         list(models),
-        places,
+        prompt_index,
         a_side,
         b_side,
         np.array(columns[3], dtype=np.uint8)[order],

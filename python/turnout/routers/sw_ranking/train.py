@@ -16,7 +16,15 @@ from turnout.data import Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.extras import require
 from turnout.progress import Show, silent
-from turnout.routers.sw_ranking.ann_index import JUDGED, Judge, Near, faiss_module, make_cells, make_near, ranking_of
+from turnout.routers.sw_ranking.ann_index import (
+    JUDGED,
+    AnnIndex,
+    Judge,
+    faiss_module,
+    make_ann_index,
+    make_cells,
+    ranking_of,
+)
 from turnout.routers.sw_ranking.card import card
 from turnout.routers.sw_ranking.encoder import Encoder
 from turnout.routers.sw_ranking.export import SwRanking, write_sw_ranking
@@ -41,11 +49,11 @@ class Options:
         storage: What vectors are kept in.
         index: FAISS factory string; ``None`` for a router that is always exact.
         search: Search parameters; by default by the kind of index.
-        neighbors: Near prompts that count exactly; by default the fewest whose error is small.
+        neighbors: Number of exactly weighted prompts; by default the smallest number with a small error.
         keep_prompts: Whether texts of prompts are kept, for explanations.
         unknown_tiers: Tiers of models that did not fight.
         calibration: Prompts by source for the quantiles, each source with the same weight; by default those of the battles.
-        provenance: Data, licence, recipe, notes.
+        provenance: Data, license, recipe, notes.
     """
 
     strong: str
@@ -86,8 +94,8 @@ class Built:
         count = len(self.vectors)
         chosen = np.sort(np.random.default_rng(seed).choice(count, min(number, count), replace=False))
         rates = np.empty(len(chosen))
-        for done, place in enumerate(chosen, start=1):
-            rates[done - 1] = self._ranking.win_rate(self.vectors[place], *self.pair, without=int(place))
+        for done, position in enumerate(chosen, start=1):
+            rates[done - 1] = self._ranking.win_rate(self.vectors[position], *self.pair, without=int(position))
             show("quantiles", done, len(chosen))
         return rates
 
@@ -130,8 +138,8 @@ def build(
     if missing:
         best = ", ".join(rating.table.models[:8])
         raise ConfigError(
-            f"{' and '.join(map(repr, missing))} fought no battle: name a pair of models that did with --strong and --weak "
-            f"(the best: {best}), and give others a tier with --unknown-tier"
+            f"no battles of {' and '.join(map(repr, missing))}: choose --strong and --weak among the models with battles "
+            f"(the best: {best}), or give the model a tier with --unknown-tier"
         )
     if vectors is None:
         count = len(table.prompts)
@@ -142,7 +150,7 @@ def build(
         )
     tensors = stored(vectors, options.storage)
     router = Built(rating, restored(tensors), encoder, options.strong, options.weak)
-    near = None if options.index is None else _near(router, options, show)
+    ann_index = None if options.index is None else _ann_index(router, options, show)
     show("dev tables", 0, 1)
     scores = dev_results(dev, router.win_rates, (options.strong, options.weak))
     show("dev tables", 1, 1)
@@ -154,7 +162,7 @@ def build(
         strong=options.strong,
         weak=options.weak,
         name=options.name,
-        near=near,
+        ann_index=ann_index,
         unknown_tiers=options.unknown_tiers,
         keep_prompts=options.keep_prompts,
         quantiles=quantiles,
@@ -165,7 +173,7 @@ def build(
     return written, scores
 
 
-def _near(router: Built, options: Options, show: Show) -> Near:
+def _ann_index(router: Built, options: Options, show: Show) -> AnnIndex:
     show("index", 0, 1)
     cells = make_cells(router.vectors)
     judge = Judge(
@@ -176,9 +184,9 @@ def _near(router: Built, options: Options, show: Show) -> Near:
         lambda done: show("exact win rates", done, min(JUDGED, len(cells.cell))),
     )
     wanted = {} if options.neighbors is None else {"neighbors": (options.neighbors,)}
-    near = make_near(router.vectors, judge, options.index or "", options.search, **wanted)
+    ann_index = make_ann_index(router.vectors, judge, options.index or "", options.search, **wanted)
     show("index", 1, 1)
-    return near
+    return ann_index
 
 
 def _quantiles(router: Built, options: Options, show: Show) -> list[float]:

@@ -19,8 +19,8 @@ from turnout.artifact.manifest import rewrite_manifest
 from turnout.progress import Show, silent
 from turnout.router import Router, load
 from turnout.routers.sw_ranking.ann_index import (
+    AnnIndex,
     ErrorDistribution,
-    Near,
     default_search,
     make_cells,
     make_index,
@@ -31,7 +31,7 @@ from turnout.routers.sw_ranking.compaction import commit, own_name, read_manifes
 from turnout.routers.sw_ranking.export import CELLS, INDEX, cells_content
 from turnout.routers.sw_ranking.vectors import restored
 
-#: Numbers of near prompts that are tried.
+#: Numbers of exactly weighted prompts to try.
 NEIGHBORS = (16, 64, 256)
 #: Decisions that are timed for one setting.
 TIMED = 200
@@ -45,7 +45,7 @@ class Setting:
     Attributes:
         factory: FAISS factory string; empty for exact decisions.
         search: Search parameters.
-        neighbors: Near prompts weighed exactly.
+        neighbors: Number of similar prompts that are weighted exactly.
         median_us: Time of a decision from its embedding, microseconds.
         error: Against exact win rates.
     """
@@ -60,7 +60,7 @@ class Setting:
         if not self.factory:
             return f"exact: {self.median_us:.0f} us"
         search = f" {self.search}" if self.search else ""
-        return f"{self.factory}{search}, {self.neighbors} near: {self.median_us:.0f} us, difference {self.error}"
+        return f"{self.factory}{search}, {self.neighbors} neighbors: {self.median_us:.0f} us, difference {self.error}"
 
 
 def default_factories(prompts: int) -> list[str]:
@@ -115,14 +115,14 @@ class Tuner:
         self.folder, self.manifest = folder, read_manifest(folder)
         self.vectors = restored(load_file(folder / self.manifest["ranking"]["battles"]))
         self.cells = make_cells(self.vectors)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-            exact = load(self._copy(Path(place), None))
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            exact = load(self._copy(Path(scratch), None))
             if embeddings is None:
                 if self.manifest["encoder"]["kind"] == "external":
                     raise ConfigError(f"{folder} takes embeddings from the caller: give a .npy file of embeddings")
                 embeddings = np.array([exact.embed(prompt) for prompt in prompts], dtype=np.float32)
             if not embeddings.size:
-                raise InvalidInputError("there is no prompt to measure with")
+                raise InvalidInputError("no prompts to measure with")
             self.embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
             self.exact_win_rates = exact.win_rates(embeddings=self.embeddings).astype(np.float64)
             self.exact = Setting("", "", 0, self._time(exact), _NO_ERROR)
@@ -134,48 +134,48 @@ class Tuner:
         Raises:
             ConfigError: FAISS refuses the factory string or the search parameters.
         """
-        near = self._near(factory, search, neighbors, _NO_ERROR)
-        with tempfile.TemporaryDirectory(dir=self.folder.parent) as place:
-            router = load(self._copy(Path(place), near))
+        ann_index = self._ann_index(factory, search, neighbors, _NO_ERROR)
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as scratch:
+            router = load(self._copy(Path(scratch), ann_index))
             rates = router.win_rates(embeddings=self.embeddings).astype(np.float64)
             error = ErrorDistribution.of(np.abs(rates - self.exact_win_rates))
             return Setting(factory, search, neighbors, self._time(router), error)
 
     def write(self, setting: Setting) -> None:
         """Makes a setting the artifact's own; an exact one takes the index away."""
-        near = None
+        ann_index = None
         if setting.factory:
-            near = self._near(setting.factory, setting.search, setting.neighbors, setting.error)
-        manifest, files = self._with(near)
+            ann_index = self._ann_index(setting.factory, setting.search, setting.neighbors, setting.error)
+        manifest, files = self._with(ann_index)
         section = self.manifest["ranking"]
         old = [part["file"] for part in (section["index"], section["cells"]) if part is not None]
         commit(self.folder, manifest, files, replaced=[name for name in old if name not in files])
-        refresh(self.folder, {SEARCH: search_section(near)})
+        refresh(self.folder, {SEARCH: search_section(ann_index)})
         self.manifest = read_manifest(self.folder)
 
-    def _near(self, factory: str, search: str, neighbors: int, error: ErrorDistribution) -> Near:
+    def _ann_index(self, factory: str, search: str, neighbors: int, error: ErrorDistribution) -> AnnIndex:
         if factory not in self._indexes:
             self._indexes[factory] = make_index(self.vectors, factory)
         index = self._indexes[factory]
         set_search(index, search)
-        return Near(index, factory, search, neighbors, self.cells, error)
+        return AnnIndex(index, factory, search, neighbors, self.cells, error)
 
-    def _with(self, near: Near | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def _with(self, ann_index: AnnIndex | None) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The manifest and the files of the artifact with another index, or with none."""
-        if near is None:
+        if ann_index is None:
             return {**self.manifest, "ranking": {**self.manifest["ranking"], "index": None, "cells": None}}, {}
-        contents = {INDEX: near.serialised(), CELLS: cells_content(near.cells)}
+        contents = {INDEX: ann_index.serialized(), CELLS: cells_content(ann_index.cells)}
         names = {plain: own_name(plain, content) for plain, content in contents.items()}
         section = {
             **self.manifest["ranking"],
-            "index": near.section(names[INDEX]),
+            "index": ann_index.section(names[INDEX]),
             "cells": {"file": names[CELLS]},
         }
         return {**self.manifest, "ranking": section}, {names[plain]: content for plain, content in contents.items()}
 
-    def _copy(self, folder: Path, near: Near | None) -> Path:
+    def _copy(self, folder: Path, ann_index: AnnIndex | None) -> Path:
         """The artifact with another index, in a folder of its own; large files are linked where that can be."""
-        manifest, files = self._with(near)
+        manifest, files = self._with(ann_index)
         section = self.manifest["ranking"]
         old = {part["file"] for part in (section["index"], section["cells"]) if part is not None}
         for name in manifest["files"]:
@@ -218,7 +218,7 @@ def tune(
         tuner: Of the artifact.
         factories: FAISS factory strings; by default :func:`default_factories`.
         searches: Search parameters for every factory; by default :func:`default_searches`.
-        neighbors: Numbers of near prompts.
+        neighbors: Numbers of exactly weighted prompts.
         show: Shows progress.
     """
     plan = [
@@ -250,7 +250,7 @@ def choose(settings: Sequence[Setting], error: float) -> Setting:
 
 
 def draw(settings: Sequence[Setting], chosen: Setting, path: Path) -> None:
-    """Draws time against error, one colour a kind of index, the frontier and the choice.
+    """Draws time against error, one color a kind of index, the frontier and the choice.
 
     Args:
         settings: All that were measured.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.graphs.fold import quantise_rows
+from turnout.graphs.fold import quantize_rows
 from turnout.routers.sw_ranking.elo import unit
 
 Storage = Literal["f32", "f16", "int8"]
@@ -31,7 +31,7 @@ def stored(vectors: NDArray[Any], storage: Storage) -> dict[str, NDArray[Any]]:
         return {"vectors": rows}
     if storage == "f16":
         return {"vectors": rows.astype(np.float16)}
-    table, scales = quantise_rows(rows)
+    table, scales = quantize_rows(rows)
     rest = rows / np.where(scales > 0, scales, 1)[:, None] - table
     residuals = np.clip(np.rint(rest * RESIDUAL_STEPS), -127, 127).astype(np.int8)
     return {"vectors": table, "scales": scales.astype(np.float32), "residuals": residuals}

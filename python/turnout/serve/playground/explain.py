@@ -39,9 +39,9 @@ class Explain:
         router = self.state.routers.get(name) if isinstance(name, str) else None
         if router is None:
             known = ", ".join(self.state.routers)
-            raise ApiError(400, f"no such router; the routers here are {known}", code="invalid_router", param="router")
+            raise ApiError(400, f"unknown router; available routers: {known}", code="invalid_router", param="router")
         if not hasattr(router.router, "explain"):
-            raise ApiError(400, f"router {router.name} explains nothing", code="no_explanation", param="router")
+            raise ApiError(400, f"router {router.name} has no explanations", code="no_explanation", param="router")
         try:
             return JSONResponse(await asyncio.to_thread(explained, router.router, prompt))
         except RouterError as error:
@@ -95,6 +95,6 @@ def _effects(router: Any, win_rate: float, words: list[str], rest: str) -> list[
     """Leaves each word out in turn; routers that take longer than microseconds are not asked that often."""
     if not getattr(router, "is_microseconds", False) or not words:
         return [{"text": word, "effect": None} for word in words]
-    without = ["".join(words[:place] + words[place + 1 :]) + rest for place in range(len(words))]
+    without = ["".join(words[:index] + words[index + 1 :]) + rest for index in range(len(words))]
     rates = router.win_rates(without).tolist()
     return [{"text": word, "effect": win_rate - rate} for word, rate in zip(words, rates, strict=True)]

@@ -49,7 +49,7 @@ class Live:
             ApiError: 429 where too many pages watch already.
         """
         if self._watchers >= _MAX_WATCHERS:
-            raise ApiError(429, "too many pages watch this server", code="overloaded", retry_after_s=5.0)
+            raise ApiError(429, "too many open pages of this server", code="overloaded", retry_after_s=5.0)
         return StreamingResponse(self._events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _events(self) -> AsyncIterator[bytes]:

@@ -38,7 +38,9 @@ class Scores:
         routers = self.state.routers
         names = found.get("routers", list(routers))
         if not isinstance(names, list) or not all(isinstance(name, str) and name in routers for name in names):
-            raise ApiError(400, f"routers is no list of {', '.join(routers)}", code="invalid_router", param="routers")
+            raise ApiError(
+                400, f"routers is not a list of {', '.join(routers)}", code="invalid_router", param="routers"
+            )
         unique = list(dict.fromkeys(names))
         scores = await asyncio.gather(*(_score(routers[name], prompt) for name in unique))
         return JSONResponse({"scores": dict(zip(unique, scores, strict=True))})

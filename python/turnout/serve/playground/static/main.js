@@ -141,7 +141,7 @@ class Page {
   explain() {
     const [prompt, router, box] = [this.prompt.value, this.router, byId("why")];
     this.explaining.ask(router.is_microseconds ? EXPLAIN_MS : SLOW_MS, async (signal, isLatest) => {
-      if (!router.explains) why.hint(box, `Router ${router.name} explains nothing.`);
+      if (!router.explains) why.hint(box, `Router ${router.name} has no explanations.`);
       else if (!prompt.trim()) why.hint(box, "Type a prompt: its words, tokens and what they add stand here.");
       else {
         try {
