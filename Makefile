@@ -141,7 +141,8 @@ fmt: $(DEV) ## format Rust and Python
 	ruff check --quiet --fix --exit-zero
 	ruff format
 
-lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, and the stubs against the extension
+lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, and the stubs against the extension
+	typos
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --quiet --package turnout-core -- -D warnings

@@ -48,11 +48,11 @@ def plain_lines(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress_lines(tell: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Show:
+def progress_lines(log: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Show:
     """Progress as lines: when a stage starts, has news or ends, and every half minute.
 
     Args:
-        tell: Takes a line.
+        log: Takes a line.
         clock: Seconds.
 
     Example:
@@ -70,6 +70,6 @@ def progress_lines(tell: Callable[[str], object], clock: Callable[[], float] = t
         text, when = last.get(name, ("", 0.0))
         if stage != text or done >= total or clock() - when >= _LINE_EVERY:
             last[name] = (stage, clock())
-            tell(f"{stage}: {done:,} of {total:,}")
+            log(f"{stage}: {done:,} of {total:,}")
 
     return show

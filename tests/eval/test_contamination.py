@@ -24,7 +24,7 @@ def test_ngrams_see_through_case_and_punctuation():
 
 def test_embeddings_see_a_word_changed_in_every_ngram():
     pytest.importorskip("faiss")
-    changed = "The train leaves this station at noon and travels at sixty kilometres an hour toward a city two hundred miles away. When will it arrive?"
+    changed = "The train leaves this station at noon and travels at sixty kilometers an hour toward a city two hundred miles away. When will it arrive?"
     assert find_contamination([TRAIN], [changed], overlap=0.6, similarity=None) == []
     (match,) = find_contamination([TRAIN], [changed], overlap=0.6, similarity=0.75)
     assert match.train_prompt == LONG

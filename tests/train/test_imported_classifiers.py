@@ -126,7 +126,7 @@ def largest_difference(checkpoint, artifact) -> float:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_written_graphs_give_the_logits_of_transformers(name, checkpoint, tmp_path):
     folder = checkpoint(name.split(",")[0], WRITTEN[name])
-    artifact = import_bert(folder, tmp_path / "out", tell=pytest.fail)
+    artifact = import_bert(folder, tmp_path / "out", log=pytest.fail)
     assert largest_difference(folder, artifact) < 1e-4
     assert 0 <= turnout.load(artifact).win_rate("which law is right") <= 1
 
@@ -168,7 +168,7 @@ def test_modernbert_in_int8_is_the_same_alone_and_in_a_batch(name, checkpoint, t
 def test_other_architectures_go_through_torch_loudly_and_give_its_logits(name, checkpoint, tmp_path):
     told: list[str] = []
     folder = checkpoint(name, TRACED[name])
-    artifact = import_bert(folder, tmp_path / "out", tell=told.append)
+    artifact = import_bert(folder, tmp_path / "out", log=told.append)
     assert largest_difference(folder, artifact) < 1e-4
     before, after = told
     assert f"'{name}'" in before
@@ -205,7 +205,7 @@ def test_a_caller_who_does_not_listen_is_warned(checkpoint, tmp_path):
 def test_traced_weights_may_lie_in_a_file_of_their_own(checkpoint, tmp_path, monkeypatch):
     folder = checkpoint("albert", TRACED["albert"])
     monkeypatch.setattr(network, "INLINE_BYTES", 0)
-    artifact = import_bert(folder, tmp_path / "out", tell=str)
+    artifact = import_bert(folder, tmp_path / "out", log=str)
     assert set(turnout.load(artifact).manifest["files"]) == {"model.onnx", "model.onnx.data", "tokenizer.json"}
     assert largest_difference(folder, artifact) < 1e-4
 
@@ -215,13 +215,13 @@ def test_an_architecture_whose_answer_depends_on_padding_is_refused(checkpoint, 
     with pytest.raises(
         turnout.ArtifactError, match=r"'convbert' cannot be used as a router: .* in a batch .* expected at most 1e-04"
     ):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_architecture_that_cannot_be_traced_is_refused_without_printing_its_graph(checkpoint, tmp_path, capsys):
     with pytest.raises(turnout.ArtifactError, match=r"torch cannot export 'fnet': .*fft"):
-        import_bert(checkpoint("fnet", {}), tmp_path / "out", tell=str)
+        import_bert(checkpoint("fnet", {}), tmp_path / "out", log=str)
     assert "graph(" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
@@ -231,13 +231,13 @@ def test_a_trace_that_holds_the_length_of_its_example_is_refused(checkpoint, tmp
     with pytest.raises(
         turnout.ArtifactError, match=r"graph that torch exports cannot read 1 texts of up to \d+ tokens"
     ):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)
 
 
 def test_a_graph_that_differs_from_torch_is_refused(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(traced_check, "LARGEST_ERROR", 0.0)
     with pytest.raises(turnout.ArtifactError, match="cannot be used as a router: logits at most"):
-        import_bert(checkpoint("albert", TRACED["albert"]), tmp_path / "out", tell=str)
+        import_bert(checkpoint("albert", TRACED["albert"]), tmp_path / "out", log=str)
     assert not list(tmp_path.iterdir())
 
 
@@ -245,7 +245,7 @@ def test_more_tokens_than_the_model_reads_are_told(checkpoint, tmp_path):
     # Its positions start behind the padding's id, so its table is for one token less than it has rows.
     folder = checkpoint("data2vec-text", {"pad_token_id": 0})
     with pytest.raises(turnout.ArtifactError, match=r"cannot read 96 tokens .* model_max_length"):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)
 
 
 def test_a_checkpoint_without_a_classifier_is_refused(checkpoint, tmp_path):
@@ -254,7 +254,7 @@ def test_a_checkpoint_without_a_classifier_is_refused(checkpoint, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "id2label": {str(n): f"LABEL_{n}" for n in range(3)}}))
     with pytest.raises(turnout.ArtifactError, match=r"missing weights: classifier\.bias, classifier\.weight"):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)
 
 
 def test_labels_without_names_are_counted_where_torch_traces_too(checkpoint, tmp_path):
@@ -263,7 +263,7 @@ def test_labels_without_names_are_counted_where_torch_traces_too(checkpoint, tmp
     for field in ("id2label", "label2id"):
         del config[field]
     (folder / "config.json").write_text(json.dumps({**config, "num_labels": 3}))
-    artifact = import_bert(folder, tmp_path / "out", tell=str)
+    artifact = import_bert(folder, tmp_path / "out", log=str)
     assert turnout.load(artifact).manifest["labels"] == ["strong", "tie", "weak"]
 
 
@@ -273,7 +273,7 @@ def test_logits_of_another_number_than_labels_are_told(checkpoint, tmp_path, mon
     with pytest.raises(
         turnout.ArtifactError, match=r"2 labels, but the model of transformers gives logits of shape \[3\]"
     ):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)
     assert not list(tmp_path.iterdir())
 
 
@@ -282,4 +282,4 @@ def test_what_transformers_does_not_know_is_told(checkpoint, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "no-such-bert"}))
     with pytest.raises(turnout.ArtifactError, match=r"transformers cannot load it as a classifier: .*no-such-bert"):
-        import_bert(folder, tmp_path / "out", tell=str)
+        import_bert(folder, tmp_path / "out", log=str)

@@ -252,7 +252,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
         if args.kind == "bert":
-            return import_bert(args.path[0], folder, labels=labels, precision=precision, tell=_print_error, **names)
+            return import_bert(args.path[0], folder, labels=labels, precision=precision, log=_print_error, **names)
         return import_causal_llm(args.path[0], folder, precision=precision, **names)
 
     with staged(out) as folder:

@@ -51,13 +51,13 @@ class ReferenceNetwork:
 
     def win_rates(self, encodings: Sequence[Sequence[int]]) -> Floats:
         """Calibrated win rates, float64 ``[prompts]``, of prompts that share one run."""
-        read = self._generated if self.manifest["kind"] == "causal_llm" else self._labelled
+        read = self._generated if self.manifest["kind"] == "causal_llm" else self._labeled
         logits = [read(list(ids), row) for ids, row in zip(encodings, self.logits(encodings), strict=True)]
         return np.array(
             [1.0 if logit == np.inf else calibrate(logit, self.manifest["calibration"]) for logit in logits]
         )
 
-    def _labelled(self, ids: list[int], row: Floats) -> float:
+    def _labeled(self, ids: list[int], row: Floats) -> float:
         """Logit of the softmax at ``strong``; of a single label, its own."""
         strong = self.manifest["labels"].index("strong")
         others = np.delete(row, strong)

@@ -67,11 +67,11 @@ def apgr_ten_point(shares: Floats, quality: Floats, weak: ArrayLike, strong: Arr
     return result
 
 
-def at_shares(shares: Floats, values: Floats, wanted: Floats) -> Floats:
+def at_shares(shares: Floats, values: Floats, targets: Floats) -> Floats:
     """Values of curves at shares that they need not reach, by linear interpolation."""
     flat_shares, flat_values = shares.reshape(-1, shares.shape[-1]), values.reshape(-1, values.shape[-1])
-    rows = [np.interp(wanted, x, y) for x, y in zip(flat_shares, flat_values, strict=True)]
-    return np.array(rows).reshape(*shares.shape[:-1], len(wanted))
+    rows = [np.interp(targets, x, y) for x, y in zip(flat_shares, flat_values, strict=True)]
+    return np.array(rows).reshape(*shares.shape[:-1], len(targets))
 
 
 def cpt(shares: Floats, quality: Floats, weak: ArrayLike, strong: ArrayLike, target: float) -> Floats:

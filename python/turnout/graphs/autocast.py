@@ -44,8 +44,8 @@ class Autocast:
             return list(names)
         exact = any(name in self._weights and self._types[name] == _FLOAT32 for name in names)
         narrow = not exact if op in _PRODUCTS else _FLOAT32 not in types and op not in _NEEDS_FLOAT32
-        wanted = _FLOAT16 if narrow else _FLOAT32
-        return [self.as_type(name, wanted) if self._types[name] in (_FLOAT32, _FLOAT16) else name for name in names]
+        target = _FLOAT16 if narrow else _FLOAT32
+        return [self.as_type(name, target) if self._types[name] in (_FLOAT32, _FLOAT16) else name for name in names]
 
     def outputs(self, op: str, inputs: Sequence[str], names: Sequence[str], attributes: dict[str, Any]) -> None:
         """Takes note of what a node makes."""
@@ -59,10 +59,10 @@ class Autocast:
             made = self._types[inputs[1 if op == "Where" else 0]]
         self._types.update(dict.fromkeys(names, made))
 
-    def as_type(self, name: str, wanted: int) -> str:
+    def as_type(self, name: str, target: int) -> str:
         """A float value in that type, cast at most once."""
-        if self._types[name] == wanted:
+        if self._types[name] == target:
             return name
-        if (name, wanted) not in self._casts:
-            self._casts[name, wanted] = self._cast(name, wanted)
-        return self._casts[name, wanted]
+        if (name, target) not in self._casts:
+            self._casts[name, target] = self._cast(name, target)
+        return self._casts[name, target]

@@ -28,21 +28,21 @@ class Affinity:
         self._clock = clock
         self._sessions: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
 
-    def session_of(self, header: bytes | None, messages: Sequence[Mapping[str, Any]], asked: str) -> bytes | None:
-        """What a session goes by; ``None`` where there is none.
+    def session_of(self, header: bytes | None, messages: Sequence[Mapping[str, Any]], model: str) -> bytes | None:
+        """The key of a request's session; ``None`` if it has none.
 
         Args:
-            header: Value of the header that the settings name.
-            messages: The conversation: everything up to the first message of the user tells it from others.
-            asked: The request's model name; another router or threshold is another session.
+            header: Value of the configured header.
+            messages: The conversation; everything up to the first user message identifies it.
+            model: The model name of the request; another router or threshold is another session.
         """
         if self._settings.by == "header":
-            return hashlib.sha256(asked.encode() + b"\0" + header).digest() if header else None
+            return hashlib.sha256(model.encode() + b"\0" + header).digest() if header else None
         beginning = []
         for message in messages:
             beginning.append(message)
             if is_user(message):
-                return hashlib.sha256(asked.encode() + b"\0" + _json(beginning)).digest()
+                return hashlib.sha256(model.encode() + b"\0" + _json(beginning)).digest()
         return None
 
     def recall(self, session: bytes) -> bool | None:
@@ -54,7 +54,7 @@ class Affinity:
         return found[0]
 
     def remember(self, session: bytes, is_strong: bool) -> None:
-        """Keeps the session on a model for another while."""
+        """Keeps the session on a model for another ``ttl_s`` seconds."""
         self._sessions[session] = (is_strong, self._clock() + self._settings.ttl_s)
         self._sessions.move_to_end(session)
         while len(self._sessions) > self._settings.sessions:

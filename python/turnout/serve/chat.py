@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: decide, ask, relay."""
+"""``POST /v1/chat/completions``: decides, calls the model, relays the answer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         request_id = passing.request_id(header(scope, b"x-request-id")) or uuid.uuid4().hex
-        told: RawHeaders = [(b"x-request-id", request_id.encode())]
+        response_headers: RawHeaders = [(b"x-request-id", request_id.encode())]
         try:
             body = await read_body(scope, receive, self.state.snapshot.settings.server.max_body_bytes)
         except ClientGone:
@@ -53,18 +53,20 @@ class ChatCompletions:
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
             # The connection stays open while the rest arrives and is dropped: closed at once, it would lose the answer.
-            await send_error(send, error, told)
+            await send_error(send, error, response_headers)
             return
         try:
             async with UntilDisconnect(receive):
-                await self._respond(body, scope, send, request_id, told)
+                await self._respond(body, scope, send, request_id, response_headers)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
-            await send_error(send, error, told)
+            await send_error(send, error, response_headers)
 
-    async def _respond(self, body: bytes, scope: Scope, send: Send, request_id: str, told: RawHeaders) -> None:
+    async def _respond(
+        self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
+    ) -> None:
         """Decides and answers."""
         with self.state.tracer.span("turnout.decide") as span:
             parsed = await parse(body)
@@ -72,12 +74,12 @@ class ChatCompletions:
             planned = await self._plan(parsed, len(body), scope)
             _describe(span, planned)
         decided = self.state.decided(planned, request_id)
-        told += _decision_headers(planned)
+        response_headers += _decision_headers(planned)
         with self.state.tracer.span("turnout.answer"):
             settings = self.state.snapshot.settings.server
-            headers = passing.to_upstream(scope["headers"])
-            request = Request(body, headers, is_stream, settings.fallback_on_context_overflow)
-            await self._answer(planned, request, send, told, decided)
+            forwarded = passing.to_upstream(scope["headers"])
+            request = Request(body, forwarded, is_stream, settings.fallback_on_context_overflow)
+            await self._answer(planned, request, send, response_headers, decided)
 
     async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
         """The plan of a request, and of its session where sessions stay with their model."""
@@ -104,20 +106,22 @@ class ChatCompletions:
         return planned
 
     async def _answer(
-        self, planned: Plan, request: Request, send: Send, told: RawHeaders, decided: Decided | None
+        self, planned: Plan, request: Request, send: Send, response_headers: RawHeaders, decided: Decided | None
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
         try:
             served = await first_answer(planned.candidates, request, self.state.metrics)
-            told += _served_headers(served)
-            await relay(served.answer, sending_until(served.answer.deadline, send), told, self.state.metrics)
+            response_headers += _served_headers(served)
+            await relay(
+                served.answer, sending_until(served.answer.deadline, send), response_headers, self.state.metrics
+            )
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
             if served is not None:
                 raise
-            await send_failure(send, error, told)
+            await send_failure(send, error, response_headers)
         finally:
             if served is not None:
                 served.answer.close()

@@ -135,7 +135,7 @@ def message_of(body: bytes) -> str:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _text_of(body)
-    return _told(found.get("error") or found if isinstance(found, dict) else found)
+    return _described(found.get("error") or found if isinstance(found, dict) else found)
 
 
 def one_line(text: str) -> str:
@@ -168,13 +168,13 @@ def _check_error(found: dict[str, Any], body: bytes) -> None:
     error = found.get("error")
     if not error and found.get("object") != "error":
         return
-    told = error or found
-    code = told.get("code") if isinstance(told, dict) else None
+    details = error or found
+    code = details.get("code") if isinstance(details, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else None
-    raise BadAnswerError("error_in_answer", f"200 with an error: {_told(told)}", body, status)
+    raise BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
 
 
-def _told(error: Any) -> str:
+def _described(error: Any) -> str:
     if not isinstance(error, dict):
         return _text(error)
     message = _text(error.get("message") or error.get("detail") or error.get("type") or "")

@@ -90,29 +90,29 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def connections_within_descriptors(wanted: int) -> int:
+def connections_within_descriptors(limit: int) -> int:
     """How many connections the process may hold, after raising its limit of open files as far as it may.
 
     Half of the descriptors are for connections of clients, because each request in flight needs another one to an upstream.
 
     Args:
-        wanted: The configured number.
+        limit: The configured number.
     """
     if sys.platform == "win32":
-        return wanted
+        return limit
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * wanted + _RESERVED
+    needed = 2 * limit + _RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return wanted
+        return limit
     found = max((soft - _RESERVED) // 2, 1)
     logger.warning(
         "[server] max_connections is %d, but the process may open %d files: the limit is %d connections (see ulimit -n)",
-        wanted,
+        limit,
         soft,
         found,
     )

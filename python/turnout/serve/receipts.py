@@ -44,7 +44,7 @@ def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[st
     from turnout.routing import Wanted
 
     try:
-        threshold, told = float(receipt["threshold"]), float(receipt["win_rate"])
+        threshold, recorded = float(receipt["threshold"]), float(receipt["win_rate"])
         is_strong, told_hash, artifact = bool(receipt["is_strong"]), receipt["prompt_sha256"], receipt["artifact_hash"]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
@@ -54,8 +54,8 @@ def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[st
         return [f"the artifact's hash is {router.artifact_hash}, the receipt has {artifact}"]
     found = router.decide(prompt, Wanted(router.name, threshold=threshold))
     differences = []
-    if float_bits(found.win_rate) != float_bits(told):
-        differences.append(f"the win rate is {found.win_rate!r}, the receipt has {told!r}")
+    if float_bits(found.win_rate) != float_bits(recorded):
+        differences.append(f"the win rate is {found.win_rate!r}, the receipt has {recorded!r}")
     if found.is_strong != is_strong:
         differences.append(f"the choice is {found.model}, the receipt has {'strong' if is_strong else 'weak'}")
     return differences

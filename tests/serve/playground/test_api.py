@@ -355,7 +355,7 @@ def test_a_real_evaluation_file_is_read(tmp_path, artifact):
     "text",
     ["{", "[]", "{}", '{"facts": 3}', "[" * 100_000, "\xff", '{"facts": {"artifact a": "HASH"}, "tables": [{}]}'],
 )
-def test_a_spoilt_evaluation_is_told_and_harms_nothing(tmp_path, artifact, router, text):
+def test_a_spoiled_evaluation_is_told_and_harms_nothing(tmp_path, artifact, router, text):
     from shutil import copytree
 
     from turnout.routing import open_router

@@ -29,7 +29,7 @@ def import_bert(
     threshold: float = 0.5,
     name: str = "bert",
     precision: Precision = "float32",
-    tell: Callable[[str], object] = warnings.warn,
+    log: Callable[[str], object] = warnings.warn,
 ) -> Path:
     """Writes an artifact from a checkpoint of ``AutoModelForSequenceClassification`` with 1, 2 or 3 labels.
 
@@ -48,7 +48,7 @@ def import_bert(
         name: Of the artifact.
         precision: Of linear layers and embeddings: ``"float32"``, ``"float16"`` (for GPUs alone), ``"int8"`` or ``"int4"``; see
             :mod:`turnout.graphs.precision`.
-        tell: Called with a line of text when torch has to export the graph, and with what its check found.
+        log: Called with a line of text when torch has to export the graph, and with what its check found.
 
     Returns:
         The artifact folder.
@@ -73,7 +73,7 @@ def import_bert(
         if source.kind in WRITTEN_TYPES:
             network = _written(source, folder, len(meaning), precision)
         else:
-            network = traced(source, folder, len(meaning), WRITTEN_TYPES, tell)
+            network = traced(source, folder, len(meaning), WRITTEN_TYPES, log)
         spec = Manifest(
             name=name,
             kind="bert",

@@ -27,7 +27,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")
 
 
 def traced(
-    source: Checkpoint, out: Path, labels: int, written: Sequence[str], tell: Callable[[str], object]
+    source: Checkpoint, out: Path, labels: int, written: Sequence[str], log: Callable[[str], object]
 ) -> ClassifierNetwork:
     """Exports a classifier through torch, and checks the graph against it.
 
@@ -36,7 +36,7 @@ def traced(
         out: Folder of the artifact, for the file of weights of a large one; it must be there.
         labels: Columns of the classifier.
         written: Architectures that need none of this, for the messages.
-        tell: Called with a line before the export, and with one of differences found.
+        log: Called with a line before the export, and with one of differences found.
 
     Returns:
         The network.
@@ -55,7 +55,7 @@ def traced(
     import transformers
 
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    tell(f"{config}: model_type is {source.kind!r}, not {', '.join(written)}: exporting it through {versions}")
+    log(f"{config}: model_type is {source.kind!r}, not {', '.join(written)}: exporting it through {versions}")
     model = _model(source)
     limit, dim = _limit(source, model.config), getattr(model.config, "hidden_size", None)
     if not isinstance(dim, int):
@@ -68,7 +68,7 @@ def traced(
                 f"{config}: the graph that torch exports of {source.kind!r} cannot be used as a router: {found}; "
                 f"expected at most {LARGEST_ERROR:.0e} and {LARGEST_BATCH_ERROR:.0e}"
             )
-        tell(f"{config}: checked: {found}")
+        log(f"{config}: checked: {found}")
         graph, data = file.read_bytes(), None
         weights = _data_file(file)
         if weights.exists():

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
 from turnout.serve.errors import ApiError
-from turnout.serve.playground.asked import asked, prompt_in
+from turnout.serve.playground.request_body import prompt_in, request_object
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -33,7 +33,7 @@ class Explain:
 
     async def answer(self, request: Request) -> Response:
         """``{"router", "prompt"}``; the answer is that of :func:`explained`."""
-        found = await asked(request)
+        found = await request_object(request)
         prompt = prompt_in(found)
         name = found.get("router")
         router = self.state.routers.get(name) if isinstance(name, str) else None

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from turnout._core import RouterError
 from turnout.routing import NamedRouter, Wanted
 from turnout.serve.errors import ApiError
-from turnout.serve.playground.asked import asked, prompt_in
+from turnout.serve.playground.request_body import prompt_in, request_object
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -33,7 +33,7 @@ class Scores:
 
         One router that fails fails alone. These are no requests of clients: they are not counted as decisions.
         """
-        found = await asked(request)
+        found = await request_object(request)
         prompt = prompt_in(found)
         routers = self.state.routers
         names = found.get("routers", list(routers))

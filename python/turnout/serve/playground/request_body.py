@@ -1,4 +1,4 @@
-"""What the page sends: a small JSON object with a prompt."""
+"""Reads the requests of the page: a small JSON object with a prompt."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from turnout.serve.asgi import read_body
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
 
-#: A page for people: longer prompts go through the API.
+#: Largest body of the page; longer prompts go through the API.
 _MAX_BYTES = 512 * 1024
 
 
-async def asked(request: Request) -> dict[str, Any]:
-    """The object in a request's body.
+async def request_object(request: Request) -> dict[str, Any]:
+    """Reads the JSON object in a request's body.
 
     Raises:
         ApiError: 400 for anything else, 413 for more than 512 KiB.
@@ -24,10 +24,10 @@ async def asked(request: Request) -> dict[str, Any]:
 
 
 def prompt_in(found: dict[str, Any]) -> str:
-    """The prompt of a request.
+    """Returns the prompt of a request.
 
     Raises:
-        ApiError: 400 where there is none.
+        ApiError: 400 if there is none.
     """
     prompt = found.get("prompt")
     if not isinstance(prompt, str):
