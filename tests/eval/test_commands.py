@@ -84,6 +84,32 @@ def test_eval_prints_writes_and_tells_bad_rows(table, tmp_path, capsys):
     assert json.dumps(json.loads(numbers.read_text())["tables"][0]) == first
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["eval", "--resamples", "0", "--data"],
+        ["calibrate", "--strong-share", "0.3", "--prompts"],
+        ["calibrate", "--quality", "0.8", "--data"],
+        ["calibrate", "--win-rate", "platt", "--data"],
+        ["contamination", "--similarity", "2", "--train", "train.txt", "--eval"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_more_than_one_bad_row_in_twenty_is_an_error_unless_allowed(table, tmp_path, monkeypatch, capsys, command):
+    """A table that was read wrongly would give numbers all the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("train.txt").write_text("a prompt to compare with\n")
+    if command[0] != "contamination":
+        command = [command[0], "--router", TINY, *command[1:]]
+    with table.open("a") as file:
+        file.write("nonsense\n" * 6)
+    assert main([*command, str(table)]) == 2
+    message = capsys.readouterr().err
+    assert f"{table}: 7 of 127 rows are bad (6%), expected at most 5%; --allow-bad-rows leaves them out" in message
+    assert main([*command, str(table), "--allow-bad-rows"]) == 0
+    assert "7 of 127 bad rows in" in "".join(capsys.readouterr())
+
+
 def test_eval_of_routellms_folder_and_json_on_standard_output(capsys):
     evals = str(FIXTURES / "evals")
     benchmarks = ["--benchmark", "mmlu", "gsm8k", "mt-bench"]

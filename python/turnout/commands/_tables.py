@@ -11,22 +11,18 @@ if TYPE_CHECKING:
     from turnout.data import BadRows
 
 
-def add_column_option(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--column``, the column of prompts."""
+def add_table_options(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--column``, the column of prompts, and ``--allow-bad-rows``, for :func:`bad_rows`."""
     parser.add_argument("--column", default="prompt", metavar="C", help="column of the prompts (default: %(default)s)")
-
-
-def add_bad_rows_option(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--allow-bad-rows``, for commands whose result would hide that a table was read wrongly."""
     parser.add_argument("--allow-bad-rows", action="store_true", help="accept tables with more than 5 %% invalid rows")
 
 
 def bad_rows(args: argparse.Namespace) -> BadRows:
-    """Takes bad rows: of commands with ``--allow-bad-rows`` a few, else any number."""
+    """Takes bad rows: a few of each table, or any number with ``--allow-bad-rows``."""
     from turnout.data import BadRows
     from turnout.data.bad_rows import MAX_SHARE
 
-    return BadRows(max_share=None if getattr(args, "allow_bad_rows", True) else MAX_SHARE)
+    return BadRows(max_share=None if args.allow_bad_rows else MAX_SHARE)
 
 
 def show_bad(bad: BadRows) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_out
 from turnout.extras import require
+
+if TYPE_CHECKING:
+    from turnout.data import BadRows
 
 
 def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -81,8 +85,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--license", "--licence", dest="licence", default="unstated", help="license of the data, an SPDX expression"
     )
     card.add_argument("--notes", type=Path, metavar="FILE", help="Markdown file with origin and licenses of the data")
-    add_bad_rows_option(parser)
-    add_column_option(card)
+    add_table_options(card)
     parser.set_defaults(run=run)
 
 
@@ -104,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_out(args.out)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    bad = bad_rows(args)
+    # Counted apart: a table of battles may be given for calibration too.
+    bad, bad_prompts = bad_rows(args), bad_rows(args)
     unknown = dict(_named_tier(text) for text in args.unknown_tier)
     encoder = encoder_of(artifact_folder(args.encoder))
     if encoder.graph is None:
@@ -133,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             neighbors=args.neighbors,
             keep_prompts=args.keep_prompts,
             unknown_tiers=unknown,
-            calibration=[_prompts(path, args.column) for path in args.calibration],
+            calibration=[_prompts(path, bad_prompts, args.column) for path in args.calibration],
             provenance={
                 "licence": args.licence,
                 "recipe": recipe(),
@@ -163,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
     for score in scores:
         console.print(f"{score.table}: APGR {score.router}, prompt length {score.length}, random 0.500")
     show_bad(bad)
+    show_bad(bad_prompts)
     return 0
 
 
@@ -175,9 +180,8 @@ def _named_tier(text: str) -> tuple[str, int]:
     return name, int(tier)
 
 
-def _prompts(path: Path, column: str) -> list[str]:
-    from turnout.data import BadRows, iter_prompts
+def _prompts(path: Path, bad: BadRows, column: str) -> list[str]:
+    from turnout.data import iter_prompts
 
-    # Tables of battles serve here too, in which prompts may be missing from some rows.
-    chunks = iter_prompts(path, bad=BadRows(), column=column)
+    chunks = iter_prompts(path, bad=bad, column=column)
     return list(dict.fromkeys(prompt for chunk in chunks for prompt in chunk))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gold.add_argument("--strong", required=True, metavar="MODEL", help="strong model, a column of the table")
     gold.add_argument("--weak", required=True, metavar="MODEL", help="weak model, a column of the table")
     gold.add_argument("--out", type=Path, required=True, metavar="FILE", help=_TEXT)
-    add_column_option(gold)
-    add_bad_rows_option(gold)
+    add_table_options(gold)
     gold.set_defaults(run=run_gold)
 
     judge = kinds.add_parser(
@@ -54,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     judge.add_argument(
         "--prompts", type=Path, required=True, metavar="FILE", help="a table, or a text file with one prompt per line"
     )
-    add_column_option(judge)
+    add_table_options(judge)
     for who in ("strong", "weak", "judge"):
         judge.add_argument(f"--{who}", required=True, metavar="MODEL", help="its name at the endpoint")
         judge.add_argument(f"--{who}-url", metavar="URL", help="its endpoint; default: --base-url")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_one
-from turnout.commands._tables import add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="characters per token of prompts (default: %(default)s)",
     )
-    add_column_option(parser)
+    add_table_options(parser)
     parser.add_argument("--strong", metavar="NAME", help="column of the strong model in --data; default: the router's")
     parser.add_argument("--weak", metavar="NAME", help="column of the weak model in --data; default: the router's")
     parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object that maps further names to names")
@@ -114,7 +114,6 @@ def run(args: argparse.Namespace) -> int:
         code = _fit(args, router, bad)
     else:
         choice, win_rates = _choice(args, router, bad)
-        show_bad(bad)
         _print_choice(choice, args)
         if args.save is not None:
             _save_choice(args, router, choice, win_rates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from turnout.commands._tables import add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 
 EPILOG = """\
@@ -54,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--show", type=int, default=10, metavar="N", help="number of pairs to print (default: %(default)s)"
     )
-    add_column_option(parser)
+    add_table_options(parser)
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_routers
-from turnout.commands._tables import add_column_option, bad_rows
+from turnout.commands._tables import add_table_options, bad_rows
 from turnout.extras import require
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--paraphrases", type=Path, metavar="FILE", help="for --perturb: a table with `prompt` and `paraphrase`"
     )
-    add_column_option(parser)
+    add_table_options(parser)
     add_embedding_options(parser)
     parser.set_defaults(run=run)
 

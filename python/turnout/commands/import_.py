@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
 
@@ -41,7 +41,7 @@ _KINDS = {
     "storage": ("sw_ranking",),
     "index": ("sw_ranking",),
     "keep_prompts": ("sw_ranking",),
-    "allow_bad_rows": ("sw_ranking",),
+    "allow_bad_rows": ("sw_ranking", "bert", "causal_llm"),
     "column": ("bert", "causal_llm"),
 }
 
@@ -128,8 +128,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ranking.add_argument(
         "--keep-prompts", action="store_true", help="store the first 200 characters of prompts, for explanations"
     )
-    add_bad_rows_option(ranking)
-    add_column_option(network)
+    add_table_options(parser)
     parser.set_defaults(run=run, unset={option: parser.get_default(option) for option in _KINDS})
 
 
@@ -247,7 +246,8 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
 
     labels = args.labels.split(",") if args.labels else None
     # Prompts that cannot be read are an error before the work, not after it.
-    prompts = report_prompts(args.prompts, args.column) if _is_reported(args) else []
+    bad = bad_rows(args)
+    prompts = report_prompts(args.prompts, bad=bad, column=args.column) if _is_reported(args) else []
 
     def write(folder: Path, precision: Precision) -> Path:
         names = {"strong": args.strong, "weak": args.weak, "threshold": args.threshold, "name": name}
@@ -264,6 +264,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
     print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
     if prompts:
         print(precision_report(out, lambda folder: write(folder, "float32"), prompts))
+    show_bad(bad)
     return 0
 
 

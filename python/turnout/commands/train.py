@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnout.commands import _train_sw_ranking
-from turnout.commands._tables import add_bad_rows_option, add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_options, check_out, tuned_folder
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
@@ -79,8 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="prompts that are left out of training; judge them with `turnout eval` and the artifact",
     )
     _add_pair(causal)
-    add_column_option(causal)
-    add_bad_rows_option(causal)
+    add_table_options(causal)
     causal.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint folder to write")
     causal.add_argument(
         "--lora-rank",
@@ -112,8 +111,7 @@ def _add_files(parser: argparse.ArgumentParser, name: str) -> None:
         "--battles", nargs="*", type=Path, default=[], metavar="TABLE", help="prompt, model_a, model_b, winner"
     )
     _add_pair(parser)
-    add_column_option(parser)
-    add_bad_rows_option(parser)
+    add_table_options(parser)
     parser.add_argument(
         "--dev", nargs="*", type=Path, default=[], metavar="TABLE", help="judged at the end, never trained on"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from turnout.commands._tables import add_column_option, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--plot", type=Path, default=Path("tune-index.png"), metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="prompts to read (default: %(default)s)")
-    add_column_option(parser)
+    add_table_options(parser)
     parser.set_defaults(run=run)
 
 

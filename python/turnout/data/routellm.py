@@ -34,7 +34,7 @@ def read_routellm_benchmark(folder: str | Path, benchmark: Benchmark, *, bad: Ba
 
     Raises:
         FileNotFoundError: The folder lacks the benchmark.
-        InvalidInputError: Another benchmark, or a table without valid rows.
+        InvalidInputError: Another benchmark, or a table without valid rows or with more invalid ones than ``bad`` allows.
 
     Example:
         >>> import tempfile
@@ -100,6 +100,7 @@ def _mt_bench(folder: Path, bad: BadRows) -> Outcomes:
         questions_of_rows = chunk.column("question_id")
         for index in chunk.usable(bad):
             scores[models[index]][questions_of_rows[index]].append(float(numbers[index]))
+    bad.check(str(folder / "judgements.jsonl"))
     prompts, questions, categories = [], [], []
     for chunk in read_chunks(folder / "question.jsonl"):
         turns = chunk.column("turns")
@@ -116,6 +117,7 @@ def _mt_bench(folder: Path, bad: BadRows) -> Outcomes:
                 prompts.append(turns[index][0])
                 questions.append(row.get("question_id"))
                 categories.append(row["category"] if isinstance(row.get("category"), str) else "none")
+    bad.check(str(folder / "question.jsonl"))
     table = {
         model: np.array([np.mean(by_question[q]) if by_question.get(q) else np.nan for q in questions])
         for model, by_question in scores.items()

@@ -7,12 +7,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from turnout.evaluate.cpu_network import ReferenceNetwork
 from turnout.router import Router, load
+
+if TYPE_CHECKING:
+    from turnout.data import BadRows
 
 #: Networks of fewer bytes in float32 are compared unless the caller says otherwise.
 SMALL_BYTES = 1 << 30
@@ -80,19 +83,19 @@ def precision_report(artifact: Path, write_float32: Callable[[Path], object], pr
     )
 
 
-def report_prompts(file: Path | None, column: str = "prompt") -> list[str]:
+def report_prompts(file: Path | None, *, bad: BadRows, column: str = "prompt") -> list[str]:
     """Prompts of a file, or those of ``turnout demo``.
 
     Raises:
-        InvalidInputError: The file holds no prompts.
+        InvalidInputError: The file holds no prompts, or too many rows that are none.
     """
     if file is None:
         from turnout.sample_prompts import PROMPTS
 
         return list(PROMPTS)
-    from turnout.data import BadRows, iter_prompts
+    from turnout.data import iter_prompts
 
-    return [prompt for chunk in iter_prompts(file, bad=BadRows(), column=column) for prompt in chunk]
+    return [prompt for chunk in iter_prompts(file, bad=bad, column=column) for prompt in chunk]
 
 
 def _megabytes(manifest: dict[str, Any]) -> float:
