@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import turnout
 from turnout import commands
-from turnout.commands._terminal import printable
+from turnout.terminal import echo, printable
 
 #: Exit code of everything that is the caller's to mend: options, files, artifacts. ``argparse`` uses the same one.
 EXIT_ERROR = 2
@@ -56,6 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (turnout.RouterError, OSError) as error:
-        print(f"turnout: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        echo(f"turnout: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_ERROR
     return code

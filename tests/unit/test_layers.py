@@ -29,7 +29,18 @@ LAYERS = [
     {"router"},
     {"data"},
     {"conversation"},
-    {"battle_store", "engines", "errors", "extras", "progress", "retry_after", "sample_prompts", "shipped", "threads"},
+    {
+        "battle_store",
+        "engines",
+        "errors",
+        "extras",
+        "progress",
+        "retry_after",
+        "sample_prompts",
+        "shipped",
+        "terminal",
+        "threads",
+    },
     {"_core"},
 ]
 #: Rooms that read the specification; nothing reads them.

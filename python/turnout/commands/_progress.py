@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from turnout.terminal import printable, printable_console
+
 #: Takes the number of rows so far, and the part of the file in 0..1 if it is known.
 Update = Callable[[int, float | None], None]
 
@@ -27,9 +29,10 @@ def file_progress(name: str, *, shown: bool = True) -> Iterator[Update]:
         yield lambda rows, part: None
         return
     try:
-        from rich.console import Console
         from rich.markup import escape
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        console = printable_console(stderr=True)
     except ImportError:
         with _plain(name) as update:
             yield update
@@ -41,8 +44,8 @@ def file_progress(name: str, *, shown: bool = True) -> Iterator[Update]:
         TextColumn("{task.fields[rows]:,} rows"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(escape(Path(name).name), total=None, rows=0)
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(escape(printable(Path(name).name)), total=None, rows=0)
         yield lambda rows, part: bars.update(
             task, rows=rows, total=None if part is None else 1.0, completed=part or 0.0
         )
@@ -57,12 +60,14 @@ def _plain(name: str) -> Iterator[Update]:
         nonlocal last, width
         if time.monotonic() - last >= _EVERY_S:
             last = time.monotonic()
-            line = f"{name}: {rows:,} rows" + ("" if part is None else f", {part:.0%}")
-            print("\r" + line.ljust(width), end="", file=sys.stderr, flush=True)
+            line = f"{printable(name)}: {rows:,} rows" + ("" if part is None else f", {part:.0%}")
+            sys.stderr.write("\r" + line.ljust(width))
+            sys.stderr.flush()
             width = len(line)
 
     try:
         yield update
     finally:
         if width:
-            print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)
+            sys.stderr.write("\r" + " " * width + "\r")
+            sys.stderr.flush()

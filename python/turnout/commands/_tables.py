@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from turnout.terminal import echo
+
 if TYPE_CHECKING:
     import argparse
 
@@ -27,7 +29,6 @@ def bad_rows(args: argparse.Namespace) -> BadRows:
 
 def show_bad(bad: BadRows) -> None:
     """Prints on stderr which rows were left out and why."""
-    from turnout.commands._terminal import printable
 
     if bad:
-        print("\n".join(map(printable, str(bad).splitlines())), file=sys.stderr)
+        echo(str(bad), file=sys.stderr)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+
+from turnout.terminal import printable
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.,-=+*#"
 
@@ -21,29 +21,6 @@ def width(text: str) -> int:
     """
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
-
-
-def printable(text: str) -> str:
-    """The text with control characters as escapes, so that text from files cannot command a terminal.
-
-    Example:
-        >>> printable("a\\x1b[2Jb"), printable("中 é")
-        ('a\\\\x1b[2Jb', '中 é')
-    """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def printable_json(value: Any, indent: int | None = 1) -> str:
-    """JSON whose texts are as they are, but for characters that could command a terminal, as ``\\u`` escapes.
-
-    Example:
-        >>> print(printable_json(["中", "\x9b2J", "\u202e"], indent=None))
-        ["中", "\\u009b2J", "\\u202e"]
-    """
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def cut(text: str, columns: int) -> str:

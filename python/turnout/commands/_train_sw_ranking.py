@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_out
 from turnout.extras import require
+from turnout.terminal import printable_console
 
 if TYPE_CHECKING:
     from turnout.data import BadRows
@@ -92,7 +93,6 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval", "safetensors", "onnx", "rich", purpose="train sw_ranking")
-    from rich.console import Console
 
     import turnout
     from turnout.commands.train import recipe
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from turnout.shipped import artifact_folder
 
     check_out(args.out)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = printable_console(stderr=True, soft_wrap=True, highlight=False)
     # Counted apart: a table of battles may be given for calibration too.
     bad, bad_prompts = bad_rows(args), bad_rows(args)
     unknown = dict(_named_tier(text) for text in args.unknown_tier)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
+from turnout.terminal import echo, printable_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from turnout.augment import ChatClient, Endpoint, JudgeOptions, Ledger, Summary
     from turnout.data import Battles
 
@@ -173,7 +172,7 @@ def run_gold(args: argparse.Namespace) -> int:
     battles = gold_battles(read_outcomes(args.table, bad=bad, column=args.column), args.strong, args.weak)
     write_battles(battles, args.out, source)
     show_bad(bad)
-    print(f"wrote {args.out}: {_counts(battles)}")
+    echo(f"wrote {args.out}: {_counts(battles)}")
     return 0
 
 
@@ -184,7 +183,6 @@ def run_judge(args: argparse.Namespace) -> int:
     import turnout
 
     require("eval", "openai", "rich", purpose="augment judge")
-    from rich.console import Console
 
     from turnout.augment import Budget, ChatClient, JudgeOptions, Ledger
     from turnout.augment.battle_table import refuse_loss, write_battles
@@ -212,7 +210,7 @@ def run_judge(args: argparse.Namespace) -> int:
     source = f"judge {args.judge}"
     refuse_loss(args.out, args.strong, args.weak, source, set(prompts))
     # Names of files and words of endpoints are shown as they are, on one line each.
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console = printable_console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if keyless := [
         who for who, endpoint in endpoints.items() if endpoint.key_variable is None and endpoint.authorization() is None
     ]:
@@ -274,7 +272,7 @@ def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
     return endpoint
 
 
-async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], console: Console) -> tuple[Battles, Summary]:
+async def _ask(client_of: Any, options: JudgeOptions, prompts: list[str], console: Any) -> tuple[Battles, Summary]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from turnout.augment.judge import judge_battles
@@ -313,7 +311,7 @@ def _estimate_text(estimate: Any, ledger: Ledger) -> str:
     return text + f"; about ${estimate.dollars:.4f}, at the very most ${estimate.most_dollars:.4f}"
 
 
-def _report(summary: Summary, battles: Battles, unpriced: list[str], console: Console) -> int:
+def _report(summary: Summary, battles: Battles, unpriced: list[str], console: Any) -> int:
     limits = "; raise --answer-tokens or --verdict-tokens"
     for fault, count in summary.faults.items():
         console.print(f"{count} prompts without a battle: {fault.value}{limits if fault.name == 'CUT' else ''}")

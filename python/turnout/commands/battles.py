@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from turnout.extras import require
+from turnout.terminal import echo, printable_console
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +29,7 @@ def run_add(args: argparse.Namespace) -> int:
     import turnout
 
     added = turnout.load(args.artifact).add_battles(args.file)
-    print(
+    echo(
         f"{args.artifact}: {added.added:,} battles added, {added.duplicates:,} known before, {added.short:,} too short"
     )
     return 0
@@ -37,7 +38,6 @@ def run_add(args: argparse.Namespace) -> int:
 def run_compact(args: argparse.Namespace) -> int:
     """Folds added battles into the artifact."""
     require("eval", "safetensors", "rich", purpose="battles")
-    from rich.console import Console
 
     import turnout
     from turnout.progress import progress_bars
@@ -46,10 +46,10 @@ def run_compact(args: argparse.Namespace) -> int:
 
     folder = artifact_folder(args.artifact)
     read_manifest(folder)
-    with held_battles(folder) as clear, progress_bars(Console(stderr=True)) as show:
+    with held_battles(folder) as clear, progress_bars(printable_console(stderr=True)) as show:
         snapshot = turnout.load(folder, index="exact").battles()
         done = compact(folder, snapshot, clear, show)
-    print(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them added since the last compaction")
+    echo(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them added since the last compaction")
     for model, (before, after) in done.moved.items():
-        print(f"{model}: tier {before} is now {after}")
+        echo(f"{model}: tier {before} is now {after}")
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from turnout.commands._measure import add_embedding_options, load_one
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
+from turnout.terminal import echo, printable_console, printable_json
 
 if TYPE_CHECKING:
     from turnout.calibrate import Choice
@@ -198,16 +199,15 @@ def _outcomes(args: argparse.Namespace, router: Any, bad: BadRows) -> tuple[Outc
 def _print_choice(choice: Choice, args: argparse.Namespace) -> None:
     if args.json:
         assumed = {"assumed": _assumed(args)} if args.prices_per_mtok else {}
-        print(json.dumps({**choice.to_json(), **assumed}, indent=1))
+        echo(printable_json(json.dumps({**choice.to_json(), **assumed}, indent=1)))
         return
-    from rich.console import Console
 
     names = {
         "strong_share": "strong share",
         "cost_per_request": "cost per request",
         "quality": "part of the gap recovered",
     }
-    console = Console(soft_wrap=True, highlight=False)
+    console = printable_console(soft_wrap=True, highlight=False)
     console.print(f"threshold  [bold]{choice.threshold:.6g}[/bold]")
     console.print(
         f"{names[choice.target]}  {choice.achieved:.6g}, asked {choice.asked:.6g}, "
@@ -275,15 +275,15 @@ def _fit(args: argparse.Namespace, router: Any, bad: BadRows) -> int:
         "warnings": found.warnings,
     }
     if args.json:
-        print(json.dumps(result, indent=1))
+        echo(printable_json(json.dumps(result, indent=1)))
     else:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in found.log_loss.items())
-        print(f"calibration  {found.manifest['kind']}\ncross-validated log loss  {losses}")
-        print(
+        echo(f"calibration  {found.manifest['kind']}\ncross-validated log loss  {losses}")
+        echo(
             f"expected calibration error  {before:.4f} before, {after:.4f} after (on the same {found.prompts:,} prompts)"
         )
         for warning in found.warnings:
-            print(f"warning: {warning}")
+            echo(f"warning: {warning}")
     if args.save is not None:
         folder = _folder(args, router)
         store_calibration(folder, found, fitted_on=args.data)
@@ -301,4 +301,4 @@ def _folder(args: argparse.Namespace, router: Any) -> Path:
 def _report(message: str, args: argparse.Namespace) -> None:
     import sys
 
-    print(message, file=sys.stderr if args.json else sys.stdout)
+    echo(message, file=sys.stderr if args.json else sys.stdout)

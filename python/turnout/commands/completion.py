@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 
 from turnout.extras import require
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.choices is None and action.metavar in _FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    print(shtab.complete(root, shell=args.shell))
+    sys.stdout.write(shtab.complete(root, shell=args.shell) + "\n")
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
+from turnout.terminal import printable_console
 
 EPILOG = """\
 examples:
@@ -61,7 +62,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval,faiss", "rich", *(["faiss"] if args.similarity <= 1 else []), purpose="contamination")
-    from rich.console import Console
 
     from turnout.commands._terminal import cut
     from turnout.data import iter_prompts
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         similarity=args.similarity if args.similarity <= 1 else None,
     )
     write_contaminated(args.out, found)
-    console = Console(soft_wrap=True, highlight=False)
+    console = printable_console(soft_wrap=True, highlight=False)
     console.print(
         f"{len(found)} of {len(set(evaluated))} eval prompts have a near-duplicate in training data, listed in {args.out}"
     )

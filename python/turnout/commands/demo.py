@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from turnout.commands._options import add_router_options, load_router
 from turnout.commands._terminal import color, cut, pad
 from turnout.sample_prompts import PROMPTS
+from turnout.terminal import echo
 
 if TYPE_CHECKING:
     import turnout
@@ -80,13 +81,13 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     router = load_router(args)
     loaded = (time.perf_counter() - began) * 1000
-    print(f"{router!r}, loaded in {loaded:.0f} ms\n")
-    print("\n".join(table(router)))
+    echo(f"{router!r}, loaded in {loaded:.0f} ms\n")
+    echo("\n".join(table(router)))
     times = nanoseconds(router.route, PROMPTS, args.decisions)
     p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
     strong = sum(router.route(prompt).is_strong for prompt in PROMPTS)
-    print(f"\n{strong} of {len(PROMPTS)} prompts go to {router.strong} at threshold {router.threshold:g}.")
-    print(
+    echo(f"\n{strong} of {len(PROMPTS)} prompts go to {router.strong} at threshold {router.threshold:g}.")
+    echo(
         f"{args.decisions:,} decisions, one call each, these prompts in turn: "
         + color(f"p50 {p50:.1f} us, p99 {p99:.1f} us", 1)
         + f" ({sys.implementation.name} {sys.version.split()[0]}, engine {router.engine} on {router.device})"

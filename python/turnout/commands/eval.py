@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from turnout.commands._measure import add_embedding_options, load_routers
 from turnout.commands._tables import add_table_options, bad_rows
 from turnout.extras import require
+from turnout.terminal import echo, printable_console, printable_json
 
 if TYPE_CHECKING:
     from turnout.data import BadRows, ModelAliases, Outcomes
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         text = to_json(evaluations, facts, robustness)
         if args.json == "-":
-            print(text, end="")
+            echo(printable_json(text.rstrip()))
         else:
             Path(args.json).write_text(text, encoding="utf-8")
     if args.out:
@@ -141,10 +142,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _console(args: argparse.Namespace) -> Any:
     """Tables go to a terminal as wide as it is, and elsewhere as wide as they need."""
-    from rich.console import Console
 
     stream = sys.stderr if args.json == "-" else sys.stdout
-    return Console(file=stream, soft_wrap=True, width=None if stream.isatty() else 240)
+    return printable_console(file=stream, soft_wrap=True, width=None if stream.isatty() else 240)
 
 
 def _tables(args: argparse.Namespace, bad: BadRows) -> list[Outcomes]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnout.terminal import echo
+
 if TYPE_CHECKING:
     from turnout.data.chunks import Record
 
@@ -73,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
         differences = replay(receipt, prompt, routers[scored])
         differing += bool(differences)
         choice = f"{receipt['model']} because {receipt['win_rate']!r} {'>=' if receipt['is_strong'] else '<'} {receipt['threshold']!r}"
-        print(f"{request_id}  {choice}: {'; '.join(differences) or 'replayed bit for bit'}")
+        echo(f"{request_id}  {choice}: {'; '.join(differences) or 'replayed bit for bit'}")
         if receipt.get("served") != receipt["model"]:
-            print(
+            echo(
                 f"  answered by {receipt.get('served') or 'nobody'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
             )
     if not found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
+from turnout.terminal import echo, printable_console
 
 EPILOG = """\
 examples:
@@ -163,7 +164,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
     require("eval", "safetensors", "onnx", "rich", purpose="import sw_ranking")
-    from rich.console import Console
 
     import turnout
     from turnout.progress import progress_bars
@@ -182,16 +182,16 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
         keep_prompts=args.keep_prompts,
     )
     bad = bad_rows(args)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = printable_console(stderr=True, soft_wrap=True, highlight=False)
     with progress_bars(console) as show:
         import_sw_ranking(
             args.path, args.embeddings, out, options, bad=bad, embedding_model=args.embedding_model, show=show
         )
     manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
-    print(
+    echo(
         f"{out}: {len(manifest['models'])} models in {manifest['ranking']['tier_count']} tiers, {args.strong} over {args.weak}"
     )
-    print(f"it takes embeddings of length {manifest['encoder']['dim']} ({args.embedding_model})")
+    echo(f"it takes embeddings of length {manifest['encoder']['dim']} ({args.embedding_model})")
     show_bad(bad)
     return 0
 
@@ -215,8 +215,8 @@ def _import_mf(args: argparse.Namespace, out: Path, name: str) -> int:
             name=name,
         )
         router = turnout.load(folder)
-    print(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
-    print(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
+    echo(f"{out}: {len(router.models)} models, {router.strong} over {router.weak}")
+    echo(f"it takes embeddings of length {router.embedding_dim} ({args.embedding_model})")
     return 0
 
 
@@ -261,9 +261,9 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
         # What cannot be loaded does not become an artifact. Only a GPU loads float16.
         if args.precision != "float16":
             turnout.load(folder).close()
-    print(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
+    echo(f"{out}: {args.strong} over {args.weak}, prompts of at most {manifest['tokenizer']['max_tokens']} tokens")
     if prompts:
-        print(precision_report(out, lambda folder: write(folder, "float32"), prompts))
+        echo(precision_report(out, lambda folder: write(folder, "float32"), prompts))
     show_bad(bad)
     return 0
 
@@ -293,4 +293,4 @@ def _is_reported(args: argparse.Namespace) -> bool:
 
 
 def _print_error(line: str) -> None:
-    print(line, file=sys.stderr)
+    echo(line, file=sys.stderr)

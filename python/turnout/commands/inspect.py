@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.commands._terminal import blocks, color, cut, printable, printable_json, sparkline
+from turnout.commands._terminal import blocks, color, cut, sparkline
+from turnout.terminal import echo, printable, printable_json
 
 #: Models named before the list is cut.
 SHOWN_MODELS = 8
@@ -171,5 +172,8 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     found = describe(args.artifact, args.engine, args.device)
-    print(printable_json(found) if args.json else "\n".join(lines(found, args.models)))
+    if args.json:
+        echo(printable_json(json.dumps(found, indent=1, ensure_ascii=False)))
+    else:
+        echo("\n".join(lines(found, args.models)))
     return 0

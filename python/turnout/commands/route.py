@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._options import add_router_options, load_router
-from turnout.commands._terminal import cut, printable
+from turnout.commands._terminal import cut
+from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
     import turnout
@@ -152,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     def complain(message: str) -> None:
         nonlocal bad
         bad += 1
-        print(f"turnout: {printable(message)}", file=sys.stderr)
+        echo(f"turnout: {printable(message)}", file=sys.stderr)
 
     began = time.perf_counter()
     if args.out:
@@ -163,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
                 strong += sum(decision is not None and decision.is_strong for decision in decisions)
                 progress(total, chunk.part)
         seconds = time.perf_counter() - began
-        print(
+        echo(
             f"{total} rows to {args.out} in {seconds:.2f} s; {strong} ({strong / max(total - bad, 1):.1%}) to {printable(router.strong)}",
             file=sys.stderr,
         )
@@ -178,11 +179,13 @@ def run(args: argparse.Namespace) -> int:
                         if args.json
                         else _lines(source, chunk, prompts, decisions, width)
                     )
-                    print("".join(f"{line}\n" for line in lines), end="", flush=True)
+                    if shown := list(lines):
+                        echo("
+".join(shown), flush=True)
                     done += len(chunk)
                     progress(done, chunk.part)
     if bad:
-        print(f"turnout: {bad} row{'s' if bad > 1 else ''} could not be routed", file=sys.stderr)
+        echo(f"turnout: {bad} row{'s' if bad > 1 else ''} could not be routed", file=sys.stderr)
     return 1 if bad else 0
 
 
@@ -205,7 +208,7 @@ def _added(args: argparse.Namespace, chunk: Chunk, decisions: list[Any]) -> dict
 def _json_lines(args: argparse.Namespace, chunk: Chunk, decisions: list[Any]) -> Iterator[str]:
     from turnout.data.writer import rows_with, to_json
 
-    return map(to_json, rows_with(chunk, _added(args, chunk, decisions)))
+    return (printable_json(to_json(row)) for row in rows_with(chunk, _added(args, chunk, decisions)))
 
 
 def _lines(source: Source, chunk: Chunk, prompts: list[Any], decisions: list[Any], width: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from turnout.extras import require
+from turnout.terminal import echo
 
 if TYPE_CHECKING:
     from turnout.serve.settings import Settings
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         from turnout.serve.run import check
 
-        print("\n".join(check(settings)))
+        echo("\n".join(check(settings)))
         return 0
     import logging
 
@@ -145,5 +146,5 @@ def _hash_key() -> int:
         from turnout import ConfigError
 
         raise ConfigError(f"the key has {len(key)} characters, expected at least 16 random ones")
-    print(f"client-name:{key_hash(key)}")
+    echo(f"client-name:{key_hash(key)}")
     return 0

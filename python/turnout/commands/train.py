@@ -15,6 +15,7 @@ from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_options, check_out, tuned_folder
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
+from turnout.terminal import printable_console
 
 if TYPE_CHECKING:
     from turnout.artifact.origin import Origin
@@ -180,14 +181,13 @@ def run_mf(args: argparse.Namespace) -> int:
     """Runs ``train mf``."""
     check_out(args.out)
     files = _files(args)
-    from rich.console import Console
 
     from turnout.evaluate.dev import show
     from turnout.progress import plain_lines, progress_bars
     from turnout.routers.mf.export import write_mf
     from turnout.routers.mf.train import train_mf
 
-    console = Console(stderr=True)
+    console = printable_console(stderr=True)
     config, origin = pair_config(args), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_mf(config, files, bars, plain_lines(console))
@@ -206,7 +206,6 @@ def run_bert(args: argparse.Namespace) -> int:
     files = _files(args)
     if args.encoder is not None:
         return _run_classifier(args, files)
-    from rich.console import Console
 
     import turnout
     from turnout.evaluate.dev import dev_results, show
@@ -214,7 +213,7 @@ def run_bert(args: argparse.Namespace) -> int:
     from turnout.routers.bert.export import write_bert
     from turnout.routers.bert.train import BertConfig, train_bert
 
-    console = Console(stderr=True)
+    console = printable_console(stderr=True)
     config, origin = BertConfig(lessons=pair_config(args)), origin_of(args)
     with progress_bars(console) as bars:
         trained = train_bert(config, files, bars, plain_lines(console))
@@ -233,13 +232,12 @@ def run_causal(args: argparse.Namespace) -> int:
     """Runs ``train causal_llm``."""
     _need_training_packages()
     check_out(args.out, args.checkpoint)
-    from rich.console import Console
 
     from turnout.progress import plain_lines, progress_bars
     from turnout.routers.causal_llm.train import CausalConfig, train_causal_llm
     from turnout.training.tables import read_all_battles, read_tables, read_training_tables
 
-    console = Console(stderr=True)
+    console = printable_console(stderr=True)
     config = CausalConfig(pair_config(args), lora_rank=args.lora_rank)
     tuning = replace(config.tuning, epochs=args.epochs, batch=args.batch, max_tokens=args.max_tokens, seed=args.seed)
     _need_tables(args)
@@ -258,7 +256,6 @@ def run_causal(args: argparse.Namespace) -> int:
 
 
 def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
-    from rich.console import Console
 
     from turnout.evaluate.dev import show
     from turnout.graphs.checkpoint import Checkpoint
@@ -268,7 +265,7 @@ def _run_classifier(args: argparse.Namespace, files: TrainingFiles) -> int:
     from turnout.routers.bert.import_ import check_precision
     from turnout.training.fine_tuning import FineTuningConfig
 
-    console = Console(stderr=True)
+    console = printable_console(stderr=True)
     tuning = FineTuningConfig(seed=args.seed)
     if args.epochs is not None:
         tuning = replace(tuning, epochs=args.epochs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
+from turnout.terminal import echo, printable_console
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     from itertools import islice
 
     import numpy as np
-    from rich.console import Console
 
     import turnout
     from turnout.data import iter_prompts
@@ -70,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         prompts = (prompt for chunk in iter_prompts(args.prompts, bad=bad, column=args.column) for prompt in chunk)
         tuner = Tuner(folder, prompts=list(islice(prompts, args.limit)))
-    with progress_bars(Console(stderr=True)) as show:
+    with progress_bars(printable_console(stderr=True)) as show:
         settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, show)
     show_bad(bad)
     chosen = choose(settings, args.error)
     draw(settings, chosen, args.plot)
     for setting in frontier(settings):
-        print(setting)
+        echo(str(setting))
     tuner.write(chosen)
-    print(f"{args.artifact}: {chosen}\nall settings are drawn in {args.plot}")
+    echo(f"{args.artifact}: {chosen}\nall settings are drawn in {args.plot}")
     return 0

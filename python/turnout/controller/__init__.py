@@ -16,6 +16,7 @@ from turnout.errors import RoutingError
 from turnout.extras import require
 from turnout.routing import NamedRouter, Wanted, needs_of, open_router, parse_model_name
 from turnout.routing.names import unit_number
+from turnout.terminal import printable_console
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,6 @@ def _progress(items: Any, label: str, shown: bool) -> Any:
     if not shown:
         return items
     require("eval", "rich", purpose="progress_bar")
-    from rich.console import Console
     from rich.progress import track
 
-    return track(items, description=label, console=Console(stderr=True))
+    return track(items, description=label, console=printable_console(stderr=True))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
+from turnout.terminal import printable, printable_console
 
 _BATCH = 2048
 #: A progress bar appears when the rest would take longer than this.
@@ -113,11 +114,10 @@ def _computed(router: WinRates, prompts: Sequence[str], label: str) -> NDArray[n
 
 
 def _progress_bar(label: str, total: int) -> tuple[Any, Any]:
-    from rich.console import Console
     from rich.progress import Progress
 
-    progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task(f"scoring with {label}", total=total)
+    progress = Progress(console=printable_console(stderr=True), transient=True)
+    task = progress.add_task(f"scoring with {printable(label)}", total=total)
     progress.start()
     return progress, task
 
