@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from turnout.serve.errors import ApiError
+from turnout.serve.timeout import Timeout
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout_at
@@ -90,22 +92,27 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def sending_until(deadline: float, send: Send) -> Send:
-    """A ``send`` that gives up at a time, so that a client that does not read holds nothing longer than a slow upstream would.
+@contextmanager
+def sending_until(deadline: float, send: Send) -> Iterator[Send]:
+    """A ``send`` that stops at a time, so that a client that does not read holds nothing longer than a slow upstream would.
 
     Args:
         deadline: Time of the event loop, seconds.
-        send: The server's. The result raises :class:`ClientGone` at the deadline.
+        send: The server's. That of the context raises :class:`ClientGone` at the deadline.
     """
+    timeout = Timeout()
 
     async def sending(message: Message) -> None:
         try:
-            async with timeout_at(deadline):
+            with timeout.at(deadline):
                 await send(message)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             raise ClientGone from None
 
-    return sending
+    try:
+        yield sending
+    finally:
+        timeout.close()
 
 
 async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:

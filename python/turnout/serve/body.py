@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from turnout.serve.errors import UpstreamError
+from turnout.serve.timeout import Timeout
 
 if TYPE_CHECKING:
     from turnout.serve.upstream import Upstream
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout_at
-else:
-    from async_timeout import timeout_at
 
 
 class Body:
@@ -34,6 +29,7 @@ class Body:
         self.deadline = deadline
         self._idle_s = upstream.settings.idle_timeout_s
         self._loop = asyncio.get_running_loop()
+        self._timeout = Timeout()
 
     @property
     def is_at_end(self) -> bool:
@@ -48,10 +44,10 @@ class Body:
         """
         idle = self._loop.time() + self._idle_s
         try:
-            async with timeout_at(min(idle, self.deadline)):
+            with self._timeout.at(min(idle, self.deadline)):
                 chunk: bytes = await self._response.content.readany()
                 return chunk
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             name, settings = self.upstream.name, self.upstream.settings
             if idle < self.deadline:
                 raise UpstreamError(
@@ -81,6 +77,7 @@ class Body:
 
     def close(self) -> None:
         """Returns the connection to the pool, or closes it if the body was not read to its end."""
+        self._timeout.close()
         if self.is_at_end:
             self._response.release()
         else:

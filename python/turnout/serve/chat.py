@@ -113,9 +113,8 @@ class ChatCompletions:
         try:
             served = await first_answer(planned.candidates, request, self.state.metrics)
             response_headers += _served_headers(served)
-            await relay(
-                served.answer, sending_until(served.answer.deadline, send), response_headers, self.state.metrics
-            )
+            with sending_until(served.answer.deadline, send) as sending:
+                await relay(served.answer, sending, response_headers, self.state.metrics)
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
