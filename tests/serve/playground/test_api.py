@@ -70,7 +70,11 @@ def test_setup_tells_routers_pair_and_prices(start, router):
     mf, dice = found["routers"]
     assert mf["name"] == "mf"
     assert mf["threshold"] == router.threshold
-    assert mf["quantiles"] == router.manifest["thresholds"]["quantiles"]
+    quantiles = router.manifest["thresholds"]["quantiles"]
+    assert mf["quantiles"] == quantiles
+    # The page computes no threshold of its own: the core has answered for every step of the slider.
+    assert mf["thresholds"] == [turnout.threshold_for_share(quantiles, share / 100) for share in range(101)]
+    assert dice["thresholds"][30] == pytest.approx(0.7)
     assert mf["explains"]
     assert mf["artifact_hash"] == router.artifact_hash
     assert mf["evaluation"] == []

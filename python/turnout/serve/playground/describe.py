@@ -33,7 +33,8 @@ class Describe:
 
 
 def described(snapshot: Snapshot) -> dict[str, Any]:
-    """The pair with its prices, and for each router its threshold, calibration scores and evaluation."""
+    """The pair with its prices, and for each router its threshold, its thresholds for shares of 0 to 100 % (the slider's steps),
+    calibration scores and evaluation."""
     return {
         "version": __version__,
         "pair": {
@@ -49,6 +50,7 @@ def _router(router: NamedRouter) -> dict[str, Any]:
         "name": router.name,
         "threshold": router.threshold,
         "quantiles": router.quantiles,
+        "thresholds": [router.threshold_for_share(share / 100) for share in range(101)] if router.quantiles else [],
         "is_microseconds": router.is_microseconds,
         "explains": hasattr(router.router, "explain"),
         "artifact_hash": router.artifact_hash,

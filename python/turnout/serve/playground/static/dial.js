@@ -1,7 +1,7 @@
 // The threshold of the chosen router, as a threshold and as a share, with what it would cost and how good it would be.
 
 import { chart, html, svg } from "./dom.js";
-import { interpolated, percent, rate, shareOf, thresholdOf } from "./numbers.js";
+import { interpolated, percent, rate, shareOf } from "./numbers.js";
 
 /** Of the request that costs are told for. */
 const INPUT_TOKENS = 1000;
@@ -13,7 +13,7 @@ export class Dial {
     this.pair = pair;
     this.changed = changed;
     this.table = 0;
-    this.share = slider("share", "Share of prompts to the strong model", 0, 100, 1, () => this.#moved(thresholdOf(this.router.quantiles, this.share.input.valueAsNumber / 100)));
+    this.share = slider("share", "Share of prompts to the strong model", 0, 100, 1, () => this.#moved(this.router.thresholds[this.share.input.valueAsNumber]));
     this.threshold = slider("threshold", "Threshold on the win rate", 0, 1, 0.001, () => this.#moved(this.threshold.input.valueAsNumber));
     this.model = html("code", { id: "model-name" });
     this.copied = html("span", { role: "status", class: "hint" });

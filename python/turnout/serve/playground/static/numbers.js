@@ -14,15 +14,6 @@ export function below(quantiles, value) {
 /** The share of calibration prompts that a threshold sends to the strong model. */
 export const shareOf = (quantiles, threshold) => 1 - below(quantiles, threshold);
 
-/** The threshold that sends this share of calibration prompts to the strong model; the server computes it alike. */
-export function thresholdOf(quantiles, share) {
-  // As in the core: the ends are exact.
-  if (share <= 0 || share >= 1) return share <= 0 ? 1 : 0;
-  const place = (1 - share) * (quantiles.length - 1);
-  const low = Math.min(Math.floor(place), quantiles.length - 2);
-  return quantiles[low] + (quantiles[low + 1] - quantiles[low]) * (place - low);
-}
-
 /** Bins `{from, to, density}` of the distribution between `low` and `high`, the highest density being 1. */
 export function histogram(quantiles, low, high, count) {
   const width = (high - low) / count;
