@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from turnout.serve.affinity import Affinity
 from turnout.serve.settings import AffinitySettings
 
@@ -67,3 +69,26 @@ def test_sessions_are_bounded_in_number_and_time():
     assert [affinity.recall(session) for session in (b"1", b"2", b"3")] == [None, True, True]
     now[0] = 11.0
     assert affinity.recall(b"3") is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": [{"type": "input_text", "text": "a"}]},
+        {"role": "human", "content": "a"},
+        {"type": "human", "content": "a"},
+        {"role": "User", "content": [{"type": "text", "text": "a"}]},
+    ],
+)
+def test_the_users_first_words_tell_a_conversation_whatever_their_role_is_called(first):
+    affinity = Affinity(AffinitySettings(by="conversation"))
+    result = {"role": "user", "content": [{"type": "tool_result", "content": "12"}]}
+    rest = [{"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    session = affinity.session_of(None, [first], "router-mf-0.5")
+    assert session is not None
+    assert affinity.session_of(None, [first, *rest], "router-mf-0.5") == session
+    assert affinity.session_of(None, [{**first, "content": "other"}, *rest], "router-mf-0.5") != session
+    # A result of a tool is not the user's: what comes after it still counts.
+    of = {text: affinity.session_of(None, [result, {**first, "content": text}], "router-mf-0.5") for text in "ab"}
+    assert of["a"] != of["b"]

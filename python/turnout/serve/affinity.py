@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from turnout.conversation.messages import is_user
+from turnout.conversation.messages import is_user, words_of
+from turnout.errors import RoutingError
 from turnout.serve.errors import ApiError
 from turnout.serve.settings import AffinitySettings
 
@@ -33,16 +34,14 @@ class Affinity:
 
         Args:
             header: Value of the configured header.
-            messages: The conversation; everything up to the first user message identifies it.
+            messages: The conversation; everything up to the first words of the user identifies it.
             model: The model name of the request; another router or threshold is another session.
         """
         if self._settings.by == "header":
             return hashlib.sha256(model.encode() + b"\0" + header).digest() if header else None
-        beginning = []
-        for message in messages:
-            beginning.append(message)
-            if is_user(message):
-                return hashlib.sha256(model.encode() + b"\0" + _json(beginning)).digest()
+        for place, message in enumerate(messages):
+            if is_user(message) and _has_words(message, place):
+                return hashlib.sha256(model.encode() + b"\0" + _json(messages[: place + 1])).digest()
         return None
 
     def recall(self, session: bytes) -> bool | None:
@@ -59,6 +58,14 @@ class Affinity:
         self._sessions.move_to_end(session)
         while len(self._sessions) > self._settings.sessions:
             self._sessions.popitem(last=False)
+
+
+def _has_words(message: Mapping[str, Any], place: int) -> bool:
+    """Whether a user message holds more than results of tools. One that cannot be read is not routed on, but identifies its session."""
+    try:
+        return words_of(message, place) is not None
+    except RoutingError:
+        return True
 
 
 def _json(messages: Sequence[Mapping[str, Any]]) -> bytes:
