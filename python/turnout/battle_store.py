@@ -73,10 +73,17 @@ class BattleStore:
     Args:
         folder: The artifact.
         dim: Length of an embedding.
+        models: Names of the models that its battles may be of.
     """
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, models: frozenset[str] = frozenset()) -> None:
         self.path = folder / NAME
+        self.models = models
+        self._files = [(suffix, str(self.path) + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        self._old_log = str(self.path.with_name(OLD_NAME))
+        self._manifest = str(self.path.with_name("router.json"))
+        #: Identity of the manifest that was hashed last, and its hash.
+        self._hashed: tuple[tuple[int, ...], str] = ((), "")
         #: Rows that were read or written here.
         self.seen = 0
         self._embedding_bytes = (0, 4 * dim)
@@ -90,6 +97,14 @@ class BattleStore:
         connection: sqlite3.Connection | None = getattr(self, "_connection", None)
         if connection is not None:
             connection.close()
+
+    def is_of(self, artifact_hash: str) -> bool:
+        """Whether the folder still holds the artifact of this hash. The manifest is read again where the file is another or was written."""
+        found = os.stat(self._manifest)
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._hashed[0] != identity:
+            self._hashed = (identity, hashlib.sha256(Path(self._manifest).read_bytes()).hexdigest())
+        return self._hashed[1] == artifact_hash
 
     def read(self) -> Iterator[list[Battle]]:
         """Battles that were not seen before, in parts. Files are checked before SQLite opens them.
@@ -203,10 +218,9 @@ class BattleStore:
     def _check_files(self) -> bool:
         """Whether there is a database; raises where it or a file of it is not what an artifact may hold."""
         there = []
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            path = self.path.with_name(NAME + suffix)
+        for suffix, path in self._files:
             try:
-                found = path.lstat()
+                found = os.lstat(path)
             except FileNotFoundError:
                 continue
             there.append(suffix)
@@ -224,12 +238,11 @@ class BattleStore:
         return bool(there)
 
     def _refuse_old_log(self) -> None:
-        old = self.path.with_name(OLD_NAME)
         with contextlib.suppress(FileNotFoundError):
-            found = old.lstat()
+            found = os.lstat(self._old_log)
             if not stat.S_ISREG(found.st_mode) or found.st_size:
                 raise ArtifactError(
-                    f"{old}: file: battles in the format of an earlier version: compact them with that version (`turnout battles "
+                    f"{self._old_log}: file: battles in the format of an earlier version: compact them with that version (`turnout battles "
                     "compact`), or remove the file and add the battles again"
                 )
 

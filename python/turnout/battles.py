@@ -73,10 +73,7 @@ class Columns:
 
 def add_battles(router: Router, table: Any, embeddings: NDArray[np.float32] | None = None) -> Added:
     """See :meth:`turnout.Router.add_battles`."""
-    kind = router.manifest["kind"]
-    if kind != "sw_ranking":
-        raise ConfigError(f"battles belong to routers of kind sw_ranking, {router.path.name} is of kind {kind}")
-    columns = checked(table, router.models)
+    columns = checked(table, _store(router).models)
     if embeddings is not None and len(embeddings) != columns.rows:
         raise InvalidInputError(f"{len(embeddings)} embeddings for {columns.rows} battles, expected one for each")
     added = append(
@@ -103,7 +100,7 @@ def append(
     """Stores battles, then makes them count; see :meth:`turnout.Router.append_battles`."""
     store = _store(router)
     with store.writing() as writer:
-        if hashlib.sha256((router.path / "router.json").read_bytes()).hexdigest() != router.artifact_hash:
+        if not store.is_of(router.artifact_hash):
             raise ArtifactError(
                 f"{router.path}: the artifact was compacted or replaced since it was loaded: load it again, then add battles"
             )
@@ -134,13 +131,19 @@ def read_stored(router: Router) -> None:
     """
     for battles in _store(router).read():
         _show(router, battles)
-    if hashlib.sha256((router.path / "router.json").read_bytes()).hexdigest() != router.artifact_hash:
+    if not _store(router).is_of(router.artifact_hash):
         raise ArtifactError(f"{router.path}: was compacted or replaced while it was loaded: load it again")
 
 
 def _store(router: Router) -> BattleStore:
     if router._battle_store is None:
-        router._battle_store = BattleStore(router.path, router.embedding_dim)
+        # What does not change while a router lives is read here, once: one battle a call is a usual rhythm.
+        manifest = router.manifest
+        if manifest["kind"] != "sw_ranking":
+            raise ConfigError(
+                f"battles belong to routers of kind sw_ranking, {router.path.name} is of kind {manifest['kind']}"
+            )
+        router._battle_store = BattleStore(router.path, router.embedding_dim, frozenset(manifest["models"]))
     return router._battle_store
 
 
@@ -163,7 +166,7 @@ def _show(router: Router, battles: Sequence[Battle]) -> None:
             raise ArtifactError(f"{_store(router).path}: row: {error}") from error
 
 
-def checked(table: Any, models: Sequence[str]) -> Columns:
+def checked(table: Any, models: frozenset[str]) -> Columns:
     """The battles of a table, every row of which must be one.
 
     Args:
@@ -174,12 +177,12 @@ def checked(table: Any, models: Sequence[str]) -> Columns:
         InvalidInputError: A row is malformed; the message has the numbers of such rows, the first being 1, and why.
         InvalidTypeError: The table is no table.
     """
-    columns, made, known = Columns(), Occurrences(), frozenset(models)
+    columns, made = Columns(), Occurrences()
     problems: list[tuple[int, str]] = []
     for position, (number, row) in enumerate(_rows(table, problems)):
         columns.rows = position + 1
         try:
-            prompt, a, b, outcome = _battle(row, known)
+            prompt, a, b, outcome = _battle(row, models)
         except ValueError as error:
             problems.append((number, str(error)))
             continue
