@@ -67,3 +67,16 @@ def test_one_bad_prompt_fails_no_other_of_its_run(folder: Path) -> None:
             assert isinstance(answer, turnout.InferenceError), place
         else:
             assert answer.win_rate == pytest.approx(right, abs=1e-6), place
+
+
+def test_a_batch_with_a_bad_prompt_is_an_error_that_names_its_row(folder: Path) -> None:
+    hide_the_lookup(folder)
+    router = turnout.load(folder)
+    # Of other lengths, so that runs do not hold the prompts in their order.
+    prompts = [f"{GOOD} {'and two ' * (place % 5)}" for place in range(100)]
+    assert len(router.route_batch(prompts)) == 100
+    for call in (router.route_batch, router.win_rates):
+        with pytest.raises(turnout.InferenceError, match=r"^row 41 of the batch: "):
+            call([*prompts[:41], BAD, *prompts[42:]])
+    with pytest.raises(turnout.InvalidInputError, match=r"^prompts\[41\] has no UTF-8 form"):
+        router.route_batch([*prompts[:41], "\ud800", *prompts[42:]])

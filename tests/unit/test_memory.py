@@ -75,3 +75,28 @@ def test_opening_and_dropping_routers_leaves_nothing(artifact: Path, run_python:
     """
     grown = int(run_python(script, str(artifact)))
     assert grown < 6144, f"{grown} KiB over 1,000 routers"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("name", ["mf", "sw_ranking"])
+def test_routers_of_one_artifact_share_what_they_only_read(run_python: Callable[..., str], name: str) -> None:
+    """Also routers that nobody uses, until the collector finds the cycle that they are part of."""
+    script = """
+        import sys
+        import turnout
+
+        def resident():
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+        kept = [turnout.load(sys.argv[1], threshold=0.1)]
+        kept[0].route("what is")
+        before = resident()
+        kept += [turnout.load(sys.argv[1], threshold=place / 100) for place in range(50)]
+        assert len({router.route("what is").win_rate for router in kept}) == 1
+        assert [router.threshold for router in kept[1:4]] == [0.0, 0.01, 0.02]
+        print(resident() - before)
+    """
+    grown = int(run_python(script, name))
+    limit = {"mf": 12 * 1024, "sw_ranking": 150 * 1024}[name]
+    assert grown < limit, f"{grown} KiB for 50 more routers"

@@ -73,6 +73,8 @@ enum Start {
 
 struct Job {
     requests: Vec<Request>,
+    /// Rows of the caller's batch that the requests are, for errors; none where the caller has one request.
+    batch_rows: Vec<usize>,
     reply: Reply,
 }
 
@@ -132,7 +134,7 @@ impl<R: Runner + 'static> Batcher<R> {
     /// # Errors
     /// What the run gave; [`Error::Overloaded`], [`Error::DeadlineExceeded`] or [`Error::WorkerStopped`].
     pub(crate) fn run(&self, request: Request, deadline: Option<Instant>, admission: Admission) -> Result<Row> {
-        let mut rows = self.run_entry(vec![request], deadline, admission)?;
+        let mut rows = self.run_entry(vec![request], vec![], deadline, admission)?;
         rows.pop().ok_or_else(|| Error::Inference("the model gave no row".into()))
     }
 
@@ -161,13 +163,14 @@ impl<R: Runner + 'static> Batcher<R> {
         let entries: Vec<_> = parts.iter().map(&mut take).collect();
         let sessions = self.0.runners.len();
         let found = in_shares(entries.len(), 1, sessions.min(entries.len()), &mut None, |share| {
-            let run = |entry| {
+            let run = |part: usize| {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                self.run_entry(std::mem::take(&mut *lock(entry)), deadline, Admission::Given)
+                let batch_rows = order[parts[part].clone()].to_vec();
+                self.run_entry(std::mem::take(&mut *lock(&entries[part])), batch_rows, deadline, Admission::Given)
             };
-            entries[share].iter().map(run).collect::<Result<Vec<_>>>().map(|rows| rows.concat())
+            share.map(run).collect::<Result<Vec<_>>>().map(|rows| rows.concat())
         })?;
         let mut rows = vec![Row::new(); order.len()];
         for (&row, found) in order.iter().zip(found) {
@@ -240,9 +243,16 @@ impl<R: Runner + 'static> Batcher<R> {
         }
     }
 
-    fn run_entry(&self, requests: Vec<Request>, deadline: Option<Instant>, admission: Admission) -> Result<Vec<Row>> {
+    fn run_entry(
+        &self,
+        requests: Vec<Request>,
+        batch_rows: Vec<usize>,
+        deadline: Option<Instant>,
+        admission: Admission,
+    ) -> Result<Vec<Row>> {
         let ticket = Arc::new(Ticket::default());
-        let entry = self.0.entry(requests, deadline, admission, Reply::Ticket(ticket.clone()));
+        let mut entry = self.0.entry(requests, deadline, admission, Reply::Ticket(ticket.clone()));
+        entry.item.batch_rows = batch_rows;
         let id = entry.id;
         if entry.is_late() {
             return Err(exceeded());
@@ -309,7 +319,7 @@ impl<R: Runner + 'static> Shared<R> {
             tokens,
             deadline,
             admission,
-            item: Job { requests, reply },
+            item: Job { requests, batch_rows: vec![], reply },
         }
     }
 
@@ -353,7 +363,11 @@ impl<R: Runner + 'static> Shared<R> {
         // Every row of an entry is taken, also after one that failed: the next entry's rows follow.
         let mut of = |entry: &Entry<Job>| {
             let rows: Vec<Result<Row>> = rows.by_ref().take(entry.rows).collect();
-            rows.into_iter().collect::<Result<Vec<Row>>>()
+            let in_batch = |(place, row): (usize, Result<Row>)| match entry.item.batch_rows.get(place) {
+                Some(&place) => row.map_err(|error| error.of_row(place)),
+                None => row,
+            };
+            rows.into_iter().enumerate().map(in_batch).collect::<Result<Vec<Row>>>()
         };
         let own = of(&head);
         // Those that sleep are woken first: a callback may take its time.

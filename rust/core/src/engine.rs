@@ -18,7 +18,7 @@ mod runner;
 #[cfg(feature = "onnx")]
 mod sessions;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 #[cfg(feature = "onnx")]
 pub(crate) use self::network::Network;
@@ -43,7 +43,7 @@ pub(crate) enum Engine {
     Native(Native),
     Ranked(Box<ranked::Ranked>),
     #[cfg(feature = "onnx")]
-    Network(std::sync::Arc<Network>),
+    Network(Arc<Network>),
 }
 
 /// Of a graph that ONNX Runtime runs: why the core does not, and the number of token ids.
@@ -53,7 +53,7 @@ type Known = (String, Option<usize>);
 #[derive(Debug)]
 pub(crate) struct Native {
     /// Absent where embeddings come from the caller.
-    encoder: Option<TableEncoder>,
+    encoder: Option<Arc<TableEncoder>>,
     scorer: MatrixFactorizationScorer,
     pair: Vec<f32>,
 }
@@ -83,7 +83,7 @@ impl Engine {
             )));
         }
         let native = match manifest.kind {
-            Kind::Mf => Native::recognize(artifact, &graph, pair),
+            Kind::Mf => Native::recognize(artifact, &graph, &manifest.files[file].sha256, pair),
             _ => Err("a router of this kind is a network".to_string()),
         };
         if let Ok(native) = &native {
@@ -125,7 +125,7 @@ impl Engine {
 
     #[cfg(feature = "onnx")]
     fn open_network(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig, known: Known) -> Result<Self> {
-        Ok(Self::Network(std::sync::Arc::new(Network::open(artifact, pair, config, known)?)))
+        Ok(Self::Network(Arc::new(Network::open(artifact, pair, config, known)?)))
     }
 
     #[cfg(not(feature = "onnx"))]
@@ -168,7 +168,7 @@ impl Engine {
 
     /// The network, if the core does not run the graph itself.
     #[cfg(feature = "onnx")]
-    pub(crate) fn network(&self) -> Option<&std::sync::Arc<Network>> {
+    pub(crate) fn network(&self) -> Option<&Arc<Network>> {
         match self {
             Self::Native(_) | Self::Ranked(_) => None,
             Self::Network(network) => Some(network),
@@ -193,8 +193,8 @@ impl Engine {
     /// Number of token ids the graph knows, where the core can tell.
     pub(crate) fn vocabulary(&self) -> Option<usize> {
         match self {
-            Self::Native(native) => native.encoder.as_ref().map(TableEncoder::vocabulary),
-            Self::Ranked(ranked) => ranked.encoder.as_ref().map(TableEncoder::vocabulary),
+            Self::Native(native) => native.encoder.as_ref().map(|encoder| encoder.vocabulary()),
+            Self::Ranked(ranked) => ranked.encoder.as_ref().map(|encoder| encoder.vocabulary()),
             #[cfg(feature = "onnx")]
             Self::Network(network) => network.vocabulary(),
         }
@@ -296,13 +296,14 @@ impl Native {
     fn recognize(
         artifact: &Artifact,
         graph: &Graph<'_>,
+        sha256: &str,
         (strong, weak): (usize, usize),
     ) -> std::result::Result<Self, String> {
         let manifest = artifact.manifest();
         let mut pattern = Pattern::new(graph)?;
         let inputs = ["input_ids", "attention_mask", "strong", "weak"];
         let encoder = match manifest.encoder {
-            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &inputs, &mut pattern)?),
+            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &inputs, &mut pattern, sha256)?),
             EncoderSpec::External { .. } => {
                 check_inputs(graph, &["embedding", "strong", "weak"])?;
                 None

@@ -55,6 +55,15 @@ impl Error {
         Self::InvalidInput(message.into())
     }
 
+    /// The error of one row of a batch, with its place where the error is the row's own.
+    pub(crate) fn of_row(self, row: usize) -> Self {
+        match self {
+            Self::InvalidInput(message) => Self::InvalidInput(format!("row {row} of the batch: {message}")),
+            Self::Inference(message) => Self::Inference(format!("row {row} of the batch: {message}")),
+            other => other,
+        }
+    }
+
     /// Shorthand for [`Error::Artifact`].
     pub fn artifact(path: &Path, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Artifact { path: path.to_path_buf(), field: field.into(), message: message.into() }

@@ -28,6 +28,7 @@ mod ranking;
 mod router;
 pub mod scorer;
 mod scratch;
+mod shared;
 pub mod tokenize;
 mod view;
 

@@ -1,6 +1,9 @@
 //! Composes tokenizer, engine, scorer, calibration and policy into one decision.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     artifact::Artifact,
@@ -42,7 +45,7 @@ const MAX_THREADS: usize = 1024;
 #[derive(Debug)]
 pub struct Router {
     artifact: Artifact,
-    tokenizer: Option<PromptTokenizer>,
+    tokenizer: Option<Arc<PromptTokenizer>>,
     /// Texts before and after the prompt, for routers that are asked in words.
     frame: Option<(String, String)>,
     engine: Engine,
@@ -80,12 +83,7 @@ impl Router {
         let tokenizer = manifest
             .tokenizer
             .as_ref()
-            .map(|spec| {
-                let file = path.join(&spec.file);
-                PromptTokenizer::new(&file, &artifact.file(&spec.file)?, spec.max_tokens, engine.vocabulary())?
-                    .with_rules(spec.short_prompts, spec.truncation)
-                    .map_err(|message| Error::artifact(&file, "post_processor", message))
-            })
+            .map(|spec| PromptTokenizer::of(&artifact, spec, engine.vocabulary()))
             .transpose()?;
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -94,9 +92,7 @@ impl Router {
         let (calibration, manifest_default) = (manifest.calibration.clone(), manifest.thresholds.default);
         let frame =
             manifest.generation.as_ref().map(|generation| (generation.before.clone(), generation.after.clone()));
-        if !engine.is_native() || engine.ranking().is_some() {
-            artifact.release();
-        }
+        artifact.release();
         let policy = Policy::new(manifest_default)?;
         let config = config.clone();
         let mut router =
@@ -313,16 +309,17 @@ impl Router {
             // A thread of its own is for batches that may take long.
             let mut interrupt = interrupt.filter(|_| prompts.len() > INLINE_ROWS);
             let logits = self.engine.logits(encodings, deadline, &mut interrupt)?;
-            return logits.into_iter().map(|logit| self.calibrated(logit)).collect();
+            return self.all_calibrated(logits, 0);
         }
         let (share, threads) = (share_of(prompts), self.threads_for(prompts.len()));
         in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
-            let prompts = &prompts[range];
+            let first = range.start;
+            let prompts = prompts[range].iter().zip(first..);
             if self.engine.ranking().is_none() {
-                return prompts.iter().map(|prompt| self.win_rate(prompt)).collect();
+                return prompts.map(|(prompt, row)| self.win_rate(prompt).map_err(|error| error.of_row(row))).collect();
             }
-            let logits = self.engine.logits(self.encodings(prompts, &mut None)?, None, &mut None)?;
-            logits.into_iter().map(|logit| self.calibrated(logit)).collect()
+            let encodings = prompts.map(|(prompt, row)| self.encoding(prompt, row)).collect::<Result<_>>()?;
+            self.all_calibrated(self.engine.logits(encodings, None, &mut None)?, first)
         })
     }
 
@@ -353,8 +350,9 @@ impl Router {
         let (share, threads) =
             if self.engine.ranking().is_some() { (BATCH_SHARE, self.threads_for(rows)) } else { (rows.max(1), 1) };
         in_shares(rows, share, threads, &mut interrupt, |range| {
+            let first = range.start;
             let rows = matrix[range.start * dim..range.end * dim].chunks_exact(dim);
-            self.engine.logits_of_embeddings(rows)?.into_iter().map(|logit| self.calibrated(logit)).collect()
+            self.all_calibrated(self.engine.logits_of_embeddings(rows)?, first)
         })
     }
 
@@ -380,7 +378,9 @@ impl Router {
             (1, self.threads.min(prompts.len()))
         };
         in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
-            let rows = prompts[range].iter().map(|prompt| self.embed(prompt)).collect::<Result<Vec<_>>>()?;
+            let first = range.start;
+            let embed = |(prompt, row): (&&str, usize)| self.embed(prompt).map_err(|error| error.of_row(row));
+            let rows = prompts[range].iter().zip(first..).map(embed).collect::<Result<Vec<_>>>()?;
             Ok(rows.concat())
         })
     }
@@ -475,7 +475,7 @@ impl Router {
     }
 
     fn tokenizer(&self) -> Result<&PromptTokenizer> {
-        self.tokenizer.as_ref().ok_or_else(|| {
+        self.tokenizer.as_deref().ok_or_else(|| {
             Error::InvalidInput(format!(
                 "this artifact has no encoder of its own: pass embeddings of length {}, not prompts",
                 self.embedding_dim()
@@ -514,15 +514,23 @@ impl Router {
     }
 
     fn encodings(&self, prompts: &[&str], interrupt: &mut Option<Interrupt<'_>>) -> Result<Vec<Vec<u32>>> {
-        let encode = |prompt: &&str| {
-            let mut ids = Vec::new();
-            self.encode(prompt, &mut ids)?;
-            Ok(ids)
-        };
         let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
         in_shares(prompts.len(), share_of(prompts), threads, interrupt, |range| {
-            prompts[range].iter().map(encode).collect()
+            let first = range.start;
+            prompts[range].iter().zip(first..).map(|(prompt, row)| self.encoding(prompt, row)).collect()
         })
+    }
+
+    /// Token ids of one prompt of a batch.
+    fn encoding(&self, prompt: &str, row: usize) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        self.encode(prompt, &mut ids).map_err(|error| error.of_row(row))?;
+        Ok(ids)
+    }
+
+    /// Win rates of the rows of a batch from `first` on.
+    fn all_calibrated(&self, logits: Vec<f32>, first: usize) -> Result<Vec<f32>> {
+        logits.into_iter().zip(first..).map(|(logit, row)| self.calibrated(logit).map_err(|e| e.of_row(row))).collect()
     }
 }
 

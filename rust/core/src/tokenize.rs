@@ -15,7 +15,7 @@ mod wordpiece_file;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use tokenizers::{
@@ -28,9 +28,13 @@ use self::{
     fast::{FastWordPiece, Outcome, special_ids},
 };
 use crate::{
-    artifact::{ShortPrompts, Truncation},
+    artifact::{Artifact, ShortPrompts, TokenizerSpec, Truncation},
     error::{Error, Result},
+    shared::Shared,
 };
+
+/// By the hash of the file, what the manifest says of it, and the number of token ids that the graph knows.
+static TOKENIZERS: Shared<(String, TokenizerSpec, Option<usize>), PromptTokenizer> = Shared::new();
 
 /// Largest number of bytes a `tokenizer.json` may have.
 const MAX_TOKENIZER_BYTES: usize = 64 << 20;
@@ -76,6 +80,21 @@ impl Truth {
 }
 
 impl PromptTokenizer {
+    /// The tokenizer of an artifact, shared by all routers of equal files.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`with_rules`](Self::with_rules).
+    pub(crate) fn of(artifact: &Artifact, spec: &TokenizerSpec, vocabulary: Option<usize>) -> Result<Arc<Self>> {
+        let json = artifact.file(&spec.file)?;
+        let key = (artifact.manifest().files[&spec.file].sha256.clone(), spec.clone(), vocabulary);
+        TOKENIZERS.get_or_make(key, || {
+            let path = artifact.path().join(&spec.file);
+            Self::new(&path, &json, spec.max_tokens, vocabulary)?
+                .with_rules(spec.short_prompts, spec.truncation)
+                .map_err(|message| Error::artifact(&path, "post_processor", message))
+        })
+    }
+
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors

@@ -88,25 +88,30 @@ pub(crate) fn array<'py, T: Element>(
     name: &str,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     let py = value.py();
-    let kind = T::get_dtype(py);
-    let shape = if rank == 1 { "[n]" } else { "[n, d]" };
-    let expected = format!("{name} must be a C-contiguous {kind} NumPy array of shape {shape}");
+    // NumPy writes the name of a type in Python: only where it is wanted.
+    let expected = || {
+        let shape = if rank == 1 { "[n]" } else { "[n, d]" };
+        format!("{name} must be a C-contiguous {} NumPy array of shape {shape}", T::get_dtype(py))
+    };
     let Ok(untyped) = value.cast::<PyUntypedArray>() else {
-        return Err(invalid_type(py, format!("{expected}, not {}", type_name(value))));
+        return Err(invalid_type(py, format!("{}, not {}", expected(), type_name(value))));
     };
     let Ok(array) = value.cast::<PyArrayDyn<T>>() else {
-        let message = format!("{expected}, not {}; convert it with .astype(\"{kind}\")", untyped.dtype());
+        let message = {
+            let (kind, found) = (T::get_dtype(py), untyped.dtype());
+            format!("{}, not {found}; convert it with .astype(\"{kind}\")", expected())
+        };
         return Err(invalid_type(py, message));
     };
     if array.ndim() != rank {
-        return Err(invalid_input(py, format!("{expected}, found shape {:?}", array.shape())));
+        return Err(invalid_input(py, format!("{}, found shape {:?}", expected(), array.shape())));
     }
     // NumPy makes such arrays from the middle of a buffer; to Rust a misaligned slice is undefined behavior.
     if array.data().align_offset(align_of::<T>()) != 0 {
-        return Err(invalid_input(py, format!("{expected}, found one that is not aligned; use a copy of it")));
+        return Err(invalid_input(py, format!("{}, found one that is not aligned; use a copy of it", expected())));
     }
     if !array.is_c_contiguous() {
-        return Err(invalid_input(py, format!("{expected}, found other strides; use numpy.ascontiguousarray")));
+        return Err(invalid_input(py, format!("{}, found other strides; use numpy.ascontiguousarray", expected())));
     }
     array.try_readonly().map_err(|error| invalid_input(py, format!("{name} cannot be borrowed: {error}")))
 }

@@ -15,7 +15,13 @@ use std::sync::Arc;
 use multiversion::multiversion;
 
 use super::{activation::Activation, pattern::Pattern, ports::check_inputs};
-use crate::onnx::{Attribute, Graph};
+use crate::{
+    onnx::{Attribute, Graph},
+    shared::Shared,
+};
+
+/// By the hash of the graph's file.
+static TABLES: Shared<String, TableEncoder> = Shared::new();
 
 /// A recognised static embedding graph.
 #[derive(Debug)]
@@ -32,11 +38,17 @@ pub struct TableEncoder {
 }
 
 impl TableEncoder {
-    /// Recognises the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it.
+    /// Recognises the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. Routers of one file,
+    /// known by its hash, share the encoder.
     ///
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
-    pub(crate) fn recognize(graph: &Graph<'_>, inputs: &[&str], pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
+    pub(crate) fn recognize(
+        graph: &Graph<'_>,
+        inputs: &[&str],
+        pattern: &mut Pattern<'_, '_>,
+        sha256: &str,
+    ) -> Result<Arc<Self>, String> {
         check_inputs(graph, inputs)?;
         let float = [("to", Attribute::Int(1))];
         let sum = [("keepdims", Attribute::Int(0))];
@@ -81,7 +93,7 @@ impl TableEncoder {
         if graph.tensor("one")?.floats()? != [1.0] {
             return Err("tensor \"one\" is not 1".into());
         }
-        Self::from_tensors(graph, activation)
+        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(graph, activation))
     }
 
     fn from_tensors(graph: &Graph<'_>, activation: Activation) -> Result<Self, String> {

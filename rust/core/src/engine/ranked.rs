@@ -1,5 +1,7 @@
 //! Routers that rank by battles: an encoder of the core's own, or the caller's embeddings, and the battles near them.
 
+use std::sync::Arc;
+
 use crate::{
     artifact::{Artifact, EncoderSpec, RankingSpec},
     config::{EngineChoice, RouterConfig},
@@ -16,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Ranked {
     /// Absent where embeddings come from the caller.
-    pub(super) encoder: Option<TableEncoder>,
+    pub(super) encoder: Option<Arc<TableEncoder>>,
     pub(super) ranking: Ranking,
 }
 
@@ -40,13 +42,14 @@ impl Ranked {
         Ok(Self { encoder, ranking: Ranking::open(artifact, spec, pair, config)? })
     }
 
-    fn encoder(artifact: &Artifact, file: &str, dim: usize) -> Result<TableEncoder> {
+    fn encoder(artifact: &Artifact, file: &str, dim: usize) -> Result<Arc<TableEncoder>> {
         let path = artifact.path().join(file);
         let bytes = artifact.file(file)?;
+        let sha256 = &artifact.manifest().files[file].sha256;
         let graph = Graph::parse(&bytes).map_err(|message| Error::artifact(&path, "graph", message))?;
         let recognized = Pattern::new(&graph).and_then(|mut pattern| {
             let inputs = ["input_ids", "attention_mask"];
-            let encoder = TableEncoder::recognize(&graph, &inputs, &mut pattern)?;
+            let encoder = TableEncoder::recognize(&graph, &inputs, &mut pattern, sha256)?;
             pattern.end()?;
             let tokens = inputs.map(|name| (name, DataType::I64, TOKENS));
             let embedding = [Size::Prompts, Size::Of(encoder.dim())];
