@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -306,3 +307,24 @@ def test_threads_of_one_store_take_turns(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len({battle.id for battle in stored(tmp_path)}) == 100
+
+
+def test_one_battle_a_call_reads_the_artifact_once(router_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = turnout.load(router_folder)
+    row = {"prompt": "what is the sum of one and two", "model_a": "alpha", "model_b": "beta", "winner": "model_a"}
+    router.add_battles([{**row, "id": 1}])
+
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("the manifest was read again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        patched.setattr(json, "loads", refuse)
+        assert router.add_battles([{**row, "id": 2}]).added == 1
+    # As a compaction writes it: another file of the same length.
+    manifest = router_folder / "router.json"
+    changed = manifest.with_name("new.json")
+    changed.write_bytes(manifest.read_bytes().replace(b'"alpha"', b'"aleph"', 1))
+    changed.replace(manifest)
+    with pytest.raises(turnout.ArtifactError, match="was compacted or replaced"):
+        router.add_battles([{**row, "id": 3}])
