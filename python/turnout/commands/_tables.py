@@ -29,6 +29,5 @@ def bad_rows(args: argparse.Namespace) -> BadRows:
 
 def show_bad(bad: BadRows) -> None:
     """Prints on stderr which rows were left out and why."""
-
     if bad:
         echo(str(bad), file=sys.stderr)

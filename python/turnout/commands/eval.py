@@ -142,7 +142,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _console(args: argparse.Namespace) -> Any:
     """Tables go to a terminal as wide as it is, and elsewhere as wide as they need."""
-
     stream = sys.stderr if args.json == "-" else sys.stdout
     return printable_console(file=stream, soft_wrap=True, width=None if stream.isatty() else 240)
 

@@ -180,8 +180,7 @@ def run(args: argparse.Namespace) -> int:
                         else _lines(source, chunk, prompts, decisions, width)
                     )
                     if shown := list(lines):
-                        echo("
-".join(shown), flush=True)
+                        echo("\n".join(shown), flush=True)
                     done += len(chunk)
                     progress(done, chunk.part)
     if bad:

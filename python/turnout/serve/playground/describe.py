@@ -33,8 +33,10 @@ class Describe:
 
 
 def described(snapshot: Snapshot) -> dict[str, Any]:
-    """The pair with its prices, and for each router its threshold, its thresholds for shares of 0 to 100 % (the slider's steps),
-    calibration scores and evaluation."""
+    """The pair with its prices, and the threshold, calibration scores and evaluation of each router.
+
+    ``thresholds`` holds a router's thresholds for shares of 0, 1, ... 100 %, which are the steps of the slider.
+    """
     return {
         "version": __version__,
         "pair": {
