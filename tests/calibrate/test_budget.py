@@ -75,7 +75,7 @@ def test_state_goes_through_json_and_goes_on_the_same():
     second = BudgetController.restore(Stream(), json.dumps(first.state()))
     assert (run(second, rates[1500:]) == expected[1500:]).all()
     assert second.state() == whole.state()
-    with pytest.raises(turnout.InvalidInputError, match="no state"):
+    with pytest.raises(turnout.InvalidInputError, match="expected the state"):
         BudgetController.restore(Stream(), {"window": 10})
 
 

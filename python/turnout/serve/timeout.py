@@ -59,7 +59,7 @@ class Timeout:
     def __enter__(self) -> None:
         self._task = task = asyncio.current_task()
         # Before 3.11 tasks do not count who cancels them.
-        self._cancelling = task.cancelling() if hasattr(task, "cancelling") else 0
+        self._cancelling = task.cancelling() if task is not None and hasattr(task, "cancelling") else 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -69,7 +69,8 @@ class Timeout:
             return
         self._is_over = False
         # Another cancellation at the same time, as of a client that has gone, stays one.
-        left = self._task.uncancel() if hasattr(self._task, "uncancel") else 0
+        task = self._task
+        left = task.uncancel() if task is not None and hasattr(task, "uncancel") else 0
         if left <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise TimeoutError from None
 
