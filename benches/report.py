@@ -18,7 +18,7 @@ from typing import Any
 
 from load import open_loop
 from plain import PROMPTS, PlainNumpy, PlainOnnx
-from startup import startup
+from startup import memory, start_times
 from threads import throughput
 from timing import medians
 
@@ -127,6 +127,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
     foreign = max(p50(n, "turnout") / p50(n, "tokenizers alone") for n in prompts if not n.startswith("ascii"))
     plain_batch = 10 * batch["plain NumPy, 1,000"][0]
     start = results["startup"]
+    process = start["process_ms"] / start["numpy_process_ms"]
     return [
         Bar("20 ASCII tokens, plain Python's time over `route`", faster("ascii-20"), 8, False, "x"),
         Bar("20 ASCII tokens, `route` from Python above Rust", above_rust, 1.5, True, "us"),
@@ -137,6 +138,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
         Bar("64 Python threads over one", threads["64"] / threads["1"], 1.0, False, "x"),
         Bar("`import turnout` over `import numpy`", start["import_ms"], 50, True, "ms"),
         Bar("`load()`", start["load_ms"], 60, True, "ms"),
+        Bar("process `turnout route`, time over `import numpy`'s", process, 1.6, True, "x"),
         Bar("memory of a loaded router", start["memory_mib"], 60, True, "MiB"),
         Bar("memory growth over a million decisions", start["million_decisions_mib"], 1, True, "MiB"),
     ]
@@ -205,7 +207,7 @@ def main() -> None:
         measure(0.02)
         return
     REPORT.mkdir(exist_ok=True)
-    results = {**measure(2.0), "startup": startup(), "rust": {**rust("stages"), **rust("route")}}
+    results = {**measure(2.0), "startup": {**start_times(), **memory()}, "rust": {**rust("stages"), **rust("route")}}
     (REPORT / "report.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (REPORT / "report.md").write_text(markdown(results), encoding="utf-8")
     plot(results, REPORT / "route.png")

@@ -47,6 +47,36 @@ def test_importing_takes_little_longer_than_numpy(
     assert milliseconds < 500
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rout", "x"],
+        ["route", "--nope"],
+        ["route", "--threshold", "3", "x"],
+        ["route", "--router", "nope", "x"],
+        ["route", "--file", "missing.csv"],
+        ["inspect", "missing"],
+        ["eval"],
+        ["eval", "--data", "missing.csv"],
+        ["calibrate", "--strong-share", "x"],
+        ["calibrate", "--prompts", "missing.txt", "--strong-share", "0.3"],
+        ["train", "sw_ranking"],
+    ],
+    ids=" ".join,
+)
+def test_errors_of_the_command_line_do_not_import_numpy(run_python: Callable[..., str], arguments: list[str]) -> None:
+    script = """
+        import sys
+        from turnout.cli import main
+        try:
+            code = main()
+        except SystemExit as error:
+            code = error.code
+        print(code, "numpy" in sys.modules)
+    """
+    assert run_python(script, *arguments).split() == ["2", "False"]
+
+
 def test_every_public_name_is_there_and_typed() -> None:
     import turnout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,16 @@ from turnout.terminal import echo
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from turnout.data import BadRows
+
+
+def check_files(paths: Iterable[str | None]) -> None:
+    """Raises ``FileNotFoundError`` for the first missing file, before a router, NumPy or another file is loaded."""
+    for path in paths:
+        if path not in (None, "-") and not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
 
 
 def add_table_options(parser: argparse._ActionsContainer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_one
-from turnout.commands._tables import add_table_options, bad_rows, show_bad
+from turnout.commands._tables import add_table_options, bad_rows, check_files, show_bad
 from turnout.extras import require
 from turnout.terminal import echo, printable_console, printable_json
 
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if (args.quality is not None or args.win_rate) and not args.data:
         raise ConfigError("--quality and --win-rate need outcomes: give --data")
+    check_files([args.prompts, args.data])
     if args.save and args.save.endswith(".json"):
         from turnout.data.writer import check_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_routers
-from turnout.commands._tables import add_table_options, bad_rows
+from turnout.commands._tables import add_table_options, bad_rows, check_files
 from turnout.extras import require
 from turnout.terminal import echo, printable_console, printable_json
 
@@ -91,6 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval", "matplotlib", "rich", purpose="eval")
+    check_files(args.data)
     from rich.markup import escape
 
     from turnout import ConfigError
