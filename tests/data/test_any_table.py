@@ -210,7 +210,7 @@ def test_types_of_a_parquet_file_stay_and_text_shows_every_digit(tmp_path):
             "time": pa.array([1704067200123456789], pa.timestamp("ns")),
             "id": pa.array([2**64 - 1], pa.uint64()),
             "price": pa.array([Decimal("12345.00")], pa.decimal128(20, 2)),
-            "raw": pa.array([b"\xff\x00"], pa.large_binary()),
+            "raw": pa.array([b"\xff\x01"], pa.large_binary()),
             "score": pa.array([float("nan")]),
         }
     )
@@ -224,7 +224,19 @@ def test_types_of_a_parquet_file_stay_and_text_shows_every_digit(tmp_path):
     assert (row["id"], row["price"], row["score"]) == (2**64 - 1, "12345.00", None)
     with (tmp_path / "out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         (record,) = csv.DictReader(file)
-    assert record["raw"].encode("utf-8", "surrogateescape") == b"\xff\x00"
+    assert record["raw"].encode("utf-8", "surrogateescape") == b"\xff\x01"
+
+
+def test_nul_characters_are_written_to_csv_or_refused_in_one_line(tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"prompt": "a\0b"}) + "\n")
+    told = refusal(lambda: copy(tmp_path / "in.jsonl", tmp_path / "out.csv"))
+    if sys.version_info >= (3, 11):
+        assert told is None
+        ((chunk, prompts),) = read_prompts(tmp_path / "out.csv")
+        assert (len(chunk), prompts) == (1, ["a\0b"])
+    else:
+        assert told is not None
+        assert "NUL" in told
 
 
 def test_rows_that_parquet_has_no_type_for_are_text(tmp_path):

@@ -189,6 +189,10 @@ def _csv_writer(file: io.TextIOWrapper, path: Path, added: Mapping[str, type], d
             writer.writerow(cells)
         except UnicodeEncodeError:
             writer.writerow([escaped(cell) for cell in cells])
+        except csv.Error as error:  # Python 3.10 neither writes nor reads NUL.
+            raise InvalidInputError(
+                f"{path}: a value has a NUL character, which CSV cannot hold before Python 3.11: write jsonl or parquet"
+            ) from error
 
     def write(chunk: Chunk, values: Added) -> None:
         if not header:
