@@ -56,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (turnout.RouterError, OSError) as error:
-        echo(f"turnout: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        echo(f"turnout: error: {printable(' '.join(_text(error).split()))}", file=sys.stderr)
         return EXIT_ERROR
     return code
+
+
+def _text(error: Exception) -> str:
+    """The text of an error; of one of the operating system without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    return str(error)

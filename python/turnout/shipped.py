@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from turnout._core import ArtifactError
 
 #: Folder with an artifact folder for each router.
 ARTIFACTS = Path(__file__).parent / "artifacts"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: Characters of an unknown name that an error shows.
+_SHOWN = 200
 #: The router where none is named.
 DEFAULT = "mf"
 
@@ -34,7 +34,7 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
         path: A folder, which comes first; the name of a router that ships; ``None`` is the default router.
 
     Returns:
-        The folder. A path that cannot be a name is returned as it is.
+        The folder. A path with a separator is returned as it is.
 
     Raises:
         ArtifactError: There is neither a folder nor a router of this name; lists the routers that ship.
@@ -49,14 +49,14 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
     """
     if path is None:
         return ARTIFACTS / DEFAULT
-    name = os.fspath(path)
-    if not _NAME.fullmatch(name) or os.path.exists(name):
-        return Path(path)
+    name = os.fsdecode(path)
+    if os.path.exists(name) or os.path.dirname(name):
+        return Path(name)
     names = shipped_names()
     if name in names:
         return ARTIFACTS / name
     raise ArtifactError(
-        f"{name}: no such artifact folder or shipped router; "
+        f"{name[:_SHOWN] or repr(name)}: no such artifact folder or shipped router; "
         f"shipped routers: {', '.join(names)}{did_you_mean(name, names)}"
     )
 

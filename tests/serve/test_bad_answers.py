@@ -131,6 +131,13 @@ def test_what_an_answer_is_does_not_depend_on_its_content_type(server, upstream,
     assert "x-turnout-fallback" not in streamed.headers
 
 
+def test_an_answer_may_begin_with_a_byte_order_mark(server, upstream):
+    upstream.default = lambda exchange: exchange.whole(200, b"\xef\xbb\xbf" + completion("m", "whole"))
+    found = server.openai().chat.completions.with_raw_response.create(**WEAK)
+    assert found.parse().choices[0].message.content == "whole"
+    assert "x-turnout-fallback" not in found.headers
+
+
 def test_a_stream_may_begin_with_comments_and_events_without_choices(server, upstream):
     beginning = b'\xef\xbb\xbf: wait\r\n\r\nid: 1\r\ndata: {"choices": [], "prompt_filter_results": []}\r\n\r\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 
@@ -238,7 +239,18 @@ def test_models_health_and_readiness(server):
     assert httpx.get(server.url + "/ready").status_code == 503
     answer = httpx.get(server.url + "/nowhere")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
-    assert httpx.get(server.url + "/v1/chat/completions").status_code == 405
+    answer = httpx.get(server.url + "/v1/chat/completions")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_compressed_body_is_refused_in_words(server, upstream):
+    for encoding in ("gzip", "GZIP", "br", "identity, gzip"):
+        answer = server.post(
+            gzip.compress(b"{}"), headers={"content-type": "application/json", "content-encoding": encoding}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "invalid_content_encoding")
+    assert not upstream.requests
 
 
 def test_metrics_count_requests_decisions_times_and_the_strong_share(server):

@@ -221,3 +221,7 @@ def test_each_listed_model_is_found_by_its_name(start):
     assert {"router-mf", "auto", "big", name} <= set(listed)
     assert [client.models.retrieve(one).id for one in listed] == listed
     assert code(httpx.get(f"{server.url}/v1/models/nope")) == (404, "model_not_found")
+    for name in ("router-mf-0.5", "router-mf-share-0.3", "router-random-1"):
+        assert client.models.retrieve(name).id == name
+    for name in ("router-nope-0.5", "router-mf-2", "router-mf-x", "router-"):
+        assert code(httpx.get(f"{server.url}/v1/models/{name}")) == (404, "model_not_found")

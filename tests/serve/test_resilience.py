@@ -96,7 +96,18 @@ def test_what_may_have_been_done_already_is_not_repeated(server, upstream, statu
     assert upstream.models == ["small", "big"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [404, 409, 410])
+def test_a_model_that_the_upstream_does_not_have_leads_to_the_other(server, upstream, status):
+    upstream.by_model["small"] = refuse(status)
+    for _ in range(7):
+        answer = server.post(WEAK)
+        assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", str(status))
+    assert not server.state.snapshot.upstreams["main"].breaker("small").is_open
+    answer = server.post({**WEAK, "model": "small"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (status, f"scripted {status}")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_errors_of_the_request_are_neither_repeated_nor_handed_on(server, upstream, status):
     upstream.default = refuse(status)
     assert server.post(WEAK).status_code == status

@@ -67,7 +67,9 @@ def test_keys_on_disk_are_hashes_and_the_command_makes_them(monkeypatch, capsys,
 
 
 def test_a_keys_file_saved_on_windows_is_read(tmp_path):
-    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf" + f"# clients\r\n team-a:{key_hash(CLIENT_KEY)} \r\n".encode())
+    (tmp_path / "keys").write_bytes(
+        b"\xef\xbb\xbf" + f"# clients\r\n team-a: {key_hash(CLIENT_KEY).upper()} \r\n".encode()
+    )
     assert ClientKeys.from_file(str(tmp_path / "keys")).client_of(f"Bearer {CLIENT_KEY}") == "team-a"
 
 

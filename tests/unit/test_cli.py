@@ -228,6 +228,19 @@ def test_errors_are_one_line_and_exit_code_2(arguments, message, tmp_path, capsy
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("text", ["٠.٥", "0_5", "30%", "0,5"])
+def test_numbers_are_written_in_ascii(text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        route("--threshold", text, "x")
+    assert caught.value.code == 2
+    assert "argument --threshold: invalid number value" in capsys.readouterr().err
+
+
+def test_errors_of_the_system_name_the_file(tmp_path, capsys):
+    assert main(["serve", "--config", str(tmp_path / "turnout.toml")]) == 2
+    assert capsys.readouterr().err == f"turnout: error: {tmp_path / 'turnout.toml'}: no such file or directory\n"
+
+
 def test_added_columns_take_a_prefix(tmp_path):
     (tmp_path / "in.csv").write_text("prompt,model\na,b\n")
     assert route(tmp_path / "in.csv", "--prefix", "turnout_", "--out", tmp_path / "out.jsonl") == 0

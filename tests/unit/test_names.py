@@ -107,9 +107,46 @@ def test_classes_are_found_beside_the_working_folder(tmp_path, table):
     assert "own_router:Longer" in json.loads(done.stdout)["tables"][0]["routers"]
 
 
+@pytest.mark.parametrize(
+    ("code", "name", "told"),
+    [
+        ("class R(:", "R", "class 'broken:R': importing broken raised SyntaxError: "),
+        ("raise ValueError('no weights')", "R", "importing broken raised ValueError: no weights"),
+        ("raise SystemExit(3)", "R", "importing broken raised SystemExit: 3"),
+        ("class R:\n    def __init__(self):\n        raise OSError('no weights')", "R", "OSError: no weights"),
+        ("class R: pass", "Q", "module 'broken' has no attribute 'Q'"),
+        ("class R: pass", "R", "without win_rate(prompt) -> float"),
+    ],
+)
+def test_a_class_that_cannot_be_made_is_one_line(code, name, told, tmp_path, monkeypatch, capsys, table):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    (tmp_path / "broken.py").write_text(code)
+    assert told in failed(
+        capsys, "eval", "--router", f"broken:{name}", "--data", table, "--strong", "big", "--weak", "small"
+    )
+
+
+def test_a_class_may_lie_within_another(tmp_path, monkeypatch):
+    from turnout.routing import open_router
+
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "nested_router.py").write_text(
+        "class A:\n    class B:\n        def win_rate(self, prompt):\n            return 0.25\n"
+    )
+    assert open_router("own", {"class": "nested_router:A.B"}).router.win_rate("x") == 0.25
+
+
+@pytest.mark.parametrize("name", ["MF", "bert ", "own:Class", "", b"brt", "x" * 500])
+def test_any_name_that_is_no_folder_lists_the_shipped_routers(name):
+    with pytest.raises(turnout.ArtifactError, match=f"no such artifact folder.*{SHIPPED}"):
+        turnout.load(name)
+
+
 def test_seen_takes_the_tables_of_data_by_file_or_name_and_nothing_else(capsys, table):
     common = ["eval", "--router", str(TINY), "--data", table, "--strong", "big", "--weak", "small", "--resamples", "0"]
-    for name in (table, "outcomes"):
+    for name in (table, "outcomes", os.path.relpath(table)):
         assert main([*common, "--seen", name]) == 0
         assert "seen in training" in capsys.readouterr().out
     assert "--seen other is not one of the tables: outcomes" in failed(capsys, *common, "--seen", "other")
@@ -143,6 +180,7 @@ def test_a_table_was_seen_if_its_content_is_that_of_a_training_file(capsys, tabl
         (["--strong", "big", "--weak", "big"], "both 'big'"),
         (["--strong", "big", "--weak", "org/BIG"], "both 'big'"),
         (["--router", str(TINY), str(TINY)], "is given twice"),
+        (["--resamples", "-1"], "--resamples is -1, expected 0 or more"),
     ],
 )
 def test_eval_refuses_what_makes_no_sense(arguments, message, capsys, table):

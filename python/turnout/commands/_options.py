@@ -10,6 +10,22 @@ if TYPE_CHECKING:
     import turnout
 
 
+def number(text: str) -> float:
+    """A number of the command line: ``float`` without the digits of other scripts and ``_``, which Python reads as well.
+
+    Example:
+        >>> number("1e-3"), number("nan")
+        (0.001, nan)
+        >>> number("0_5")
+        Traceback (most recent call last):
+            ...
+        ValueError: 0_5
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
 def add_router_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that select a router, its models and threshold, and its engine, device and threads."""
     group = parser.add_argument_group("router")
@@ -21,10 +37,10 @@ def add_router_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--weak", metavar="NAME", help="name of the weak model, likewise")
     group.add_argument(
-        "--threshold", type=float, metavar="T", help="win rate in 0..1 from which the strong model is chosen"
+        "--threshold", type=number, metavar="T", help="win rate in 0..1 from which the strong model is chosen"
     )
     group.add_argument(
-        "--strong-share", type=float, metavar="S", help="in place of a threshold: share in 0..1 for the strong model"
+        "--strong-share", type=number, metavar="S", help="in place of a threshold: share in 0..1 for the strong model"
     )
     group.add_argument(
         "--engine", default="auto", choices=["auto", "native", "onnxruntime"], help="engine that runs the graph"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_one
+from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, check_files, show_bad
 from turnout.extras import require
 from turnout.terminal import echo, printable_console, printable_json
@@ -47,27 +48,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     source.add_argument("--data", metavar="TABLE", help="a table of outcomes, for --quality and --win-rate")
     target = parser.add_argument_group("what to choose")
-    target.add_argument("--strong-share", type=float, metavar="S", help="target share of strong calls, in 0..1")
-    target.add_argument("--cost-per-request", type=float, metavar="C", help="target mean cost of a request")
+    target.add_argument("--strong-share", type=number, metavar="S", help="target share of strong calls, in 0..1")
+    target.add_argument("--cost-per-request", type=number, metavar="C", help="target mean cost of a request")
     target.add_argument(
-        "--cost-per-month", type=float, metavar="C", help="target cost of a month; needs --requests-per-month"
+        "--cost-per-month", type=number, metavar="C", help="target cost of a month; needs --requests-per-month"
     )
-    target.add_argument("--quality", type=float, metavar="Q", help="part of the quality gap to recover, such as 0.95")
+    target.add_argument("--quality", type=number, metavar="Q", help="part of the quality gap to recover, such as 0.95")
     target.add_argument(
         "--win-rate", choices=["auto", "platt", "isotonic"], help="fit a calibration; auto selects by log loss"
     )
     cost = parser.add_argument_group("costs")
-    cost.add_argument("--requests-per-month", type=float, metavar="N")
+    cost.add_argument("--requests-per-month", type=number, metavar="N")
     cost.add_argument(
         "--prices-per-mtok",
-        type=float,
+        type=number,
         nargs=4,
         metavar=("STRONG_IN", "STRONG_OUT", "WEAK_IN", "WEAK_OUT"),
         help="prices per million tokens",
     )
     cost.add_argument(
         "--answer-tokens",
-        type=float,
+        type=number,
         nargs=2,
         default=(300.0, 300.0),
         metavar=("STRONG", "WEAK"),
@@ -75,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     cost.add_argument(
         "--characters-per-token",
-        type=float,
+        type=number,
         default=4.0,
         metavar="N",
         help="characters per token of prompts (default: %(default)s)",
@@ -85,7 +86,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--weak", metavar="NAME", help="column of the weak model in --data; default: the router's")
     parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object that maps further names to names")
     parser.add_argument(
-        "--precision", type=float, metavar="P", help="largest half width of the interval that gives no warning"
+        "--precision", type=number, metavar="P", help="largest half width of the interval that gives no warning"
     )
     parser.add_argument("--save", nargs="?", const="", metavar="WHERE", help="store the result")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 from turnout.terminal import printable_console
@@ -40,14 +41,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--words", type=int, default=8, metavar="N", help="words in an n-gram (default: %(default)s)")
     parser.add_argument(
         "--overlap",
-        type=float,
+        type=number,
         default=0.6,
         metavar="P",
         help="part of shared n-grams that makes a near-duplicate (default: %(default)s)",
     )
     parser.add_argument(
         "--similarity",
-        type=float,
+        type=number,
         default=0.9,
         metavar="C",
         help="cosine similarity that makes a near-duplicate (default: %(default)s); above 1 disables the search",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._measure import add_embedding_options, load_routers
+from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, check_files
 from turnout.extras import require
 from turnout.terminal import echo, printable_console, printable_json
@@ -53,11 +54,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--strong", nargs="+", metavar="NAME", help="column of the strong model; default: the router's")
     parser.add_argument("--weak", nargs="+", metavar="NAME", help="column of the weak model; default: the router's")
-    parser.add_argument("--threshold", type=float, metavar="T", help="threshold of the figures; default: the router's")
+    parser.add_argument("--threshold", type=number, metavar="T", help="threshold of the figures; default: the router's")
     parser.add_argument("--aliases", type=Path, metavar="FILE", help="JSON object that maps further names to names")
     parser.add_argument(
         "--prices",
-        type=float,
+        type=number,
         nargs=2,
         metavar=("STRONG", "WEAK"),
         help="mean cost of a request with each model, for savings",
@@ -103,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise ConfigError(f"--threshold is {args.threshold:g}, expected a number in 0..1")
+    if args.resamples < 0:
+        raise ConfigError(f"--resamples is {args.resamples}, expected 0 or more")
     if args.json and args.json != "-":
         check_folder(Path(args.json), "--json")
     bad = bad_rows(args)
@@ -195,13 +198,16 @@ def _seen(args: argparse.Namespace, tables: list[Outcomes]) -> set[str]:
     """Names of the tables that ``--seen`` marks, each given as the file or by its name."""
     from turnout import ConfigError
 
-    names = {table.name: table.name for table in tables}
-    if not args.benchmark:
-        names |= {path: table.name for path, table in zip(args.data, tables, strict=True)}
+    files = [] if args.benchmark else [Path(path).resolve() for path in args.data]
+    seen = set()
     for name in args.seen:
-        if name not in names:
+        path = Path(name).resolve()
+        found = {table.name for table in tables if table.name == name}
+        found |= {table.name for file, table in zip(files, tables, strict=False) if file == path}
+        if not found:
             raise ConfigError(f"--seen {name} is not one of the tables: {', '.join(table.name for table in tables)}")
-    return {names[name] for name in args.seen}
+        seen |= found
+    return seen
 
 
 def _evaluated(

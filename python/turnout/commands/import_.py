@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 from turnout.graphs.precision import PRECISIONS, Precision
@@ -73,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=number,
         metavar="T",
         help=f"default threshold of the router; not for sw_ranking (default: {_THRESHOLD})",
     )

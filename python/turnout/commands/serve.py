@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from turnout.commands._options import number
 from turnout.extras import require
 from turnout.terminal import echo
 
@@ -55,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--router", nargs="+", default=["mf"], metavar="NAME", help="names or artifact folders of routers (default: mf)"
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="T", help="threshold of requests without one; default: the router's"
+        "--threshold", type=number, metavar="T", help="threshold of requests without one; default: the router's"
     )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 6060)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.extras import require
 from turnout.terminal import echo, printable_console
@@ -32,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--error",
-        type=float,
+        type=number,
         default=0.01,
         metavar="E",
         help="largest 99th percentile of the win-rate difference (default: 0.01)",

@@ -7,9 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
-from turnout._core import DEFAULT_OPTIONS, ConfigError
+from turnout._core import DEFAULT_OPTIONS, ConfigError, RouterError
 from turnout.routing.named_router import NamedRouter
 from turnout.routing.random_router import RandomRouter
 from turnout.routing.user_router import UserRouter
@@ -109,16 +110,18 @@ def imported(spec: object) -> Callable[..., Any]:
     Raises:
         ConfigError: Another form, a module that cannot be imported, or one without the class.
     """
-    module, colon, attribute = str(spec).partition(":")
-    if not colon or not module or not attribute:
+    module, _, attribute = str(spec).partition(":")
+    if not module or not attribute:
         raise ConfigError(f"class {spec!r}: expected module:Class")
     # The installed command does not look for modules beside the working folder, as Python's own does.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = attrgetter(attribute)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"class {spec!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"class {spec!r}: importing {module} raised {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ConfigError(f"class {spec!r} is of type {type(found).__name__}, expected a class")
     return found  # type: ignore[no-any-return]
@@ -133,7 +136,12 @@ def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
         raise ConfigError(f"router {name}: {error}") from error
     except ValueError:
         pass  # A class written in C tells no signature.
-    router = make(**options)
+    try:
+        router = make(**options)
+    except RouterError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"router {name}: {type(error).__name__}: {error}") from error
     if not callable(getattr(router, "win_rate", None)):
         raise ConfigError(f"router {name} is a {type(router).__name__} without win_rate(prompt) -> float")
     return router
@@ -172,7 +180,7 @@ def _entry_point(name: str) -> Callable[..., Any] | None:
 
     for found in entry_points(group=ENTRY_POINTS):
         if found.name == name:
-            return found.load()  # type: ignore[no-any-return]
+            return imported(found.value)
     return None
 
 

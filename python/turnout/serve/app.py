@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -94,16 +94,18 @@ def _app(state: State, routes: list[Any], middleware: list[Middleware]) -> Starl
 def _handlers(state: State) -> dict[Any, Any]:
     """Answers to exceptions, each of them counted."""
 
-    def answer(error: ApiError) -> Response:
+    def answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
         state.metrics.errors.labels(error.code).inc()
-        return Response(error.body(), error.status, error.headers(), media_type="application/json")
+        both = {**error.headers(), **(headers or {})}
+        return Response(error.body(), error.status, both, media_type="application/json")
 
     async def api_error(request: Request, error: ApiError) -> Response:
         return answer(error)
 
     async def http_error(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return answer(ApiError(error.status_code, message, code="not_found"))
+        code = "method_not_allowed" if error.status_code == 405 else "not_found"
+        return answer(ApiError(error.status_code, message, code=code), error.headers)
 
     async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)

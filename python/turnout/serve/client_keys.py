@@ -10,7 +10,7 @@ from pathlib import Path
 
 from turnout._core import ConfigError
 
-_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
+_LINE = re.compile(r"([A-Za-z0-9._-]{1,64})[ \t]*:[ \t]*([0-9a-fA-F]{64})")
 
 
 class ClientKeys:

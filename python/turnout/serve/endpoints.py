@@ -91,9 +91,9 @@ class Endpoints:
         return JSONResponse({"object": "list", "data": [_listed(name) for name in _names(self.state.snapshot)]})
 
     async def model(self, request: Request) -> Response:
-        """``GET /v1/models/NAME``: one of them."""
+        """``GET /v1/models/NAME``: one of them, or a router with a threshold or a share."""
         name = request.path_params["name"]
-        if name not in _names(self.state.snapshot):
+        if name not in _names(self.state.snapshot) and not _is_routed(name, self.state.snapshot):
             raise ApiError(
                 404,
                 f"unknown model {name[:200]!r}; GET /v1/models lists the models",
@@ -135,6 +135,13 @@ class Endpoints:
             ) from None
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
+
+
+def _is_routed(name: str, snapshot: Snapshot) -> bool:
+    try:
+        return wanted_of(name, snapshot) is not None
+    except ApiError:
+        return False
 
 
 def _names(snapshot: Snapshot) -> list[str]:

@@ -21,12 +21,13 @@ from turnout.serve.sse import events, is_event_stream
 if TYPE_CHECKING:
     from turnout.serve.upstream import Upstream
 
-#: Statuses below 500 after which another model is tried: the server's key, its credit or its rate are at fault, not the request.
-_REFUSED = frozenset([401, 402, 403, 407, 408, 429])
+#: Statuses below 500 after which another model is tried: the server's key, its credit, its rate or its name of the model are at fault,
+#: not the request; or the upstream's state is, as OpenAI's clients take 409.
+_REFUSED = frozenset([401, 402, 403, 404, 407, 408, 409, 410, 429])
 #: Of these the client gets no details: they are about the server's key.
 _ABOUT_THE_KEY = frozenset([401, 403, 407])
 #: Statuses that may depend on the request, or pass by themselves: the circuit breaker does not count them.
-_NO_OUTAGE = frozenset([403, 429])
+_NO_OUTAGE = frozenset([403, 404, 409, 410, 429])
 #: Statuses that say that no work was done.
 _REPEATABLE = frozenset([429, 503])
 #: What aiohttp decodes, where the library is installed. No compression is requested, but some servers compress anyway.

@@ -80,4 +80,9 @@ class Gate:
                 )
         if is_limited and state.in_flight > state.snapshot.settings.server.max_concurrency:
             return ApiError(429, "too many requests in flight; try again", code="overloaded", retry_after_s=1.0)
+        encoding = (header(scope, b"content-encoding") or b"").decode("latin-1").strip().lower()
+        if is_limited and scope["method"] == "POST" and encoding not in ("", "identity"):
+            return ApiError(
+                415, f"content-encoding is {encoding[:200]!r}, expected none", code="invalid_content_encoding"
+            )
         return None

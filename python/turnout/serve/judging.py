@@ -13,6 +13,8 @@ _NO_STREAM = "200 with something else than an event stream"
 #: Longer errors are replaced: they are not searched for the key.
 LONGEST_ERROR = 64 * 1024
 _LONGEST_MESSAGE = 200
+#: OpenAI's clients read JSON with it.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 #: What providers say of a conversation that is too long, beside OpenAI's code.
@@ -156,7 +158,7 @@ def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
     if not body.strip():
         raise BadAnswerError("empty_answer", "200 with an empty body")
     try:
-        found = orjson.loads(body)
+        found = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):

@@ -21,7 +21,7 @@ _ERRORS = {
     404: "No such model.",
     408: "The body took too long.",
     413: "The body is too large.",
-    415: "The body is not JSON by its content type.",
+    415: "The body is not JSON by its content type, or is compressed.",
     421: "The Host header does not name this server.",
     429: "Too many requests, or a full queue; see Retry-After.",
     500: "An error in the server.",
