@@ -270,7 +270,7 @@ class BattleStore:
             if _frames(wal) > finished:
                 copy = self._keep_copy()
                 warnings.warn(
-                    f"{wal}: ends in a transaction that was not finished or was damaged; its battles do not count; copy: {copy}",
+                    f"{wal}: ends in an incomplete or damaged transaction; its battles are ignored; copy: {copy}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -297,7 +297,7 @@ class BattleStore:
             digest = hashlib.sha256()
             with self.path.open("rb") as stream:
                 if stream.read(15) not in (b"SQLite format 3", b""):
-                    return "none (it is no database)"
+                    return "none (not a database)"
             files = [path for suffix in ("", "-wal") if (path := self.path.with_name(NAME + suffix)).exists()]
             for path in files:
                 with path.open("rb") as stream:

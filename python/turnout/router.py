@@ -145,7 +145,7 @@ class Router(_core.Router):
             if future.done():
                 return
             if win_rate is None:
-                future.set_exception(error or _core.InferenceError("the run returned no result"))
+                future.set_exception(error or _core.InferenceError("inference returned no result"))
             else:
                 future.set_result(win_rate)
 

@@ -51,7 +51,7 @@ def test_an_attempt_ends_at_its_time_out_however_often_bytes_come_and_is_charged
     limits = ["--concurrency", "1", "--retries", "0", "--timeout-s", "1.5"]
     assert judge(*limits, *PRICES, prompts=["big wins"]) == 1
     assert time.monotonic() - began < 10
-    assert "failed 1 time: no whole answer within 1.5 s" in capsys.readouterr().err
+    assert "failed 1 time: no complete answer within 1.5 s" in capsys.readouterr().err
     assert judge.spent() > 1024 * 4e-6
 
 

@@ -21,8 +21,8 @@ def body(content, finish="stop"):
     [
         (None, "stop", "an answer was empty"),
         (" \n", "stop", "an answer was empty"),
-        ("The first half of", "length", "an answer was cut at its token limit; raise --answer-tokens"),
-        ("", "length", "an answer was cut at its token limit; raise --answer-tokens"),
+        ("The first half of", "length", "an answer was truncated at its token limit; raise --answer-tokens"),
+        ("", "length", "an answer was truncated at its token limit; raise --answer-tokens"),
         ("I", "content_filter", "the endpoint's content filter withheld an answer"),
     ],
 )
@@ -35,7 +35,7 @@ def test_an_answer_that_is_none_to_judge_is_kept_and_told_and_costs_no_verdict(
         assert f"1 prompts without a battle: {told}" in capsys.readouterr().err
         assert endpoint.asked == {"big": 1, "small": 1}
     judge("--dry-run", prompts=["big wins"])
-    assert "0 requests to send, 2 answers on file" in capsys.readouterr().err
+    assert "0 requests to send, 2 stored answers" in capsys.readouterr().err
 
 
 def test_two_empty_answers_are_no_tie(judge, endpoint):
@@ -48,7 +48,7 @@ def test_a_verdict_that_was_cut_is_none(judge, endpoint, capsys):
     answer, verdict = body("big says, small says"), body("verdict: first would be wrong, for", "length")
     endpoint.failures = [answer, body("other"), verdict]
     assert judge(*ONE_AT_A_TIME, prompts=["big wins"]) == 1
-    assert "cut at its token limit" in capsys.readouterr().err
+    assert "truncated at its token limit" in capsys.readouterr().err
 
 
 def test_half_a_character_in_an_answer_is_replaced_and_paid_once(judge, endpoint, capsys):

@@ -64,7 +64,7 @@ def test_nothing_more_is_asked_once_a_model_that_never_answered_refuses(judge, e
     endpoint.failures = [401] * 100
     assert judge("--concurrency", "2", prompts=[f"prompt {number}" for number in range(20)]) == 1
     told = capsys.readouterr().err
-    assert "18 prompts not asked: " in told
+    assert "18 prompts not started: " in told
     assert sum(endpoint.asked.values()) == 4
 
 
@@ -72,7 +72,7 @@ def test_no_more_answers_are_paid_for_once_the_judge_refuses(judge, endpoint, ca
     answers = [json.dumps({"choices": [{"message": {"content": f"{name} says"}}]}) for name in ("big", "small")]
     endpoint.failures = [*answers, 404, 404]
     assert judge("--concurrency", "1") == 1
-    assert "3 prompts not asked: " in capsys.readouterr().err
+    assert "3 prompts not started: " in capsys.readouterr().err
     assert endpoint.asked == {"big": 1, "small": 1, "judge": 2}
 
 
@@ -100,11 +100,11 @@ def test_a_dry_run_asks_nobody_and_tells_the_cost(judge, endpoint, capsys):
     assert not endpoint.asked
     assert not judge.out.exists()
     told = " ".join(capsys.readouterr().err.split())
-    assert "16 requests to send, 0 answers on file" in told
+    assert "16 requests to send, 0 stored answers" in told
     assert "about $" in told
     judge(*PRICES)
     judge("--dry-run", *PRICES)
-    assert f"0 requests to send, 16 answers on file (${4 * DOLLARS_A_PROMPT:.4f} spent)" in " ".join(
+    assert f"0 requests to send, 16 stored answers (${4 * DOLLARS_A_PROMPT:.4f} spent)" in " ".join(
         capsys.readouterr().err.split()
     )
 
@@ -113,7 +113,7 @@ def test_the_budget_is_never_exceeded_and_a_higher_one_goes_on(judge, endpoint, 
     # Little more than the most that one answer of the strong model can cost.
     budget = 0.00445
     assert judge("--budget", str(budget), *PRICES) == 1
-    assert "for lack of budget" in capsys.readouterr().err
+    assert "because of the budget" in capsys.readouterr().err
     assert 0 < judge.spent() <= budget
     before = len(endpoint.bodies)
     assert judge("--budget", "1", *PRICES) == 0
@@ -129,7 +129,7 @@ def test_a_budget_that_lasts_is_not_given_up_for_requests_under_way(judge, endpo
 
 def test_dollars_without_prices_are_said_to_be_no_whole_sum(judge, capsys):
     judge("--strong-price", "1,1")
-    assert "spent so far, without what weak, judge cost: no price was given" in capsys.readouterr().err
+    assert "spent so far, without weak, judge: no price was given" in capsys.readouterr().err
 
 
 def test_a_budget_without_prices_is_an_error(judge, endpoint, capsys):

@@ -134,8 +134,8 @@ def test_requests_under_way_at_a_kill_count_as_spent_and_are_asked_again(judge, 
     endpoint.gate.set()
     assert judge("--budget", str(WORST), *PRICES, prompts=["big wins"]) == 1
     told = capsys.readouterr().err
-    assert "2 requests of a run that broke off count as spent" in told
-    assert "for lack of budget" in told
+    assert "2 requests of an interrupted run count with" in told
+    assert "because of the budget" in told
     assert endpoint.asked == {"big": 1, "small": 1}
     assert judge("--budget", "1", *PRICES, prompts=["big wins"]) == 0
     assert endpoint.asked == {"big": 2, "small": 2, "judge": 2}

@@ -264,7 +264,7 @@ def test_later_rows_lose_nothing_to_the_types_of_the_first(first, later, tmp_pat
         assert pa.parquet.read_table(tmp_path / "out.parquet")["x"].to_pylist() == ["x", None, "1"]
         return
     assert told is not None
-    assert "rows 3 to 3 do not fit the types of the rows before, write jsonl" in told
+    assert "rows 3 to 3 do not match the types of earlier rows, write jsonl" in told
     assert not (tmp_path / "out.parquet").exists()
 
 

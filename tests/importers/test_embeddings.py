@@ -147,10 +147,10 @@ def test_answers_that_are_none_are_told():
     with pytest.raises(turnout.InferenceError, match="lengths \\[2\\], expected 1 of length 3"):
         Endpoint().client(dim=3)(["a"])
     strange = EmbeddingClient("http://here", "m", http_client=answering(json={"x": 1}))
-    with pytest.raises(turnout.InferenceError, match="another shape than OpenAI's"):
+    with pytest.raises(turnout.InferenceError, match="not OpenAI's format"):
         strange(["a"])
     page = EmbeddingClient("http://here", "m", http_client=answering(text="<html>"))
-    with pytest.raises(turnout.InferenceError, match="another shape than OpenAI's"):
+    with pytest.raises(turnout.InferenceError, match="not OpenAI's format"):
         page(["a"])
     with pytest.raises(turnout.InvalidInputError, match=r"prompts\[1\] is empty"):
         strange(["a", ""])

@@ -314,7 +314,7 @@ def test_large_networks_are_compared_where_that_is_asked_for(tmp_path, capsys, m
     command = ["import", "bert", str(NETWORKS / "bert"), "--out", str(tmp_path / "out"), "--precision", "int8"]
     assert main(command) == 0
     told = capsys.readouterr()
-    assert "no report: the network in float32 takes 0.0 GB of disk and of memory; --report makes it" in told.err
+    assert "no report: the network in float32 takes 0.0 GB of disk and memory; use --report" in told.err
     assert "against float32" not in told.out
     assert main([*command, "--report"]) == 0
     assert "int8 against float32, " in capsys.readouterr().out

@@ -180,7 +180,7 @@ def test_an_unfinished_end_of_the_write_ahead_log_is_told_and_kept(tmp_path: Pat
     content = bytearray(wal.read_bytes())
     content[-20] ^= 1
     wal.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match=r"not finished or was damaged.*copy: damaged-"):
+    with pytest.warns(RuntimeWarning, match=r"incomplete or damaged.*copy: damaged-"):
         kept = stored(tmp_path / "copy")
     assert kept == BATTLES[: len(kept)]
     copies = {file.name.split("-", 2)[2]: file for file in (tmp_path / "copy").glob("damaged-*")}

@@ -58,9 +58,9 @@ def test_a_malformed_row_adds_nothing(folder: Path) -> None:
 def test_commands_add_and_compact(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "more.jsonl").write_text("\n".join(map(json.dumps, wins("model_b", 900))))
     assert main(["battles", "add", str(folder), str(tmp_path / "more.jsonl")]) == 0
-    assert "900 battles added, 0 known before, 0 too short" in capsys.readouterr().out
+    assert "900 battles added, 0 already known, 0 too short" in capsys.readouterr().out
     assert main(["battles", "add", str(folder), str(tmp_path / "more.jsonl")]) == 0
-    assert "0 battles added, 900 known before" in capsys.readouterr().out
+    assert "0 battles added, 900 already known" in capsys.readouterr().out
     assert main(["battles", "compact", str(folder)]) == 0
     assert "900 of them added since the last compaction" in capsys.readouterr().out
     assert list(BattleStore(folder, 0).read()) == []

@@ -38,7 +38,7 @@ def test_defaults_stand_where_nothing_is_said():
     ("change", "words"),
     [
         ({"sever": {}}, r"unknown table \[sever\]"),
-        ({"server": {"prot": 1}}, r"\[server\] has the unknown key 'prot'"),
+        ({"server": {"prot": 1}}, r"\[server\] has an unknown key 'prot'"),
         ({"server": {"port": "1"}}, r"\[server\] port is '1', expected a valid integer"),
         ({"server": {"port": 70000}}, r"\[server\] port is 70000, expected less than or equal to 65535"),
         ({"server": {"fallback": 1}}, "expected true or false"),

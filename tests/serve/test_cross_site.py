@@ -81,7 +81,7 @@ def test_configured_names_are_served(start):
 def test_a_refusal_names_what_to_allow(server):
     message = server.post(WEAK, headers={"host": "LLM.example.com:6060"}).json()["error"]["message"]
     assert message == (
-        "host 'llm.example.com' is not one of this server; add it to [server] allowed_hosts, or with --allowed-host"
+        "host 'llm.example.com' is not a name of this server; add it to [server] allowed_hosts, or with --allowed-host"
     )
 
 

@@ -141,7 +141,7 @@ def test_a_tuned_checkpoint_may_be_replaced_by_the_same_command(tuned, checkpoin
 @pytest.mark.parametrize("option", [["--teacher", "t"], ["--cache", "c"]])
 def test_options_of_the_small_transformer_are_refused_with_an_encoder(option, checkpoint, files, tmp_path, capsys):
     assert _train(checkpoint, tmp_path / "out", files, *option) != 0
-    assert f"{option[0]} {option[1]} is for the small transformer" in capsys.readouterr().err
+    assert f"{option[0]} {option[1]} is only for the small transformer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--epochs", "2"], ["--precision", "int8"]])

@@ -106,12 +106,12 @@ def model_card(
         "",
         f"```\n{origin['recipe']}\n```",
         "",
-        "All settings stand in `router.json` under `provenance.training.config`.",
+        "`router.json` has all settings under `provenance.training.config`.",
         "",
         "## Use and limits",
         "",
         f"The default threshold, {spec.default_threshold:.4f}, is the median win rate over the training prompts with every table "
-        "weighted alike, so it sends half of such a mix to the strong model. Choose your own on your own prompts with "
+        "weighted equally, so it sends half of such a mix to the strong model. Choose your own on your own prompts with "
         f"`turnout calibrate`. The router reads English best, {limits}",
         "",
     ]

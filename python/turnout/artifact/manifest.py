@@ -70,9 +70,9 @@ class Manifest:
         limit = self.max_tokens or 0
         parts = "beginning"
         if self.tokenizer.get("truncation") == "head_tail":
-            parts = f"first and the last {limit // 2}, so that a question counts before and after a document"
+            parts = f"first and the last {limit // 2}, so that a question before or after a document counts"
         long = f"Of a prompt longer than {limit} tokens it reads the {parts}."
-        short = " Case and punctuation at the ends of a prompt of at most three words change nothing."
+        short = " Case and punctuation at the ends of a prompt of at most three words are ignored."
         return long + (short if self.tokenizer.get("short_prompts") == "plain" else "")
 
     def to_json(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """More battles to train on: from tables of correct answers, or from a judge model (extra ``[eval]``).
 
-These are the two augmentations of RouteLLM's paper (arXiv 2406.18665, section 4.1): labels from a benchmark with known answers, and
+These are the two augmentations of RouteLLM's paper ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.1): labels from a benchmark with known answers, and
 verdicts of a judge model on answers of the strong and the weak model.
 """
 

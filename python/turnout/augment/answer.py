@@ -12,7 +12,7 @@ _CUT = frozenset({"length", "max_tokens"})
 class Fault(Enum):
     """Why an answer that was paid for cannot be judged."""
 
-    CUT = "an answer was cut at its token limit"
+    CUT = "an answer was truncated at its token limit"
     WITHHELD = "the endpoint's content filter withheld an answer"
     EMPTY = "an answer was empty"
 
@@ -35,7 +35,7 @@ class Answer:
 
         Example:
             >>> Answer("The first half of", "length").fault, Answer(" ").fault.value, Answer("Yes.", "stop").fault
-            (<Fault.CUT: 'an answer was cut at its token limit'>, 'an answer was empty', None)
+            (<Fault.CUT: 'an answer was truncated at its token limit'>, 'an answer was empty', None)
         """
         if self.finish in _CUT:
             return Fault.CUT

@@ -153,7 +153,7 @@ class ChatClient:
             sent = self._completions(endpoint).create(**endpoint.request(text), extra_headers=headers)
             response = (await _within(self._timeout_s, sent)).http_response
         except asyncio.TimeoutError:
-            problem = f"no whole answer within {self._timeout_s:g} s"
+            problem = f"no complete answer within {self._timeout_s:g} s"
             return Reply(problem=problem, retry=True, billed=progress.left)
         except openai.APIStatusError as error:
             response = error.response

@@ -1,6 +1,6 @@
 """Battles from a judge model: both models answer, the judge compares the answers in both orders.
 
-A judge prefers an answer by its position, first or second (arXiv 2306.05685, section 3.3). So each pair of
+A judge prefers an answer by its position, first or second ("Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv 2306.05685, section 3.3). So each pair of
 answers is judged twice with the positions exchanged; the winner of both verdicts wins, everything else is a tie.
 """
 

@@ -71,7 +71,7 @@ def read_response(response: Any, redact: Callable[[str], str]) -> Reply:
             raise TypeError(f"content is {type(text).__name__}, expected text")
     except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         shown = f"{redact(repr(error))[:200]} in {redact(response.text)[:200]!r}"
-        problem = f"answered in another shape than OpenAI's: {shown}"
+        problem = f"response is not OpenAI's format: {shown}"
         return Reply(usage=_usage(body), problem=problem, billed=True)
     finish = choice.get("finish_reason")
     answer = Answer(_storable(text), finish if isinstance(finish, str) else None)

@@ -78,7 +78,7 @@ def threshold_for_quality(
     expected = float(np.nanmean(outside["pgr"])) if len(outside.get("pgr", nothing)) else achieved
     if expected < recovered - 0.01:
         warnings.append(
-            f"on prompts that did not choose the threshold PGR is {expected:.3f} on average: "
+            f"on prompts left out of the choice PGR is {expected:.3f} on average: "
             f"ask for more than {recovered:g} to be safe"
         )
     details = {"expected_on_further_prompts": expected, "quality": float(np.where(chosen, s, w).mean())}

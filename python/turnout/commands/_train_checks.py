@@ -16,9 +16,9 @@ def check_options(args: argparse.Namespace) -> None:
         ConfigError: Names the option, and the one that it goes with.
     """
     if args.encoder is None:
-        useless, reason = ("epochs", "precision"), "is for --encoder; the small transformer has its own"
+        useless, reason = ("epochs", "precision"), "needs --encoder; the small transformer has fixed values"
     else:
-        useless, reason = ("teacher", "cache"), "is for the small transformer; with --encoder there is no teacher"
+        useless, reason = ("teacher", "cache"), "is only for the small transformer; --encoder has no teacher"
     for name in useless:
         if getattr(args, name) is not None:
             raise turnout.ConfigError(f"--{name} {getattr(args, name)} {reason}: leave it out")

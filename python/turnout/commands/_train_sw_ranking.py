@@ -65,7 +65,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     encoder.add_argument(
         "--keep-prompts", action="store_true", help="store the first 200 characters of prompts, for explanations"
     )
-    index = parser.add_argument_group("index", "without one every decision is exact")
+    index = parser.add_argument_group("index", "without one, decisions are exact")
     index.add_argument("--index", metavar="FACTORY", help="FAISS factory string, such as IVF256,SQ8")
     index.add_argument("--search", metavar="P", help="search parameters, such as nprobe=8; default: by the index")
     index.add_argument(
@@ -157,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
     groups = int(rating.groups.max()) + 1
     if groups > 1:
         console.print(
-            f"[yellow]warning:[/yellow] the models fall into {groups} groups that never met; their ratings do not compare: "
-            "join names with --aliases, or give --largest-group"
+            f"[yellow]warning:[/yellow] the models form {groups} groups without battles between them; their ratings are not comparable: "
+            "merge names with --aliases, or use --largest-group"
         )
     if written.ann_index is not None:
         console.print(

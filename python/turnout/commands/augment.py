@@ -222,9 +222,7 @@ def run_judge(args: argparse.Namespace) -> int:
     ledger = Ledger(args.out.with_name(args.out.name + ".ledger"), read_only=args.dry_run)
     try:
         if ledger.unsettled:
-            console.print(
-                f"{ledger.unsettled} requests of a run that broke off count as spent at the most they can cost"
-            )
+            console.print(f"{ledger.unsettled} requests of an interrupted run count with their maximum cost")
         console.print(_estimate_text(estimate(ledger, options, prompts), ledger))
         if args.dry_run:
             return 0
@@ -305,10 +303,10 @@ def _counts(battles: Battles) -> str:
 
 
 def _estimate_text(estimate: Any, ledger: Ledger) -> str:
-    text = f"{estimate.requests} requests to send, {estimate.paid} answers on file (${ledger.spent():.4f} spent)"
+    text = f"{estimate.requests} requests to send, {estimate.paid} stored answers (${ledger.spent():.4f} spent)"
     if estimate.dollars is None:
         return text + "; no cost estimate without --strong-price, --weak-price and --judge-price"
-    return text + f"; about ${estimate.dollars:.4f}, at the very most ${estimate.most_dollars:.4f}"
+    return text + f"; about ${estimate.dollars:.4f}, at most ${estimate.most_dollars:.4f}"
 
 
 def _report(summary: Summary, battles: Battles, unpriced: list[str], console: Any) -> int:
@@ -321,11 +319,11 @@ def _report(summary: Summary, battles: Battles, unpriced: list[str], console: An
         console.print(f"{len(summary.failed)} prompts failed, the first with: {summary.failed[0]}")
     if summary.unasked:
         console.print(
-            f"{summary.unasked} prompts not asked: a model refuses every request; mend that and go on from here"
+            f"{summary.unasked} prompts not started: a model refuses every request; fix that and run the command again"
         )
     if summary.unpaid:
-        console.print(f"{summary.unpaid} prompts left for lack of budget; a higher --budget goes on from here")
-    unknown = f", without what {', '.join(unpriced)} cost: no price was given" if unpriced else ""
+        console.print(f"{summary.unpaid} prompts left because of the budget; run again with a higher --budget")
+    unknown = f", without {', '.join(unpriced)}: no price was given" if unpriced else ""
     console.print(f"${summary.dollars:.4f} spent so far{unknown}")
     if summary.failed or summary.unpaid or summary.undecided or summary.faults or not len(battles):
         return EXIT_INCOMPLETE

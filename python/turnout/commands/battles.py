@@ -30,7 +30,7 @@ def run_add(args: argparse.Namespace) -> int:
 
     added = turnout.load(args.artifact).add_battles(args.file)
     echo(
-        f"{args.artifact}: {added.added:,} battles added, {added.duplicates:,} known before, {added.short:,} too short"
+        f"{args.artifact}: {added.added:,} battles added, {added.duplicates:,} already known, {added.short:,} too short"
     )
     return 0
 

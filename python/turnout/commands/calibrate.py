@@ -212,7 +212,7 @@ def _print_choice(choice: Choice, args: argparse.Namespace) -> None:
     console = printable_console(soft_wrap=True, highlight=False)
     console.print(f"threshold  [bold]{choice.threshold:.6g}[/bold]")
     console.print(
-        f"{names[choice.target]}  {choice.achieved:.6g}, asked {choice.asked:.6g}, "
+        f"{names[choice.target]}  {choice.achieved:.6g}, requested {choice.asked:.6g}, "
         f"on further prompts {choice.low:.6g} to {choice.high:.6g} (95 %)",
         markup=False,
     )
@@ -225,7 +225,7 @@ def _print_choice(choice: Choice, args: argparse.Namespace) -> None:
         strong, weak = args.answer_tokens
         console.print(
             f"assumed  answers of {strong:g} tokens (strong) and {weak:g} tokens (weak), --answer-tokens; "
-            f"prompts of {args.characters_per_token:g} characters a token, --characters-per-token",
+            f"prompts of {args.characters_per_token:g} characters per token, --characters-per-token",
             markup=False,
         )
     for warning in choice.warnings:

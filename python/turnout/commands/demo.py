@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     strong = sum(router.route(prompt).is_strong for prompt in PROMPTS)
     echo(f"\n{strong} of {len(PROMPTS)} prompts go to {router.strong} at threshold {router.threshold:g}.")
     echo(
-        f"{args.decisions:,} decisions, one call each, these prompts in turn: "
+        f"{args.decisions:,} decisions, one call each, over these prompts: "
         + color(f"p50 {p50:.1f} us, p99 {p99:.1f} us", 1)
         + f" ({sys.implementation.name} {sys.version.split()[0]}, engine {router.engine} on {router.device})"
     )

@@ -220,7 +220,7 @@ def _evaluated(
     for name, router in routers.items():
         if table.name in seen or (content is not None and seen_in_training(router, content)):
             evaluation.notes.insert(
-                0, f"{name} has seen {table.name} (seen in training): its figures say nothing about new prompts"
+                0, f"{name} was trained on {table.name} (seen in training): its figures do not hold for new prompts"
             )
         elif content is None and (files := similar_names(router, table.name)):
             evaluation.notes.insert(

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         echo(f"{request_id}  {choice}: {'; '.join(differences) or 'replayed bit for bit'}")
         if receipt.get("served") != receipt["model"]:
             echo(
-                f"  answered by {receipt.get('served') or 'nobody'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
+                f"  answered by {receipt.get('served') or 'no model'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
             )
     if not found:
         raise ConfigError("no such receipt" if args.request_id else f"{args.receipts} contains no receipt")

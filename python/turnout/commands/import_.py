@@ -287,9 +287,7 @@ def _is_reported(args: argparse.Namespace) -> bool:
         raise turnout.ConfigError("--prompts needs a report: add --report")
     if args.report is None:
         size = f"{bytes_ / 1e9:.1f} GB"
-        _print_error(
-            f"no report: the network in float32 takes {size} of disk and of memory; --report makes it all the same"
-        )
+        _print_error(f"no report: the network in float32 takes {size} of disk and memory; use --report to write it")
     return False
 
 

@@ -136,7 +136,7 @@ def _search(index: dict[str, Any] | None) -> str:
         return "every battle is weighed"
     search = f" with {index['search']}" if index["search"] else ""
     return (
-        f"FAISS {index['factory']}{search}, {index['neighbors']} near prompts exactly, "
+        f"FAISS {index['factory']}{search}, {index['neighbors']} prompts weighted exactly, "
         f"99 % within {index['error']['p99']:.4f} of the exact win rate"
     )
 

@@ -2,7 +2,7 @@
 
 Whoever pays for the strong model wants to know this. The search knows win rates only, as an attacker with the open
 artifact would.
-"Rerouting LLM Routers" (Shafran et al. 2025, arXiv 2501.01818) finds such texts by hill climbing over tokens; greedy search over
+"Rerouting LLM Routers" (arXiv 2501.01818, section 4) finds such texts by hill climbing over tokens; greedy search over
 the whole vocabulary, one token at a time, is the same idea for routers that answer in microseconds.
 """
 

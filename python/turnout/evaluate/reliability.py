@@ -14,7 +14,7 @@ from turnout.evaluate.metrics import Floats
 def strong_wins(strong: ArrayLike, weak: ArrayLike) -> Floats:
     """What a win rate predicts: 1 where the strong model's answer scored higher, 0 where lower, one half for a tie.
 
-    Ties count half each way, as in the Bradley-Terry fits of arXiv 2406.18665, section 4.2.
+    Ties count half each way, as in the Bradley-Terry fits of "RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2.
     """
     difference = np.asarray(strong, dtype=np.float64) - np.asarray(weak, dtype=np.float64)
     result: Floats = 0.5 + 0.5 * np.sign(difference)

@@ -33,7 +33,7 @@ footer { margin-top: 3rem; color: #5b616a; font-size: .85rem; }
 
 _INTRODUCTION = (
     "PGR is the part of the gap between the weak and the strong model that routing recovers; APGR its mean over the share of "
-    "strong calls (random routing 0.5); CPT(x) the share of strong calls that recovers x of the gap (arXiv 2406.18665, "
+    "strong calls (random routing 0.5); CPT(x) the share of strong calls that recovers x of the gap (*RouteLLM: Learning to Route LLMs with Preference Data*, arXiv 2406.18665, "
     "section 3.2). In brackets 95 % bootstrap intervals over prompts."
 )
 

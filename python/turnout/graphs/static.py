@@ -44,7 +44,7 @@ class StaticEncoder:
 
 @dataclass(frozen=True)
 class MatrixFactorizationHead:
-    """RouteLLM's head (arXiv 2406.18665, section 4.2): ``score_m = w2 . (v_m * (W1 e))``.
+    """RouteLLM's head ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2): ``score_m = w2 . (v_m * (W1 e))``.
 
     Attributes:
         w1: float32 ``[rank, dim]``.

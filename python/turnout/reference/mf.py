@@ -29,7 +29,7 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
     Args:
         ids: Token ids.
         weights: Initializers of the graph by name.
-        activation: ``"identity"``, ``"relu"``, ``"tanh"`` or ``"gelu"`` (tanh form, arXiv 1606.08415, section 2).
+        activation: ``"identity"``, ``"relu"``, ``"tanh"`` or ``"gelu"`` (tanh form, "Gaussian Error Linear Units (GELUs)", arXiv 1606.08415, section 2).
 
     Returns:
         float64 ``[dim]``.
@@ -50,7 +50,7 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
 
 
 def model_scores(embedding: Floats, weights: dict[str, NDArray[Any]]) -> Floats:
-    """Score of every model: ``w2 . (v_m * (W1 e))`` (arXiv 2406.18665, section 4.2).
+    """Score of every model: ``w2 . (v_m * (W1 e))`` ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2).
 
     Args:
         embedding: ``[dim]`` or ``[prompts, dim]``.

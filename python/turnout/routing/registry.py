@@ -25,9 +25,9 @@ _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 _LOAD_OPTIONS = ("path", "index", *DEFAULT_OPTIONS)
 _EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
 _HINTS = {
-    "mf": "a RouteLLM checkpoint becomes an artifact with `turnout import mf CHECKPOINT --out FOLDER`",
-    "bert": "a RouteLLM checkpoint becomes an artifact with `turnout import bert CHECKPOINT --out FOLDER`",
-    "causal_llm": "none ships: a checkpoint becomes an artifact with `turnout import causal_llm CHECKPOINT --out FOLDER`",
+    "mf": "convert a RouteLLM checkpoint with `turnout import mf CHECKPOINT --out FOLDER`",
+    "bert": "convert a RouteLLM checkpoint with `turnout import bert CHECKPOINT --out FOLDER`",
+    "causal_llm": "none is shipped: convert a checkpoint with `turnout import causal_llm CHECKPOINT --out FOLDER`",
 }
 
 

@@ -109,7 +109,7 @@ def _handlers(state: State) -> dict[Any, Any]:
 
     async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
-        return answer(ApiError(500, "an error in the server; see its log", code="internal_error"))
+        return answer(ApiError(500, "internal server error; see the log of the server", code="internal_error"))
 
     async def gone(request: Request, error: ClientGone) -> Response:
         state.metrics.errors.labels("client_gone").inc()

@@ -54,7 +54,7 @@ class Body:
                     "idle_timeout", f"upstream {name} sent nothing for {settings.idle_timeout_s:g} s"
                 ) from None
             raise UpstreamError(
-                "total_timeout", f"upstream {name} took longer than {settings.total_timeout_s:g} s for its answer"
+                "total_timeout", f"upstream {name} took longer than {settings.total_timeout_s:g} s to answer"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self.upstream.name, error) from error
@@ -91,4 +91,4 @@ def lost(name: str, error: BaseException) -> UpstreamError:
         name: The upstream's.
         error: What aiohttp raised. Only its class is told: texts of such errors may hold addresses and headers.
     """
-    return UpstreamError("lost", f"upstream {name} broke the connection: {type(error).__name__}", repeatable=True)
+    return UpstreamError("lost", f"upstream {name} closed the connection: {type(error).__name__}", repeatable=True)

@@ -115,7 +115,7 @@ def _message(error: ErrorDetails) -> str:
         return " ".join([_place(path), str(error["ctx"]["error"])]).lstrip()
     *parent, key = path
     if kind == "extra_forbidden":
-        found = f"{_place(parent)} has the unknown key {key!r}" if parent else f"unknown table [{key}]"
+        found = f"{_place(parent)} has an unknown key {key!r}" if parent else f"unknown table [{key}]"
         return f"{found}, expected {', '.join(_model(parent).model_fields)}"
     if kind == "missing":
         return f"{_place(parent)} lacks {key!r}" if parent else f"table [{key}] is missing"

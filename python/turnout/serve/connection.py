@@ -28,10 +28,10 @@ _LINGER_S = 5.0
 #: Reasons for which a connection is closed; also labels of the metric ``turnout_connections_closed``.
 _REASONS = {
     "head_too_large": "the head of a request (request line, header fields, chunk framing) was larger than the limit",
-    "head_timeout": "no complete request head in time",
+    "head_timeout": "no complete request head before the deadline",
     "send_timeout": "the client did not read its answer",
     "pipelining": "more requests than the limit were sent ahead of their answers",
-    "no_room": "the limit of connections was reached; connections that wait for a request are closed first",
+    "no_room": "the limit of connections was reached; idle connections are closed first",
 }
 
 

@@ -92,7 +92,7 @@ class CrossSiteGuard:
         if host and scope["path"] not in _ANY_HOST and not self._hosts.allow(host):
             return ApiError(
                 421,
-                f"host {(_name(host) or host)[:200]!r} is not one of this server; add it to [server] allowed_hosts, or with --allowed-host",
+                f"host {(_name(host) or host)[:200]!r} is not a name of this server; add it to [server] allowed_hosts, or with --allowed-host",
                 code="invalid_host",
             )
         if scope["method"] in _SAFE:
@@ -100,7 +100,7 @@ class CrossSiteGuard:
         if not self._is_allowed(host, headers):
             origin = headers.get(b"origin", ["unknown"])[0]
             return ApiError(
-                403, f"origin {origin[:200]!r} may not do this; add it to [server] cors_origins", code="invalid_origin"
+                403, f"origin {origin[:200]!r} is not allowed; add it to [server] cors_origins", code="invalid_origin"
             )
         # A form or a script of another site can send three types without asking first; JSON is none of them.
         kind = headers.get(b"content-type", ["application/json"])[0].partition(";")[0].strip().lower()

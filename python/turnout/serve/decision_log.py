@@ -56,7 +56,7 @@ class DecisionLog:
             self._lost(1, "the log is closed")
             return
         if not self._budget.take(size):
-            self._lost(1, "the prompts that wait are at the limit of max_bodies_bytes")
+            self._lost(1, "the limit of max_bodies_bytes for waiting prompts is reached")
             return
         try:
             self._queue.put_nowait((receipt, size))
@@ -75,7 +75,7 @@ class DecisionLog:
             self._queue.put_nowait(None)  # Ends a wait.
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            self._lost(self._queue.qsize(), f"not written within {timeout_s:g} s at the end")
+            self._lost(self._queue.qsize(), f"not written within {timeout_s:g} s at shutdown")
         self._rare.flush(is_end=True)
 
     def _run(self) -> None:

@@ -33,7 +33,7 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
         proxy = f", through the proxy {upstream.proxy.host}:{upstream.proxy.port}" if upstream.proxy else ""
         yield f"upstream    {name}: {upstream.settings.base_url}, {key}{proxy}"
     yield f"context     {server.context}"
-    yield f"client keys {'asked for' if server.client_keys_file else 'none: whoever reaches the address may use it'}"
+    yield f"client keys {'required' if server.client_keys_file else 'none: any client that reaches the address can use the server'}"
     affinity, log = snapshot.settings.affinity, snapshot.settings.log
     yield f"affinity    {affinity.by}"
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"

@@ -107,7 +107,7 @@ def of_exception(
             message = f"upstream {name} took longer than {settings.connect_timeout_s:g} s to connect"
             return UpstreamError("connect_timeout", message, repeatable=True)
         case asyncio.TimeoutError() | TimeoutError():
-            message = f"upstream {name} began no answer within {settings.first_byte_timeout_s:g} s"
+            message = f"upstream {name} sent no byte within {settings.first_byte_timeout_s:g} s"
             return UpstreamError("first_byte_timeout", message)
         case aiohttp.ClientError() | OSError():
             return lost(name, error)

@@ -76,7 +76,7 @@ class Gate:
             sent = header(scope, b"authorization")
             if state.keys.client_of(sent.decode("latin-1") if sent else None) is None:
                 return ApiError(
-                    401, "no valid key: send Authorization: Bearer and a key of this server", code="invalid_api_key"
+                    401, "invalid key: send Authorization: Bearer with a key of this server", code="invalid_api_key"
                 )
         if is_limited and state.in_flight > state.snapshot.settings.server.max_concurrency:
             return ApiError(429, "too many requests in flight; try again", code="overloaded", retry_after_s=1.0)

@@ -9,7 +9,7 @@ import orjson
 
 from turnout.serve.sse import DONE
 
-_NO_STREAM = "200 with something else than an event stream"
+_NO_STREAM = "200 with a body that is not an event stream"
 #: Longer errors are replaced: they are not searched for the key.
 LONGEST_ERROR = 64 * 1024
 _LONGEST_MESSAGE = 200

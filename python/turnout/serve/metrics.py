@@ -28,7 +28,7 @@ class Metrics:
             registry=registry,
         )
         self.strong_share = Gauge(
-            "turnout_strong_share", "Share of strong decisions among the last ones.", ["router"], registry=registry
+            "turnout_strong_share", "Share of strong decisions among recent decisions.", ["router"], registry=registry
         )
         self.upstream_seconds = Histogram(
             "turnout_upstream_first_byte_seconds",
@@ -42,29 +42,29 @@ class Metrics:
             "turnout_connections_closed", "Connections closed by a limit.", ["reason"], registry=registry
         )
         self.retries = Counter(
-            "turnout_retries", "Further attempts with the same model.", ["model", "reason"], registry=registry
+            "turnout_retries", "Retries with the same model.", ["model", "reason"], registry=registry
         )
         self.fallbacks = Counter(
             "turnout_fallbacks",
-            "Requests handed to the other model.",
+            "Requests that the other model answered.",
             ["chosen", "served", "reason"],
             registry=registry,
         )
         self.pinned = Counter(
-            "turnout_pinned", "Requests kept from a model that cannot serve them.", ["needs"], registry=registry
+            "turnout_pinned", "Requests not sent to a model that does not support them.", ["needs"], registry=registry
         )
         self.affinity_hits = Counter(
-            "turnout_affinity_hits", "Requests kept on their conversation's model.", registry=registry
+            "turnout_affinity_hits", "Requests kept on the model of their session.", registry=registry
         )
         self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
         self.breaker_open = Gauge(
             "turnout_breaker_open",
-            "1 while a model of an upstream is not called.",
+            "1 while the circuit breaker of a model is open.",
             ["upstream", "model"],
             registry=registry,
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
-        self.log_dropped = Counter("turnout_log_dropped", "Receipts that the log could not keep.", registry=registry)
+        self.log_dropped = Counter("turnout_log_dropped", "Receipts that were dropped.", registry=registry)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -26,7 +26,7 @@ _ERRORS = {
     429: "Too many requests, or a full queue; see Retry-After.",
     500: "An error in the server.",
     502: "The upstream failed.",
-    503: "The upstream failed, or is not tried for now.",
+    503: "The upstream failed, or its circuit breaker is open.",
     504: "The upstream was too slow.",
 }
 
@@ -160,7 +160,7 @@ def _chat() -> dict[str, Any]:
     content = {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
     responses = _responses(None, *_ERRORS)
     answered = {
-        "description": "The answer of the model that was chosen, or of the other one after a failure.",
+        "description": "The answer of the chosen model, or of the other model after a failure.",
         "content": content,
     }
     return {

@@ -52,10 +52,10 @@ async def _relay_events(events: EventRelay, send: Send, metrics: Metrics) -> Non
         while piece := await events.next():
             await _send_part(send, piece)
     except UpstreamError as error:
-        logger.warning("%s after its answer had begun", error)
+        logger.warning("%s after the start of its answer", error)
         metrics.errors.labels(f"stream_{error.reason}").inc()
         # Only whole events went out before, so that OpenAI's clients read this one and raise APIError.
-        cut = ApiError(502, f"the stream was cut short: {error}", code=f"upstream_{error.reason}")
+        cut = ApiError(502, f"the stream was interrupted: {error}", code=f"upstream_{error.reason}")
         await _send_part(send, b"data: " + cut.body() + b"\n\n")
     if events.has_error:
         metrics.errors.labels("stream_error_event").inc()

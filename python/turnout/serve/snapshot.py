@@ -101,7 +101,9 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         upstreams[name] = kept if unchanged and kept is not None else Upstream(name, one, key)
         if key.is_placeholder and not unchanged:
             logger.warning(
-                "upstream %s: its key has fewer than %d characters; answers may repeat it", name, SHORTEST_SECRET
+                "upstream %s: its key has fewer than %d characters and is not removed from answers",
+                name,
+                SHORTEST_SECRET,
             )
     models = {name: _model(name, one, upstreams) for name, one in settings.models.items()}
     pairs = {

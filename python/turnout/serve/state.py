@@ -146,7 +146,7 @@ class State:
                     raise ConfigError(self._reload_error)
                 return
             self._reloads_begun = self._reloads_asked
-            self._reload_error = "the reload did not end"
+            self._reload_error = "the reload did not finish"
             try:
                 await self._reload()
             except Exception as error:
@@ -186,4 +186,4 @@ class State:
             f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)
         ]
         if changed:
-            logger.warning("reloaded, but a change of %s needs a restart", ", ".join(changed))
+            logger.warning("reloaded; changes of %s need a restart", ", ".join(changed))

@@ -367,7 +367,7 @@ def test_a_spoiled_evaluation_is_told_and_harms_nothing(tmp_path, artifact, rout
     (Path(folder) / "evaluation.json").write_bytes(content)
     found = evaluation_of(open_router("mine", {"path": folder}))
     assert found["evaluation"] == []
-    assert "not what turnout eval writes" in found["no_evaluation_because"]
+    assert "not in the format of turnout eval" in found["no_evaluation_because"]
 
 
 @pytest.mark.parametrize("values", [[0.0, float("nan")], [0.0], [0.7, 0.1], [0.0, "a"]])

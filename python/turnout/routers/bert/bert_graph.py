@@ -109,7 +109,7 @@ def bert_positions(source: Checkpoint) -> int:
 
 
 def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
-    """Writes the network: BERT (arXiv 1810.04805) and those that differ from it in names, positions and head.
+    """Writes the network: BERT ("BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", arXiv 1810.04805, section 3) and those that differ from it in names, positions and head.
 
     Args:
         w: Where to.

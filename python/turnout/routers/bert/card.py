@@ -28,7 +28,7 @@ def bert_card(
     """
     what = (
         f"a transformer of {sizes.layers} layers, {sizes.width} numbers wide, over at most {spec.max_tokens} tokens, with what "
-        f"experts think of each token and log counts beside it, under RouteLLM's matrix-factorization head (arXiv 2406.18665, "
+        f"experts think of each token and log counts beside it, under RouteLLM's matrix-factorization head (*RouteLLM: Learning to Route LLMs with Preference Data*, arXiv 2406.18665, "
         f"section 4.2) with {len(spec.models)} models. Matrices and tables are stored as int8, a scale for each output channel or "
         "token, and multiplied as float32, so a prompt's win rate does not depend on its batch"
     )

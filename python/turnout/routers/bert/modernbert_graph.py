@@ -1,6 +1,7 @@
 """The graph of ModernBERT classifiers: pre-norm layers, rotary positions, attention to all tokens or to a window, gated units.
 
-ModernBERT is arXiv 2412.13663; what its paper leaves open follows transformers' ``ModernBertForSequenceClassification``.
+ModernBERT is described in "Smarter, Better, Faster, Longer: A Modern Bidirectional Encoder for Fast, Memory Efficient, and Long Context
+Finetuning and Inference" (arXiv 2412.13663, section 2); details that the paper omits follow transformers' ``ModernBertForSequenceClassification``.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
         mixed = w.add("Reshape", mixed, w.constant([0, 0, dim], np.int64))
         x = w.add("Add", x, linear(mixed, f"{layer}.attn.Wo", dim, dim, "attention_bias"))
         h = normalized(x, f"{layer}.mlp_norm")
-        # Gated linear units (arXiv 2002.05202).
+        # Gated linear units ("GLU Variants Improve Transformer", arXiv 2002.05202, section 2).
         h = linear(h, f"{layer}.mlp.Wi", 2 * inner, dim, "mlp_bias")
         value, gate = w.add("Split", h, outputs=2, axis=-1, num_outputs=2)
         hidden = w.add("Mul", gated(w, value), gate)
@@ -187,7 +188,7 @@ def _attentions(w: NetworkWriter, source: Checkpoint, size: int, types: set[str]
         biases[_LOCAL] = w.add("Add", biases[_GLOBAL], far)
     shared = {}
     for kind in sorted(types):
-        # Rotary embedding (arXiv 2104.09864), rounded to float32 where torch rounds: far along, angles are hundreds of turns.
+        # Rotary embedding ("RoFormer", arXiv 2104.09864, section 3.2), rounded to float32 where torch rounds: late positions have large angles.
         frequencies = (_theta(source, kind) ** -(np.arange(0, size, 2) / size)).astype(np.float32)
         angles = w.add("Mul", w.add("Cast", column, to=1), w.constant(frequencies))
         shared[kind] = _Attention(biases[kind], w.add("Cos", angles), w.add("Sin", angles))

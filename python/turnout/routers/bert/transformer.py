@@ -1,7 +1,7 @@
 """A small transformer encoder and its distillation from a sentence encoder.
 
 Two layers 128 numbers wide read a prompt in a fraction of a millisecond on one CPU core. They learn the sentence encoder's
-embedding on the prompts of the training tables, without their labels, as in Sanh et al. (arXiv 1910.01108) but from the pooled
+embedding on the prompts of the training tables, without their labels, as in "DistilBERT, a distilled version of BERT" (arXiv 1910.01108, section 3) but from the pooled
 output alone. A token's row is the teacher's own word embedding times one matrix, plus a correction of the token's own, so that words
 that occur once in the training prompts keep the place that the teacher gave them.
 
@@ -62,7 +62,7 @@ class TransformerConfig:
 
 
 class Layer(nn.Module):
-    """Self-attention and a feed-forward part, both added to what comes in (arXiv 2002.04745, figure 1b)."""
+    """Self-attention and a feed-forward part, both added to the input ("On Layer Normalization in the Transformer Architecture", arXiv 2002.04745, figure 1b)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

@@ -202,7 +202,7 @@ def _text(source: Checkpoint, stem: str, default: str) -> str:
 
 
 def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
-    """Angle per position of each pair of numbers in a head (rotary embedding, arXiv 2104.09864), with Llama 3's stretching."""
+    """Angle per position of each pair of numbers in a head ("RoFormer: Enhanced Transformer with Rotary Position Embedding", arXiv 2104.09864, section 3.2), with Llama 3's stretching."""
     config = source.folder / "config.json"
     rope = source.table("rope_parameters") or source.table("rope_scaling")
 
@@ -244,7 +244,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     epsilon = source.number("rms_norm_eps", default=1e-6, least=0, most=1)
 
     def normalized(x: str, name: str) -> str:
-        """Root mean square normalization (arXiv 1910.07467)."""
+        """Normalizes by the root mean square ("Root Mean Square Layer Normalization", arXiv 1910.07467, section 4)."""
         mean = w.add("ReduceMean", w.add("Mul", x, x), w.constant([-1], np.int64), keepdims=1)
         root = w.add("Sqrt", w.add("Add", mean, w.constant(epsilon)))
         return str(w.add("Mul", w.add("Div", x, root), w.weight(source.tensor(f"{name}.weight", dim))))

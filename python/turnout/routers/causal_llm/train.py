@@ -1,4 +1,4 @@
-"""Fine-tunes a causal language model to answer with a score token (arXiv 2406.18665, section 4.2): all weights, or LoRA.
+"""Fine-tunes a causal language model to answer with a score token ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2): all weights, or LoRA.
 
 The score says how good the weak model's answer will be, 1 to 5; ``turnout import causal_llm`` turns the result into an artifact.
 The model reads what it will read in the router: texts and format come from the same files beside the checkpoint.
@@ -45,7 +45,7 @@ class CausalConfig:
     Attributes:
         pair: Names the pair and its stand-ins.
         tuning: Steps and rates.
-        lora_rank: Rank of the low-rank updates (arXiv 2106.09685); 0 trains all weights.
+        lora_rank: Rank of the low-rank updates ("LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685, section 4.1); 0 trains all weights.
     """
 
     pair: MfConfig = field(default_factory=MfConfig)

@@ -20,7 +20,7 @@ def mf_card(spec: Manifest, dev: Sequence[DevScore]) -> str:
     """
     what = (
         f"a static embedding of at most {spec.max_tokens} tokens, {spec.encoder['dim']} numbers long, under RouteLLM's "
-        f"matrix-factorization head (arXiv 2406.18665, section 4.2) with {len(spec.models)} models"
+        f"matrix-factorization head (*RouteLLM: Learning to Route LLMs with Preference Data*, arXiv 2406.18665, section 4.2) with {len(spec.models)} models"
     )
     limits = "sees no letter case and no line breaks, and judges the prompt alone, not a conversation"
     return model_card(spec, what, f"{limits}. {spec.reading} {PLANTED_WORDS}", dev)

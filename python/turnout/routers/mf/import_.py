@@ -31,7 +31,7 @@ def import_mf(
 
     ``win_rate = sigmoid(w2 . ((v_strong - v_weak) * (W1 e)))`` with model vectors of unit length; the embedding is
     taken as it is, its
-    length matters (arXiv 2406.18665, section 4.2, and RouteLLM's code).
+    length matters ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2, and RouteLLM's code).
 
     Args:
         checkpoint: Folder with ``model.safetensors`` (``P.weight``, ``text_proj.0.weight``, ``classifier.0.weight``) and

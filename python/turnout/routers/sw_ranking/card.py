@@ -34,8 +34,8 @@ def card(router: SwRanking, scores: Sequence[DevResult]) -> str:
     lines = [
         f"# {router.name}",
         "",
-        f"Routes prompts between `{router.strong}` (strong) and `{router.weak}` (weak) by Elo over battles, those on similar prompts "
-        "weighing more (RouteLLM's similarity-weighted ranking, arXiv 2406.18665, section 4.2). Similarity is the cosine of "
+        f"Routes prompts between `{router.strong}` (strong) and `{router.weak}` (weak) by Elo over battles, where similar prompts "
+        "have larger weights (RouteLLM's similarity-weighted ranking, *RouteLLM: Learning to Route LLMs with Preference Data*, arXiv 2406.18665, section 4.2). Similarity is the cosine of "
         f"{source}, {router.encoder.dim} numbers long.",
         "",
         f"License: {origin.get('licence', 'unstated')}.",
@@ -53,7 +53,7 @@ def card(router: SwRanking, scores: Sequence[DevResult]) -> str:
         "## Use and limits",
         "",
         f"The default threshold, {router.threshold:.4f}, is the median win rate over calibration prompts. Win rates of this kind lie "
-        f"close together ({router.quantiles[0]:.3f} to {router.quantiles[-1]:.3f} there), for every battle weighs something: choose "
+        f"close together ({router.quantiles[0]:.3f} to {router.quantiles[-1]:.3f} there), because every battle has a weight: choose "
         "a threshold on your own prompts with `turnout calibrate`, not by the number. Add your own battles with `turnout battles add`.",
         "",
     ]
@@ -103,11 +103,11 @@ def battles_section(rating: Rating, strong: str, weak: str, unknown_tiers: Mappi
     if groups > 1:
         lines += [
             "",
-            f"The models fall into {groups} groups that never met, so their ratings stand at their own centers and do not compare.",
+            f"The models form {groups} groups without battles between them. Their ratings are centered separately and are not comparable.",
         ]
     if unknown_tiers:
         named = ", ".join(f"`{model}` to tier {tier}" for model, tier in unknown_tiers.items())
-        lines += ["", f"Models that fought no battle stand where they were put by hand: {named}."]
+        lines += ["", f"Models without battles have manually chosen tiers: {named}."]
     return lines
 
 
@@ -122,10 +122,10 @@ def _row(rating: Rating, tier: int) -> str:
 def search_section(ann_index: AnnIndex | None) -> list[str]:
     """Whether decisions are exact, and how far they are from it if not."""
     if ann_index is None:
-        return ["Every battle is weighed for every prompt: decisions are exact."]
+        return ["Every battle is weighted for every prompt: decisions are exact."]
     search = f" with {ann_index.search}" if ann_index.search else ""
     return [
-        f"FAISS index `{ann_index.factory}`{search}: the battles of the {ann_index.neighbors} nearest prompts are weighed exactly, all others "
+        f"FAISS index `{ann_index.factory}`{search}: the battles of the {ann_index.neighbors} most similar prompts are weighted exactly, all others "
         f"through {len(ann_index.cells.means)} cells. Difference from the exact win rate, on prompts judged without battles of their "
         f"own: {ann_index.error}."
     ]

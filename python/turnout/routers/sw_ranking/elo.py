@@ -1,4 +1,4 @@
-"""Elo ratings and tiers from battles: win matrix, Bradley-Terry fit, ratings, tiers (arXiv 2406.18665, section 4.2)."""
+"""Elo ratings and tiers from battles: win matrix, Bradley-Terry fit, ratings, tiers ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2)."""
 
 from __future__ import annotations
 

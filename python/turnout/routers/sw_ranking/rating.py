@@ -72,4 +72,4 @@ def groups_of(table: BattleTable) -> Integers:
 def largest_group(table: BattleTable) -> BattleTable:
     """The battles of the largest group of models alone."""
     groups = groups_of(table)
-    return table.only(groups[table.a] == 0, "models that never met the largest group")
+    return table.only(groups[table.a] == 0, "models without battles with the largest group")

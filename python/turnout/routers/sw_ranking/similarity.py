@@ -1,7 +1,7 @@
 """Elo by similarity (``sw_ranking``) in NumPy, slow and plain: the specification that the core must agree with.
 
 Battles with similar prompts have larger weights. With ``s_i`` the cosine of the prompt's embedding and the embedding of battle ``i``, and ``s_max``
-the largest of them over the battles that count, battle ``i`` weighs ``10 * 10^(s_i / s_max)`` (arXiv 2406.18665, section 4.2); a
+the largest of them over the battles that count, battle ``i`` weighs ``10 * 10^(s_i / s_max)`` ("RouteLLM: Learning to Route LLMs with Preference Data", arXiv 2406.18665, section 4.2); a
 Bradley-Terry model of the tiers, fitted to the weighted battles, gives the win rate. Models stand in tiers of like strength;
 battles inside a tier say nothing about tiers and do not count.
 

@@ -26,7 +26,7 @@ def evaluation_of(router: NamedRouter) -> dict[str, Any]:
     """
     folder = getattr(router.router, "path", None)
     if not router.is_artifact or folder is None:
-        return _none("this router is no artifact, so no evaluation is stored with it")
+        return _none("this router is not an artifact, so it has no stored evaluation")
     path = folder / FILE
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -39,12 +39,12 @@ def evaluation_of(router: NamedRouter) -> dict[str, Any]:
         }
         names = [name for name, value in hashes.items() if value == router.artifact_hash]
         if not names:
-            return _none(f"the {FILE} beside the artifact was made for another artifact; run turnout eval again")
+            return _none(f"the {FILE} in the artifact folder belongs to another artifact; run turnout eval again")
         found = [_table(table, names[0]) for table in document["tables"]]
     except FileNotFoundError:
         return _none(f"the artifact has no {FILE}; turnout eval --json writes one")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return _none(f"{FILE} beside the artifact is not what turnout eval writes ({type(error).__name__})")
+        return _none(f"the {FILE} in the artifact folder is not in the format of turnout eval ({type(error).__name__})")
     return {"evaluation": found, "no_evaluation_because": None}
 
 
