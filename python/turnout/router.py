@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from turnout._core import Decision
     from turnout.battle_store import BattleStore
-    from turnout.battles import Added
+    from turnout.online_updates import Added
 
 #: Folder of the router that ships with the package.
 DEFAULT_ARTIFACT = ARTIFACTS / DEFAULT
@@ -72,7 +72,7 @@ class Router(_core.Router):
         router.threads = BoundedThreads(router.options()["max_queue"])
         if any(os.path.lexists(router.path / name) for name in ("battles.sqlite", "battles.sqlite-wal", "battles.log")):
             # Imported here: most artifacts have none.
-            from turnout.battles import read_stored
+            from turnout.online_updates import read_stored
 
             read_stored(router)
         return router
@@ -198,7 +198,7 @@ class Router(_core.Router):
             1
         """
         # Imported here: routing needs none of it.
-        from turnout.battles import add_battles
+        from turnout.online_updates import add_battles
 
         return add_battles(self, table, embeddings)
 
@@ -243,7 +243,7 @@ class Router(_core.Router):
             InvalidInputError: A column has another length, or a row is not a battle of the router's models; nothing is added.
             ArtifactError: As for :meth:`add_battles`.
         """
-        from turnout.battles import append
+        from turnout.online_updates import append
 
         return append(self, ids, prompts, models_a, models_b, outcomes, embeddings)
 

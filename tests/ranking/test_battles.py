@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import turnout
-from turnout.battles import Columns, checked
+from turnout.online_updates import Columns, checked
 
 MODELS = ["x", "y"]
 ROW = {"prompt": "a prompt that is long enough", "model_a": "x", "model_b": "y", "winner": "model_b"}
@@ -83,7 +83,7 @@ def test_other_kinds_of_router_take_no_battles(router: turnout.Router) -> None:
 def test_feedback_in_memory_needs_no_pyarrow(run_python: Callable[..., str]) -> None:
     script = """
         import sys
-        from turnout.battles import checked
+        from turnout.online_updates import checked
         row = {"prompt": "a prompt that is long enough", "model_a": "x", "model_b": "y", "winner": "tie"}
         print(checked([row], ["x", "y"]).outcomes, "pyarrow" in sys.modules)
     """
@@ -91,7 +91,7 @@ def test_feedback_in_memory_needs_no_pyarrow(run_python: Callable[..., str]) -> 
 
 
 def test_rows_without_an_id_are_told_apart_whatever_stands_in_the_cell() -> None:
-    from turnout.battles import checked
+    from turnout.online_updates import checked
 
     rows = [{**ROW, "prompt": f"a prompt that is long enough, number {number}"} for number in range(4)]
     missing = [None, "", b"", float("nan")]

@@ -11,9 +11,9 @@ import pytest
 
 import turnout
 from turnout.battle_store import BattleStore
-from turnout.battles import Added
 from turnout.cli import main
 from turnout.data import BadRows
+from turnout.online_updates import Added
 from turnout.routers.sw_ranking.encoder import encoder_of
 from turnout.routers.sw_ranking.table import read_battle_table
 from turnout.routers.sw_ranking.train import Options, build

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import turnout
-from turnout.battles import battle_id
 from turnout.data import BadRows
+from turnout.online_updates import battle_id
 from turnout.routers.sw_ranking.rating import groups_of, largest_group, rate
 from turnout.routers.sw_ranking.table import read_battle_table
 

@@ -56,7 +56,7 @@ NOT_ON_THE_REQUEST_PATH = (
     "turnout.graphs",
 )
 #: Modules beside the room that they belong to: the entry point of the commands, and ``Router.add_battles``.
-PART_OF = {"cli": "commands", "battles": "router"}
+PART_OF = {"cli": "commands", "online_updates": "router"}
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
-from turnout.battles import CODES, Occurrences, battle_id, is_missing
 from turnout.data import BadRows, iter_battles
 from turnout.data.battle_outcomes import MIN_CHARACTERS, long_enough
+from turnout.online_updates import CODES, Occurrences, battle_id, is_missing
 
 #: Places of models are stored in 16 bits, and a manifest names at most this many.
 MAX_MODELS = 4096

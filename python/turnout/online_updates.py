@@ -1,4 +1,4 @@
-"""Feedback for a loaded router of kind ``sw_ranking``: battles that count from the next decision on."""
+"""Adds battles to a loaded router of kind ``sw_ranking``, in memory and in its database."""
 
 from __future__ import annotations
 
