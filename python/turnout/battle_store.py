@@ -1,4 +1,4 @@
-"""Battles that were added to an artifact since it was built: ``battles.sqlite`` beside ``router.json``.
+"""Battles that were added to an artifact since it was built: ``battles.sqlite`` in the artifact folder.
 
 One row a battle, one transaction a call. A call returns after its transaction is on the disk (WAL, ``synchronous=FULL``); one that a
 crash cuts off leaves nothing. SQLite keeps no checksums of its tables, so every row has one, and rows are numbered without gaps: a
@@ -253,7 +253,7 @@ class BattleStore:
         return "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
 
     def _tell_unfinished(self, connection: sqlite3.Connection) -> None:
-        """Warns of a transaction at the end of the write-ahead log that did not end, which SQLite drops in silence.
+        """Warns of an incomplete transaction at the end of the write-ahead log, which SQLite drops silently.
 
         A crash during a call leaves it, whose battles were not acknowledged; damage of the file may leave it, too.
         """
@@ -264,7 +264,7 @@ class BattleStore:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
-            return  # Somebody is writing, and reads what there is.
+            return  # Another process is writing and has read it.
         try:
             finished = int.from_bytes(shared.read_bytes()[16:20], "little") if shared.exists() else 0
             if _frames(wal) > finished:
@@ -292,7 +292,7 @@ class BattleStore:
             ) from error
 
     def _keep_copy(self) -> str:
-        """Copies the database and its log beside it, once for the same content; the names, or why there are none."""
+        """Copies the database and its log, once for the same content; returns the names, or the reason of a failure."""
         try:
             digest = hashlib.sha256()
             with self.path.open("rb") as stream:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default the process's own.
 
     Returns:
-        The exit code: 0, 1 if some rows could not be routed, 2 for an error that one line on stderr tells.
+        The exit code: 0; 1 if some rows could not be routed; 2 for an error, which is reported in one line on stderr.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

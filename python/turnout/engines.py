@@ -37,7 +37,7 @@ def faiss_library() -> str | None:
     """Path of the FAISS library, from ``FAISS_DYLIB_PATH`` or the installed ``faiss-cpu`` / ``faiss-gpu``.
 
     Returns:
-        The path, or ``None`` if neither is there, or the package has no library of its own.
+        The path, or ``None`` if neither is installed, or the package has no library.
     """
     if override := os.environ.get(FAISS_DYLIB_PATH):
         return override
@@ -66,7 +66,7 @@ def cuda_libraries(roots: Iterable[str | Path] | None = None) -> list[Path]:
 
 
 def preload_cuda() -> None:
-    """Opens the libraries of :func:`cuda_libraries`, for ONNX Runtime's GPU parts look for them by name alone.
+    """Opens the libraries of :func:`cuda_libraries`, because ONNX Runtime's GPU libraries load them by name only.
 
     What cannot be opened is left to ONNX Runtime, whose error names it.
     """

@@ -12,7 +12,7 @@ from turnout.extras import require
 #: Headers that ``openai`` takes from the environment for OpenAI's own API.
 _OPENAI_ONLY = ("OpenAI-Organization", "OpenAI-Project")
 
-#: Sent where there is no key: local servers need none, but the class requires one.
+#: Used if there is no key: local servers need none, but the class requires one.
 NO_KEY = "none"
 
 

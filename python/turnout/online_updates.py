@@ -175,7 +175,7 @@ def checked(table: Any, models: frozenset[str]) -> Columns:
 
     Raises:
         InvalidInputError: A row is malformed; the message has the numbers of such rows, the first being 1, and why.
-        InvalidTypeError: The table is no table.
+        InvalidTypeError: ``table`` is not a table.
     """
     columns, made = Columns(), Occurrences()
     problems: list[tuple[int, str]] = []
@@ -205,7 +205,7 @@ def checked(table: Any, models: frozenset[str]) -> Columns:
 
 
 def is_missing(given: Any) -> bool:
-    """Whether a cell holds no id: readers of CSV give an empty text, data frames a number that is none."""
+    """Whether a cell has no id: CSV readers return an empty text, data frames NaN."""
     return given is None or given in ("", b"") or (isinstance(given, float) and given != given)
 
 

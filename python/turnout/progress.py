@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: stage, such as a loss, and may change.
 Show = Callable[[str, int, int], None]
 
-#: Seconds between two lines on a stage without news, where there is no terminal.
+#: Seconds between two lines of a stage without progress, if there is no terminal.
 _LINE_EVERY = 30.0
 
 
@@ -24,7 +24,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Show]:
-    """One bar a stage, each started by the first word of it; where there is no terminal, a line now and then."""
+    """One progress bar per stage, started by its first report; without a terminal, a line at intervals."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     if not console.is_terminal:
@@ -44,7 +44,7 @@ def progress_bars(console: Console) -> Iterator[Show]:
 
 
 def plain_lines(console: Console) -> Callable[[str], None]:
-    """Prints lines as they are: names in them are no markup, and a long line is not broken."""
+    """Prints lines unchanged: without markup and without line breaks."""
     return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

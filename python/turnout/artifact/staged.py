@@ -38,7 +38,7 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         if not exists:
             out.parent.mkdir(parents=True, exist_ok=True)
-        # Inside a folder that is there: it may be a disk of its own, and files do not move between disks.
+        # Inside an existing folder: it may be on another disk, and files cannot be renamed between disks.
         staging = tempfile.TemporaryDirectory(dir=out if exists else out.parent, prefix=".staged-")
     except OSError as error:
         raise ConfigError(f"{given} cannot be written: {error.strerror}") from error

@@ -85,7 +85,7 @@ class ChatClient:
         Raises:
             OverBudgetError: The request could exceed the budget; nothing was sent.
             ConfigError: The key has characters that a header cannot hold, or the ledger cannot be written.
-            RefusedError: The endpoint does not accept the key or know the model, and gave no answer before.
+            RefusedError: The endpoint refuses the key or the model, and gave no answer before.
             InferenceError: The endpoint refused, or kept failing; the message has its status and text.
         """
         key = endpoint.key(text)

@@ -79,7 +79,7 @@ def read_response(response: Any, redact: Callable[[str], str]) -> Reply:
 
 
 def _storable(text: str) -> str:
-    """The text with lone surrogates, which JSON can hold and UTF-8 cannot, replaced."""
+    """The text with lone surrogates replaced, which JSON allows and UTF-8 does not."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -56,7 +56,7 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
 
 
 def _by_name(name: str, args: argparse.Namespace) -> Any:
-    """A router that ships, is registered, or is a class ``module:Class``; the pair of one that knows none comes from the options."""
+    """A shipped or registered router, or a class ``module:Class``; the options give the pair of a router without one."""
     from turnout import ConfigError
     from turnout.routing import open_router
     from turnout.routing.user_router import UserRouter

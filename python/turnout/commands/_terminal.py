@@ -30,7 +30,7 @@ def cut(text: str, columns: int) -> str:
         >>> cut("two\\n lines", 20), cut("abcdef", 4), cut("中文字", 5)
         ('two lines', 'abc…', '中文…')
     """
-    # What is cut off need not be looked at.
+    # Text beyond the limit is not processed.
     line = printable(" ".join(text[: 8 * columns].split()))
     if len(text) > 8 * columns:
         line += "…"

@@ -43,7 +43,7 @@ def check_out(out: Path, *read: Path) -> None:
 
 
 def tuned_folder(out: Path, encoder: Path) -> Path:
-    """Where the fine-tuned checkpoint goes, beside the artifact.
+    """The folder of the fine-tuned checkpoint, next to the artifact.
 
     Args:
         out: What ``--out`` names.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Exit code of a run that left prompts without a battle.
 EXIT_INCOMPLETE = 1
-#: Where nothing is named, this may be missing: servers of one's own ask for no key.
+#: Default variable; it may be unset, because local servers need no key.
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _TEXT = "jsonl, csv, tsv or parquet file; `turnout train` takes it under --battles"
 
@@ -245,7 +245,7 @@ def run_judge(args: argparse.Namespace) -> int:
 
 
 def _endpoint(args: argparse.Namespace, who: str) -> Endpoint:
-    """Who is asked, with a key that is meant for where it goes."""
+    """The endpoint of a model, with the key for its origin."""
     import turnout
     from turnout.augment import Endpoint, Price
 

@@ -270,7 +270,7 @@ def _import_network(args: argparse.Namespace, out: Path, name: str) -> int:
 
 
 def _is_reported(args: argparse.Namespace) -> bool:
-    """Whether the network is compared with itself in float32: where that is asked for, or cheap."""
+    """Whether the network is compared with its float32 version: if requested, or if it is small."""
     import turnout
     from turnout.evaluate.precision import SMALL_BYTES
     from turnout.graphs.checkpoint import Checkpoint

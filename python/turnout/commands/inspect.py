@@ -150,7 +150,7 @@ def _calibration(calibration: dict[str, Any]) -> str:
 
 
 def _tree(value: Any, indent: str) -> Iterator[str]:
-    """Any JSON as indented lines: small values beside their name, large ones below it."""
+    """Any JSON as indented lines: small values on the line of their name, large ones below it."""
     if not isinstance(value, dict | list):
         yield from textwrap.wrap(
             printable(str(value)), 118, initial_indent=indent, subsequent_indent=indent, break_long_words=False

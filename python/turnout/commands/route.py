@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import turnout
     from turnout.data import Chunk
 
-#: Characters of a prompt beside its decision.
+#: Characters of a prompt to print with its decision.
 _PROMPT_COLUMNS = 60
 
 EPILOG = """\
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 @dataclass
 class Source:
-    """Where prompts come from: a name for messages, and the rows with their prompts. ``is_file`` tells a file from arguments."""
+    """A source of prompts: its name for messages, its rows with their prompts, and whether it is a file."""
 
     name: str
     chunks: Iterator[tuple[Chunk, list[Any]]]

@@ -31,7 +31,7 @@ class Controller:
     """Routes chat completions between two models, with the interface of RouteLLM's ``Controller`` and of OpenAI's client.
 
     Model calls go through the ``openai`` package (extra ``[openai]``) to any OpenAI-compatible endpoint, and through LiteLLM (extra
-    ``[litellm]``) where a model's name begins with a provider that LiteLLM knows; see
+    ``[litellm]``) if a model's name begins with a provider of LiteLLM; see
     :class:`turnout.controller.model_calls.ModelCalls`. Deciding alone (:meth:`route`) needs neither. Safe to share between
     threads.
 

@@ -145,7 +145,7 @@ class ModelCalls:
 
 
 def _arguments(client: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as the client's method takes them: those that it does not know go into the body as they are."""
+    """Arguments as the client's method takes them: unknown ones go into the body unchanged."""
     known = _parameters(type(client.chat.completions))  # type: ignore[arg-type]
     extra = {key: value for key, value in request.items() if key not in known}
     if not extra:

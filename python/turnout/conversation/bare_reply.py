@@ -12,7 +12,7 @@ _MOST_WORDS = 8
 #: A number of more digits has content.
 _MOST_DIGITS = 3
 
-#: Joiners, direction marks, variation selectors and keycaps: they change nothing but how a text looks.
+#: Joiners, direction marks, variation selectors and keycaps: they change only the appearance of a text.
 _INVISIBLE = dict.fromkeys(
     [0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x20E3, 0xFEFF, *range(0xFE00, 0xFE10)]
 )
@@ -52,7 +52,7 @@ def canonical_reply(text: str) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    """Lower-case words without punctuation; code points that are no characters, such as lone surrogates, stay."""
+    """Lower-case words without punctuation; code points that are not characters, such as lone surrogates, are kept."""
     if text.isascii():
         return [word for found in text.lower().translate(_ASCII).split() if (word := found.strip("'"))]
     lowered = unicodedata.normalize("NFKC", text).casefold().translate(_INVISIBLE)

@@ -14,7 +14,7 @@ _USER = frozenset({"user", "human", "humanmessagechunk"})
 _RESULTS = frozenset(
     {"tool_result", "function_call_output", "web_search_tool_result", "code_execution_tool_result", "function_response"}
 )
-#: Parts that hold no text by their kind.
+#: Types of parts without text.
 _WORDLESS = frozenset(
     {
         "audio", "audio_url", "container_upload", "document", "file", "file_data", "file_url", "function_call", "image", "image_file",

@@ -82,7 +82,7 @@ def _split(batch: Any) -> Iterator[Any]:
 def python_values(array: Any, what: str) -> list[Any]:
     """Values of an Arrow array as text, numbers, lists and dictionaries.
 
-    Dates, times and durations become text, whose digits Python's own types could not all hold. Bytes become text, with lone
+    Dates, times and durations become text, because Python's types cannot hold all their digits. Bytes become text, with lone
     surrogates for those that are not UTF-8. No pandas is needed.
 
     Args:
@@ -141,7 +141,7 @@ def _texts(array: Any) -> list[Any]:
 def _zoned(array: Any) -> list[Any]:
     try:
         return list(array.cast(pyarrow.string()).to_pylist())
-    except pyarrow.ArrowInvalid:  # a zone that this machine does not know: the time in UTC
+    except pyarrow.ArrowInvalid:  # an unknown time zone: the time in UTC
         texts = array.cast(pyarrow.timestamp(array.type.unit)).cast(pyarrow.string()).to_pylist()
         return [None if text is None else f"{text}Z" for text in texts]
 

@@ -36,7 +36,7 @@ def read_prompts(source: str | Path, column: str = COLUMN) -> Iterator[tuple[Chu
 
     Raises:
         FileNotFoundError: There is no such file.
-        InvalidInputError: There is no such column, or the file does not hold what its ending says.
+        InvalidInputError: There is no such column, or the content does not match the extension.
         ConfigError: Parquet without pyarrow.
 
     Example:

@@ -17,7 +17,7 @@ _NUMBERS = {int, float, bool, type(None)}
 
 
 def scores_of(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Problems]:
-    """Scores of a column: numbers, booleans, or texts of these. Missing ones are NaN, which is no problem.
+    """Scores of a column: numbers, booleans, or texts of these. Missing scores are NaN and valid.
 
     Args:
         values: The column.
@@ -51,7 +51,7 @@ def scores_of(values: Sequence[Any], name: str) -> tuple[NDArray[np.float64], Pr
 
 
 def number_of(value: Any) -> float | None:
-    """A score of one value, NaN where it is missing; ``None`` where it is no score.
+    """The score of one value; NaN if it is missing, ``None`` if it is not a score.
 
     Example:
         >>> number_of("1.5"), number_of("True"), number_of(None), number_of("high")

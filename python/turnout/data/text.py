@@ -83,7 +83,7 @@ def _csv(path: Path, stream: IO[bytes], delimiter: str, names: list[str]) -> Ite
             if len(cells) != len(header):
                 problem = f"{len(cells)} fields, expected {len(header)} (line {reader.line_num})"
                 if len(cells) > len(header):
-                    # Nothing is dropped: what has no column of its own stays in the last one.
+                    # Nothing is dropped: additional fields stay in the last column.
                     row[header[-1]] = delimiter.join(cells[len(header) - 1 :])
             yield Record(number, row, sum(map(len, cells)), problem)
     except csv.Error as error:

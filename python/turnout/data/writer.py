@@ -32,7 +32,7 @@ def check_output(path: Path, option: str = "--out", reads: Mapping[str, Path] | 
         reads: Files that are read, by the option that names them.
 
     Raises:
-        ConfigError: The ending is not one that is written, there is no such folder, or the file is read.
+        ConfigError: The extension cannot be written, the folder does not exist, or the file is an input.
     """
     if format_of(path).ending not in WRITABLE:
         raise ConfigError(
@@ -46,7 +46,7 @@ def check_output(path: Path, option: str = "--out", reads: Mapping[str, Path] | 
 
 
 def check_folder(path: Path, option: str = "--out") -> None:
-    """Refuses the name of a file that is a folder, or lies in a folder that does not exist."""
+    """Refuses a path that is a folder, or whose folder does not exist."""
     if path.is_dir():
         raise ConfigError(f"{option} {path} is a folder, expected the name of a file")
     if not path.parent.is_dir():
@@ -156,7 +156,7 @@ def is_utf8(text: str) -> bool:
 
 
 def escaped(value: Any) -> Any:
-    """The value with lone surrogates of its texts written as ``\\ud83d``."""
+    """The value with lone surrogates in its texts written as ``\\ud83d``."""
     if isinstance(value, str):
         return value if is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

@@ -54,7 +54,7 @@ def joined(prompt: str, text: str, place: Place) -> str:
 
 
 def vocabulary(router: Any, prompts: Sequence[str], limit: int | None = None) -> list[str]:
-    """Whole words that the router knows: of the artifact's tokenizer, or else of the prompts.
+    """Whole words of the artifact's tokenizer, or else of the prompts.
 
     Args:
         router: A router, with ``path`` and ``manifest`` where it has an artifact.

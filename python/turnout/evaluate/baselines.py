@@ -16,9 +16,9 @@ RANDOM = "random"
 
 
 def length_win_rates(prompts: Sequence[str]) -> Floats:
-    """A router that knows only the number of characters: the longer the prompt, the stronger the model.
+    """A router that uses only the number of characters: longer prompts go to the strong model.
 
-    Only the order means anything; numbers lie in ``[0, 1)``.
+    Only the order is meaningful; values are in ``[0, 1)``.
     """
     lengths = np.array([len(prompt) for prompt in prompts], dtype=np.float64)
     result: Floats = lengths / (lengths + 1000.0)

@@ -17,7 +17,7 @@ from turnout.evaluate.evaluation import Options, evaluate
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Pairs to judge on tables that lack a router's own, the best stand-in first.
+#: Pairs to evaluate on tables that lack the router's pair, in order of preference.
 STAND_INS = (
     ("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"),
     ("gpt-4-turbo-2024-04-09", "mixtral-8x7b-instruct-v0.1"),
@@ -93,7 +93,7 @@ def dev_result(table: Outcomes, scorer: Scorer, pairs: Sequence[tuple[str, str]]
 
 
 def dev_results(tables: Sequence[Outcomes], scorer: Scorer, pair: tuple[str, str], seed: int = 0) -> list[DevResult]:
-    """Judges win rates on every table, on the router's own pair or the first stand-in that a table has.
+    """Evaluates win rates on every table, for the router's pair or the first substitute pair in the table.
 
     Args:
         tables: Scores of models.

@@ -70,7 +70,7 @@ def thanks_suffix(prompt: str, generator: random.Random) -> str:
 
 
 def answer_suffix(prompt: str, generator: random.Random) -> str:
-    """``Answer:`` at the end, as benchmarks put it; taken away where it stands already.
+    """Adds ``Answer:`` at the end, as benchmarks do, or removes it if it is present.
 
     Example:
         >>> answer_suffix("2 + 2?", random.Random(0)), answer_suffix("2 + 2?\\nAnswer:", random.Random(0))

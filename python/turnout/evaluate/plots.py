@@ -17,7 +17,7 @@ from turnout.evaluate.evaluation import Evaluation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Okabe and Ito's colors, told apart by most color-blind readers; the first ones are for routers.
+#: Okabe and Ito's colors, which most color-blind readers can distinguish; the first ones are for routers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, INK = "#8a8f98", "#1f2328"
 #: Categories beyond this many are left to the table.

@@ -28,7 +28,7 @@ _BATCH = 16
 
 
 def precision_report(artifact: Path, write_float32: Callable[[Path], object], prompts: Sequence[str]) -> str:
-    """Compares a router with the same one in float32, which takes its disk and memory: that is dear for large networks.
+    """Compares a router with the same one in float32, which needs disk space and memory for the network in float32.
 
     Every prompt is run once by either router; ``SAMPLE`` of them are run alone too, and timed.
 
@@ -87,7 +87,7 @@ def report_prompts(file: Path | None, *, bad: BadRows, column: str = "prompt") -
     """Prompts of a file, or those of ``turnout demo``.
 
     Raises:
-        InvalidInputError: The file holds no prompts, or too many rows that are none.
+        InvalidInputError: The file has no prompts, or too many invalid rows.
     """
     if file is None:
         from turnout.sample_prompts import PROMPTS

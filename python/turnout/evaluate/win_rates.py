@@ -99,7 +99,7 @@ def _computed(router: WinRates, prompts: Sequence[str], label: str) -> NDArray[n
     progress = task = None
     try:
         while (first := sum(map(len, parts))) < len(prompts):
-            # A small batch first: it tells whether the rest needs a progress bar.
+            # A small batch first, to estimate whether the rest needs a progress bar.
             size = _BATCH if first else 64
             parts.append(np.asarray(router.win_rates(prompts[first : first + size]), dtype=np.float64))
             done = first + len(parts[-1])

@@ -20,7 +20,7 @@ _ANSWERS_YES_OR_NO = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Le
 
 
 class Autocast:
-    """Knows the type of every value.
+    """Tracks the type of every value.
 
     Args:
         cast: Adds a node that casts a value to a type; returns the name of the result.

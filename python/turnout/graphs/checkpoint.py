@@ -17,7 +17,7 @@ from turnout.graphs.checkpoint_tokenizer import effective_tokenizer, refuse_lfs_
 
 #: Beyond these, numbers of a configuration are not meant.
 _LARGE, _MOST = 1e30, 2**31 - 1
-#: More tokens than an artifact may ask for; see ``models/README.md``.
+#: The token limit of artifacts; see ``models/README.md``.
 _MAX_TOKENS = 8192
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -70,7 +70,7 @@ class Checkpoint:
         """The first of these fields of ``config.json`` that is there and not null.
 
         Raises:
-            ArtifactError: None of them is there and there is no default, or the value is no number from ``least`` to ``most``.
+            ArtifactError: None of them is present and there is no default, or the value is not a number from ``least`` to ``most``.
         """
         for name in names:
             value = self.config.get(name)
@@ -112,7 +112,7 @@ class Checkpoint:
         return sum(4 * math.prod(shape) for _, _, shape, _ in self._places.values())
 
     def expect(self, name: str, *shape: int) -> None:
-        """Raises ``ArtifactError`` where there is no such tensor of that shape."""
+        """Raises ``ArtifactError`` if there is no such tensor of that shape."""
         if name not in self._places:
             listed = ", ".join(sorted(self._places)[:8])
             raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; found {listed}, ...")
@@ -142,7 +142,7 @@ class Checkpoint:
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
-        """The text of ``tokenizer.json``, with the normalization that ``tokenizer_config.json`` asks for."""
+        """The text of ``tokenizer.json``, with the normalization of ``tokenizer_config.json``."""
         file = self.folder / "tokenizer.json"
         if not file.is_file():
             raise ArtifactError(
@@ -181,7 +181,7 @@ class Checkpoint:
     def _files(self) -> list[Path]:
         index = self.folder / "model.safetensors.index.json"
         single = self.folder / "model.safetensors"
-        # As transformers: an index beside a single file is what an earlier, larger version left.
+        # As in transformers: an index next to a single file is left over from an earlier, larger version.
         if index.exists() and not single.is_file():
             shards = self.json(index.name).get("weight_map")
             names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Beyond this many bytes weights go into a file of their own, streamed: an ONNX file cannot have more than 2 GiB, and building one in
 #: memory takes six times its size.
 INLINE_BYTES = 64 << 20
-#: The first operator set whose ``QuantizeLinear`` takes a scale for each row, and the first format version that knows it.
+#: The first operator set whose ``QuantizeLinear`` takes a scale for each row, and the first format version that has it.
 _OPSET, _IR_VERSION = 21, 10
 #: Name of that file.
 DATA_FILE = "model.onnx.data"
@@ -38,7 +38,7 @@ class NetworkWriter:
         precision: Of linear layers and embeddings.
 
     Raises:
-        ConfigError: There is no such precision.
+        ConfigError: An unknown precision.
     """
 
     def __init__(self, folder: Path, bytes_expected: int, precision: Precision = "float32") -> None:

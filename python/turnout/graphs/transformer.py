@@ -97,7 +97,7 @@ class _Graph:
         return self.add("Mul", [f"{name}_unscaled", f"{name}_scale"], name)
 
     def linear(self, name: str, x: str, weights: tuple[Floats, Floats]) -> str:
-        """``x`` has two dimensions: ONNX Runtime then adds the bias while it multiplies, not in a pass of its own."""
+        """``x`` has two dimensions: ONNX Runtime then adds the bias during the multiplication, not in a separate pass."""
         self.constant(f"{name}_bias", weights[1])
         return self.add("Gemm", [x, self.matrix(f"{name}_matrix", weights[0]), f"{name}_bias"], name)
 

@@ -86,7 +86,7 @@ def token_ids(prompt: str, tokenizer: Any, spec: dict[str, Any]) -> list[int]:
     if len(ids) > limit:
         tail = limit // 2 if spec.get("truncation") == "head_tail" else 0
         ids = ids[: limit - tail] + ids[len(ids) - tail :]
-    # The first of the special tokens stands before the text, the others after it.
+    # The first special token is before the text, the others after it.
     return [*around[:1], *ids, *around[1:]]
 
 

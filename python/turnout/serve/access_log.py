@@ -1,4 +1,4 @@
-"""A line for every request, where ``[server] access_log`` asks for it."""
+"""Logs a line for every request if ``[server] access_log`` is set."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AccessLog:
             await self.app(scope, receive, watching)
         finally:
             client = scope["client"][0] if scope["client"] else "-"
-            # The raw path is percent-encoded: one line whatever was asked for.
+            # The raw path is percent-encoded, so it has no line breaks.
             path = scope["raw_path"].decode("ascii", "replace")[:500]
             milliseconds = (time.perf_counter() - began) * 1e3
             logger.info("%s %s %s %s %.1f ms %s", client, scope["method"], path, status, milliseconds, request_id)

@@ -14,7 +14,7 @@ from turnout.serve.sse import DONE, LONGEST_EVENT, EventBuffer, EventTooLongErro
 
 
 class EventRelay:
-    """The events of a stream. It gives out complete events only, so that the server can add one of its own at any time.
+    """The events of a stream. Only complete events are returned, so that the server can add an event at any time.
 
     Args:
         body: The body of the stream.
@@ -154,7 +154,7 @@ class Answer:
     first: bytes
     #: Loop time until which it may be relayed.
     deadline: float
-    #: ``None``: there is no more.
+    #: ``None`` at the end.
     rest: EventRelay | BytesRelay | None = None
     #: Whether it says that the conversation does not fit into the model's context.
     is_context_overflow: bool = False

@@ -50,7 +50,7 @@ def client_app(state: State) -> Starlette:
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST"],
-        # Keys are no cookies, so that pages of these origins hold their own: they may send and read any header.
+        # Keys are not cookies: pages of these origins have their own keys, so they may send and read any header.
         allow_headers=["*"],
         expose_headers=["*"],
     )
@@ -63,7 +63,7 @@ def client_app(state: State) -> Starlette:
 
 
 def admin_app(state: State) -> Starlette:
-    """What administrators reach, on an address of its own: metrics and reload."""
+    """The application on the admin address: metrics and reload."""
     endpoints = Endpoints(state)
     routes = [
         Route("/metrics", endpoints.metrics),

@@ -1,4 +1,4 @@
-"""The few steps of the ASGI protocol that the hot path takes by itself."""
+"""The steps of the ASGI protocol that the hot path implements directly."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from turnout.serve.upstream import Call
 
 logger = logging.getLogger("turnout.serve")
 
-#: An upstream that wants a longer pause is not waited for.
+#: Longest pause that is waited for, in seconds.
 _LONGEST_PAUSE_S = 2.0
 
 

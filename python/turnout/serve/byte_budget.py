@@ -35,6 +35,6 @@ class ByteBudget:
             return True
 
     def give_back(self, size: int) -> None:
-        """So many are no longer held."""
+        """Releases bytes."""
         with self._lock:
             self.used -= size

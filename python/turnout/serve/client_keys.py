@@ -62,7 +62,7 @@ class ClientKeys:
         return bool(self._hashes)
 
     def client_of(self, authorization: str | None) -> str | None:
-        """Whose key an ``Authorization`` header holds; ``None`` for nobody's. Every hash is compared, in constant time."""
+        """Name of the client whose key is in an ``Authorization`` header, or ``None``. Every hash is compared, in constant time."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -75,5 +75,5 @@ class ClientKeys:
 
 
 def key_hash(key: str) -> str:
-    """What stands in the file for a key."""
+    """The form of a key in the file."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -41,11 +41,11 @@ class Limits:
 
     #: Connections at a time.
     connections: int = 4096
-    #: Bytes of a request's head. The same number of bytes may lie between two pieces of a body.
+    #: Bytes of a request head. The same limit applies between two pieces of a body.
     head_bytes: int = 64 * 1024
     #: Seconds from the start of a connection, or from the last answer, to the end of the next head.
     head_s: float = 15.0
-    #: Seconds in which a client must read at least 16 KiB of an answer that waits for it.
+    #: Seconds in which a client must read at least 16 KiB of a pending answer.
     send_s: float = 30.0
     #: Requests that one connection may send ahead of their answers.
     pipelined: int = 16
@@ -71,7 +71,7 @@ class Connections:
         return functools.partial(Connection, group=self)
 
     def admit(self, connection: Connection) -> None:
-        """Counts a connection; where there is no room, closes the one that has waited longest for a request, or else this one."""
+        """Registers a connection. At the limit, closes the longest idle connection, or else this one."""
         self._open.add(connection)
         if len(self._open) > self.limits.connections:
             waiting = min(self._open - {connection}, key=lambda one: one.head_by, default=connection)

@@ -17,7 +17,7 @@ from turnout.serve.asgi import Receive, Scope, Send, send_error
 from turnout.serve.errors import ApiError
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Probes ask these by any name; they tell nothing.
+#: Paths for probes, which accept any host.
 _ANY_HOST = frozenset({"/health", "/ready"})
 _PORTS = {"http": "80", "https": "443"}
 
@@ -88,7 +88,7 @@ class CrossSiteGuard:
         if len(hosts) > 1:
             return ApiError(400, f"{len(hosts)} Host headers, expected one", code="invalid_host")
         host = hosts[0] if hosts else ""
-        # A request without the header is no browser's.
+        # Browsers always send the header.
         if host and scope["path"] not in _ANY_HOST and not self._hosts.allow(host):
             return ApiError(
                 421,
@@ -115,7 +115,7 @@ class CrossSiteGuard:
         origins = headers.get(b"origin", [])
         if any(origin in self._origins for origin in origins) or "*" in self._origins:
             return True
-        # Set by browsers only; behind a proxy that changes Host it is the one that still tells.
+        # Only browsers set it, and it stays correct behind a proxy that changes Host.
         if site in ("same-origin", "none"):
             return True
         return not site and all(_is_same(origin, host) for origin in origins)

@@ -20,7 +20,7 @@ logger = logging.getLogger("turnout.serve")
 
 #: Receipts that may wait to be written, and of one write; further ones are dropped, counted and reported in the server's log.
 _WAITING, _AT_ONCE = 10_000, 1_000
-#: Seconds between two looks at the clock while there is nothing to write.
+#: Seconds between two checks of the clock while there is nothing to write.
 _IDLE_S = 1.0
 
 Receipt = dict[str, Any]

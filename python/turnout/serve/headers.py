@@ -12,7 +12,7 @@ from turnout.serve.secrets import Secret
 #: Of a client's request, sent on to the upstream. Its ``Authorization`` is not among them: upstreams have keys of their own.
 #: Nor is its ``Accept-Encoding``: answers are read before they are relayed.
 _REQUEST = frozenset(b"accept idempotency-key openai-beta traceparent tracestate user-agent".split())
-#: Of an upstream's answer, relayed to the client, beside those that begin with ``x-ratelimit-`` or ``openai-``.
+#: Headers of an upstream's answer that are relayed to the client, besides those that begin with ``x-ratelimit-`` or ``openai-``.
 _ANSWER = frozenset("content-type cache-control".split())
 _ANSWER_PREFIXES = ("x-ratelimit-", "openai-")
 _RETRY_AFTER = ("retry-after", "retry-after-ms")

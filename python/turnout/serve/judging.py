@@ -17,7 +17,7 @@ _LONGEST_MESSAGE = 200
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
-#: What providers say of a conversation that is too long, beside OpenAI's code.
+#: Messages of providers about a conversation that is too long, besides OpenAI's code.
 _OVERFLOW = re.compile(
     r"context[ _-]?(length|window|size)|maximum (context|input|prompt)|(prompt|input|request)( is)? too (long|large)|too many (input )?tokens"
     r"|reduce the length|exceeds? the (maximum|limit|model).{0,40}token|token count.{0,40}exceed|tokens.{0,60}must be <=",

@@ -250,7 +250,7 @@ class Parts:
         try:
             self._parquet.write_table(self._table.from_pylist(receipts), hidden)
             hidden.replace(path)
-        except Exception as error:  # pyarrow has exceptions of its own.
+        except Exception as error:  # pyarrow has its own exceptions.
             hidden.unlink(missing_ok=True)
             raise LostError(len(receipts), error) from error
         self._forget_old_parts()

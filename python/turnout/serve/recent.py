@@ -47,7 +47,7 @@ class RecentDecisions:
         return decided
 
     def changed(self, decided: Decided) -> None:
-        """Tells those who wait in :meth:`next_revision` of a decision that is new or was completed."""
+        """Notifies waiters in :meth:`next_revision` of a new or completed decision."""
         self.revision += 1
         decided.revision = self.revision
         for waiter in self._waiters:

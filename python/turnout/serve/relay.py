@@ -32,7 +32,7 @@ async def relay(answer: Answer, send: Send, headers: RawHeaders, metrics: Metric
         metrics: Counts streams that fail.
 
     Raises:
-        UpstreamError: An answer that is not a stream broke off; the connection must be closed to tell the client.
+        UpstreamError: An answer that is not a stream was interrupted; the connection must be closed to signal it.
     """
     headers = [*answer.headers, *headers]
     if answer.rest is None:

@@ -14,9 +14,9 @@ from turnout.serve.upstream_settings import UpstreamSettings
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 _BYTE_ORDER_MARK = "\ufeff"
 
-#: Shorter texts are placeholders such as ``test``, which stand in many answers.
+#: Shorter texts are placeholders such as ``test``, which occur in many answers.
 SHORTEST_SECRET = 16
-#: Of a key that itself looks escaped, shorter forms occur by chance.
+#: Shorter forms of a key that looks escaped occur by chance.
 _SHORTEST_UNESCAPED = 4
 #: Characters that no key has: some encodings put them between those of a key, and clients may not show them.
 _NOT_IN_KEYS = bytes(one for one in range(256) if not 0x21 <= one <= 0x7E)
@@ -73,7 +73,7 @@ class Secret:
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether it is too short to be looked for."""
+        """Whether it is too short to search for."""
         return 0 < len(self._text) < SHORTEST_SECRET
 
     def is_plain_in(self, content: bytes) -> bool:
@@ -82,7 +82,7 @@ class Secret:
 
     @property
     def size(self) -> int:
-        """Bytes of the key that is looked for; 0 for none."""
+        """Length in bytes of the key to search for; 0 for none."""
         return len(self._bytes)
 
     def plain_removed_from(self, content: bytes) -> bytes:
@@ -92,7 +92,7 @@ class Secret:
     def is_in(self, content: bytes) -> bool:
         """Whether content has the key in any case, in base64 or hexadecimal, with escapes of JSON, URLs or HTML.
 
-        Characters that are no printable ASCII may stand between those of the key, as in UTF-16 or in lines of base64.
+        Characters other than printable ASCII may occur between those of the key, as in UTF-16 or in lines of base64.
         """
         if not self._bytes:
             return False
@@ -125,7 +125,7 @@ def _needles(key: bytes) -> Iterator[bytes]:
         yield part.translate(bytes.maketrans(b"+/", b"-_")).lower()
     yield key.hex().encode()
     yield key.lower()
-    # A key that itself looks escaped is unescaped with the text around it.
+    # A key that looks escaped is unescaped together with the text around it.
     for _ in range(_ESCAPE_LEVELS):
         key = _ESCAPE.sub(_unescaped, key)
         if len(key) >= _SHORTEST_UNESCAPED:

@@ -54,7 +54,7 @@ class ServerSettings(Table):
     shutdown_s: Seconds = 30.0
     #: Web pages of other origins that may call the API.
     cors_origins: Texts = ()
-    #: Names in ``Host`` headers beside ``localhost`` and addresses of this machine; ``*`` for all.
+    #: Names in ``Host`` headers besides ``localhost`` and addresses of this machine; ``*`` for all.
     allowed_hosts: Texts = ()
     #: Whether each request is logged (logger ``turnout.access``).
     access_log: bool = False

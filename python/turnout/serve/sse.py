@@ -42,7 +42,7 @@ class EventBuffer:
         # The usual case: a chunk is one event.
         if not self._parts and chunk.endswith(b"\n\n"):
             return chunk
-        # An end may lie across two chunks, so that the last bytes of the one before belong to the search.
+        # An end may be split between two chunks, so the search includes the last bytes of the previous chunk.
         before = self._last_bytes(3)
         end = max(_after_last(before + chunk, mark) for mark in _ENDS) - len(before)
         if end <= 0:
@@ -70,7 +70,7 @@ class EventBuffer:
 
 
 def is_event_stream(beginning: bytes) -> bool:
-    """Whether bytes look like the beginning of an event stream.
+    """Whether bytes can be the beginning of an event stream.
 
     Example:
         >>> is_event_stream(b": keep-alive"), is_event_stream(b'{"error": {}}')

@@ -15,7 +15,7 @@ class Tracer:
         is_on: ``[telemetry] otel``.
 
     Raises:
-        ConfigError: It is asked for and not installed.
+        ConfigError: It is configured and not installed.
     """
 
     def __init__(self, is_on: bool) -> None:

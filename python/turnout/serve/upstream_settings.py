@@ -1,4 +1,4 @@
-"""Settings of one endpoint: where it is, how requests to it look, and how long they may take."""
+"""Settings of one endpoint: address, keys, headers and timeouts."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
             stacked = np.concatenate([query, key, value]), np.concatenate([query_bias, key_bias, value_bias])
             q, k, v = by_head(w.dense(x, *stacked), 3)
         else:
-            # The classifier reads the first token alone: in the last layer nothing else is asked for.
+            # The classifier reads only the first token, so the last layer computes only that one.
             stacked = np.concatenate([key, value]), np.concatenate([key_bias, value_bias])
             k, v = by_head(w.dense(x, *stacked), 2)
             by_prompt = w.add("Concat", prompts_tokens, w.constant([dim], np.int64), axis=0)

@@ -71,7 +71,7 @@ def train_classifier(
         The mean held-out loss.
 
     Raises:
-        ConfigError: The folder holds no encoder that transformers can read, or there are too few prompts to hold any out.
+        ConfigError: The folder has no encoder that transformers can read, or there are too few prompts for a validation set.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -116,7 +116,7 @@ def _positions(checkpoint: Path, model: Any) -> int:
 
 
 def _ids(tokenizer: object, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    # A token has about four characters; what lies far behind the limit need not be tokenized.
+    # A token has about four characters; text far beyond the limit need not be tokenized.
     short = [prompt[: 16 * max_tokens] for prompt in prompts]
     found: list[list[int]] = tokenizer(short, truncation=True, max_length=max_tokens)["input_ids"]  # type: ignore[operator]
     return found

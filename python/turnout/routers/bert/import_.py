@@ -55,7 +55,7 @@ def import_bert(
 
     Raises:
         ArtifactError: The checkpoint is damaged, or of a kind that cannot be exported; names file, field or tensor.
-        ConfigError: The labels do not fit or have unknown names, there is no such precision, a weight is beyond it, the architecture needs torch, which is not
+        ConfigError: The labels do not match or have unknown names, the precision is unknown, a weight is beyond it, the architecture needs torch, which is not
             installed, or it can be had in float32 only.
     """
     from turnout.artifact.manifest import Manifest

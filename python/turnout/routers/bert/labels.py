@@ -27,7 +27,7 @@ def labels_of(source: Checkpoint, labels: Sequence[str] | None = None) -> tuple[
 
     Raises:
         ArtifactError: The checkpoint has another number of labels; names file and field.
-        ConfigError: ``labels`` are not those of so many logits, or the checkpoint has names of its own and nobody says what they mean.
+        ConfigError: ``labels`` do not match the number of logits, or the checkpoint has other names and their meaning is not given.
     """
     config = source.folder / "config.json"
     own = source.config.get("id2label")

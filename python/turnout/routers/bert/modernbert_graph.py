@@ -102,7 +102,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     x = normalized(x, "model.embeddings.norm")
     for number, kind in enumerate(types):
         layer, attention, seen = f"model.layers.{number}", shared[kind], shared[kind].bias
-        # The embeddings are normalized already, so the first layer has no norm of its own.
+        # The embeddings are normalized already, so the first layer has no norm.
         h = normalized(x, f"{layer}.attn_norm") if number else x
         weight = source.tensor(f"{layer}.attn.Wqkv.weight", 3 * dim, dim)
         offset = bias("attention_bias", f"{layer}.attn.Wqkv", 3 * dim)
@@ -110,7 +110,7 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
         if offset is not None:
             offset[:dim] /= math.sqrt(size)
         if number + 1 == len(types) and pooling == "cls":
-            # The classifier reads the first token alone: in the last layer nothing else is asked for. It stands at angle zero.
+            # The classifier reads only the first token, so the last layer computes only that one. Its angle is zero.
             q = split(w.linear(first_of(h), weight[:dim], None if offset is None else offset[:dim]), heads)
             stacked = w.linear(h, weight[dim:], None if offset is None else offset[dim:])
             k, v = w.add("Split", stacked, outputs=2, axis=-1, num_outputs=2)

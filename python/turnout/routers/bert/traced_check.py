@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from turnout.graphs.checkpoint import Checkpoint
 
-#: How far a logit may lie from torch's.
+#: Largest difference of a logit from torch's.
 LARGEST_ERROR = 1e-4
-#: How far a label's probability in a batch may lie from that of the prompt alone: what routers promise of win rates.
+#: Largest difference of a label's probability between a batch and the prompt alone, as guaranteed for win rates.
 LARGEST_BATCH_ERROR = 1e-5
 
 

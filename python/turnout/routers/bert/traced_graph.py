@@ -92,7 +92,7 @@ def _model(source: Checkpoint) -> Any:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            # Written out in plain operators, which every exporter knows.
+            # Expanded into basic operators, which every exporter supports.
             attn_implementation="eager",
             output_loading_info=True,
         )
@@ -117,7 +117,7 @@ def _limit(source: Checkpoint, config: Any) -> int:
 
 
 def _export(source: Checkpoint, model: Any, labels: int, folder: Path) -> Path:
-    """Writes ``model.onnx``, with its weights beside it where they are too many."""
+    """Writes ``model.onnx``, with large weights in a separate file."""
     import onnx
     import torch
 

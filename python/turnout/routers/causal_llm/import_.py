@@ -30,7 +30,7 @@ DEFAULT_FORMAT = {
     "system": "<|start_header_id|>system<|end_header_id|>\n\n{text}<|eot_id|>",
     "user": "<|start_header_id|>user<|end_header_id|>\n\n{text}<|eot_id|>",
 }
-#: Used where no file beside the checkpoint says otherwise.
+#: Used if no file of the checkpoint has another text.
 DEFAULT_SYSTEM = """\
 You judge how well a language model of modest size would answer a question. Think of the knowledge, the care and the number of
 steps that a good answer takes, then give one score and nothing else:
@@ -55,7 +55,7 @@ def import_causal_llm(
     The win rate is the share of the scores 1 to 3 in the softmax of the five score logits, at the first score token among at most
     six greedy ones, and 1 if none comes (RouteLLM's ``CausalLLMRouter``). The graph gives the logits of the last token only.
 
-    Texts around the prompt come from files beside the checkpoint where they are there: ``system*.txt`` and ``classifier*.txt``
+    Texts around the prompt come from files of the checkpoint if they exist: ``system*.txt`` and ``classifier*.txt``
     (RouteLLM's are ``system_ft_v5.txt`` and ``classifier_ft_v5.txt``), the latter with ``{question}`` in it, and
     ``prompt_format.json`` with ``system`` and ``user``, each with ``{text}`` in it.
 
@@ -120,7 +120,7 @@ def import_causal_llm(
 
 
 def check_architecture(source: Checkpoint) -> None:
-    """Whether the graph can be written, as far as the configuration tells.
+    """Whether the graph can be written, according to the configuration.
 
     Raises:
         ArtifactError: It cannot; names the field.
@@ -169,7 +169,7 @@ def frame(source: Checkpoint) -> tuple[str, str]:
     """The texts before and after the prompt. As in RouteLLM, each turn is stripped after the question is put in.
 
     Raises:
-        ArtifactError: A file beside the checkpoint has no single place for the question; names it.
+        ArtifactError: A file of the checkpoint does not contain the question's placeholder exactly once; the message names it.
     """
     form = source.optional_json("prompt_format.json") or DEFAULT_FORMAT
     for turn in ("system", "user"):
@@ -271,10 +271,10 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     angles = np.arange(positions)[:, None] * _frequencies(source, size)[None, :]
     tables = [w.weight(values.astype(np.float32)) for values in (np.cos(angles), np.sin(angles))]
     cosine, sine = (w.add("Gather", table, token_positions) for table in tables)
-    # A token sees itself and what stands before it, so padding on the right is seen by none.
+    # A token attends to itself and earlier tokens, so padding on the right has no effect.
     later = w.add("Greater", w.add("Unsqueeze", token_positions, zero), w.add("Unsqueeze", token_positions, one))
     unseen = w.add("Where", later, w.constant(-1e9), w.constant(0.0))
-    # The place of the last token, which alone is asked for in the last layer.
+    # The position of the last token, the only one that the last layer computes.
     length = w.add("ReduceSum", "attention_mask", axis, keepdims=1)
     last = w.add("Max", w.add("Sub", length, one), zero)
     beyond = w.add("Greater", w.add("Unsqueeze", token_positions, zero), last)
@@ -295,7 +295,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
         bias, q_cosine, q_sine = w.add("Unsqueeze", unseen, w.constant([0, 1, 2], np.int64)), cosine, sine
         if number + 1 == layers:
             x, h, bias = last_of(x), last_of(h), beyond
-            # [prompts, 1, 1, size / 2]: each prompt's last token has a place of its own.
+            # [prompts, 1, 1, size / 2]: each prompt's last token has its own position.
             q_cosine, q_sine = (w.add("Unsqueeze", w.add("Gather", table, last), axis) for table in tables)
         q = rotated(split(linear(h, f"{layer}.self_attn.q_proj", heads * size, dim), heads), q_cosine, q_sine)
         q = w.add("Mul", q, w.constant(1 / math.sqrt(size)))

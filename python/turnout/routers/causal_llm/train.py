@@ -34,7 +34,7 @@ from turnout.training.fine_tuning import (
 from turnout.training.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
 from turnout.training.pair import Tell
 
-#: Files beside a checkpoint that say how a question is put.
+#: Files of a checkpoint with the texts around a question.
 _TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")
 
 
@@ -79,7 +79,7 @@ def train_causal_llm(
         The mean held-out loss.
 
     Raises:
-        ConfigError: The folder holds no causal language model that transformers can read and `turnout import causal_llm` takes, or
+        ConfigError: The folder has no causal language model that transformers can read and `turnout import causal_llm` takes, or
             there are too few prompts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -218,7 +218,7 @@ class Judge:
 
     def error(self, index: Any, neighbors: int) -> ErrorDistribution:
         """How far the win rates from this index are from exact ones, each prompt judged without its own battles."""
-        # One more than asked: a prompt finds itself.
+        # One more, because a prompt finds itself.
         _, neighbor_ids = index.search(self.vectors, min(neighbors + 1, index.ntotal))
         errors = []
         for position, row, vector, exact in zip(self.prompts, neighbor_ids, self.vectors, self.exact, strict=True):

@@ -75,7 +75,7 @@ def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], s
         What changed.
 
     Raises:
-        ArtifactError: The folder is no artifact of this kind.
+        ArtifactError: The folder is not an artifact of this kind.
     """
     from safetensors.numpy import load_file
 

@@ -48,7 +48,7 @@ def win_matrix(a: ArrayLike, b: ArrayLike, outcome: ArrayLike, weight: ArrayLike
 def bradley_terry(wins: Floats) -> Floats:
     """Coefficients ``x`` with ``P(i beats j) = sigmoid(x_i - x_j)`` of greatest likelihood, by Newton's method.
 
-    The one regularization is ``ridge * |x|^2 / 2`` beside the negative log likelihood, ``ridge`` being :data:`RIDGE` times the
+    The only regularization is ``ridge * |x|^2 / 2``, added to the negative log likelihood, ``ridge`` being :data:`RIDGE` times the
     weight of all battles. It moves well-determined differences by less than a millionth and makes the others finite: a side that
     never won, or never lost, ends some 20 below or above the rest; groups that never met compare at their own centers; sides
     without a battle stand at zero. The mean is zero.

@@ -1,4 +1,4 @@
-"""The encoder of another artifact, taken without its head, and made smaller where that is asked."""
+"""The encoder of another artifact without its head, optionally reduced in size."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def encoder_of(artifact: str | Path) -> Encoder:
         artifact: An artifact folder of any kind whose graph has the output ``embedding``.
 
     Raises:
-        ArtifactError: The folder is no artifact, or its graph gives no embedding.
+        ArtifactError: The folder is not an artifact, or its graph has no embedding.
     """
     folder = Path(artifact)
     try:

@@ -1,4 +1,4 @@
-"""Imports RouteLLM's similarity-weighted ranking: its battles and the embeddings stored beside them, of any length."""
+"""Imports RouteLLM's similarity-weighted ranking: its battles and their stored embeddings, of any length."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Tuner:
         return {**self.manifest, "ranking": section}, {names[plain]: content for plain, content in contents.items()}
 
     def _copy(self, folder: Path, ann_index: AnnIndex | None) -> Path:
-        """The artifact with another index, in a folder of its own; large files are linked where that can be."""
+        """A copy of the artifact with another index; large files are linked if possible."""
         manifest, files = self._with(ann_index)
         section = self.manifest["ranking"]
         old = {part["file"] for part in (section["index"], section["cells"]) if part is not None}

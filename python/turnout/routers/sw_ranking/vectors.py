@@ -1,4 +1,4 @@
-"""Embeddings as files keep them: unit length, in 32 or 16 bits a number, or in 8 bits and 8 more to look closer."""
+"""Stored embeddings of unit length: 32 or 16 bits per number, or 8 bits with 8 bits of residual."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stored(vectors: NDArray[Any], storage: Storage) -> dict[str, NDArray[Any]]:
 
     Args:
         vectors: ``[prompts, dim]`` of any length; rows of zeros stay zeros.
-        storage: What to keep them in.
+        storage: Type of the stored numbers.
     """
     rows = unit(vectors, np.float32)
     if storage == "f32":
@@ -48,6 +48,6 @@ def restored(tensors: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def storage_of(tensors: dict[str, NDArray[Any]]) -> Storage:
-    """In what the vectors of a file are kept."""
+    """The type of the stored vectors of a file."""
     kinds: dict[np.dtype[Any], Storage] = {np.dtype(np.float16): "f16", np.dtype(np.int8): "int8"}
     return kinds.get(tensors["vectors"].dtype, "f32")
