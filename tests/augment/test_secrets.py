@@ -40,7 +40,7 @@ def test_a_key_that_the_endpoint_repeats_is_not_shown_and_not_in_part(judge, end
     endpoint.failures = [ECHO]
     assert judge("--concurrency", "1") == 1
     told = capsys.readouterr().err
-    assert "another shape" in told
+    assert "not OpenAI's format" in told
     assert "Bearer ***" in told
     assert KEY[:4] not in told
 

@@ -121,9 +121,9 @@ def test_a_router_that_fails_fails_alone(start, router):
         (b"[]", "expected an object"),
         ({}, "prompt is of type NoneType"),
         ({"prompt": 3}, "prompt is of type int"),
-        ({"prompt": "a", "routers": ["none"]}, "routers is no list of mf, random"),
-        ({"prompt": "a", "routers": [[]]}, "routers is no list"),
-        ({"prompt": "a", "routers": "mf"}, "routers is no list"),
+        ({"prompt": "a", "routers": ["none"]}, "routers is not a list of mf, random"),
+        ({"prompt": "a", "routers": [[]]}, "routers is not a list"),
+        ({"prompt": "a", "routers": "mf"}, "routers is not a list"),
     ],
 )
 def test_scores_refuse_what_makes_no_sense(server, body, message):
