@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Colours of :func:`turnout.commands._terminal.colour`, the only sequences that :func:`echo` prints.
-_COLOUR = re.compile(r"(\x1b\[\d{1,2}m)")
+#: Colors of :func:`turnout.commands._terminal.color`, the only sequences that :func:`echo` prints.
+_COLOR = re.compile(r"(\x1b\[\d{1,2}m)")
 
 
 def printable(text: str) -> str:
@@ -45,7 +45,7 @@ def printable_json(text: str) -> str:
 
 
 def echo(text: str = "", *, file: TextIO | None = None, flush: bool = False) -> None:
-    """Prints lines. Other control characters than line feeds are escapes; colours of the commands stay.
+    """Prints lines. Other control characters than line feeds are escapes; colors of the commands stay.
 
     Args:
         text: One line or several.
@@ -78,4 +78,4 @@ def printable_console(**options: Any) -> Console:
 
 
 def _line(text: str) -> str:
-    return "".join(part if _COLOUR.fullmatch(part) else printable(part) for part in _COLOUR.split(text))
+    return "".join(part if _COLOR.fullmatch(part) else printable(part) for part in _COLOR.split(text))
