@@ -222,7 +222,7 @@ def parameter(one: Documented) -> Any:
     return pytest.param(one, id=one.name, marks=marks)
 
 
-@pytest.mark.parametrize("one", map(parameter, ALL))
+@pytest.mark.parametrize("one", [parameter(one) for one in ALL])
 def test_a_public_name_is_documented_in_full(one: Documented) -> None:
     assert not list(faults(one))
 
