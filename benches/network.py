@@ -81,8 +81,8 @@ def checkpoint(folder: Path, shape: dict[str, object] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    tokenizer = Tokenizer.from_file(str(ARTIFACT / "tokenizer.json"))
-    # The shipped router's vocabulary may be larger than this shape's.
+    # BERT's own vocabulary, which the shipped `bert` has.
+    tokenizer = Tokenizer.from_file(str(ARTIFACT.parent / "bert" / "tokenizer.json"))
     assert tokenizer.get_vocab_size() <= int(config["vocab_size"])  # type: ignore[call-overload]
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

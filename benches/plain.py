@@ -51,6 +51,10 @@ class PlainNumpy(_Plain):
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.table, self.scale, self.counts = weights["token_table"], weights["row_scale"], weights["count_table"]
         self.feature_weight, self.bias = weights["feature_weight"], weights["bias"]
+        self.views = [
+            (slice(int(weights["first_tokens"][0])), weights["first_gain"]),
+            (slice(-int(weights["last_tokens"][0]), None), weights["last_gain"]),
+        ]
         heads = weights["model_heads"]
         self.pair = weights["projection"] @ (heads[:, self.strong] - heads[:, self.weak])
         last = next(node.op_type for node in graph.node if "embedding" in node.output)
@@ -58,9 +62,13 @@ class PlainNumpy(_Plain):
 
     def win_rate(self, prompt: str) -> float:
         ids = self.ids(prompt)
-        mean = (self.table[ids] * self.scale[ids]).sum(axis=0) / max(len(ids), 1)
-        features = np.log1p(np.maximum(self.counts[ids].sum(axis=0), 0))
-        embedding = self.activation(mean + features @ self.feature_weight + self.bias)
+        rows = self.table[ids] * self.scale[ids]
+        total = rows.sum(axis=0) / max(len(ids), 1) ** 0.5
+        for part, gain in self.views:
+            view = rows[part]
+            total += gain * (view.sum(axis=0) / max(len(view), 1) ** 0.5)
+        features = np.log1p(np.maximum(self.counts[ids].sum(axis=0, dtype=np.float32), 0))
+        embedding = self.activation(total + features @ self.feature_weight + self.bias)
         return float(self.calibrated(float(embedding @ self.pair)))
 
 

@@ -22,9 +22,10 @@ def mutated(artifact: Path, count: int) -> Any:
     return json.loads(done.stdout)
 
 
-def test_what_runs_natively_decides_as_in_onnx_runtime(artifact: Path) -> None:
+@pytest.mark.parametrize("views", [False, True])
+def test_what_runs_natively_decides_as_in_onnx_runtime(make_tiny: Any, tmp_path: Path, views: bool) -> None:
     """A larger run: ``python tests/parity/mutate_graph.py models/tiny 5000``."""
-    counts = mutated(artifact, 600)
+    counts = mutated(make_tiny.write(tmp_path / "artifact", views=views), 600)
     assert counts["differ"] == []
     assert counts["native"] > 300
     assert counts["left"] > 30

@@ -25,10 +25,12 @@ CALIBRATIONS = {
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "gelu"])
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("views", [False, True])
 def test_native_win_rates_equal_the_reference(
-    make_tiny: Any, tmp_path: Path, prompts: list[str], activation: str, calibration: str
+    make_tiny: Any, tmp_path: Path, prompts: list[str], activation: str, calibration: str, views: bool
 ) -> None:
-    folder = make_tiny.write(tmp_path / "artifact", activation=activation, calibration=CALIBRATIONS[calibration])
+    variant = {"activation": activation, "calibration": CALIBRATIONS[calibration], "views": views}
+    folder = make_tiny.write(tmp_path / "artifact", **variant)
     router, reference = turnout.load(folder, engine="native"), ReferenceRouter(folder)
     assert router.engine == "native"
     found = router.win_rates(prompts)
@@ -38,11 +40,12 @@ def test_native_win_rates_equal_the_reference(
 
 
 @pytest.mark.parametrize(("special", "max_tokens"), [(False, 1), (False, 7), (True, 2), (True, 3), (True, 64)])
+@pytest.mark.parametrize("views", [False, True])
 def test_special_tokens_and_small_limits_equal_the_reference(
-    make_tiny: Any, tmp_path: Path, prompts: list[str], special: bool, max_tokens: int
+    make_tiny: Any, tmp_path: Path, prompts: list[str], special: bool, max_tokens: int, views: bool
 ) -> None:
-    post_processor = make_tiny.CLS_SEP if special else None
-    folder = make_tiny.write(tmp_path / "artifact", post_processor=post_processor, max_tokens=max_tokens)
+    variant = {"post_processor": make_tiny.CLS_SEP if special else None, "max_tokens": max_tokens, "views": views}
+    folder = make_tiny.write(tmp_path / "artifact", **variant)
     router, reference = turnout.load(folder), ReferenceRouter(folder)
     for prompt in prompts:
         assert router.explain(prompt).ids == reference.ids(prompt), prompt

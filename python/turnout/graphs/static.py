@@ -22,6 +22,19 @@ Activation = Literal["identity", "relu", "tanh", "gelu"]
 
 
 @dataclass(frozen=True)
+class View:
+    """The first or the last tokens of a prompt, seen a second time.
+
+    Attributes:
+        tokens: How many tokens at most.
+        gain: Weights of the numbers of a row, float32 ``[dim]``.
+    """
+
+    tokens: int
+    gain: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class StaticEncoder:
     """Weights of a static embedding encoder; ``turnout.reference.mf.encode`` is its formula in NumPy.
 
@@ -32,14 +45,17 @@ class StaticEncoder:
         feature_weight: float32 ``[counts, dim]``.
         bias: float32 ``[dim]``.
         activation: Function applied to every element of the embedding.
+        views: The first and the last tokens, added to the sum over all of them. With views the sums are divided by the square
+            root of the number of tokens, without them by the number.
     """
 
     token_table: NDArray[np.int8]
     row_scale: NDArray[np.float32]
-    count_table: NDArray[np.float32]
+    count_table: NDArray[np.float32] | NDArray[np.int8]
     feature_weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     activation: Activation = "identity"
+    views: tuple[View, View] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,23 +143,35 @@ def _encoder(encoder: StaticEncoder) -> tuple[list[Any], dict[str, NDArray[Any]]
         node("ReduceSum", ["masked_rows", "token_axis"], ["total"], keepdims=0),
         node("ReduceSum", ["mask", "token_axis"], ["tokens"], keepdims=1),
         node("Max", ["tokens", "one"], ["divisor"]),
-        node("Div", ["total", "divisor"], ["mean"]),
-        node("Gather", ["count_table", "input_ids"], ["token_counts"]),
+    ]
+    weights: dict[str, NDArray[Any]] = {}
+    if encoder.views is None:
+        nodes.append(node("Div", ["total", "divisor"], ["sum_of_rows"]))
+    else:
+        view_nodes, weights = _views(*encoder.views)
+        nodes += [node("Sqrt", ["divisor"], ["root"]), node("Div", ["total", "root"], ["all_rows"]), *view_nodes]
+    counts = "token_counts"
+    if encoder.count_table.dtype == np.int8:
+        counts = "stored_counts"
+    nodes.append(node("Gather", ["count_table", "input_ids"], [counts]))
+    if counts == "stored_counts":
+        nodes.append(node("Cast", [counts], ["token_counts"], to=TensorProto.FLOAT))
+    nodes += [
         node("Mul", ["token_counts", "mask_column"], ["masked_counts"]),
         node("ReduceSum", ["masked_counts", "token_axis"], ["counts"], keepdims=0),
         node("Relu", ["counts"], ["positive_counts"]),
         node("Add", ["positive_counts", "one"], ["counts_plus_one"]),
         node("Log", ["counts_plus_one"], ["features"]),
         node("Gemm", ["features", "feature_weight", "bias"], ["projected_features"]),
-        node("Add", ["mean", "projected_features"], [before_activation]),
+        node("Add", ["sum_of_rows", "projected_features"], [before_activation]),
     ]
     if activated:
         form = {"approximate": "tanh"} if encoder.activation == "gelu" else {}
         nodes.append(node(encoder.activation.capitalize(), [before_activation], ["embedding"], **form))
-    weights: dict[str, NDArray[Any]] = {
+    weights |= {
         "token_table": encoder.token_table.astype(np.int8),
         "row_scale": encoder.row_scale.astype(np.float32).reshape(-1, 1),
-        "count_table": encoder.count_table.astype(np.float32),
+        "count_table": encoder.count_table,
         "feature_weight": encoder.feature_weight.astype(np.float32),
         "bias": encoder.bias.astype(np.float32),
         "one": np.ones(1, np.float32),
@@ -154,6 +182,39 @@ def _encoder(encoder: StaticEncoder) -> tuple[list[Any], dict[str, NDArray[Any]]
     inputs: _Values = [("input_ids", TensorProto.INT64, matrix), ("attention_mask", TensorProto.INT64, matrix)]
     outputs: _Values = [("embedding", TensorProto.FLOAT, ["prompts", encoder.token_table.shape[1]])]
     return nodes, weights, inputs, outputs
+
+
+def _views(first: View, last: View) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """Nodes from ``rows``, ``mask``, ``tokens`` and ``all_rows`` to ``sum_of_rows``, and their weights."""
+    from onnx import TensorProto, helper
+
+    node = helper.make_node
+    nodes = [node("CumSum", ["mask", "scan_axis"], ["position"])]
+    for name, seen, total, result in (
+        ("first", node("LessOrEqual", ["position", "first_tokens"], ["is_first"]), "all_rows", "with_first"),
+        ("last", node("Greater", ["position", "before_last"], ["is_last"]), "with_first", "sum_of_rows"),
+    ):
+        if name == "last":
+            nodes.append(node("Sub", ["tokens", "last_tokens"], ["before_last"]))
+        nodes += [
+            seen,
+            node("Cast", [f"is_{name}"], [f"{name}_flags"], to=TensorProto.FLOAT),
+            node("Mul", ["mask", f"{name}_flags"], [f"{name}_mask"]),
+            node("Unsqueeze", [f"{name}_mask", "last_axis"], [f"{name}_column"]),
+            node("Mul", ["rows", f"{name}_column"], [f"{name}_rows"]),
+            node("ReduceSum", [f"{name}_rows", "token_axis"], [f"{name}_total"], keepdims=0),
+            node("ReduceSum", [f"{name}_mask", "token_axis"], [f"{name}_number"], keepdims=1),
+            node("Max", [f"{name}_number", "one"], [f"{name}_divisor"]),
+            node("Sqrt", [f"{name}_divisor"], [f"{name}_root"]),
+            node("Div", [f"{name}_total", f"{name}_root"], [f"{name}_normal"]),
+            node("Mul", [f"{name}_normal", f"{name}_gain"], [f"{name}_view"]),
+            node("Add", [total, f"{name}_view"], [result]),
+        ]
+    weights: dict[str, NDArray[Any]] = {"scan_axis": np.array(1, np.int64)}
+    for name, view in (("first", first), ("last", last)):
+        weights[f"{name}_tokens"] = np.array([view.tokens], np.float32)
+        weights[f"{name}_gain"] = view.gain.astype(np.float32)
+    return nodes, weights
 
 
 def _model(
@@ -199,7 +260,7 @@ def _serialized(
         name,
         [helper.make_tensor_value_info(*value) for value in inputs],
         [helper.make_tensor_value_info(*value) for value in outputs],
-        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in weights.items()],
+        [numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     checker.check_model(model, full_check=True)

@@ -26,6 +26,9 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
     ``activation(mean + log1p(relu(counts)) @ feature_weight + bias)`` where ``mean`` is the mean over tokens of the dequantized
     rows and ``counts`` the sum over tokens of the counting rows. A prompt without tokens has mean and counts of zero.
 
+    With views, ``mean`` is the sum of the rows divided by the square root of their number, plus the same of the first and of the
+    last tokens, each times a gain for every number.
+
     Args:
         ids: Token ids.
         weights: Initializers of the graph by name.
@@ -35,7 +38,14 @@ def encode(ids: Sequence[int], weights: dict[str, NDArray[Any]], activation: str
         float64 ``[dim]``.
     """
     rows = weights["token_table"][list(ids)].astype(np.float64) * weights["row_scale"][list(ids)]
-    mean = rows.sum(axis=0) / max(len(ids), 1)
+    if "first_gain" in weights:
+        mean = rows.sum(axis=0) / np.sqrt(max(len(rows), 1))
+        first = rows[: int(weights["first_tokens"][0])]
+        last = rows[max(len(rows) - int(weights["last_tokens"][0]), 0) :]
+        for view, gain in ((first, weights["first_gain"]), (last, weights["last_gain"])):
+            mean = mean + gain.astype(np.float64) * view.sum(axis=0) / np.sqrt(max(len(view), 1))
+    else:
+        mean = rows.sum(axis=0) / max(len(rows), 1)
     counts = weights["count_table"][list(ids)].astype(np.float64).sum(axis=0)
     features = np.log1p(np.maximum(counts, 0.0))
     before = mean + features @ weights["feature_weight"] + weights["bias"]

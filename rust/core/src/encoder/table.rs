@@ -6,6 +6,9 @@
 //! embedding = activation(mean + features * feature_weight + bias)                        [dim]
 //! ```
 //!
+//! A graph with [`Views`] divides by the square root of the number of tokens in place of the number, so that a sum of independent
+//! rows has the same spread at every length, and adds what the first and the last tokens say.
+//!
 //! Performance notes: a row of the table is one or two cache lines, and the table is larger than the caches, so a decision costs
 //! about one cache miss a token; rows are gathered in token order, which lets the processor overlap the misses. A call into ONNX
 //! Runtime for the same graph costs 14 to 23 us before any arithmetic.
@@ -14,9 +17,9 @@ use std::sync::Arc;
 
 use multiversion::multiversion;
 
-use super::{activation::Activation, pattern::Pattern, ports::check_inputs};
+use super::{activation::Activation, pattern::Pattern, ports::check_inputs, views::Views};
 use crate::{
-    onnx::{Attribute, Graph},
+    onnx::{Attribute, DataType, Graph},
     shared::Shared,
 };
 
@@ -35,6 +38,7 @@ pub struct TableEncoder {
     feature_weight: Vec<f32>,
     bias: Vec<f32>,
     activation: Activation,
+    views: Option<Views>,
 }
 
 impl TableEncoder {
@@ -61,9 +65,19 @@ impl TableEncoder {
         let masked = pattern.expect("Mul", &[rows, mask_column], &[])?;
         let total = pattern.expect("ReduceSum", &[masked, "token_axis"], &sum)?;
         let tokens = pattern.expect("ReduceSum", &[mask, "token_axis"], &[])?;
-        let divisor = pattern.expect("Max", &[tokens, "one"], &[])?;
-        let mean = pattern.expect("Div", &[total, divisor], &[])?;
-        let counted = pattern.expect("Gather", &["count_table", "input_ids"], &[])?;
+        let mut divisor = pattern.expect("Max", &[tokens, "one"], &[])?;
+        let has_views = Views::are_in(graph);
+        if has_views {
+            divisor = pattern.expect("Sqrt", &[divisor], &[])?;
+        }
+        let mut mean = pattern.expect("Div", &[total, divisor], &[])?;
+        if has_views {
+            mean = Views::recognize(pattern, rows, mask, tokens, mean)?;
+        }
+        let mut counted = pattern.expect("Gather", &["count_table", "input_ids"], &[])?;
+        if graph.tensor("count_table")?.data_type == DataType::I8 {
+            counted = pattern.expect("Cast", &[counted], &float)?;
+        }
         let masked_counts = pattern.expect("Mul", &[counted, mask_column], &[])?;
         let counts = pattern.expect("ReduceSum", &[masked_counts, "token_axis"], &sum)?;
         let positive = pattern.expect("Relu", &[counts], &[])?;
@@ -93,14 +107,15 @@ impl TableEncoder {
         if graph.tensor("one")?.floats()? != [1.0] {
             return Err("tensor \"one\" is not 1".into());
         }
-        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(graph, activation))
+        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(graph, activation, has_views))
     }
 
-    fn from_tensors(graph: &Graph<'_>, activation: Activation) -> Result<Self, String> {
+    fn from_tensors(graph: &Graph<'_>, activation: Activation, has_views: bool) -> Result<Self, String> {
         let table = graph.tensor("token_table")?;
-        let (vocabulary, dim) = matrix("token_table", &table.dims)?;
+        let (_, dim) = matrix("token_table", &table.dims)?;
         let count_table = graph.tensor("count_table")?;
-        let (_, counts) = matrix("count_table", &count_table.dims)?;
+        let (vocabulary, counts) = matrix("count_table", &count_table.dims)?;
+        let views = has_views.then(|| Views::from_tensors(graph, dim)).transpose()?;
         let (v, d, f) = (vocabulary as i64, dim as i64, counts as i64);
         let shapes: [(&str, &[i64]); 5] = [
             ("token_table", &[v, d]),
@@ -115,16 +130,25 @@ impl TableEncoder {
                 return Err(format!("tensor {name:?} has the shape {found:?}, expected {expected:?}"));
             }
         }
+        let row_scale = graph.tensor("row_scale")?.floats()?;
+        // The graph multiplies the rows outside of a view by zero, which is no number for infinite ones.
+        if has_views && row_scale.iter().any(|scale| scale.abs() > MAX_SCALE) {
+            return Err(format!("tensor \"row_scale\" holds numbers beyond {MAX_SCALE:e}"));
+        }
         Ok(Self {
             dim,
             counts,
             vocabulary,
             token_table: table.int8()?.into(),
-            row_scale: graph.tensor("row_scale")?.floats()?,
-            count_table: count_table.floats()?,
+            row_scale,
+            count_table: match count_table.data_type {
+                DataType::I8 => count_table.int8()?.iter().map(|&count| f32::from(count)).collect(),
+                _ => count_table.floats()?,
+            },
             feature_weight: graph.tensor("feature_weight")?.floats()?,
             bias: graph.tensor("bias")?.floats()?,
             activation,
+            views,
         })
     }
 
@@ -147,13 +171,23 @@ impl TableEncoder {
         gather(self, ids, embedding, sums);
         // `ln(1 + x)` of the standard library keeps relative precision near zero, which nobody needs here, at four times the cost.
         sums.iter_mut().for_each(|sum| *sum = (1.0 + sum.max(0.0)).ln());
-        finish(self, 1.0 / ids.len().max(1) as f32, sums, embedding);
+        let tokens = ids.len().max(1) as f32;
+        let scale = match &self.views {
+            None => 1.0 / tokens,
+            Some(views) => {
+                look(self, views, 1.0 / tokens.sqrt(), ids, embedding);
+                1.0
+            }
+        };
+        finish(self, scale, sums, embedding);
         self.activation.apply(embedding);
     }
 }
 
 /// More counting features than any graph here has; they live on the stack.
 const MAX_COUNTS: usize = 64;
+/// 127 times this is finite.
+const MAX_SCALE: f32 = 1e30;
 
 fn matrix(name: &str, dims: &[i64]) -> Result<(usize, usize), String> {
     match *dims {
@@ -178,6 +212,27 @@ fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut
         };
         embedding.iter_mut().zip(row).for_each(|(total, &value)| *total += f32::from(value) * scale);
         counts.iter_mut().zip(count_row).for_each(|(total, &value)| *total += value);
+    }
+}
+
+/// Scales the sum over all tokens and adds the views.
+#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
+fn look(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
+    embedding.iter_mut().for_each(|value| *value *= scale);
+    let dim = embedding.len();
+    for (view, ids) in views.parts(ids) {
+        let scale = 1.0 / (ids.len().max(1) as f32).sqrt();
+        for id in ids.iter().map(|&id| id as usize) {
+            let (Some(row), Some(&row_scale)) =
+                (table.token_table.get(id * dim..(id + 1) * dim), table.row_scale.get(id))
+            else {
+                continue;
+            };
+            for ((total, &value), &gain) in embedding.iter_mut().zip(row).zip(&view.gain) {
+                // In the graph's order, so that huge weights overflow here if they do there.
+                *total += f32::from(value) * row_scale * (scale * gain);
+            }
+        }
     }
 }
 

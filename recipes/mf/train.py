@@ -1,0 +1,160 @@
+"""Makes the shipped `mf`: tables and grades in, an artifact out.
+
+    python -m recipes.mf.train --data DATA --out python/turnout/artifacts/mf
+
+DATA holds the folders `train`, `train2` and `dev` of tables that `notes.md` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from turnout.commands.train import teacher_folder
+from turnout.progress import Show, plain_lines, progress_bars
+from turnout.training.features import count_table, encode
+
+from .calibration import calibration_error
+from .data import PAIRS, Data, Grades, held_out, outcomes, prompts_alike, read_data
+from .labels import Source, features, labels
+from .rewriting import rewritten
+from .sentence_encoder import SentenceEncoder
+from .student import Student, StudentConfig, log_counts, predict, train_student
+from .vocabulary import english_vocabulary, vocabulary, write_tokenizer
+from .write import write
+
+GRADED = Path(__file__).parent.parent / "graded"
+MAX_TOKENS = 512
+
+
+def main() -> None:
+    """Reads the arguments, trains, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train, train2 and dev")
+    parser.add_argument(
+        "--english", type=Path, help="folder of all-MiniLM-L6-v2, for its vocabulary; default: the package's"
+    )
+    parser.add_argument("--cache", type=Path, default=Path("~/.cache/turnout/recipes").expanduser())
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+
+    files = sorted([*args.data.glob("train/*.parquet"), *args.data.glob("train2/*.parquet")])
+    battles = [file for file in files if "battles" in file.stem]
+    correctness = [file for file in files if "battles" not in file.stem]
+    dev, graded = sorted(args.data.glob("dev/*.parquet")), sorted(GRADED.glob("*.parquet"))
+    data = read_data(correctness, battles, dev, graded)
+
+    console = Console(stderr=True)
+    encoder = SentenceEncoder(args.cache)
+    tokenizer_file = args.cache / "tokenizer.json"
+    tokens = vocabulary(english_vocabulary(teacher_folder(args.english)), encoder.pieces, data.prompts)
+    write_tokenizer(tokens, tokenizer_file)
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    counts = count_table(tokens)
+    with progress_bars(console) as show:
+        student, ids = fit(data, encoder, tokenizer, tokens, counts, StudentConfig(seed=args.seed), show)
+
+    def logits(prompts: Sequence[str]) -> NDArray[np.float64]:
+        return predict(student, encode(tokenizer, prompts, MAX_TOKENS), counts)
+
+    say = plain_lines(console)
+    report = {"graded": graded_scores(data.grades, logits), "pairs": pair_scores(data, logits)}
+    report["calibration"] = calibration_error(data, logits)
+    for name, scores in report.items():
+        say(f"{name}: {scores}")
+    write(args.out, data, student, tokenizer_file, counts, ids, logits, report, [*correctness, *battles, *graded], dev)
+    say(f"wrote {args.out}")
+
+
+def fit(
+    data: Data,
+    encoder: SentenceEncoder,
+    tokenizer: Tokenizer,
+    tokens: Sequence[str],
+    counts: NDArray[np.float32],
+    config: StudentConfig,
+    show: Show,
+) -> tuple[Student, dict[str, NDArray[np.int64]]]:
+    """Labels every prompt and trains the student; returns it and the token ids of the prompts."""
+    place = {prompt: row for row, prompt in enumerate(data.prompts)}
+    ids = encode(tokenizer, data.prompts, MAX_TOKENS)
+    generator = random.Random(config.seed)
+    other = encode(tokenizer, [rewritten(prompt, generator) for prompt in data.prompts], MAX_TOKENS)
+    # A prompt without tokens has nothing to learn from.
+    ids, other = ([row.astype(np.int64) if len(row) else np.array([1]) for row in rows] for rows in (ids, other))
+    embeddings = encoder.embed(data.prompts, show)
+    seen = features(ids, embeddings, log_counts(ids, counts), len(tokens))
+
+    sources = {}
+    for name, pair in PAIRS.items():
+        prompts, gain = outcomes(data.tables, pair)
+        known = np.array([prompt in place for prompt in prompts])
+        own = np.array([place[prompt] for prompt, kept in zip(prompts, known, strict=True) if kept])
+        alike = {place[prompt] for prompt in prompts_alike(data.tables, pair) if prompt in place} - set(own.tolist())
+        sources[name] = Source(own, gain[known], np.array(sorted(alike), dtype=np.int64), pair.share)
+
+    grades = data.grades
+    kept = [row for row, dev in enumerate(grades.dev) if not dev and grades.prompts[row] in place]
+    graded = np.array([place[grades.prompts[row]] for row in kept])
+    label, weight = labels(seen, graded, grades.grade[kept], sources)
+    student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, show)
+    return student, dict(zip(data.prompts, ids, strict=True))
+
+
+def graded_scores(grades: Grades, score: object) -> dict[str, dict[str, float]]:
+    """Spearman correlation and share of pairs two grades apart in order, on held-out graded prompts."""
+    from scipy.stats import spearmanr
+
+    prompts = [prompt for prompt, dev in zip(grades.prompts, grades.dev, strict=True) if dev]
+    grade, written = grades.grade[grades.dev], grades.written[grades.dev]
+    english = np.array([language == "en" for language, dev in zip(grades.language, grades.dev, strict=True) if dev])
+    found = score(prompts)
+    result = {}
+    parts = {"all": english | ~english, "real": ~written, "written": written}
+    parts |= {"written, English": written & english, "written, other languages": written & ~english}
+    for name, part in parts.items():
+        ours, true = found[part], grade[part]
+        apart = true[:, None] - true[None] >= 2
+        result[name] = {
+            "prompts": int(part.sum()),
+            "spearman": round(float(spearmanr(ours, true)[0]), 3),
+            "two apart": round(float((ours[:, None] > ours[None])[apart].mean()), 3),
+            "length": round(
+                float(spearmanr([len(p) for p, kept in zip(prompts, part, strict=True) if kept], true)[0]), 3
+            ),
+        }
+    return result
+
+
+def pair_scores(data: Data, score: object) -> dict[str, dict[str, float]]:
+    """APGR on held-out outcomes of each pair, next to prompt length."""
+    result = {}
+    for name, pair in PAIRS.items():
+        prompts, gain = outcomes(data.tables, pair)
+        kept = [row for row, prompt in enumerate(prompts) if held_out(prompt)]
+        prompts, gain = [prompts[row] for row in kept], gain[kept]
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=float)
+        result[name] = {
+            "prompts": len(prompts),
+            "apgr": round(apgr(score(prompts), gain), 3),
+            "length": round(apgr(lengths, gain), 3),
+        }
+    return result
+
+
+def apgr(score: NDArray[np.float64], gain: NDArray[np.float64]) -> float:
+    """Area under the recovered gap over the share of strong calls (arXiv 2406.18665, section 3)."""
+    recovered = np.concatenate([[0.0], np.cumsum(gain[np.argsort(-score, kind="stable")])]) / gain.sum()
+    return float(np.trapezoid(recovered, np.linspace(0.0, 1.0, len(recovered))))
+
+
+if __name__ == "__main__":
+    main()

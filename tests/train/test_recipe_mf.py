@@ -1,0 +1,100 @@
+"""The recipe of the shipped `mf`: the exported graph computes what the student computes."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from recipes.mf.labels import Source, features, labels
+from recipes.mf.rewriting import rewritten
+from recipes.mf.student import FIRST, LAST, StudentConfig, log_counts, predict, train_student
+from recipes.mf.vocabulary import normal, script
+
+from turnout.graphs.fold import quantize_rows
+from turnout.reference.mf import encode
+
+VOCABULARY = 80
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(2, VOCABULARY, generator.integers(1, 40)) for _ in range(600)]
+
+
+@pytest.fixture(scope="module")
+def count_table() -> np.ndarray:
+    generator = np.random.default_rng(1)
+    return np.column_stack([np.ones(VOCABULARY), generator.integers(0, 2, VOCABULARY)]).astype(np.float32)
+
+
+def test_the_weights_that_are_exported_compute_the_logit_of_the_student(
+    prompts: list[np.ndarray], count_table: np.ndarray
+) -> None:
+    base = np.random.default_rng(2).normal(0, 20, (VOCABULARY, 512)).astype(np.float32)
+    hard = np.array([float((row < 20).mean()) for row in prompts])
+    config = StudentConfig(dim=16, epochs=8, batch=50, drop=0.0, planted=0.0)
+    student = train_student(prompts, prompts, count_table, hard, np.ones(len(hard)), base, config, lambda *_: None)
+    expected = predict(student, prompts, count_table)
+    assert np.corrcoef(expected, hard)[0, 1] > 0.7, "the student has learned"
+
+    table, scale = quantize_rows(student.rows())
+    feature_weight, bias = student.folded_counts()
+    weights = {
+        "token_table": table,
+        "row_scale": scale[:, None],
+        "count_table": count_table,
+        "feature_weight": feature_weight,
+        "bias": bias,
+        "first_tokens": np.array([FIRST], np.float32),
+        "first_gain": student.first_gain.detach().numpy(),
+        "last_tokens": np.array([LAST], np.float32),
+        "last_gain": student.last_gain.detach().numpy(),
+    }
+    direction = student.direction.weight[0].detach().numpy()
+    found = np.array([encode(row, weights, "gelu") @ direction for row in prompts])
+    offset = float(student.direction.bias.detach())
+    np.testing.assert_allclose(found + offset, expected, rtol=0, atol=0.05 * expected.std())
+
+
+def test_labels_follow_grades_and_the_gains_of_a_source(prompts: list[np.ndarray], count_table: np.ndarray) -> None:
+    hard = np.array([float((row < 20).mean()) for row in prompts])
+    bags = np.stack([np.bincount(row, minlength=VOCABULARY) / len(row) for row in prompts])
+    seen = features(prompts, bags, log_counts(prompts, count_table), VOCABULARY)
+    graded = np.arange(300)
+    grades = 1.0 + 4.0 * hard[graded] / hard.max()
+    own = np.arange(300, 500)
+    gain = -hard[own]
+    nothing = np.zeros(0, np.int64)
+    without, _ = labels(seen, graded, grades, {})
+    assert np.corrcoef(without[300:], hard[300:])[0, 1] > 0.8
+    against, weight = labels(seen, graded, grades, {"odd": Source(own, gain, nothing, 1.0)})
+    assert np.corrcoef(against[own], hard[own])[0, 1] < -0.5, "where gains are known they decide"
+    np.testing.assert_array_equal(against[500:], without[500:])
+    assert weight.tolist() == [3.0] * 300 + [2.0] * 200 + [1.0] * 100
+
+
+def test_a_rewritten_prompt_keeps_the_words_of_the_prompt() -> None:
+    prompt = "Prove that two plus two is four"
+    forms = {rewritten(prompt, random.Random(seed)) for seed in range(200)}
+    assert len(forms) > 50
+    kept = [form for form in forms if prompt in form]
+    assert len(kept) > 0.6 * len(forms), "the others have a typo"
+
+
+def test_tokens_are_in_the_normal_form_of_bert() -> None:
+    assert normal("Élan") == "elan"
+    assert normal("한") == "\u1112\u1161\u11ab"
+    assert [script(text) for text in ("hello", "漢字", "ひら", "привет", "كتاب", "नमस्ते", "42")] == [
+        "latin",
+        "han",
+        "kana",
+        "cyrillic",
+        "arabic",
+        "devanagari",
+        "other",
+    ]
