@@ -12,7 +12,7 @@ import turnout
 
 PROMPTS = Path(__file__).parent / "data" / "prompts.txt"
 
-router = turnout.load(strong="gpt-4o", weak="gpt-4o-mini", threshold=0.5)
+router = turnout.load(strong="gpt-4o", weak="gpt-4o-mini")
 
 
 async def answer(client: AsyncOpenAI, free: asyncio.Semaphore, prompt: str) -> tuple[turnout.Decision, str]:

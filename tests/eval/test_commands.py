@@ -136,7 +136,7 @@ def test_calibrate_prints_the_share_it_achieves_and_saves(table, tmp_path, capsy
     choice = json.loads(capsys.readouterr().out)
     assert abs(choice["achieved"] - 0.3) < 0.02
     assert choice["low"] < 0.3 < choice["high"]
-    assert "takes about" in choice["warnings"][-1]
+    assert "needs about" in choice["warnings"][-1]
     assert main([*common, "--save", str(tmp_path / "t.json")]) == 0
     assert json.loads((tmp_path / "t.json").read_text())["thresholds"][0]["threshold"] == choice["threshold"]
     assert main([*common, "--save", str(tmp_path / "copy")]) == 0

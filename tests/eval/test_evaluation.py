@@ -112,7 +112,7 @@ def test_missing_scores_and_missing_gaps_are_noted(table, good):
 
 def test_an_unknown_model_is_told_with_those_there_are(table, good):
     with pytest.raises(
-        turnout.InvalidInputError, match=r"'huge' is not among 'org/Big', 'small'; choose one with --strong"
+        turnout.InvalidInputError, match=r"'huge' not found among 'org/Big', 'small'; choose one with --strong"
     ):
         evaluate(table, {"good": good}, Options(strong="huge"))
 

@@ -80,7 +80,7 @@ def test_what_is_no_checkpoint_is_told_by_file_and_tensor(tmp_path):
         import_mf(folder, tmp_path / "out")
     with pytest.raises(turnout.ConfigError, match="'gpt-9' is not among"):
         import_mf(CHECKPOINT, tmp_path / "out", strong="gpt-9")
-    with pytest.raises(turnout.ConfigError, match="has 64 models and 2 names"):
+    with pytest.raises(turnout.ConfigError, match="has 64 models, found 2 names"):
         import_mf(CHECKPOINT, tmp_path / "out", models=["a", "b"])
 
 

@@ -130,7 +130,7 @@ def test_what_cannot_be_built_is_told(battles: Path, artifact: Path, tmp_path: P
         build(table, encoder, Options("alpha", "delta", unknown_tiers={"beta": 0}), tmp_path)
     with pytest.raises(turnout.ConfigError, match="FAISS cannot build 'nonsense'"):
         build(table, encoder, Options("alpha", "delta", index="nonsense"), tmp_path)
-    with pytest.raises(turnout.ConfigError, match="search parameters 'efSearch=3' do not fit"):
+    with pytest.raises(turnout.ConfigError, match="search parameters 'efSearch=3' are invalid for the index"):
         build(table, encoder, Options("alpha", "delta", index="Flat", search="efSearch=3"), tmp_path)
     with pytest.raises(turnout.ArtifactError, match="its encoder cannot be used"):
         encoder_of(tmp_path)
