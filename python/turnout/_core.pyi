@@ -8,6 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, disjoint_base
 
+from turnout.errors import (
+    ArtifactError,
+    ConfigError,
+    DeadlineExceededError,
+    DeviceError,
+    EngineError,
+    InferenceError,
+    InvalidInputError,
+    InvalidTypeError,
+    OverloadedError,
+    RouterError,
+    WorkerStoppedError,
+)
+
 __all__ = [
     "DEFAULT_OPTIONS",
     "ArtifactError",
@@ -33,18 +47,6 @@ __all__ = [
 
 __version__: str
 DEFAULT_OPTIONS: Mapping[str, Any]
-
-class RouterError(Exception): ...
-class InvalidInputError(RouterError, ValueError): ...
-class InvalidTypeError(RouterError, TypeError): ...
-class ConfigError(RouterError, ValueError): ...
-class ArtifactError(RouterError): ...
-class DeviceError(RouterError): ...
-class EngineError(RouterError): ...
-class InferenceError(RouterError): ...
-class OverloadedError(RouterError): ...
-class DeadlineExceededError(RouterError, TimeoutError): ...
-class WorkerStoppedError(RouterError): ...
 
 @final
 class Decision:

@@ -206,9 +206,10 @@ class BattleStore:
         schema = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type LIMIT 9").fetchall()
         # A crash right after the file was made leaves it empty.
         if (application, version, schema) not in ((_APPLICATION, _VERSION, _SCHEMA), (0, 0, [])):
-            raise ArtifactError(
-                f"{self.path}: schema: not the battles of a router (application {application:#x}, version {version}, "
-                f"{[name for _, name, _ in schema]}); move it out of the artifact folder"
+            raise ArtifactError.at(
+                self.path,
+                f"schema: not the battles of a router (application {application:#x}, version {version}, "
+                f"{[name for _, name, _ in schema]}); move it out of the artifact folder",
             )
         if not schema:
             connection.execute(
@@ -226,14 +227,14 @@ class BattleStore:
             there.append(suffix)
             if not stat.S_ISREG(found.st_mode):
                 kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
-                raise ArtifactError(f"{path}: file: {kind}, expected a regular file")
+                raise ArtifactError.at(path, f"{kind}, expected a regular file", "file")
             if found.st_nlink > 1:
-                raise ArtifactError(f"{path}: file: has {found.st_nlink} names (hard links), expected one")
+                raise ArtifactError.at(path, f"has {found.st_nlink} names (hard links), expected one", "file")
             if found.st_size > MAX_BYTES:
-                raise ArtifactError(f"{path}: size: {found.st_size} bytes, expected at most {MAX_BYTES}")
+                raise ArtifactError.at(path, f"{found.st_size} bytes, expected at most {MAX_BYTES}", "size")
         if there and "" not in there:
-            raise ArtifactError(
-                f"{self.path}: file: missing, but its {', '.join(there)} exists: restore the file, or remove both"
+            raise ArtifactError.at(
+                self.path, f"missing, but its {', '.join(there)} exists: restore the file, or remove both", "file"
             )
         return bool(there)
 
@@ -241,9 +242,11 @@ class BattleStore:
         with contextlib.suppress(FileNotFoundError):
             found = os.lstat(self._old_log)
             if not stat.S_ISREG(found.st_mode) or found.st_size:
-                raise ArtifactError(
-                    f"{self._old_log}: file: battles in the format of an earlier version: compact them with that version (`turnout battles "
-                    "compact`), or remove the file and add the battles again"
+                raise ArtifactError.at(
+                    self._old_log,
+                    "battles in the format of an earlier version: compact them with that version (`turnout battles "
+                    "compact`), or remove the file and add the battles again",
+                    "file",
                 )
 
     def _read_mode(self) -> str:
@@ -284,11 +287,13 @@ class BattleStore:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
-            raise ArtifactError(f"{self.path}: file: {error}") from error
+            raise ArtifactError.at(self.path, f"{error}", "file") from error
         except sqlite3.DatabaseError as error:
-            raise ArtifactError(
-                f"{self.path}: file: damaged: {error}; copy: {self._keep_copy()}; restore the file, or remove it together with the "
-                "battles added since the last compaction"
+            raise ArtifactError.at(
+                self.path,
+                f"damaged: {error}; copy: {self._keep_copy()}; restore the file, or remove it together with the "
+                "battles added since the last compaction",
+                "file",
             ) from error
 
     def _keep_copy(self) -> str:

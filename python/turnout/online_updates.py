@@ -101,8 +101,9 @@ def append(
     store = _store(router)
     with store.writing() as writer:
         if not store.is_of(router.artifact_hash):
-            raise ArtifactError(
-                f"{router.path}: the artifact was compacted or replaced since it was loaded: load it again, then add battles"
+            raise ArtifactError.at(
+                router.path,
+                "the artifact was compacted or replaced since it was loaded: load it again, then add battles",
             )
         for battles in writer.others():
             _show(router, battles)
@@ -132,7 +133,7 @@ def read_stored(router: Router) -> None:
     for battles in _store(router).read():
         _show(router, battles)
     if not _store(router).is_of(router.artifact_hash):
-        raise ArtifactError(f"{router.path}: was compacted or replaced while it was loaded: load it again")
+        raise ArtifactError.at(router.path, "was compacted or replaced while it was loaded: load it again")
 
 
 def _store(router: Router) -> BattleStore:
@@ -163,7 +164,7 @@ def _show(router: Router, battles: Sequence[Battle]) -> None:
                 embeddings=numbers.reshape(len(ids), -1) if given else None,
             )
         except InvalidInputError as error:
-            raise ArtifactError(f"{_store(router).path}: row: {error}") from error
+            raise ArtifactError.at(_store(router).path, f"{error}", "row") from error
 
 
 def checked(table: Any, models: frozenset[str]) -> Columns:

@@ -133,6 +133,27 @@ class Router(_core.Router):
 
         return await self.threads.run(route)
 
+    async def aroute_batch(
+        self, prompts: Sequence[str], *, threshold: float | None = None, strong_share: float | None = None
+    ) -> list[Decision]:
+        """:meth:`route_batch` for asyncio, on a worker thread; ``max_queue`` bounds the prompts of all such calls.
+
+        Args:
+            prompts: Texts.
+            threshold: As for :meth:`route`, for all of them.
+            strong_share: As for :meth:`route`, for all of them.
+
+        Returns:
+            One decision a prompt.
+
+        Raises:
+            OverloadedError: As many prompts as ``max_queue`` wait.
+            RouterError: As :meth:`route_batch`.
+        """
+        return await self.threads.run(
+            lambda: self.route_batch(prompts, threshold=threshold, strong_share=strong_share), len(prompts)
+        )
+
     async def _queued(self, prompt: str, deadline_us: int | None) -> float:
         """The win rate of a prompt from the network's queue, without blocking the event loop."""
         # Imported here: asyncio takes longer to import than the rest of this package.

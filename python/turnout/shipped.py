@@ -57,7 +57,8 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
         return ARTIFACTS / name
     raise ArtifactError(
         f"{name[:_SHOWN] or repr(name)}: no such artifact folder or shipped router; "
-        f"shipped routers: {', '.join(names)}{did_you_mean(name, names)}"
+        f"shipped routers: {', '.join(names)}{did_you_mean(name, names)}",
+        path=name,
     )
 
 

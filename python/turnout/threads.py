@@ -55,7 +55,9 @@ class BoundedThreads:
         with self._lock:
             if self._prompts >= self.limit:
                 raise OverloadedError(
-                    f"{self._prompts} prompts are waiting: try again later, or open the router with a larger max_queue"
+                    f"{self._prompts} prompts are waiting: try again later, or open the router with a larger max_queue "
+                    f"({self.limit})",
+                    limit=self.limit,
                 )
             self._prompts += prompts
 

@@ -14,7 +14,7 @@ import pytest
 
 import turnout
 from turnout.errors import RoutingError
-from turnout.routing import Wanted, open_router
+from turnout.routing import open_router
 
 PROMPTS = ["cat", "", "Prove that there are infinitely many primes.", "what is the sum"]
 
@@ -40,8 +40,7 @@ def test_shares_of_zero_and_one_are_exact(name: str) -> None:
     router = open_router(name)
     client = turnout.Controller([name], strong_model="large", weak_model="small")
     for prompt, (share, is_strong) in itertools.product(PROMPTS, [(0.0, False), (1.0, True)]):
-        assert router.decide(prompt, Wanted(name, strong_share=share)).is_strong is is_strong
-        assert router.router.route(prompt, strong_share=share).is_strong is is_strong
+        assert router.route(prompt, strong_share=share).is_strong is is_strong
         chosen = client._chosen(
             None, None, {"model": f"router-{name}-share-{share}", "messages": [{"role": "user", "content": prompt}]}
         )
@@ -53,12 +52,11 @@ def test_shares_of_zero_and_one_are_exact(name: str) -> None:
 def test_a_share_is_one_threshold_everywhere(name: str, share: float) -> None:
     router = open_router(name)
     expected = turnout.threshold_for_share(router.quantiles, share)
-    assert router.threshold_for_share(share) == expected
-    assert router.router.route("cat", strong_share=share).threshold == expected
+    assert router.route("cat", strong_share=share).threshold == expected
     if name == "mf":
         assert turnout.load(strong_share=share).threshold == expected
     if 0 < share < 1:
-        assert turnout.BudgetController(router.router, strong_share=share).threshold == expected
+        assert turnout.BudgetController(router, strong_share=share).threshold == expected
 
 
 def test_a_choice_is_made_in_float32_everywhere() -> None:
@@ -144,8 +142,9 @@ def test_shares_hold_for_labels_and_are_refused_for_another_pair(artifact: Path)
             with pytest.raises(turnout.InvalidInputError, match=r"calibrate.threshold_for_share\(router.win_rates"):
                 call()
     client = turnout.Controller(["mf"], strong_model="deepseek-coder-v2", weak_model=trained.weak)
-    with pytest.raises(RoutingError, match="no quantiles for this pair"):
-        client.routers["mf"].threshold_for_share(0.3)
+    with pytest.raises(RoutingError, match="router mf: strong_share needs quantiles") as caught:
+        client.completion(model="router-mf-share-0.3", messages=[{"role": "user", "content": "a"}])
+    assert caught.value.argument == "strong_share"
 
 
 def test_a_ranking_router_takes_names_by_the_same_rule() -> None:
@@ -174,13 +173,13 @@ async def test_prompts_that_wait_for_a_users_router_are_bounded(monkeypatch: pyt
 
     monkeypatch.setitem(registry._REGISTERED, "slow", Slow)
     router = open_router("slow")
-    waiting = [asyncio.ensure_future(router.adecide("a", Wanted("slow"))) for _ in range(10)]
+    waiting = [asyncio.ensure_future(router.aroute("a")) for _ in range(10)]
     refused = [task for task in waiting if await _has_failed(task)]
     assert len(refused) == 7
     release.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert sum(isinstance(one, turnout.OverloadedError) for one in results) == 7
-    assert (await router.adecide("a", Wanted("slow"))).is_strong
+    assert (await router.aroute("a")).is_strong
 
 
 async def _has_failed(task: asyncio.Future[Any]) -> bool:

@@ -96,7 +96,7 @@ def test_a_share_means_the_threshold_of_the_artifact(start, tables):
 
 def test_a_share_of_a_router_without_quantiles_is_refused(server):
     answer = server.post({"model": "router-mf-share-0.3", "messages": HELLO})
-    assert (answer.status_code, "has no quantiles" in answer.text) == (400, True)
+    assert (answer.status_code, "router mf: strong_share needs quantiles" in answer.text) == (400, True)
 
 
 def test_plain_model_names_go_to_their_model_without_a_decision(server, upstream):

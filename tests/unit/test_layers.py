@@ -32,7 +32,6 @@ LAYERS = [
     {
         "battle_store",
         "engines",
-        "errors",
         "extras",
         "progress",
         "retry_after",
@@ -42,6 +41,7 @@ LAYERS = [
         "threads",
     },
     {"_core"},
+    {"errors"},
 ]
 #: Rooms that read the specification; nothing reads them.
 SPECIFICATION = "reference"

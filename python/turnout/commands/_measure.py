@@ -59,14 +59,13 @@ def _by_name(name: str, args: argparse.Namespace) -> Any:
     """A shipped or registered router, or a class ``module:Class``; the options give the pair of a router without one."""
     from turnout import ConfigError
     from turnout.routing import open_router
-    from turnout.routing.user_router import UserRouter
 
-    named = open_router(name.rpartition(":")[2], {"class": name} if ":" in name else None)
-    if isinstance(named.router, UserRouter):
+    router = open_router(name.rpartition(":")[2], {"class": name} if ":" in name else None)
+    if not hasattr(router, "manifest"):
         if not args.strong or not args.weak:
             raise ConfigError(f"router {name} has no model names: choose columns with --strong and --weak")
-        named.router.strong, named.router.weak = args.strong[0], args.weak[0]
-    return named.router
+        router.strong, router.weak = args.strong[0], args.weak[0]  # type: ignore[misc]
+    return router
 
 
 def load_routers(args: argparse.Namespace) -> dict[str, Any]:

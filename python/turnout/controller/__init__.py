@@ -14,8 +14,9 @@ from turnout.conversation import Context, judged_text, prompt_of
 from turnout.conversation.messages import listed
 from turnout.errors import RoutingError
 from turnout.extras import require
-from turnout.routing import NamedRouter, Wanted, needs_of, open_router, parse_model_name
+from turnout.routing import Wanted, naming, needs_of, open_router, parse_model_name
 from turnout.routing.names import unit_number
+from turnout.scored_router import AnyRouter
 from turnout.terminal import printable_console
 
 
@@ -86,7 +87,7 @@ class Controller:
         #: How often each router chose each model: ``model_counts[router][model]``.
         self.model_counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._counting = threading.Lock()
-        self.routers: dict[str, NamedRouter] = {}
+        self.routers: dict[str, AnyRouter] = {}
         for name in _progress(routers, "loading", progress_bar):
             self.routers[name] = open_router(name, (config or {}).get(name), strong=strong_model, weak=weak_model)
         self._calls = ModelCalls(api_base, api_key, models or {})
@@ -138,7 +139,8 @@ class Controller:
         request = _with_list(request)
         wanted = self._wanted(router, threshold, request)
         prompt = prompt_of(request["messages"], self.context)
-        decision = await self.routers[wanted.router].adecide(prompt, wanted)
+        with naming(wanted.router):
+            decision = await self.routers[wanted.router].aroute(prompt, **wanted.cut)
         return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
 
     def route(self, prompt: str, router: str, threshold: float) -> str:
@@ -156,7 +158,7 @@ class Controller:
             RoutingError: An unknown router, or a threshold outside ``[0, 1]``.
         """
         wanted = self._wanted(router, threshold, {})
-        return self._name(self.routers[router].decide(judged_text(prompt), wanted))
+        return self._name(self._decided(judged_text(prompt), wanted))
 
     def batch_calculate_win_rate(self, prompts: Any, router: str) -> Any:
         """Win rates of many prompts.
@@ -175,7 +177,8 @@ class Controller:
         texts = [judged_text(prompt) for prompt in prompts]
         scored: list[float] = []
         for start in _progress(range(0, len(texts), _BATCH), "scoring", self.progress_bar):
-            scored.extend(self.routers[router].win_rates(texts[start : start + _BATCH]).tolist())
+            with naming(router):
+                scored.extend(self.routers[router].win_rates(texts[start : start + _BATCH]).tolist())
         if hasattr(prompts, "index") and hasattr(prompts, "to_list"):
             return type(prompts)(scored, index=prompts.index)
         import numpy as np
@@ -190,8 +193,12 @@ class Controller:
 
     def _chosen(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> str:
         wanted = self._wanted(router, threshold, request)
-        decision = self.routers[wanted.router].decide(prompt_of(request["messages"], self.context), wanted)
+        decision = self._decided(prompt_of(request["messages"], self.context), wanted)
         return self._counted(wanted.router, decision, request)
+
+    def _decided(self, prompt: str, wanted: Wanted) -> Decision:
+        with naming(wanted.router):
+            return self.routers[wanted.router].route(prompt, **wanted.cut)
 
     def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
         model = self._calls.serving(needs_of(request), self._name(decision), self._name(decision, other=True))

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
-from turnout.errors import RoutingError
 from turnout.extras import require
 from turnout.model_client import NO_KEY, is_openai, model_client
-from turnout.routing.needs import CAPABILITIES
+from turnout.routing.needs import CAPABILITIES, able_to_serve
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +24,11 @@ class Endpoint(NamedTuple):
     name: str
     base_url: str | None
     api_key: str | None
+
+
+class _Called(NamedTuple):
+    name: str
+    capabilities: frozenset[str] | None
 
 
 _MODEL_KEYS = {"base_url", "api_key", "name", "capabilities"}
@@ -104,12 +108,11 @@ class ModelCalls:
         Raises:
             RoutingError: Neither does.
         """
-        for model in (chosen, other):
-            if needs <= set(self._models.get(model, {}).get("capabilities", CAPABILITIES)):
-                return model
-        raise RoutingError(
-            f"the request needs {', '.join(sorted(needs))}, and neither {chosen} nor {other} serves that"
-        )
+        return able_to_serve([_Called(name, self._capabilities(name)) for name in (chosen, other)], needs)[0].name
+
+    def _capabilities(self, model: str) -> frozenset[str] | None:
+        found = self._models.get(model, {}).get("capabilities")
+        return None if found is None else frozenset(found)
 
     def endpoint(self, model: str) -> Endpoint | None:
         """Where a model is called; ``None`` for LiteLLM.

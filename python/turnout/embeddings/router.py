@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Embed = Callable[[Sequence[str]], Any]
 
 
-def with_embeddings(router: Router, embed: Embed) -> EmbeddingRouter:
+def with_embeddings(router: Router, embed: Embed) -> ScoredRouter:
     """Attaches an embedding function to a router whose encoder is external, such as one of ``turnout import mf``.
 
     Args:
@@ -27,7 +27,8 @@ def with_embeddings(router: Router, embed: Embed) -> EmbeddingRouter:
             ``encode``, your own function. It must be the embedding that the router was trained with.
 
     Returns:
-        A router with the methods of :class:`turnout.Router` that take prompts.
+        A router with the methods of :class:`turnout.Router` that take prompts. What the router itself has (``manifest``, ``path``
+        and so on) is found there too.
 
     Raises:
         ConfigError: The router computes its own embeddings.
@@ -41,31 +42,26 @@ def with_embeddings(router: Router, embed: Embed) -> EmbeddingRouter:
         >>> router.route("What is 2 + 2?").model in (router.strong, router.weak)
         True
     """
-    return EmbeddingRouter(router, embed)
+    if router.manifest["encoder"]["kind"] != "external":
+        raise ConfigError(f"{router.path.name} computes its own embeddings: call it with prompts as it is")
+    return ScoredRouter(router.path.name, _Embedded(router, embed), router.strong, router.weak)
 
 
-class EmbeddingRouter(ScoredRouter):
-    """A router and the function that embeds its prompts; see :func:`with_embeddings`.
-
-    What the router itself has (``strong``, ``threshold``, ``manifest`` and so on) is found here too.
-    """
+class _Embedded:
+    """Win rates of a router for embeddings of a function; everything else is the router's."""
 
     #: An embedding call waits for a network or a model.
     is_microseconds = False
 
     def __init__(self, router: Router, embed: Embed) -> None:
-        if router.manifest["encoder"]["kind"] != "external":
-            raise ConfigError(f"{router.path.name} computes its own embeddings: call it with prompts as it is")
-        super().__init__(router.options()["max_queue"])
         self.router = router
         self.embed_prompts = embed
+        self.threshold: float = router.threshold
+        self.quantiles = router.quantiles
+        self.max_queue: int = router.options()["max_queue"]
 
     def embeddings(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of prompts as the router takes them, float32 ``[prompts, dim]``.
-
-        Raises:
-            InvalidInputError: The function returned another shape.
-        """
+        """Embeddings of prompts as the router takes them, float32 ``[prompts, dim]``."""
         matrix = np.ascontiguousarray(self.embed_prompts(prompts), dtype=np.float32)
         expected = (len(prompts), self.router.embedding_dim)
         if matrix.shape != expected:
@@ -74,15 +70,16 @@ class EmbeddingRouter(ScoredRouter):
 
     def win_rates(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Win rates of many prompts, float32 ``[prompts]``, with as few embedding calls as the function makes."""
-        return self.router.win_rates(embeddings=self.embeddings(list(prompts)))
+        return self.router.win_rates(embeddings=self.embeddings(prompts))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "router":
+        # What takes prompts itself is not the router's: it would ask for embeddings.
+        if name in ("router", "win_rate") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.router, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EmbeddingRouter, (self.router, self.embed_prompts)
+        return _Embedded, (self.router, self.embed_prompts)
 
     def __repr__(self) -> str:
-        return f"EmbeddingRouter({self.router!r}, {self.embed_prompts!r})"
+        return f"{self.router!r}, {self.embed_prompts!r}"

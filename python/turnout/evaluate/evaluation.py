@@ -20,7 +20,8 @@ from turnout.evaluate.figures import Figures, joint
 from turnout.evaluate.metrics import Floats, Prices, apgr
 from turnout.evaluate.reliability import Bin, reliability, strong_wins
 from turnout.evaluate.routellm import routellm_metrics
-from turnout.evaluate.win_rates import WinRates, win_rates_of
+from turnout.evaluate.win_rates import win_rates_of
+from turnout.scored_router import WinRates
 
 #: Categories with fewer prompts than this are counted but not measured.
 MIN_CATEGORY = 20

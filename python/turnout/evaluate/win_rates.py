@@ -8,36 +8,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
+from turnout.scored_router import WinRates
 from turnout.terminal import printable, printable_console
 
 _BATCH = 2048
 #: A progress bar appears when the rest would take longer than this.
 _PATIENCE_S = 2.0
-
-
-class WinRates(Protocol):
-    """What evaluation needs of a router: :class:`turnout.Router`, one with embeddings attached, or your own."""
-
-    @property
-    def strong(self) -> str:
-        """Name of the strong model."""
-
-    @property
-    def weak(self) -> str:
-        """Name of the weak model."""
-
-    @property
-    def threshold(self) -> float:
-        """Threshold used where a call names none."""
-
-    def win_rates(self, prompts: Sequence[str], /) -> NDArray[Any]:
-        """One win rate a prompt."""
 
 
 def default_cache() -> Path:

@@ -34,7 +34,7 @@ class Activation:
         name = str(source.config.get(field, "gelu"))
         if name not in _OPERATORS:
             config = source.folder / "config.json"
-            raise ArtifactError(f"{config}: {field} is {name!r}, expected {', '.join(_OPERATORS)}")
+            raise ArtifactError.at(config, f"{field} is {name!r}, expected {', '.join(_OPERATORS)}")
         self._operator, self._attributes = _OPERATORS[name]
 
     def __call__(self, w: NetworkWriter, x: str) -> str:

@@ -53,13 +53,13 @@ class Checkpoint:
             refuse_lfs_pointer(file, text[:100].encode())
             found = json.loads(text)
         except FileNotFoundError:
-            raise ArtifactError(
-                f"{file}: missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
+            raise ArtifactError.at(
+                file, "missing, expected a checkpoint with config.json, model.safetensors and tokenizer.json"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{file}: not JSON: {error}") from error
+            raise ArtifactError.at(file, f"not JSON: {error}") from error
         if not isinstance(found, dict):
-            raise ArtifactError(f"{file}: expected a JSON object, found {type(found).__name__}")
+            raise ArtifactError.at(file, f"expected a JSON object, found {type(found).__name__}")
         return found
 
     def optional_json(self, name: str) -> dict[str, Any]:
@@ -77,26 +77,26 @@ class Checkpoint:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-                raise ArtifactError(
-                    f"{self._config}: {name} is {value!r}, expected a number from {least:g} to {most:g}"
+                raise ArtifactError.at(
+                    self._config, f"{name} is {value!r}, expected a number from {least:g} to {most:g}"
                 )
             return value
         if default is None:
-            raise ArtifactError(f"{self._config}: {names[0]} is missing, expected a number")
+            raise ArtifactError.at(self._config, f"{names[0]} is missing, expected a number")
         return default
 
     def whole(self, *names: str, default: int | None = None, least: int = 1, most: int = _MOST) -> int:
         """As :meth:`number`, for sizes and counts; 12.0 is a whole number too."""
         value = self.number(*names, default=default, least=least, most=most)
         if value != int(value):
-            raise ArtifactError(f"{self._config}: {names[0]} is {value}, expected a whole number")
+            raise ArtifactError.at(self._config, f"{names[0]} is {value}, expected a whole number")
         return int(value)
 
     def table(self, name: str) -> dict[str, Any]:
         """An object among the fields of ``config.json``, empty where there is none."""
         value = self.config.get(name)
         if value is not None and not isinstance(value, dict):
-            raise ArtifactError(f"{self._config}: {name} is {value!r}, expected an object")
+            raise ArtifactError.at(self._config, f"{name} is {value!r}, expected an object")
         return value or {}
 
     @property
@@ -115,10 +115,10 @@ class Checkpoint:
         """Raises ``ArtifactError`` if there is no such tensor of that shape."""
         if name not in self._places:
             listed = ", ".join(sorted(self._places)[:8])
-            raise ArtifactError(f"{self.folder}: tensor {name!r} is missing; found {listed}, ...")
+            raise ArtifactError.at(self.folder, f"tensor {name!r} is missing; found {listed}, ...")
         file, _, found, _ = self._places[name]
         if tuple(found) != shape:
-            raise ArtifactError(f"{file}: tensor {name!r} has the shape {found}, expected {list(shape)}")
+            raise ArtifactError.at(file, f"tensor {name!r} has the shape {found}, expected {list(shape)}")
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
         """A tensor as float32, of that shape."""
@@ -131,22 +131,22 @@ class Checkpoint:
                 part = values[rows]
                 raw = np.fromfile(stream, dtype=_TYPES[kind], count=part.size)
                 if raw.size != part.size:
-                    raise ArtifactError(f"{file}: tensor {name!r} is truncated")
+                    raise ArtifactError.at(file, f"tensor {name!r} is truncated")
                 if kind == "BF16":
                     # The upper half of a float32.
                     np.left_shift(raw, 16, out=part.view(np.uint32), dtype=np.uint32)
                 else:
                     part[:] = raw
                 if not np.isfinite(part).all():
-                    raise ArtifactError(f"{file}: tensor {name!r} has values that are not finite")
+                    raise ArtifactError.at(file, f"tensor {name!r} has values that are not finite")
         return values.reshape(shape)
 
     def tokenizer(self) -> bytes:
         """The text of ``tokenizer.json``, with the normalization of ``tokenizer_config.json``."""
         file = self.folder / "tokenizer.json"
         if not file.is_file():
-            raise ArtifactError(
-                f"{file}: missing; AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers writes it"
+            raise ArtifactError.at(
+                file, "missing; AutoTokenizer.from_pretrained(folder).save_pretrained(folder) of transformers writes it"
             )
         content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
         return effective_tokenizer(file, content, self.optional_json("tokenizer_config.json"))
@@ -158,7 +158,7 @@ class Checkpoint:
         if own is not None:
             if isinstance(own, bool) or not isinstance(own, (int, float)) or not own >= 1:
                 file = self.folder / "tokenizer_config.json"
-                raise ArtifactError(f"{file}: model_max_length is {own!r}, expected a number of tokens")
+                raise ArtifactError.at(file, f"model_max_length is {own!r}, expected a number of tokens")
             # "No limit" is written as 1e30.
             limits.append(int(min(own, _MAX_TOKENS)))
         return min(limits)
@@ -173,9 +173,10 @@ class Checkpoint:
             side, field = stored.get("direction") if isinstance(stored, dict) else None, "direction of truncation"
             file = self.folder / "tokenizer.json"
         if str(side).lower() == "left":
-            raise ArtifactError(
-                f"{file}: {field} is {side!r}, expected 'right': a router reads the beginning of a long prompt; if that is intended, "
-                "set it to 'right'"
+            raise ArtifactError.at(
+                file,
+                f"{field} is {side!r}, expected 'right': a router reads the beginning of a long prompt; if that is intended, "
+                "set it to 'right'",
             )
 
     def _files(self) -> list[Path]:
@@ -186,13 +187,13 @@ class Checkpoint:
             shards = self.json(index.name).get("weight_map")
             names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
             if not names or any(Path(name).name != name for name in names):
-                raise ArtifactError(f"{index}: expected a weight_map of tensors to files of this folder")
+                raise ArtifactError.at(index, "expected a weight_map of tensors to files of this folder")
             return [self.folder / name for name in names]
         return [single]
 
     def _read_header(self, file: Path) -> None:
         if not file.is_file():
-            raise ArtifactError(f"{file}: missing, expected the weights (pickled weights, *.bin, are not read)")
+            raise ArtifactError.at(file, "missing, expected the weights (pickled weights, *.bin, are not read)")
         size = file.stat().st_size
         try:
             with file.open("rb") as stream:
@@ -214,7 +215,7 @@ class Checkpoint:
                     raise ValueError(f"tensor {name!r} of shape {shape} has {end - start} bytes")
                 self._places[_current_name(name)] = (file, kind, shape, start)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ArtifactError(f"{file}: not a safetensors file: {error}") from error
+            raise ArtifactError.at(file, f"not a safetensors file: {error}") from error
 
 
 def _current_name(name: str) -> str:

@@ -28,7 +28,7 @@ def refuse_lfs_pointer(file: Path, start: bytes) -> None:
         start: The first bytes of its content.
     """
     if start.startswith(_LFS):
-        raise ArtifactError(f"{file}: is a git-lfs pointer, not the file itself; fetch it with `git lfs pull`")
+        raise ArtifactError.at(file, "is a git-lfs pointer, not the file itself; fetch it with `git lfs pull`")
 
 
 def effective_tokenizer(file: Path, content: bytes, settings: Mapping[str, Any]) -> bytes:
@@ -50,7 +50,7 @@ def effective_tokenizer(file: Path, content: bytes, settings: Mapping[str, Any])
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: not JSON: {error}") from error
+        raise ArtifactError.at(file, f"not JSON: {error}") from error
     normalizer = document.get("normalizer") if isinstance(document, dict) else None
     if not isinstance(normalizer, dict) or normalizer.get("type") != "BertNormalizer":
         return content
@@ -62,8 +62,8 @@ def effective_tokenizer(file: Path, content: bytes, settings: Mapping[str, Any])
             continue
         value = settings[field]
         if not isinstance(value, bool) and not (value is None and field == "strip_accents"):
-            raise ArtifactError(
-                f"{file.parent / 'tokenizer_config.json'}: {field} is {value!r}, expected true or false"
+            raise ArtifactError.at(
+                file.parent / "tokenizer_config.json", f"{field} is {value!r}, expected true or false"
             )
         changed |= normalizer.get(own) != value
         normalizer[own] = value
@@ -84,11 +84,12 @@ def check_token_ids(file: Path, content: bytes, rows: int) -> None:
         tokens = list(vocab.items()) if isinstance(vocab, dict) else [(one[0], at) for at, one in enumerate(vocab)]
         tokens += [(one["content"], one["id"]) for one in document.get("added_tokens") or []]
     except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ArtifactError(f"{file}: not a tokenizer with a vocabulary: {error!r}") from error
+        raise ArtifactError.at(file, f"not a tokenizer with a vocabulary: {error!r}") from error
     beyond = [(number, token) for token, number in tokens if not (isinstance(number, int) and 0 <= number < rows)]
     if beyond:
         number, token = min(beyond, key=str)
-        raise ArtifactError(
-            f"{file}: token {token!r} has the id {number}, but the embedding table has {rows} rows (vocab_size of config.json); "
-            "remove the token, or resize the embeddings of the checkpoint"
+        raise ArtifactError.at(
+            file,
+            f"token {token!r} has the id {number}, but the embedding table has {rows} rows (vocab_size of config.json); "
+            "remove the token, or resize the embeddings of the checkpoint",
         )

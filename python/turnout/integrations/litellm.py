@@ -131,7 +131,7 @@ def _prompt(data: dict[str, Any], context: Context) -> str:
     try:
         return prompt_of([found] if isinstance(found, Mapping) else found, context)
     except RoutingError as error:
-        raise RoutingError(str(error).replace("messages", field, 1)) from error
+        raise error if field == "messages" else RoutingError(f"{field}: {error}", argument=field) from error
 
 
 def _bad_request(message: str, model: str) -> BadRequestError:

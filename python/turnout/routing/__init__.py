@@ -2,18 +2,17 @@
 
 - :mod:`~turnout.routing.names`: ``router-mf-0.5`` and ``router-mf-share-0.3``;
 - :mod:`~turnout.routing.registry`: routers by name, your own included;
-- :mod:`~turnout.routing.named_router`: a router under its name, which decides;
 - :mod:`~turnout.routing.needs`: what a request needs of a model beyond text.
 """
 
-from turnout.routing.named_router import NamedRouter
-from turnout.routing.names import Wanted, parse_model_name
-from turnout.routing.needs import needs_of
+from turnout.routing.names import Wanted, naming, parse_model_name
+from turnout.routing.needs import able_to_serve, needs_of
 from turnout.routing.registry import open_router, register_router
 
 __all__ = [
-    "NamedRouter",
     "Wanted",
+    "able_to_serve",
+    "naming",
     "needs_of",
     "open_router",
     "parse_model_name",

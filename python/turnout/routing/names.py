@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from numbers import Real
 
+from turnout._core import InvalidInputError, InvalidTypeError
 from turnout.errors import RoutingError
 
 PREFIX = "router-"
@@ -22,6 +23,27 @@ class Wanted:
     router: str
     threshold: float | None = None
     strong_share: float | None = None
+
+    @property
+    def cut(self) -> dict[str, float]:
+        """The threshold or share as arguments of a router's ``route``; none where the router's own threshold is meant."""
+        given = {"threshold": self.threshold, "strong_share": self.strong_share}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@contextlib.contextmanager
+def naming(router: str) -> Iterator[None]:
+    """Errors of a router about its input as :class:`~turnout.errors.RoutingError` with the router's name.
+
+    Args:
+        router: The name.
+    """
+    try:
+        yield
+    except RoutingError:
+        raise
+    except (InvalidInputError, InvalidTypeError) as error:
+        raise RoutingError(f"router {router}: {error}", argument=error.argument) from error
 
 
 def parse_model_name(model: str, routers: Collection[str]) -> Wanted:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from turnout.conversation.messages import field, parts_of
+from turnout.errors import RoutingError
 
 #: What a model may be said to serve.
 CAPABILITIES = ("images", "audio", "files", "tools")
@@ -48,3 +49,40 @@ def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
                 if isinstance(kind := field(one, "type"), str) and kind in _PARTS:
                     found.add(_PARTS[kind])
     return frozenset(found)
+
+
+class Candidate(Protocol):
+    """A model that a request may go to."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for errors."""
+
+    @property
+    def capabilities(self) -> frozenset[str] | None:
+        """Some of :data:`CAPABILITIES`; ``None``: it serves everything."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def lacking(model: Candidate, needs: frozenset[str]) -> frozenset[str]:
+    """What of a request's needs a model does not serve."""
+    return frozenset() if model.capabilities is None else needs - model.capabilities
+
+
+def able_to_serve(models: Sequence[C], needs: frozenset[str]) -> list[C]:
+    """The models that serve what a request needs, in their order.
+
+    Args:
+        models: Candidates, the preferred one first.
+        needs: As :func:`needs_of` gives them.
+
+    Raises:
+        RoutingError: None does.
+    """
+    able = [model for model in models if not lacking(model, needs)]
+    if not able:
+        names = ", ".join(dict.fromkeys(model.name for model in models))
+        raise RoutingError(f"the request needs {', '.join(sorted(needs))}, which none of these models serves: {names}")
+    return able

@@ -11,9 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from turnout._core import DEFAULT_OPTIONS, ConfigError, RouterError
-from turnout.routing.named_router import NamedRouter
 from turnout.routing.random_router import RandomRouter
-from turnout.routing.user_router import UserRouter
+from turnout.scored_router import AnyRouter, ScoredRouter
 from turnout.shipped import ARTIFACTS, did_you_mean, shipped_names
 
 #: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
@@ -37,7 +36,7 @@ def register_router(name: str, router: Callable[..., Any]) -> None:
     Args:
         name: Letters, digits, ``.``, ``_`` and ``-``. A name that is taken is taken over.
         router: A class, or any function, whose result has ``win_rate(prompt) -> float`` in ``[0, 1]``. Its arguments are the
-            entries of the configuration under the name. Other attributes: :class:`turnout.routing.user_router.UserRouter`.
+            entries of the configuration under the name. Other attributes: :class:`turnout.scored_router.ScoredRouter`.
 
     Raises:
         ConfigError: The name has other characters.
@@ -59,7 +58,7 @@ def register_router(name: str, router: Callable[..., Any]) -> None:
 
 def open_router(
     name: str, options: Mapping[str, Any] | None = None, *, strong: str | None = None, weak: str | None = None
-) -> NamedRouter:
+) -> AnyRouter:
     """Opens a router.
 
     Looked for in this order: ``options["class"]``, written ``"module:Class"``; what :func:`register_router` or an installed package's
@@ -91,10 +90,9 @@ def open_router(
                 raise ConfigError(_unknown(name))
             given["path"] = ARTIFACTS / name
     if make is not None:
-        scorer = _made(name, make, given)
-        return NamedRouter(name, UserRouter(name, scorer, strong or "strong", weak or "weak"))
+        return ScoredRouter(name, _made(name, make, given), strong or "strong", weak or "weak")
     pair = {side: model for side, model in (("strong", strong), ("weak", weak)) if model is not None}
-    return NamedRouter(name, _artifact(name, {**pair, **given}))
+    return _artifact(name, {**pair, **given})
 
 
 def is_known(name: str) -> bool:
@@ -137,17 +135,14 @@ def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
     except ValueError:
         pass  # A class written in C tells no signature.
     try:
-        router = make(**options)
+        return make(**options)
     except RouterError:
         raise
     except Exception as error:
         raise ConfigError(f"router {name}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(router, "win_rate", None)):
-        raise ConfigError(f"router {name} is a {type(router).__name__} without win_rate(prompt) -> float")
-    return router
 
 
-def _artifact(name: str, options: dict[str, Any]) -> Any:
+def _artifact(name: str, options: dict[str, Any]) -> AnyRouter:
     from turnout.embeddings.router import with_embeddings
     from turnout.router import load
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import uuid
@@ -23,7 +22,7 @@ from turnout.serve.asgi import (
 )
 from turnout.serve.attempts import Request, Served, first_answer
 from turnout.serve.errors import ApiError, UpstreamError
-from turnout.serve.json_body import INLINE_BYTES, parse
+from turnout.serve.json_body import beside_the_loop, parse
 from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
@@ -89,12 +88,7 @@ class ChatCompletions:
         if affinity is None or routed is None:
             return planned
         sent = header(scope, snapshot.settings.affinity.header.lower().encode())
-        arguments = (sent, request["messages"], request["model"])
-        # A long beginning is hashed on a worker thread, as it was parsed on one.
-        if size > INLINE_BYTES:
-            session = await asyncio.to_thread(affinity.session_of, *arguments)
-        else:
-            session = affinity.session_of(*arguments)
+        session = await beside_the_loop(size, lambda: affinity.session_of(sent, request["messages"], request["model"]))
         if session is None:
             return planned
         known = affinity.recall(session)

@@ -65,7 +65,7 @@ class Endpoints:
     async def _route_many(self, prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
         """Decides slice by slice: single prompts come in between, and a client that goes ends its batch."""
         router = snapshot.routers[wanted.router]
-        most = len(prompts) if router.is_microseconds else _SLICE
+        most = len(prompts) if router.router.is_microseconds else _SLICE
         names = {True: pair.strong.name, False: pair.weak.name}
         answers: list[dict[str, Any]] = []
         while len(answers) < len(prompts):

@@ -5,19 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 
 from turnout.serve.errors import ApiError
 
-#: Larger bodies are parsed and edited on a worker thread: on the event loop they would delay other requests.
-INLINE_BYTES = 32 * 1024
+#: Work on more bytes than these goes to a worker thread: on the event loop it would delay other requests.
+_INLINE_BYTES = 32 * 1024
 
 _SPACE = " \t\r\n"
 _PLAIN_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*")')
 #: Numbers stay text: only positions matter here.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+T = TypeVar("T")
+
+
+async def beside_the_loop(size: int, work: Callable[[], T]) -> T:
+    """Does work that grows with a text: here if the text is short, else on a worker thread.
+
+    Args:
+        size: Bytes or characters.
+        work: Called once.
+    """
+    return work() if size <= _INLINE_BYTES else await asyncio.to_thread(work)
 
 
 async def parse(body: bytes) -> dict[str, Any]:
@@ -26,7 +40,7 @@ async def parse(body: bytes) -> dict[str, Any]:
     Raises:
         ApiError: 400 for anything else, with the position.
     """
-    return _parse(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(_parse, body)
+    return await beside_the_loop(len(body), lambda: _parse(body))
 
 
 async def with_model(body: bytes, model: str) -> bytes:
@@ -39,9 +53,7 @@ async def with_model(body: bytes, model: str) -> bytes:
     Raises:
         ApiError: 400 if the key occurs more than once, because parsers differ on which one counts.
     """
-    if len(body) <= INLINE_BYTES:
-        return replace_model(body, model)
-    return await asyncio.to_thread(replace_model, body, model)
+    return await beside_the_loop(len(body), lambda: replace_model(body, model))
 
 
 def replace_model(body: bytes, model: str) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from turnout._core import ConfigError
-from turnout.routing import NamedRouter, open_router
+from turnout._core import ConfigError, threshold_for_share
+from turnout.routing import Wanted, open_router
+from turnout.scored_router import AnyRouter
 from turnout.serve.settings import RouterSettings
 
 #: Options that name what lies outside of the artifact's folder.
@@ -21,25 +22,43 @@ Stats = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class LoadedRouter:
-    """A router, and what it was loaded from."""
+    """A router of the configuration under its name, and what it was loaded from."""
 
-    named: NamedRouter
+    name: str
+    router: AnyRouter
+    #: Where a request names none; that of the configuration goes before the router's own.
+    threshold: float
     options: dict[str, Any]
     #: Empty for what is no artifact in a folder.
     stats: Stats
 
+    @property
+    def artifact_hash(self) -> str | None:
+        """SHA-256 of the artifact's manifest; ``None`` for a router that is no artifact."""
+        return getattr(self.router, "artifact_hash", None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The artifact's folder; ``None`` for a router that is no artifact."""
+        path = getattr(self.router, "path", None)
+        return path if isinstance(path, Path) and hasattr(self.router, "manifest") else None
+
+    def cut(self, wanted: Wanted) -> dict[str, float]:
+        """The threshold or share of a request, as arguments of the router's ``route``."""
+        return wanted.cut or {"threshold": self.threshold}
+
     def is_current(self, options: dict[str, Any]) -> bool:
         """Whether loading again with these options would give the same router."""
-        folder = _folder(self.named)
+        folder = self.folder
         if folder is None or not self.stats or options != self.options or not _OUTSIDE.isdisjoint(options):
             return False
         found = _stats(folder)
         if found == self.stats:
             return True
         # Touched or copied anew: their hashes decide. Files that the manifest does not list have none.
-        manifest = self.named.router.manifest
+        manifest = self.router.manifest  # type: ignore[attr-defined]
         hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-        hashes["router.json"] = self.named.artifact_hash
+        hashes["router.json"] = self.artifact_hash
         if {name: one for name, one in found.items() if name not in hashes} != {
             name: one for name, one in self.stats.items() if name not in hashes
         }:
@@ -64,26 +83,23 @@ def load_router(
     """
     options = settings.options
     if before is not None and before.is_current(options):
-        loaded = LoadedRouter(NamedRouter(name, before.named.router), options, before.stats)
+        loaded = replace(before, threshold=before.router.threshold)
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
         stats = _stats(Path(options["path"])) if isinstance(options.get("path"), str) else {}
-        named = open_router(name, options, strong=pair[0], weak=pair[1])
-        folder = _folder(named)
-        loaded = LoadedRouter(named, options, stats or (_stats(folder) if folder else {}))
-    try:
-        if settings.threshold is not None:
-            loaded.named.threshold = settings.threshold
-        if settings.strong_share is not None:
-            loaded.named.threshold = loaded.named.threshold_for_share(settings.strong_share)
-    except ValueError as error:
-        raise ConfigError(f"[routers.{name}] {error}") from error
-    return loaded
-
-
-def _folder(named: NamedRouter) -> Path | None:
-    path = getattr(named.router, "path", None)
-    return path if named.is_artifact and isinstance(path, Path) else None
+        router = open_router(name, options, strong=pair[0], weak=pair[1])
+        loaded = LoadedRouter(name, router, router.threshold, options, stats)
+        if not stats and loaded.folder:
+            loaded = replace(loaded, stats=_stats(loaded.folder))
+    if settings.threshold is not None:
+        return replace(loaded, threshold=settings.threshold)
+    if settings.strong_share is None:
+        return loaded
+    if not loaded.router.quantiles:
+        raise ConfigError(
+            f"[routers.{name}] strong_share: the router stores no quantiles for this pair; name a threshold"
+        )
+    return replace(loaded, threshold=threshold_for_share(loaded.router.quantiles, settings.strong_share))
 
 
 def _stats(folder: Path) -> Stats:

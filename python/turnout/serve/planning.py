@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from turnout._core import Decision, OverloadedError, RouterError
 from turnout.conversation import judged_text, prompt_of
 from turnout.errors import RoutingError
-from turnout.routing import NamedRouter, Wanted, needs_of, parse_model_name
+from turnout.routing import Wanted, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
+from turnout.routing.needs import lacking
 from turnout.serve.errors import ApiError
-from turnout.serve.json_body import INLINE_BYTES
+from turnout.serve.json_body import beside_the_loop
+from turnout.serve.loaded import LoadedRouter
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.snapshot import Model, Pair, Snapshot
-from turnout.threads import INLINE_CHARACTERS
 
 logger = logging.getLogger("turnout.serve")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Routed:
     """A decision with what it was made from."""
 
-    router: NamedRouter
+    router: LoadedRouter
     decision: Decision
     prompt: str
     prompt_sha256: str
@@ -94,7 +92,7 @@ async def plan(request: Mapping[str, Any], size: int, snapshot: Snapshot) -> Pla
     """
     wanted = wanted_of(request.get("model"), snapshot)
     if wanted is None:
-        needs = await _beside_the_loop(size, lambda: needs_of(request))
+        needs = await beside_the_loop(size, lambda: needs_of(request))
         return Plan((plain(str(request["model"]), needs, snapshot),))
     return candidates(await decide(request, size, *wanted, snapshot), snapshot)
 
@@ -115,12 +113,13 @@ async def decide(request: Mapping[str, Any], size: int, wanted: Wanted, pair: Pa
     router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
     with _api_errors("messages"):
-        needs, prompt = await _beside_the_loop(
+        needs, prompt = await beside_the_loop(
             size, lambda: (needs_of(request), prompt_of(request.get("messages"), snapshot.context))
         )
-        decision = await router.adecide(prompt, wanted)
+        with naming(router.name):
+            decision = await router.router.aroute(prompt, **router.cut(wanted))
     seconds = time.perf_counter() - began
-    digest = prompt_hash(prompt) if len(prompt) <= INLINE_CHARACTERS else await asyncio.to_thread(prompt_hash, prompt)
+    digest = await beside_the_loop(len(prompt), lambda: prompt_hash(prompt))
     return Routed(router, decision, prompt, digest, needs, pair, seconds)
 
 
@@ -134,11 +133,12 @@ async def decide_many(
     """
     router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
-    with _api_errors("prompt"):
+    with _api_errors("prompt"), naming(router.name):
         if len(prompts) == 1:
-            decisions = [await router.adecide(judged_text(prompts[0]), wanted)]
+            decisions = [await router.router.aroute(judged_text(prompts[0]), **router.cut(wanted))]
         else:
-            decisions = await router.adecide_many([judged_text(prompt) for prompt in prompts], wanted)
+            texts = [judged_text(prompt) for prompt in prompts]
+            decisions = await router.router.aroute_batch(texts, **router.cut(wanted))
     return decisions, (time.perf_counter() - began) / max(len(prompts), 1)
 
 
@@ -156,11 +156,6 @@ def _api_errors(param: str) -> Iterator[None]:
         raise ApiError(500, str(error), code="router_failed") from None
 
 
-async def _beside_the_loop(size: int, work: Callable[[], T]) -> T:
-    """Walks the messages of a request: of a large body on a worker thread, because it may take seconds."""
-    return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
-
-
 def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -> Plan:
     """The plan of a decision.
 
@@ -172,19 +167,13 @@ def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -
     Raises:
         ApiError: 400 where neither model can serve the request.
     """
-    chosen, needs = first or routed.chosen, routed.needs
+    chosen = first or routed.chosen
     other = routed.pair.weak if chosen is routed.pair.strong else routed.pair.strong
-    lacking = chosen.lacks(needs)
-    if not lacking:
-        with_other = snapshot.settings.server.fallback and other is not chosen and not other.lacks(needs)
-        return Plan((chosen, other) if with_other else (chosen,), routed)
-    if other.lacks(needs):
-        raise ApiError(
-            400,
-            f"the request needs {', '.join(sorted(needs))}, which neither {chosen.name} nor {other.name} supports",
-            code="unsupported_capability",
-        )
-    return Plan((other,), routed, lacking)
+    able = _serving((chosen, other), routed.needs)
+    if able[0] is not chosen:
+        return Plan((other,), routed, lacking(chosen, routed.needs))
+    with_other = snapshot.settings.server.fallback and able[-1] is not chosen
+    return Plan((chosen, other) if with_other else (chosen,), routed)
 
 
 def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
@@ -198,8 +187,11 @@ def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
         raise ApiError(
             404, f"unknown model {name[:200]!r}; GET /v1/models lists the models", code="model_not_found", param="model"
         )
-    if lacking := model.lacks(needs):
-        raise ApiError(
-            400, f"model {model.name} does not support {', '.join(sorted(lacking))}", code="unsupported_capability"
-        )
-    return model
+    return _serving((model,), needs)[0]
+
+
+def _serving(models: Sequence[Model], needs: frozenset[str]) -> list[Model]:
+    try:
+        return able_to_serve(models, needs)
+    except RoutingError as error:
+        raise ApiError(400, str(error), code="unsupported_capability") from None

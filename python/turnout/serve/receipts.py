@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from turnout._core import InvalidInputError
 
 if TYPE_CHECKING:
-    from turnout.routing import NamedRouter
+    from turnout.scored_router import AnyRouter
 
 
 def prompt_hash(prompt: str) -> str:
@@ -27,7 +27,7 @@ def float_bits(number: float) -> str:
     return struct.pack(">d", number).hex()
 
 
-def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[str]:
+def replay(receipt: dict[str, Any], prompt: str, router: AnyRouter) -> list[str]:
     """Decides a receipt's prompt anew.
 
     Args:
@@ -41,8 +41,6 @@ def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[st
     Raises:
         InvalidInputError: No receipt: a field is missing or of the wrong type.
     """
-    from turnout.routing import Wanted
-
     try:
         threshold, recorded = float(receipt["threshold"]), float(receipt["win_rate"])
         is_strong, told_hash, artifact = bool(receipt["is_strong"]), receipt["prompt_sha256"], receipt["artifact_hash"]
@@ -50,9 +48,10 @@ def replay(receipt: dict[str, Any], prompt: str, router: NamedRouter) -> list[st
         raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
     if told_hash != prompt_hash(prompt):
         return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
-    if artifact != router.artifact_hash:
-        return [f"the artifact's hash is {router.artifact_hash}, the receipt has {artifact}"]
-    found = router.decide(prompt, Wanted(router.name, threshold=threshold))
+    own = getattr(router, "artifact_hash", None)
+    if artifact != own:
+        return [f"the artifact's hash is {own}, the receipt has {artifact}"]
+    found = router.route(prompt, threshold=threshold)
     differences = []
     if float_bits(found.win_rate) != float_bits(recorded):
         differences.append(f"the win rate is {found.win_rate!r}, the receipt has {recorded!r}")

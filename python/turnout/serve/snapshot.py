@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from turnout._core import ConfigError
 from turnout.conversation import Context
-from turnout.routing import NamedRouter
 from turnout.routing.registry import imported
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router
@@ -34,10 +33,6 @@ class Model:
     #: The name as a label of metrics.
     label: str
 
-    def lacks(self, needs: frozenset[str]) -> frozenset[str]:
-        """What of the needs it cannot serve."""
-        return frozenset() if self.capabilities is None else needs - self.capabilities
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -57,7 +52,7 @@ class Snapshot:
 
     settings: Settings
     loaded: Loaded
-    routers: Mapping[str, NamedRouter]
+    routers: Mapping[str, LoadedRouter]
     upstreams: Mapping[str, Upstream]
     models: Mapping[str, Model]
     pair: Pair
@@ -69,10 +64,9 @@ class Snapshot:
         """Model names that stand for a router and a threshold."""
         return self.settings.aliases
 
-    def router_for(self, name: str, pair: Pair) -> NamedRouter:
+    def router_for(self, name: str, pair: Pair) -> LoadedRouter:
         """The router that decides between a pair's models."""
-        loaded = self.loaded.get(_key(name, pair))
-        return loaded.named if loaded else self.routers[name]
+        return self.loaded.get(_key(name, pair)) or self.routers[name]
 
     def passed_through(self, name: str) -> Model | None:
         """A model that is not configured, for the upstream that takes such names; ``None`` where there is none."""
@@ -115,7 +109,7 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
     snapshot = Snapshot(
         settings=settings,
         loaded=loaded,
-        routers={name: loaded[_key(name, pair)].named for name in settings.routers},
+        routers={name: loaded[_key(name, pair)] for name in settings.routers},
         upstreams=upstreams,
         models=models,
         pair=pair,
@@ -123,7 +117,7 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         context=_context(settings.server.context),
     )
     for name, alias in settings.aliases.items():
-        if alias.strong_share is not None and not snapshot.router_for(alias.router, pairs[name]).quantiles:
+        if alias.strong_share is not None and not snapshot.router_for(alias.router, pairs[name]).router.quantiles:
             raise ConfigError(
                 f"[aliases.{name}] strong_share: router {alias.router} has no quantiles for this pair; use a threshold"
             )
@@ -147,7 +141,7 @@ def _load_routers(settings: Settings, pair: Pair, pairs: Mapping[str, Pair], bef
     found = {_key(name, pair): load(name, pair) for name in settings.routers}
     for name, alias in settings.aliases.items():
         key = _key(alias.router, pairs[name])
-        known = set(getattr(found[_key(alias.router, pair)].named.router, "models", ()))
+        known = set(getattr(found[_key(alias.router, pair)].router, "models", ()))
         if key not in found and known & {*key[1:], pair.strong.name, pair.weak.name}:
             found[key] = load(alias.router, pairs[name])
     return found

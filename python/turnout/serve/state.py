@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from turnout._core import ConfigError
-from turnout.routing import NamedRouter
 from turnout.serve.affinity import Affinity
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
+from turnout.serve.loaded import LoadedRouter
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided, RecentDecisions
@@ -35,9 +35,8 @@ class State:
 
     Extensions such as the playground may read:
 
-    - :attr:`routers`: :class:`~turnout.routing.NamedRouter` by name, with ``win_rate(prompt)``, ``decide(prompt, wanted)``, ``adecide``,
-      ``threshold``, ``quantiles`` (calibration win rates, rising, maybe empty), ``threshold_for_share(share)``, ``is_artifact``,
-      ``is_microseconds``, ``artifact_hash``, and ``router``, the :class:`turnout.Router` itself with ``explain`` and ``manifest``;
+    - :attr:`routers`: :class:`~turnout.serve.loaded.LoadedRouter` by name, with ``threshold``, ``artifact_hash``, and ``router``, the
+      :class:`turnout.Router` or :class:`~turnout.scored_router.ScoredRouter` itself;
     - :attr:`snapshot`: ``pair.strong.name``, ``pair.weak.name``, ``models``, ``aliases``, ``settings`` (with prices of models);
       it changes on reload, so read it anew for each request;
     - :attr:`recent`: the last decisions (``recent.since(revision, most)``, ``await recent.next_revision(revision)``,
@@ -73,7 +72,7 @@ class State:
         self._retired: set[Upstream] = set()
 
     @property
-    def routers(self) -> Mapping[str, NamedRouter]:
+    def routers(self) -> Mapping[str, LoadedRouter]:
         """The loaded routers by name."""
         return self.snapshot.routers
 

@@ -16,7 +16,7 @@ from turnout.serve.body import Body
 from turnout.serve.breaker import Breakers, CircuitBreaker
 from turnout.serve.errors import UpstreamError
 from turnout.serve.headers import to_client
-from turnout.serve.json_body import INLINE_BYTES
+from turnout.serve.json_body import beside_the_loop
 from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, check_completion
 from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
@@ -164,10 +164,7 @@ class Upstream:
                 raise BadAnswerError("not_json", "200 with a body that is not a JSON object")
             relay = BytesRelay(body)
             return Answer(status, headers, relay.push(content), body.deadline, relay)
-        if len(content) > INLINE_BYTES:
-            await asyncio.to_thread(check_completion, content)
-        else:
-            check_completion(content)
+        await beside_the_loop(len(content), lambda: check_completion(content))
         body.close()
         return Answer(status, headers, self.key.plain_removed_from(content), body.deadline)
 

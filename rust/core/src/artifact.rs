@@ -46,8 +46,9 @@ impl Artifact {
     pub fn open(path: &Path) -> Result<Self> {
         let manifest_path = path.join(MANIFEST);
         let bytes = files::read_inside(path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
-        let manifest_text = String::from_utf8(bytes)
-            .map_err(|error| Error::artifact(&manifest_path, "text", format!("expected UTF-8: {error}")))?;
+        let manifest_text = String::from_utf8(bytes).map_err(|error| {
+            Error::artifact(&manifest_path, "text", format!("expected UTF-8: {error}")).caused_by(error)
+        })?;
         let manifest = Manifest::parse(&manifest_path, &manifest_text)?;
         let mut contents = HashMap::new();
         for (name, entry) in &manifest.files {

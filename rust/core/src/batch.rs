@@ -49,7 +49,7 @@ pub(crate) fn in_shares<T: Send>(
         let helpers: Vec<_> = (1..threads).map_while(|_| spawn().ok()).collect();
         let mut shares = take(interrupt)?;
         for helper in helpers {
-            shares.extend(helper.join().map_err(|_| Error::Inference("a batch thread panicked".into()))??);
+            shares.extend(helper.join().map_err(|_| Error::inference("a batch thread panicked"))??);
         }
         Ok::<_, Error>(shares)
     })?;

@@ -36,7 +36,7 @@ use self::{
 use crate::{
     batch::in_shares,
     config::BatchConfig,
-    error::{Error, Result},
+    error::{Error, Result, StopReason},
 };
 
 /// Makes the runner of a slot anew, after a panic.
@@ -84,11 +84,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn exceeded() -> Error {
-    Error::DeadlineExceeded("the deadline passed before the prompt could be run".into())
+    Error::DeadlineExceeded
 }
 
 fn closed() -> Error {
-    Error::WorkerStopped("the router is closed: open it again".into())
+    Error::WorkerStopped(StopReason::Closed)
 }
 
 impl<R: Runner + 'static> std::fmt::Debug for Batcher<R> {
@@ -135,7 +135,7 @@ impl<R: Runner + 'static> Batcher<R> {
     /// What the run gave; [`Error::Overloaded`], [`Error::DeadlineExceeded`] or [`Error::WorkerStopped`].
     pub(crate) fn run(&self, request: Request, deadline: Option<Instant>, admission: Admission) -> Result<Row> {
         let mut rows = self.run_entry(vec![request], vec![], deadline, admission)?;
-        rows.pop().ok_or_else(|| Error::Inference("the model gave no row".into()))
+        rows.pop().ok_or_else(|| Error::inference("the model gave no row"))
     }
 
     /// The rows of many requests of one variant, in their order, on all sessions. Similar lengths share a run, and other callers get
@@ -153,7 +153,7 @@ impl<R: Runner + 'static> Batcher<R> {
         if admission == Admission::Asked {
             let queue = lock(&self.0.queue);
             if queue.is_full() {
-                return Err(Shared::<R>::overloaded(queue.rows()));
+                return Err(self.0.overloaded(queue.rows()));
             }
         }
         let mut requests: Vec<Option<Request>> = requests.into_iter().map(Some).collect();
@@ -208,9 +208,7 @@ impl<R: Runner + 'static> Batcher<R> {
         callback: impl FnOnce(Result<Row>) + Send + 'static,
     ) -> u64 {
         let callback = move |rows: Result<Vec<Row>>| {
-            callback(
-                rows.and_then(|mut rows| rows.pop().ok_or_else(|| Error::Inference("the model gave no row".into()))),
-            );
+            callback(rows.and_then(|mut rows| rows.pop().ok_or_else(|| Error::inference("the model gave no row"))));
         };
         let entry = self.0.entry(vec![request], deadline, admission, Reply::Callback(Box::new(callback)));
         let id = entry.id;
@@ -264,7 +262,7 @@ impl<R: Runner + 'static> Batcher<R> {
                 self.0.tell_arrival();
                 self.wait(id, &ticket, deadline)
             }
-            Arrival::Overloaded(_, rows) => Err(Shared::<R>::overloaded(rows)),
+            Arrival::Overloaded(_, rows) => Err(self.0.overloaded(rows)),
             Arrival::Closed(_) => Err(closed()),
         }
     }
@@ -323,10 +321,8 @@ impl<R: Runner + 'static> Shared<R> {
         }
     }
 
-    fn overloaded(rows: usize) -> Error {
-        Error::Overloaded(format!(
-            "{rows} prompts wait already: try again later, or open the router with a larger max_queue"
-        ))
+    fn overloaded(&self, waiting: usize) -> Error {
+        Error::Overloaded { waiting, limit: self.max_queue }
     }
 
     /// Wakes the leaders that wait for more prompts, if any do.
@@ -341,7 +337,7 @@ impl<R: Runner + 'static> Shared<R> {
         match arrival {
             Arrival::Lead(slot, entry) => Self::lead_on_a_thread(self, slot, entry, Start::OnThread),
             Arrival::Waits => self.tell_arrival(),
-            Arrival::Overloaded(entry, rows) => entry.item.reply.tell(Err(Self::overloaded(rows))),
+            Arrival::Overloaded(entry, rows) => entry.item.reply.tell(Err(self.overloaded(rows))),
             Arrival::Closed(entry) => entry.item.reply.tell(Err(closed())),
         }
     }
@@ -421,7 +417,7 @@ impl<R: Runner + 'static> Shared<R> {
         let error = match attempt {
             Ok(Ok(rows)) => return rows,
             Ok(Err(error)) => error,
-            Err(_) => Error::WorkerStopped("the run panicked; the next one starts with a fresh session".into()),
+            Err(_) => Error::WorkerStopped(StopReason::Panicked),
         };
         vec![Err(error); batch.len()]
     }

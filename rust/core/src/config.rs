@@ -38,7 +38,10 @@ impl FromStr for EngineChoice {
             "auto" => Ok(Self::Auto),
             "native" => Ok(Self::Native),
             "onnxruntime" => Ok(Self::OnnxRuntime),
-            _ => Err(Error::Config(format!("engine is {text:?}, expected \"auto\", \"native\" or \"onnxruntime\""))),
+            _ => Err(Error::config(
+                "engine",
+                format!("engine is {text:?}, expected \"auto\", \"native\" or \"onnxruntime\""),
+            )),
         }
     }
 }
@@ -71,9 +74,12 @@ impl FromStr for Device {
             ("cpu", _) if kind == text => Ok(Self::Cpu),
             ("cuda", Ok(number)) => Ok(Self::Cuda(number)),
             ("tensorrt", Ok(number)) => Ok(Self::TensorRt(number)),
-            _ => Err(Error::Device(format!(
-                "device is {text:?}, expected \"cpu\", \"cuda:N\" or \"tensorrt:N\", or several GPUs with commas between"
-            ))),
+            _ => Err(Error::device(
+                text,
+                format!(
+                    "device is {text:?}, expected \"cpu\", \"cuda:N\" or \"tensorrt:N\", or several GPUs with commas between"
+                ),
+            )),
         }
     }
 }
@@ -137,10 +143,10 @@ impl FromStr for Devices {
         let devices = text.split(',').map(str::parse).collect::<Result<Vec<Device>>>()?;
         let twice = (1..devices.len()).find(|&place| devices[..place].contains(&devices[place]));
         if let Some(place) = twice {
-            return Err(Error::Device(format!("device is {text:?}, which names {} twice", devices[place])));
+            return Err(Error::device(text, format!("device is {text:?}, which names {} twice", devices[place])));
         }
         if devices.len() > 1 && devices.contains(&Device::Cpu) {
-            return Err(Error::Device(format!("device is {text:?}: the CPU cannot stand beside other devices")));
+            return Err(Error::device(text, format!("device is {text:?}: the CPU cannot stand beside other devices")));
         }
         Ok(Self(devices))
     }
@@ -192,15 +198,15 @@ impl BatchConfig {
         ];
         for (field, value, limit) in fields {
             if value == 0 || value > limit {
-                return Err(Error::Config(format!("{field} is {value}, expected 1..={limit}")));
+                return Err(Error::config(field, format!("{field} is {value}, expected 1..={limit}")));
             }
         }
         if self.sessions > 256 {
-            return Err(Error::Config(format!("sessions is {}, expected at most 256", self.sessions)));
+            return Err(Error::config("sessions", format!("sessions is {}, expected at most 256", self.sessions)));
         }
         if self.max_wait_us > 10_000_000 {
             let message = format!("max_wait_us is {}, expected at most 10000000 (10 s)", self.max_wait_us);
-            return Err(Error::Config(message));
+            return Err(Error::config("max_wait_us", message));
         }
         Ok(())
     }
@@ -257,10 +263,10 @@ impl RouterConfig {
         ];
         match ignored.iter().find(|(_, is_ignored, _)| *is_ignored) {
             None => Ok(()),
-            Some((option, _, device)) => Err(Error::Config(format!(
-                "{option} has no effect on device {}, expected device {device}",
-                self.device
-            ))),
+            Some((option, _, device)) => Err(Error::config(
+                *option,
+                format!("{option} has no effect on device {}, expected device {device}", self.device),
+            )),
         }
     }
 
@@ -272,16 +278,20 @@ impl RouterConfig {
         let of_battles = kind == Kind::SwRanking;
         let given = [("tiers", !self.tiers.is_empty()), ("index", !matches!(self.index, IndexChoice::Artifact))];
         if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given && !of_battles) {
-            return Err(Error::Config(format!(
-                "{option} is an option of routers of kind \"sw_ranking\", but this artifact is of kind {:?}",
-                kind.name()
-            )));
+            return Err(Error::config(
+                *option,
+                format!(
+                    "{option} is an option of routers of kind \"sw_ranking\", but this artifact is of kind {:?}",
+                    kind.name()
+                ),
+            ));
         }
         match self.tiers.keys().find(|name| *name != strong && *name != weak) {
             None => Ok(()),
-            Some(name) => Err(Error::Config(format!(
-                "tiers names {name:?}, expected the strong or the weak model: {strong:?}, {weak:?}"
-            ))),
+            Some(name) => Err(Error::config(
+                "tiers",
+                format!("tiers names {name:?}, expected the strong or the weak model: {strong:?}, {weak:?}"),
+            )),
         }
     }
 }

@@ -69,18 +69,24 @@ impl Engine {
         let graph = Graph::parse_beside(&bytes, &files).map_err(|message| Error::artifact(&path, "graph", message))?;
         let is_float16 = graph.float16 || manifest.graph_precision == Precision::Float16;
         if is_float16 && config.device.is_cpu() {
-            return Err(Error::Device(format!(
-                "{}: holds float16 weights, which a CPU runs ten times slower than float32: open it with device \"cuda:0\", or \
+            return Err(Error::device(
+                &config.device,
+                format!(
+                    "{}: holds float16 weights, which a CPU runs ten times slower than float32: open it with device \"cuda:0\", or \
                  export it in float32 or int8",
-                path.display()
-            )));
+                    path.display()
+                ),
+            ));
         }
         if manifest.graph_precision == Precision::Int8 && !config.device.is_cpu() {
-            return Err(Error::Device(format!(
-                "{}: multiplies int8, which ONNX Runtime does on the CPU alone, whatever the device: open it with device \"cpu\", or \
+            return Err(Error::device(
+                &config.device,
+                format!(
+                    "{}: multiplies int8, which ONNX Runtime does on the CPU alone, whatever the device: open it with device \"cpu\", or \
                  export it in float16 or float32",
-                path.display()
-            )));
+                    path.display()
+                ),
+            ));
         }
         let native = match manifest.kind {
             Kind::Mf => Native::recognize(artifact, &graph, &manifest.files[file].sha256, pair),
@@ -91,19 +97,23 @@ impl Engine {
         }
         let wanted = match (config.engine, config.device.is_cpu()) {
             (EngineChoice::Native, false) => {
-                return Err(Error::Device(format!(
-                    "device is {}, but the native engine runs on the CPU; use engine \"onnxruntime\"",
-                    config.device
-                )));
+                return Err(Error::device(
+                    &config.device,
+                    format!(
+                        "device is {}, but the native engine runs on the CPU; use engine \"onnxruntime\"",
+                        config.device
+                    ),
+                ));
             }
             (EngineChoice::Auto, false) => EngineChoice::OnnxRuntime,
             (choice, _) => choice,
         };
         match (wanted, native) {
             (EngineChoice::Auto | EngineChoice::Native, Ok(native)) => Ok(Self::Native(native)),
-            (EngineChoice::Native, Err(reason)) => {
-                Err(Error::Engine(format!("{}: the core does not run this graph natively: {reason}", path.display())))
-            }
+            (EngineChoice::Native, Err(reason)) => Err(Error::engine(
+                None,
+                format!("{}: the core does not run this graph natively: {reason}", path.display()),
+            )),
             (_, native) => {
                 let reason = native.err().unwrap_or_else(|| format!("engine {wanted:?} was asked for"));
                 let vocabulary = graph.vocabulary;
@@ -130,9 +140,10 @@ impl Engine {
 
     #[cfg(not(feature = "onnx"))]
     fn open_network(_: &Artifact, _: (usize, usize), _: &RouterConfig, (reason, _): Known) -> Result<Self> {
-        Err(Error::Engine(format!(
-            "this build has no ONNX Runtime, and the core does not run the graph natively: {reason}"
-        )))
+        Err(Error::engine(
+            None,
+            format!("this build has no ONNX Runtime, and the core does not run the graph natively: {reason}"),
+        ))
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -344,7 +355,7 @@ impl Native {
     }
 
     fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
-        let encoder = self.encoder.as_ref().ok_or_else(|| Error::Inference("this graph has no encoder".into()))?;
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::inference("this graph has no encoder"))?;
         embedding.resize(encoder.dim(), 0.0);
         encoder.encode(ids, embedding);
         Ok(())

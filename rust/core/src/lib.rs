@@ -38,7 +38,7 @@ pub use artifact::{
 };
 pub use calibration::{Calibration, sigmoid};
 pub use config::{BatchConfig, Device, Devices, EngineChoice, IndexChoice, RouterConfig};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Source, StopReason};
 pub use explanation::{Explanation, Stage};
 #[cfg(feature = "faiss")]
 pub use faiss::LiveIndex;

@@ -25,7 +25,7 @@ impl ScoredPair {
     /// [`Error::Config`] for an empty name, two names that score as one model, or a tier that does not exist.
     pub(crate) fn of(artifact: &Artifact, config: &RouterConfig, strong: &str, weak: &str) -> Result<Self> {
         if strong.is_empty() || weak.is_empty() {
-            return Err(Error::Config("a model name is empty".into()));
+            return Err(Error::config(if strong.is_empty() { "strong" } else { "weak" }, "a model name is empty"));
         }
         let manifest = artifact.manifest();
         let row = |name: &str, trained: &str, placed: Option<u16>| match &manifest.ranking {
@@ -40,9 +40,12 @@ impl ScoredPair {
         let rows = (row(strong, &trained.strong, placed(strong))?, row(weak, &trained.weak, placed(weak))?);
         if rows.0 == rows.1 {
             let scored = if manifest.ranking.is_some() { "tier" } else { "model" };
-            return Err(Error::Config(format!(
-                "strong is {strong:?} and weak is {weak:?}, which score as one {scored}: expected two {scored}s"
-            )));
+            return Err(Error::config(
+                "strong",
+                format!(
+                    "strong is {strong:?} and weak is {weak:?}, which score as one {scored}: expected two {scored}s"
+                ),
+            ));
         }
         let of_trained = (row(&trained.strong, &trained.strong, None)?, row(&trained.weak, &trained.weak, None)?);
         Ok(Self { rows, is_trained: rows == of_trained })
@@ -62,10 +65,10 @@ fn tier(artifact: &Artifact, spec: &RankingSpec, name: &str, trained: &str, plac
     };
     match placed.or_else(|| own(name)).or_else(|| own(trained)) {
         Some(tier) if usize::from(tier) < spec.tier_count => Ok(tier.into()),
-        Some(tier) => Err(Error::Config(format!(
-            "tiers puts {name:?} in tier {tier}, expected 0 (the strongest) to {}",
-            spec.tier_count - 1
-        ))),
+        Some(tier) => Err(Error::config(
+            "tiers",
+            format!("tiers puts {name:?} in tier {tier}, expected 0 (the strongest) to {}", spec.tier_count - 1),
+        )),
         None => Err(artifact.manifest_error("pair", "is not among the models")),
     }
 }

@@ -26,7 +26,7 @@ impl Policy {
         if (0.0..=1.0).contains(&threshold) {
             Ok(Self { threshold })
         } else {
-            Err(Error::InvalidInput(format!("threshold is {threshold}, expected a number in 0..=1")))
+            Err(Error::invalid_input("threshold", format!("threshold is {threshold}, expected a number in 0..=1")))
         }
     }
 
@@ -73,14 +73,17 @@ pub fn check_quantiles<T: Copy + Into<f64>>(quantiles: &[T]) -> std::result::Res
 /// # Errors
 /// [`Error::InvalidInput`] for a share outside `0..=1`, or quantiles that [`check_quantiles`] refuses.
 pub fn threshold_for_share<T: Copy + Into<f64>>(quantiles: &[T], share: f64) -> Result<f64> {
-    check_quantiles(quantiles).map_err(|message| Error::InvalidInput(format!("quantiles: {message}")))?;
+    check_quantiles(quantiles).map_err(|message| Error::invalid_input("quantiles", format!("quantiles: {message}")))?;
     threshold_of_checked(quantiles, share)
 }
 
 /// [`threshold_for_share`] over quantiles that were checked when they were read.
 pub(crate) fn threshold_of_checked<T: Copy + Into<f64>>(quantiles: &[T], share: f64) -> Result<f64> {
     if !(0.0..=1.0).contains(&share) {
-        return Err(Error::InvalidInput(format!("strong_share is {share}, expected a number in 0..=1")));
+        return Err(Error::invalid_input(
+            "strong_share",
+            format!("strong_share is {share}, expected a number in 0..=1"),
+        ));
     }
     if share == 0.0 || share == 1.0 {
         return Ok(1.0 - share);

@@ -167,7 +167,7 @@ impl Ranking {
         let battles = Battles::parse(&artifact.file(&spec.battles)?, dim, models).map_err(at(&spec.battles))?;
         let texts = spec.prompts.as_ref().map(|file| {
             let texts: Vec<String> = serde_json::from_slice(&artifact.file(file)?)
-                .map_err(|error| Error::artifact(&artifact.path().join(file), "json", error.to_string()))?;
+                .map_err(|error| Error::artifact_from(&artifact.path().join(file), "json", error))?;
             match texts.len() == battles.vectors.len() {
                 true => Ok(texts),
                 false => Err(Error::artifact(
@@ -206,7 +206,7 @@ impl Ranking {
     fn open_search(&self, _: &Artifact, spec: &RankingSpec, config: &RouterConfig) -> Result<Search> {
         match (&config.index, &spec.index) {
             (IndexChoice::Exact, _) | (IndexChoice::Artifact, None) => Ok(Search::Exact),
-            _ => Err(Error::Engine("this build has no FAISS: load with index=\"exact\"".into())),
+            _ => Err(Error::engine(None, "this build has no FAISS: load with index=\"exact\"")),
         }
     }
 
@@ -262,7 +262,7 @@ impl Ranking {
     /// Estimates for one query; `None` weighs all battles alike.
     pub(crate) fn estimate(&self, query: Option<Query>) -> Result<Estimate> {
         let mut estimates = self.estimates(vec![query])?;
-        estimates.pop().ok_or_else(|| Error::Inference("no estimate for a query".into()))
+        estimates.pop().ok_or_else(|| Error::inference("no estimate for a query"))
     }
 
     fn estimates(&self, queries: Vec<Option<Query>>) -> Result<Vec<Estimate>> {
@@ -347,7 +347,7 @@ impl Ranking {
         bradley_terry::solve(wins, &mut strengths);
         let logit = strengths[self.pair.0] - strengths[self.pair.1];
         if !logit.is_finite() {
-            return Err(Error::Inference("the weighted battles gave no finite rating".into()));
+            return Err(Error::inference("the weighted battles gave no finite rating"));
         }
         Ok(Estimate { strengths, logit: logit as f32 })
     }

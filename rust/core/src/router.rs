@@ -1,5 +1,8 @@
 //! Composes tokenizer, engine, scorer, calibration and policy into one decision.
 
+mod battles;
+mod many;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -7,28 +10,16 @@ use std::{
 
 use crate::{
     artifact::Artifact,
-    batch::in_shares,
     calibration::Calibration,
     config::RouterConfig,
     engine::Engine,
     error::{Error, Result},
     explanation::{Explanation, Stage},
-    interrupt::Interrupt,
     pair::ScoredPair,
     policy::{Decision, Policy, threshold_of_checked},
-    ranking::{BattleSnapshot, NewBattles, Ranking},
     scratch,
     tokenize::PromptTokenizer,
 };
-
-/// Prompts a thread takes at a time from a batch: large enough that taking is cheap, small enough that threads end together.
-const BATCH_SHARE: usize = 64;
-/// Bytes of prompts in a share, about.
-const SHARE_BYTES: usize = 256 * 1024;
-/// Prompts for a network that are run without a look at interrupts.
-const INLINE_ROWS: usize = 8;
-/// Starting a thread costs about as much as this many decisions.
-const MIN_BATCH_PER_THREAD: usize = 128;
 
 const MAX_THREADS: usize = 1024;
 
@@ -66,7 +57,10 @@ impl Router {
     /// [`Error::Artifact`], [`Error::Config`], [`Error::Device`] or [`Error::Engine`].
     pub fn open(path: &std::path::Path, config: &RouterConfig) -> Result<Self> {
         if config.threads > MAX_THREADS {
-            return Err(Error::Config(format!("threads is {}, expected at most {MAX_THREADS}", config.threads)));
+            return Err(Error::config(
+                "threads",
+                format!("threads is {}, expected at most {MAX_THREADS}", config.threads),
+            ));
         }
         config.check()?;
         let mut artifact = Artifact::open(path)?;
@@ -161,7 +155,9 @@ impl Router {
     pub fn choose_threshold(&self, threshold: Option<f64>, strong_share: Option<f64>) -> Result<Option<f64>> {
         match (threshold, strong_share) {
             (threshold, None) => Ok(threshold),
-            (Some(_), Some(_)) => Err(Error::InvalidInput("give either threshold or strong_share, not both".into())),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid_input("strong_share", "give either threshold or strong_share, not both"))
+            }
             (None, Some(_)) if self.quantiles.is_empty() => Err(self.no_quantiles()),
             (None, Some(share)) => threshold_of_checked(&self.quantiles, share).map(Some),
         }
@@ -178,7 +174,7 @@ impl Router {
                 manifest.pair.strong, manifest.pair.weak, self.strong, self.weak
             )
         };
-        Error::InvalidInput(format!("strong_share needs quantiles of the win rate, and {reason}"))
+        Error::invalid_input("strong_share", format!("strong_share needs quantiles of the win rate, and {reason}"))
     }
 
     /// Name of the chosen model.
@@ -203,25 +199,6 @@ impl Router {
     pub fn route_within(&self, prompt: &str, threshold: Option<f64>, limit: Option<Duration>) -> Result<Decision> {
         let policy = self.policy(threshold)?;
         Ok(policy.decide(self.win_rate_by(prompt, limit.map(deadline))?))
-    }
-
-    /// Decides many prompts, on all threads, in their order.
-    pub fn route_batch(&self, prompts: &[&str], threshold: Option<f64>) -> Result<Vec<Decision>> {
-        self.route_batch_within(prompts, threshold, None, None)
-    }
-
-    /// As [`route_batch`](Self::route_batch), with a limit as [`route_within`](Self::route_within) for all of them together, and
-    /// somebody who may end the call.
-    pub fn route_batch_within(
-        &self,
-        prompts: &[&str],
-        threshold: Option<f64>,
-        limit: Option<Duration>,
-        interrupt: Option<Interrupt<'_>>,
-    ) -> Result<Vec<Decision>> {
-        let policy = self.policy(threshold)?;
-        let win_rates = self.win_rates_by(prompts, limit.map(deadline), interrupt)?;
-        Ok(win_rates.into_iter().map(|win_rate| policy.decide(win_rate)).collect())
     }
 
     /// Leaves a prompt to the queue of a network and goes on. `callback` is called with its win rate or an error, once, on another
@@ -276,19 +253,6 @@ impl Router {
         self.win_rate_by(prompt, None)
     }
 
-    /// Win rates of many prompts, on all threads, in their order. Equal to [`win_rate`](Self::win_rate) of each.
-    pub fn win_rates(&self, prompts: &[&str]) -> Result<Vec<f32>> {
-        self.win_rates_by(prompts, None, None)
-    }
-
-    /// As [`win_rates`](Self::win_rates), with somebody who may end the call.
-    ///
-    /// # Errors
-    /// As [`route`](Self::route), and what `interrupt` gives.
-    pub fn win_rates_unless(&self, prompts: &[&str], interrupt: Interrupt<'_>) -> Result<Vec<f32>> {
-        self.win_rates_by(prompts, None, Some(interrupt))
-    }
-
     fn win_rate_by(&self, prompt: &str, deadline: Option<Instant>) -> Result<f32> {
         scratch::with(|scratch| {
             self.encode(prompt, &mut scratch.ids)?;
@@ -297,63 +261,11 @@ impl Router {
         })
     }
 
-    fn win_rates_by(
-        &self,
-        prompts: &[&str],
-        deadline: Option<Instant>,
-        mut interrupt: Option<Interrupt<'_>>,
-    ) -> Result<Vec<f32>> {
-        self.tokenizer()?;
-        if !self.engine.is_native() {
-            let encodings = self.encodings(prompts, &mut interrupt)?;
-            // A thread of its own is for batches that may take long.
-            let mut interrupt = interrupt.filter(|_| prompts.len() > INLINE_ROWS);
-            let logits = self.engine.logits(encodings, deadline, &mut interrupt)?;
-            return self.all_calibrated(logits, 0);
-        }
-        let (share, threads) = (share_of(prompts), self.threads_for(prompts.len()));
-        in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
-            let first = range.start;
-            let prompts = prompts[range].iter().zip(first..);
-            if self.engine.ranking().is_none() {
-                return prompts.map(|(prompt, row)| self.win_rate(prompt).map_err(|error| error.of_row(row))).collect();
-            }
-            let encodings = prompts.map(|(prompt, row)| self.encoding(prompt, row)).collect::<Result<_>>()?;
-            self.all_calibrated(self.engine.logits(encodings, None, &mut None)?, first)
-        })
-    }
-
-    fn threads_for(&self, prompts: usize) -> usize {
-        // A decision over many battles takes longer than starting a thread.
-        let least = if self.engine.is_microseconds() { MIN_BATCH_PER_THREAD } else { BATCH_SHARE };
-        self.threads.min(prompts / least).max(1)
-    }
-
     /// Win rate of an embedding of length [`embedding_dim`](Self::embedding_dim) that the caller supplies.
     pub fn win_rate_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
         self.check_embedding(embedding, None)?;
         let logits = self.engine.logits_of_embeddings(std::iter::once(embedding))?;
         self.calibrated(logits.first().copied().unwrap_or(f32::NAN))
-    }
-
-    /// Win rates of embeddings in rows of a matrix.
-    pub fn win_rates_of_embeddings(&self, matrix: &[f32], mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f32>> {
-        let dim = self.embedding_dim();
-        if !matrix.len().is_multiple_of(dim) {
-            return Err(Error::InvalidInput(format!("{} numbers are no rows of {dim}", matrix.len())));
-        }
-        for (row, embedding) in matrix.chunks_exact(dim).enumerate() {
-            self.check_embedding(embedding, Some(row))?;
-        }
-        let rows = matrix.len() / dim;
-        // A network takes the whole batch at once.
-        let (share, threads) =
-            if self.engine.ranking().is_some() { (BATCH_SHARE, self.threads_for(rows)) } else { (rows.max(1), 1) };
-        in_shares(rows, share, threads, &mut interrupt, |range| {
-            let first = range.start;
-            let rows = matrix[range.start * dim..range.end * dim].chunks_exact(dim);
-            self.all_calibrated(self.engine.logits_of_embeddings(rows)?, first)
-        })
     }
 
     /// Length of an embedding.
@@ -366,23 +278,6 @@ impl Router {
         let mut ids = Vec::new();
         self.encode(prompt, &mut ids)?;
         self.engine.embed(&ids)
-    }
-
-    /// The embeddings of many prompts in rows of a matrix, on all threads.
-    pub fn embed_many(&self, prompts: &[&str], mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f32>> {
-        self.tokenizer()?;
-        let (share, threads) = if self.engine.is_native() {
-            (share_of(prompts), self.threads_for(prompts.len()))
-        } else {
-            // Prompts that come together share runs.
-            (1, self.threads.min(prompts.len()))
-        };
-        in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
-            let first = range.start;
-            let embed = |(prompt, row): (&&str, usize)| self.embed(prompt).map_err(|error| error.of_row(row));
-            let rows = prompts[range].iter().zip(first..).map(embed).collect::<Result<Vec<_>>>()?;
-            Ok(rows.concat())
-        })
     }
 
     /// The score of every model of the artifact for one prompt, in the artifact's order.
@@ -426,76 +321,32 @@ impl Router {
         })
     }
 
-    /// Adds battles to a router that ranks by battles: logged beside the artifact, and counted from the next decision on. The number
-    /// that was new. `embeddings` stand in for those of the router's own encoder; a router without one needs them.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] where a row is wrong (nothing is added then) or the router is of another kind, [`Error::Artifact`]
-    /// where the log cannot be written or the artifact was compacted since it was loaded.
-    pub fn add_battles(&self, battles: &NewBattles<'_>) -> Result<usize> {
-        self.with_embeddings(battles, |ranking, battles| ranking.add(&self.artifact, battles))
-    }
-
-    /// Which of these battles [`add_battles`](Self::add_battles) would add.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn new_battles(&self, battles: &NewBattles<'_>) -> Result<Vec<bool>> {
-        self.with_embeddings(battles, |ranking, battles| ranking.new_battles(&self.artifact, battles))
-    }
-
-    fn with_embeddings<T>(
-        &self,
-        battles: &NewBattles<'_>,
-        work: impl FnOnce(&Ranking, &NewBattles<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let ranking = self.ranking()?;
-        if !battles.embeddings.is_empty() || battles.prompts.is_empty() {
-            return work(ranking, battles);
-        }
-        let mut embeddings = Vec::with_capacity(battles.prompts.len() * self.embedding_dim());
-        for prompt in battles.prompts {
-            embeddings.extend(self.embed(prompt)?);
-        }
-        work(ranking, &NewBattles { embeddings: &embeddings, ..*battles })
-    }
-
-    /// Every battle of a router that ranks by battles, those that were added included.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] where the router is of another kind.
-    pub fn battles(&self) -> Result<BattleSnapshot> {
-        Ok(self.ranking()?.snapshot())
-    }
-
-    fn ranking(&self) -> Result<&Ranking> {
-        self.engine
-            .ranking()
-            .ok_or_else(|| Error::InvalidInput("this router holds no battles: its kind is not sw_ranking".into()))
-    }
-
     fn tokenizer(&self) -> Result<&PromptTokenizer> {
         self.tokenizer.as_deref().ok_or_else(|| {
-            Error::InvalidInput(format!(
-                "this artifact has no encoder of its own: pass embeddings of length {}, not prompts",
-                self.embedding_dim()
-            ))
+            Error::invalid_input(
+                "prompt",
+                format!(
+                    "this artifact has no encoder of its own: pass embeddings of length {}, not prompts",
+                    self.embedding_dim()
+                ),
+            )
         })
     }
 
     fn check_embedding(&self, embedding: &[f32], row: Option<usize>) -> Result<()> {
+        let argument = if row.is_some() { "embeddings" } else { "embedding" };
         let place = || row.map_or_else(|| "embedding".to_string(), |row| format!("row {row} of the embeddings"));
         if embedding.len() != self.embedding_dim() {
             let message = format!("{} has {} numbers, expected {}", place(), embedding.len(), self.embedding_dim());
-            return Err(Error::InvalidInput(message));
+            return Err(Error::invalid_row(argument, row, message));
         }
         match embedding.iter().position(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(at) => Err(Error::InvalidInput(format!(
-                "{} holds {} at position {at}, expected finite numbers",
-                place(),
-                embedding[at]
-            ))),
+            Some(at) => Err(Error::invalid_row(
+                argument,
+                row,
+                format!("{} holds {} at position {at}, expected finite numbers", place(), embedding[at]),
+            )),
         }
     }
 
@@ -512,38 +363,12 @@ impl Router {
             Some((before, after)) => tokenizer.encode_whole(&[before, prompt, after].concat(), ids),
         }
     }
-
-    fn encodings(&self, prompts: &[&str], interrupt: &mut Option<Interrupt<'_>>) -> Result<Vec<Vec<u32>>> {
-        let threads = self.threads.min(prompts.len() / MIN_BATCH_PER_THREAD).max(1);
-        in_shares(prompts.len(), share_of(prompts), threads, interrupt, |range| {
-            let first = range.start;
-            prompts[range].iter().zip(first..).map(|(prompt, row)| self.encoding(prompt, row)).collect()
-        })
-    }
-
-    /// Token ids of one prompt of a batch.
-    fn encoding(&self, prompt: &str, row: usize) -> Result<Vec<u32>> {
-        let mut ids = Vec::new();
-        self.encode(prompt, &mut ids).map_err(|error| error.of_row(row))?;
-        Ok(ids)
-    }
-
-    /// Win rates of the rows of a batch from `first` on.
-    fn all_calibrated(&self, logits: Vec<f32>, first: usize) -> Result<Vec<f32>> {
-        logits.into_iter().zip(first..).map(|(logit, row)| self.calibrated(logit).map_err(|e| e.of_row(row))).collect()
-    }
-}
-
-/// Prompts that a thread takes at a time: fewer where they are long, so that no share takes much longer than others.
-fn share_of(prompts: &[&str]) -> usize {
-    let bytes: usize = prompts.iter().map(|prompt| prompt.len()).sum();
-    (SHARE_BYTES * prompts.len() / bytes.max(1)).clamp(1, BATCH_SHARE)
 }
 
 /// A logit that is not a number must not become a decision; one that is infinite means certainty, whatever the calibration.
 fn calibrated(calibration: &Calibration, logit: f32) -> Result<f32> {
     if logit.is_nan() {
-        return Err(Error::Inference("the model gave no number: its weights or the embedding overflow".into()));
+        return Err(Error::inference("the model gave no number: its weights or the embedding overflow"));
     }
     Ok(if logit == f32::INFINITY { 1.0 } else { calibration.apply(logit) })
 }

@@ -192,7 +192,7 @@ impl PromptTokenizer {
         loop {
             let prefix = if self.may_cut { cut_at_space(prompt, length) } else { prompt };
             let encoding = guarded(|| truth.encode_fast(prefix, true))
-                .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
+                .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
             if prefix.len() == prompt.len() || encoding.len() == self.max_tokens {
                 ids.clear();
                 ids.extend_from_slice(encoding.get_ids());
@@ -209,13 +209,13 @@ impl PromptTokenizer {
     pub fn encode_whole(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let truth = self.truth()?;
         let encoding = guarded(|| truth.encode_fast(text, true))
-            .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
+            .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
         let cut: usize = encoding.get_overflowing().iter().map(tokenizers::Encoding::len).sum();
         if cut > 0 {
             let (found, limit) = (encoding.len() + cut, self.max_tokens);
             let message =
                 format!("the prompt is too long: {found} tokens in the words it is asked with, at most {limit}");
-            return Err(Error::InvalidInput(message));
+            return Err(Error::invalid_input("prompt", message));
         }
         ids.clear();
         ids.extend_from_slice(encoding.get_ids());
@@ -230,7 +230,7 @@ impl PromptTokenizer {
     fn truth(&self) -> Result<&Tokenizer> {
         self.truth
             .get(self.ends.is_none().then_some(self.max_tokens))
-            .map_err(|message| Error::Inference(format!("the tokenizers crate refused the tokenizer: {message}")))
+            .map_err(|message| Error::inference(format!("the tokenizers crate refused the tokenizer: {message}")))
     }
 }
 

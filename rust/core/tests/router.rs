@@ -170,7 +170,7 @@ fn an_explanation_holds_the_decision_and_what_led_to_it() {
 fn what_cannot_be_routed_is_invalid_input() {
     let router = open(RouterConfig::default());
     let invalid = |result: turnout_core::Result<Decision>, expected: &str| match result {
-        Err(Error::InvalidInput(message)) => assert!(message.contains(expected), "{message}"),
+        Err(Error::InvalidInput { message, .. }) => assert!(message.contains(expected), "{message}"),
         other => unreachable!("{other:?}"),
     };
     for threshold in [-0.1, 1.0f64.next_up(), f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -186,12 +186,12 @@ fn what_cannot_be_routed_is_invalid_input() {
         let error = router.win_rates_of_embeddings(&embedding, None).unwrap_err().to_string();
         assert!(error.contains("row 1") && error.contains("position 5"), "{error}");
     }
-    assert!(matches!(router.win_rates_of_embeddings(&[0.0; 13], None), Err(Error::InvalidInput(_))));
+    assert!(matches!(router.win_rates_of_embeddings(&[0.0; 13], None), Err(Error::InvalidInput { .. })));
     // Finite numbers whose sum is none: no decision comes of them.
     let huge = std::array::from_fn::<f32, 12, _>(|at| if at % 2 == 0 { f32::MAX } else { -f32::MAX });
     match router.route_embedding(&huge, None) {
         Ok(decision) => assert!((0.0..=1.0).contains(&decision.win_rate)),
-        Err(error) => assert!(matches!(error, Error::Inference(_)), "{error:?}"),
+        Err(error) => assert!(matches!(error, Error::Inference { .. }), "{error:?}"),
     }
 }
 
@@ -203,23 +203,23 @@ fn options_that_do_not_fit_are_refused_when_opening() {
         weak: weak.map(Into::into),
         ..RouterConfig::default()
     };
-    assert!(matches!(refused(named(Some(""), None)), Error::Config(_)));
-    assert!(matches!(refused(named(None, Some(""))), Error::Config(_)));
+    assert!(matches!(refused(named(Some(""), None)), Error::Config { .. }));
+    assert!(matches!(refused(named(None, Some(""))), Error::Config { .. }));
     for threshold in [-0.1, 1.1, f64::NAN] {
         let config = RouterConfig { threshold: Some(threshold), ..RouterConfig::default() };
-        assert!(matches!(refused(config), Error::InvalidInput(_)));
+        assert!(matches!(refused(config), Error::InvalidInput { .. }));
     }
     let threads = RouterConfig { threads: usize::MAX, ..RouterConfig::default() };
-    assert!(matches!(refused(threads), Error::Config(_)));
+    assert!(matches!(refused(threads), Error::Config { .. }));
     let cuda =
         RouterConfig { device: "cuda".parse().unwrap(), engine: "native".parse().unwrap(), ..RouterConfig::default() };
-    assert!(matches!(refused(cuda), Error::Device(_)));
+    assert!(matches!(refused(cuda), Error::Device { .. }));
     // Neither silently the CPU nor silently native.
     for config in [
         RouterConfig { device: "cuda:0".parse().unwrap(), ..RouterConfig::default() },
         RouterConfig { engine: "onnxruntime".parse().unwrap(), ..RouterConfig::default() },
     ] {
-        assert!(matches!(refused(config), Error::Engine(_)));
+        assert!(matches!(refused(config), Error::Engine { .. }));
     }
 }
 

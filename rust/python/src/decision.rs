@@ -134,6 +134,55 @@ pub(crate) struct Explanation {
     pub(crate) artifact_hash: String,
 }
 
+/// Scores of every model of the artifact by name; empty where the router scores its pair as a whole.
+pub(crate) fn scores_by_name(py: Python<'_>, router: &turnout_core::Router, scores: Vec<f32>) -> PyResult<Py<PyDict>> {
+    let found = PyDict::new(py);
+    for (name, score) in router.artifact().manifest().models.iter().zip(scores) {
+        found.set_item(name, score)?;
+    }
+    Ok(found.unbind())
+}
+
+impl Explanation {
+    pub(crate) fn of(
+        py: Python<'_>,
+        found: turnout_core::Explanation,
+        decision: Decision,
+        router: &turnout_core::Router,
+    ) -> PyResult<Self> {
+        let names = &router.artifact().manifest().models;
+        let neighbor = |one: &turnout_core::Neighbor| {
+            let neighbor = Neighbor {
+                similarity: one.similarity,
+                prompt: one.prompt.clone(),
+                model_a: names[one.model_a].clone(),
+                model_b: names[one.model_b].clone(),
+                outcome: ["model_a", "model_b", "tie"][usize::from(one.outcome)],
+            };
+            Py::new(py, neighbor)
+        };
+        let ranking = found.ranking.as_ref();
+        let neighbors =
+            ranking.map(|ranking| ranking.neighbors.iter().map(neighbor).collect::<PyResult<Vec<_>>>()).transpose()?;
+        Ok(Self {
+            decision: Py::new(py, decision)?,
+            neighbors,
+            tier_ratings: ranking.map(|ranking| ranking.tier_ratings.clone()),
+            is_exact: ranking.map(|ranking| ranking.exact),
+            error: ranking.and_then(|ranking| ranking.error),
+            tokens: found.tokens,
+            ids: found.ids,
+            logit: found.logit,
+            raw_win_rate: found.raw_win_rate,
+            model_scores: scores_by_name(py, router, found.model_scores)?,
+            stages: found.stages.iter().map(|stage| (stage.name, stage.nanoseconds)).collect(),
+            engine: router.engine(),
+            device: router.device(),
+            artifact_hash: router.artifact().hash().to_owned(),
+        })
+    }
+}
+
 #[pymethods]
 impl Explanation {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pyo3::prelude::*;
-use turnout_core::Error;
+use turnout_core::{Error, StopReason};
 
 static ENDING: AtomicBool = AtomicBool::new(false);
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -45,7 +45,7 @@ pub(crate) fn attached(work: impl FnOnce(Python<'_>)) {
 /// An error once the interpreter is ending: what is submitted then would never be answered.
 pub(crate) fn refuse_after_the_end() -> Result<(), Error> {
     if ENDING.load(Ordering::SeqCst) {
-        return Err(Error::WorkerStopped("the interpreter is ending; nothing more can be awaited".into()));
+        return Err(Error::WorkerStopped(StopReason::Exiting));
     }
     Ok(())
 }

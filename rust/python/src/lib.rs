@@ -1,9 +1,11 @@
 //! Python extension `turnout._core`: conversions and nothing else; the core decides.
 
 mod arguments;
+mod battles;
 mod decision;
 mod ending;
 mod errors;
+mod interrupt;
 mod options;
 mod policy;
 mod router;

@@ -9,7 +9,7 @@ use pyo3::{
 use turnout_core::{Error, IndexChoice, LiveIndex, RouterConfig};
 
 use crate::{
-    arguments::{number, text, type_name, whole},
+    arguments::{number, string, text, type_name, whole},
     errors::{invalid_type, to_python},
 };
 
@@ -46,7 +46,7 @@ fn set(config: &mut RouterConfig, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "index" => config.index = index_choice(value)?,
         "faiss_library" => config.faiss_library = Some(value.extract()?),
         "onnxruntime_library" => config.onnxruntime_library = Some(value.extract()?),
-        _ => return Err(invalid_type(py, format!("unknown option {name:?}"))),
+        _ => return Err(invalid_type(py, name, format!("unknown option {name:?}"))),
     }
     Ok(())
 }
@@ -73,10 +73,7 @@ pub(crate) fn dict_of<'py>(py: Python<'py>, config: &RouterConfig) -> PyResult<B
 }
 
 fn text_of(value: &Bound<'_, PyAny>, name: &str) -> PyResult<String> {
-    let found = value
-        .cast::<PyString>()
-        .map_err(|_| invalid_type(value.py(), format!("{name} must be str, not {}", type_name(value))))?;
-    text(found, || name.into()).map(str::to_owned)
+    text(string(value, name)?, name).map(str::to_owned)
 }
 
 fn parsed<T: std::str::FromStr<Err = Error>>(value: &Bound<'_, PyAny>, name: &str) -> PyResult<T> {
@@ -86,7 +83,7 @@ fn parsed<T: std::str::FromStr<Err = Error>>(value: &Bound<'_, PyAny>, name: &st
 fn natural(value: &Bound<'_, PyAny>, name: &str) -> PyResult<usize> {
     let found = whole(value, name)?;
     usize::try_from(found)
-        .map_err(|_| to_python(value.py(), Error::Config(format!("{name} is {found}, expected 0 or more"))))
+        .map_err(|_| to_python(value.py(), Error::config(name, format!("{name} is {found}, expected 0 or more"))))
 }
 
 /// `"exact"`, a path, or a `faiss.Index` of this process.
@@ -105,7 +102,7 @@ fn index_choice(index: &Bound<'_, PyAny>) -> PyResult<IndexChoice> {
     let this = index.getattr("this").ok().filter(|this| type_name(this) == "SwigPyObject");
     let (Some(faiss), Some(this)) = (faiss, this) else {
         let message = format!("index must be \"exact\", a path or a faiss.Index, not {}", type_name(index));
-        return Err(invalid_type(py, message));
+        return Err(invalid_type(py, "index", message));
     };
     let address: usize = this.call_method0("__int__")?.extract()?;
     // FAISS promises overlapping searches on the CPU only, and an index of another kind may hold one on a GPU.

@@ -7,7 +7,7 @@ use turnout_core::Policy;
 use crate::{
     arguments::{number, type_name},
     decision::Decision,
-    errors::{invalid_type, to_python},
+    errors::{invalid_input, invalid_type, to_python},
 };
 
 fn policy(threshold: &Bound<'_, PyAny>) -> PyResult<Policy> {
@@ -72,7 +72,7 @@ pub(crate) fn decide(
     let win_rate = number(win_rate, "win_rate")?;
     if !(0.0..=1.0).contains(&win_rate) {
         let message = format!("win_rate is {win_rate}, expected a number in 0..=1");
-        return Err(to_python(py, turnout_core::Error::InvalidInput(message)));
+        return Err(invalid_input(py, "win_rate", message));
     }
     let decision = policy.decide(win_rate as f32);
     let (name, word) = if decision.strong { (strong, "strong") } else { (weak, "weak") };
@@ -115,7 +115,7 @@ pub(crate) fn choose_strong<'py>(
     } else {
         let message =
             format!("win_rates must be a float32 or float64 NumPy array of shape [n], not {}", type_name(win_rates));
-        return Err(invalid_type(py, message));
+        return Err(invalid_type(py, "win_rates", message));
     };
     Ok(PyArray1::from_vec(py, chosen))
 }

@@ -1,19 +1,24 @@
 //! The router class: convert, detach where it pays, call, convert.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::{
     prelude::*,
-    types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple},
+    types::{PyDict, PyString, PyTuple},
 };
-use turnout_core::{Error, Interrupt, NewBattles};
+use turnout_core::Error;
 
 use crate::{
-    arguments::{array, optional_number, prompt as prompt_of, string, text},
-    decision::{Decision, Explanation, Neighbor},
+    arguments::{
+        Source, array, either, is_bytes, limit, optional_number, prompt as prompt_of, slice, string, strings, text,
+        texts,
+    },
+    battles::{Columns, columns_of},
+    decision::{Decision, Explanation, scores_by_name},
     ending::{attached, refuse_after_the_end},
-    errors::{invalid_type, to_python},
+    errors::{invalid_input, to_python},
+    interrupt::run_unless_interrupted,
     options::{config_of, dict_of},
 };
 
@@ -52,112 +57,10 @@ impl Router {
         self.core.choose_threshold(threshold, strong_share).map_err(|error| to_python(py, error))
     }
 
-    /// Scores of every model of the artifact by name; empty where the router scores its pair as a whole.
-    fn scores_by_name(&self, py: Python<'_>, scores: Vec<f32>) -> PyResult<Py<PyDict>> {
-        let found = PyDict::new(py);
-        for (name, score) in self.core.artifact().manifest().models.iter().zip(scores) {
-            found.set_item(name, score)?;
-        }
-        Ok(found.unbind())
-    }
-
     /// Runs `work` with the interpreter lock held if it takes microseconds, released if it may take longer.
     fn run<T: Send>(&self, py: Python<'_>, short: bool, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
         let result = if short && self.core.is_microseconds() { work() } else { py.detach(work) };
         result.map_err(|error| to_python(py, error))
-    }
-}
-
-/// Runs a long call with the interpreter released. Signal handlers of Python run meanwhile, and what they raise ends the call.
-fn run_unless_interrupted<T: Send>(
-    py: Python<'_>,
-    work: impl FnOnce(Interrupt<'_>) -> Result<T, Error> + Send,
-) -> PyResult<T> {
-    let mut raised = None;
-    let result = py.detach(|| {
-        let mut ask = || match Python::try_attach(|py| py.check_signals()) {
-            Some(Err(error)) => {
-                raised = Some(error);
-                Err(Error::Interrupted)
-            }
-            _ => Ok(()),
-        };
-        work(Interrupt::new(&mut ask))
-    });
-    match raised {
-        Some(error) => Err(error),
-        None => result.map_err(|error| to_python(py, error)),
-    }
-}
-
-/// Whether a value is an iterable of bytes, which is a prompt that was not decoded.
-fn is_bytes(value: &Bound<'_, PyAny>) -> bool {
-    value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>()
-}
-
-/// The texts of a sequence of prompts.
-fn strings<'py>(prompts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyString>>> {
-    let py = prompts.py();
-    if prompts.is_instance_of::<PyString>() {
-        return Err(invalid_type(py, "prompts must be a sequence of str, not one str".into()));
-    }
-    let iterator = prompts
-        .try_iter()
-        .map_err(|_| invalid_type(py, format!("prompts must be a sequence of str, not {}", prompts.get_type())))?;
-    iterator.enumerate().map(|(row, prompt)| string(&prompt?, || format!("prompts[{row}]")).cloned()).collect()
-}
-
-fn texts<'a>(prompts: &'a [Bound<'_, PyString>]) -> PyResult<Vec<&'a str>> {
-    prompts.iter().enumerate().map(|(row, prompt)| text(prompt, || format!("prompts[{row}]"))).collect()
-}
-
-/// Either prompts or embeddings, never both or none.
-fn either<'a, T>(py: Python<'_>, prompt: Option<T>, embedding: Option<T>, names: &str) -> PyResult<Source<T>>
-where
-    T: 'a,
-{
-    match (prompt, embedding) {
-        (Some(prompt), None) => Ok(Source::Prompt(prompt)),
-        (None, Some(embedding)) => Ok(Source::Embedding(embedding)),
-        _ => Err(invalid_type(py, format!("give either {names}"))),
-    }
-}
-
-enum Source<T> {
-    Prompt(T),
-    Embedding(T),
-}
-
-/// Battles as Python gives them.
-struct Columns<'a, 'py> {
-    ids: &'a Bound<'py, PyAny>,
-    prompts: &'a Bound<'py, PyAny>,
-    models_a: &'a Bound<'py, PyAny>,
-    models_b: &'a Bound<'py, PyAny>,
-    outcomes: &'a Bound<'py, PyAny>,
-    embeddings: Option<&'a Bound<'py, PyAny>>,
-}
-
-impl Columns<'_, '_> {
-    /// Runs `work` over the battles with the interpreter lock released.
-    fn with<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&NewBattles<'_>) -> Result<T, Error> + Send,
-    ) -> PyResult<T> {
-        let (prompts, models_a, models_b) = (strings(self.prompts)?, strings(self.models_a)?, strings(self.models_b)?);
-        let (prompts, models_a, models_b) = (texts(&prompts)?, texts(&models_a)?, texts(&models_b)?);
-        let embeddings = self.embeddings.map(|embeddings| array::<f32>(embeddings, 2, "embeddings")).transpose()?;
-        let (ids, outcomes) = (array::<u64>(self.ids, 1, "ids")?, array::<u8>(self.outcomes, 1, "outcomes")?);
-        let battles = NewBattles {
-            ids: slice(&ids),
-            prompts: &prompts,
-            embeddings: embeddings.as_ref().map(slice).unwrap_or_default(),
-            models_a: &models_a,
-            models_b: &models_b,
-            outcomes: slice(&outcomes),
-        };
-        py.detach(|| work(&battles)).map_err(|error| to_python(py, error))
     }
 }
 
@@ -214,10 +117,10 @@ impl Router {
     ) -> PyResult<Decision> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
         let limit = limit(py, deadline_us)?;
-        let decision = match either(py, prompt, embedding, "a prompt or embedding=")? {
+        let decision = match either(py, prompt, embedding, false)? {
             Source::Prompt(prompt) => {
                 let prompt = prompt_of(prompt)?;
-                let prompt = text(&prompt, || "prompt".into())?;
+                let prompt = text(&prompt, "prompt")?;
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.route_within(prompt, threshold, limit))?
             }
             Source::Embedding(embedding) => {
@@ -261,8 +164,8 @@ impl Router {
     ) -> PyResult<Vec<Decision>> {
         let threshold = self.threshold_for(py, threshold, strong_share)?;
         let limit = limit(py, deadline_us)?;
-        let prompts = strings(prompts)?;
-        let texts = texts(&prompts)?;
+        let prompts = strings(prompts, "prompts")?;
+        let texts = texts(&prompts, "prompts")?;
         let decisions = run_unless_interrupted(py, |interrupt| {
             self.core.route_batch_within(&texts, threshold, limit, Some(interrupt))
         })?;
@@ -292,10 +195,10 @@ impl Router {
         prompt: Option<&Bound<'_, PyAny>>,
         embedding: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<f32> {
-        match either(py, prompt, embedding, "a prompt or embedding=")? {
+        match either(py, prompt, embedding, false)? {
             Source::Prompt(prompt) => {
                 let prompt = prompt_of(prompt)?;
-                let prompt = text(&prompt, || "prompt".into())?;
+                let prompt = text(&prompt, "prompt")?;
                 self.run(py, prompt.len() < DETACH_FROM_BYTES, || self.core.win_rate(prompt))
             }
             Source::Embedding(embedding) => {
@@ -330,10 +233,10 @@ impl Router {
         prompts: Option<&Bound<'py, PyAny>>,
         embeddings: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let win_rates = match either(py, prompts, embeddings, "prompts or embeddings=")? {
+        let win_rates = match either(py, prompts, embeddings, true)? {
             Source::Prompt(prompts) => {
-                let prompts = strings(prompts)?;
-                let texts = texts(&prompts)?;
+                let prompts = strings(prompts, "prompts")?;
+                let texts = texts(&prompts, "prompts")?;
                 run_unless_interrupted(py, |interrupt| self.core.win_rates_unless(&texts, interrupt))?
             }
             Source::Embedding(embeddings) => {
@@ -341,7 +244,7 @@ impl Router {
                 let (width, dim) = (embeddings.shape()[1], self.core.embedding_dim());
                 if width != dim {
                     let message = format!("embeddings have {width} columns, expected {dim}");
-                    return Err(to_python(py, Error::InvalidInput(message)));
+                    return Err(invalid_input(py, "embeddings", message));
                 }
                 let matrix = slice(&embeddings);
                 let short = matrix.len() < DETACH_FROM_NUMBERS;
@@ -374,15 +277,15 @@ impl Router {
     ///     True
     fn embed<'py>(&self, py: Python<'py>, prompt: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if let Ok(prompt) = prompt.cast::<PyString>() {
-            let prompt = text(prompt, || "prompt".into())?;
+            let prompt = text(prompt, "prompt")?;
             let embedding = self.run(py, false, || self.core.embed(prompt))?;
             return Ok(PyArray1::from_vec(py, embedding).into_any());
         }
         if is_bytes(prompt) || prompt.try_iter().is_err() {
-            string(prompt, || "prompt".into())?;
+            string(prompt, "prompt")?;
         }
-        let prompts = strings(prompt)?;
-        let texts = texts(&prompts)?;
+        let prompts = strings(prompt, "prompt")?;
+        let texts = texts(&prompts, "prompts")?;
         let rows = run_unless_interrupted(py, |interrupt| self.core.embed_many(&texts, Some(interrupt)))?;
         let matrix: Bound<'_, PyArray2<f32>> =
             PyArray1::from_vec(py, rows).reshape([texts.len(), self.core.embedding_dim()])?;
@@ -412,9 +315,9 @@ impl Router {
     ///     True
     fn model_scores(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
         let prompt = prompt_of(prompt)?;
-        let prompt = text(&prompt, || "prompt".into())?;
+        let prompt = text(&prompt, "prompt")?;
         let scores = self.run(py, false, || self.core.model_scores(prompt))?;
-        self.scores_by_name(py, scores)
+        scores_by_name(py, &self.core, scores)
     }
 
     /// Decides one prompt, with everything on the way: tokens, scores, and the nanoseconds of each stage. Not for the hot path.
@@ -442,41 +345,10 @@ impl Router {
     ) -> PyResult<Explanation> {
         let threshold = optional_number(threshold, "threshold")?;
         let prompt = prompt_of(prompt)?;
-        let prompt = text(&prompt, || "prompt".into())?;
+        let prompt = text(&prompt, "prompt")?;
         let explanation = self.run(py, false, || self.core.explain(prompt, threshold))?;
-        let names = &self.core.artifact().manifest().models;
-        let ranking = explanation.ranking;
-        let neighbors = ranking.as_ref().map(|ranking| {
-            let neighbor = |one: &turnout_core::Neighbor| {
-                Py::new(
-                    py,
-                    Neighbor {
-                        similarity: one.similarity,
-                        prompt: one.prompt.clone(),
-                        model_a: names[one.model_a].clone(),
-                        model_b: names[one.model_b].clone(),
-                        outcome: ["model_a", "model_b", "tie"][usize::from(one.outcome)],
-                    },
-                )
-            };
-            ranking.neighbors.iter().map(neighbor).collect::<PyResult<Vec<_>>>()
-        });
-        Ok(Explanation {
-            neighbors: neighbors.transpose()?,
-            tier_ratings: ranking.as_ref().map(|ranking| ranking.tier_ratings.clone()),
-            is_exact: ranking.as_ref().map(|ranking| ranking.exact),
-            error: ranking.and_then(|ranking| ranking.error),
-            decision: Py::new(py, self.decision(py, explanation.decision))?,
-            tokens: explanation.tokens,
-            ids: explanation.ids,
-            logit: explanation.logit,
-            raw_win_rate: explanation.raw_win_rate,
-            model_scores: self.scores_by_name(py, explanation.model_scores)?,
-            stages: explanation.stages.iter().map(|stage| (stage.name, stage.nanoseconds)).collect(),
-            engine: self.core.engine(),
-            device: self.core.device(),
-            artifact_hash: self.core.artifact().hash().to_owned(),
-        })
+        let decision = self.decision(py, explanation.decision);
+        Explanation::of(py, explanation, decision, &self.core)
     }
 
     /// Makes battles count and stores nothing; :meth:`turnout.Router.append_battles` and `add_battles` store them first.
@@ -537,16 +409,7 @@ impl Router {
     ///     InvalidInputError: The router is of another kind.
     fn battles<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = py.detach(|| self.core.battles()).map_err(|error| to_python(py, error))?;
-        let rows = all.vectors.len() / self.core.embedding_dim();
-        let columns = PyDict::new(py);
-        columns.set_item("vectors", PyArray1::from_vec(py, all.vectors).reshape([rows, self.core.embedding_dim()])?)?;
-        columns.set_item("battle_prompt", PyArray1::from_vec(py, all.prompt))?;
-        columns.set_item("battle_model_a", PyArray1::from_vec(py, all.model_a))?;
-        columns.set_item("battle_model_b", PyArray1::from_vec(py, all.model_b))?;
-        columns.set_item("battle_outcome", PyArray1::from_vec(py, all.outcome))?;
-        columns.set_item("battle_id", PyArray1::from_vec(py, all.id))?;
-        columns.set_item("prompts", all.prompts)?;
-        Ok(columns)
+        columns_of(py, all, self.core.embedding_dim())
     }
 
     #[pyo3(signature = (prompt, callback, deadline_us=None))]
@@ -560,7 +423,7 @@ impl Router {
         let limit = limit(py, deadline_us)?;
         refuse_after_the_end().map_err(|error| to_python(py, error))?;
         let prompt = prompt_of(prompt)?;
-        let prompt = text(&prompt, || "prompt".into())?;
+        let prompt = text(&prompt, "prompt")?;
         let tell = move |win_rate: Result<f32, Error>| {
             attached(|py| {
                 let (win_rate, error) = match win_rate {
@@ -686,18 +549,4 @@ impl Router {
     fn manifest_json(&self) -> String {
         self.core.artifact().manifest_text().to_owned()
     }
-}
-
-/// The time that a call has.
-fn limit(py: Python<'_>, deadline_us: Option<i64>) -> PyResult<Option<Duration>> {
-    let microseconds = deadline_us.map(u64::try_from).transpose().map_err(|_| {
-        let message = format!("deadline_us is {}, expected microseconds from now", deadline_us.unwrap_or_default());
-        to_python(py, Error::InvalidInput(message))
-    })?;
-    Ok(microseconds.map(Duration::from_micros))
-}
-
-/// The elements of an array whose contiguity [`array`] has checked.
-fn slice<'a, T: Element>(array: &'a PyReadonlyArrayDyn<'_, T>) -> &'a [T] {
-    array.as_slice().unwrap_or_default()
 }

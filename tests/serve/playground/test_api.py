@@ -345,7 +345,7 @@ def test_a_real_evaluation_file_is_read(tmp_path, artifact):
     mine = open_router("mine", {"path": folder})
     prompts = [f"how many sums {place}" for place in range(30)]
     scores = {"big": np.ones(30), "small": np.arange(30) % 2 * 1.0}
-    found = evaluate(Outcomes("sums", prompts, scores), {"tiny": mine.router}, Options("big", "small", resamples=0))
+    found = evaluate(Outcomes("sums", prompts, scores), {"tiny": mine}, Options("big", "small", resamples=0))
     text = to_json([found], {"artifact tiny": mine.artifact_hash})
     (Path(folder) / "evaluation.json").write_text(text, encoding="utf-8")
     shown = evaluation_of(mine)["evaluation"][0]

@@ -102,8 +102,9 @@ def bert_positions(source: Checkpoint) -> int:
     """Tokens for which the checkpoint has positions; RoBERTa's do not use the first rows of their table."""
     rows, first = _rows_of_positions(source), _first_position(source, _FAMILIES[source.kind])
     if rows <= first:
-        raise ArtifactError(
-            f"{source.folder / 'config.json'}: max_position_embeddings is {rows}, expected more than pad_token_id + 1, {first}"
+        raise ArtifactError.at(
+            source.folder / "config.json",
+            f"max_position_embeddings is {rows}, expected more than pad_token_id + 1, {first}",
         )
     return rows - first
 
@@ -127,10 +128,10 @@ def bert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     dim, layers = source.whole("hidden_size", "dim"), source.whole("num_hidden_layers", "n_layers")
     heads, inner = source.whole("num_attention_heads", "n_heads"), source.whole("intermediate_size", "hidden_dim")
     if dim % heads:
-        raise ArtifactError(f"{config}: hidden_size {dim} is not a multiple of num_attention_heads {heads}")
+        raise ArtifactError.at(config, f"hidden_size {dim} is not a multiple of num_attention_heads {heads}")
     activation = Activation(source, "hidden_act", "activation")
     if source.config.get("position_embedding_type", "absolute") != "absolute":
-        raise ArtifactError(f'{config}: position_embedding_type is not "absolute"')
+        raise ArtifactError.at(config, 'position_embedding_type is not "absolute"')
     epsilon = source.number("layer_norm_eps", default=1e-12, least=0, most=1)
 
     def matrix(name: str, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

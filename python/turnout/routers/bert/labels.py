@@ -32,10 +32,10 @@ def labels_of(source: Checkpoint, labels: Sequence[str] | None = None) -> tuple[
     config = source.folder / "config.json"
     own = source.config.get("id2label")
     if own is not None and not isinstance(own, dict):
-        raise ArtifactError(f"{config}: id2label is a {type(own).__name__}, expected an object of numbers to names")
+        raise ArtifactError.at(config, f"id2label is a {type(own).__name__}, expected an object of numbers to names")
     count = len(own) if own else source.config.get("num_labels", _UNSAID)
     if isinstance(count, bool) or not isinstance(count, int) or count not in DEFAULT_LABELS:
-        raise ArtifactError(f"{config}: {'id2label' if own else 'num_labels'} says {count} labels, expected 1, 2 or 3")
+        raise ArtifactError.at(config, f"{'id2label' if own else 'num_labels'} says {count} labels, expected 1, 2 or 3")
     expected = DEFAULT_LABELS[count]
     if labels is not None:
         if sorted(labels) != sorted(expected):

@@ -65,11 +65,11 @@ def modernbert_logits(w: NetworkWriter, source: Checkpoint, labels: int) -> str:
     dim, heads = source.whole("hidden_size"), source.whole("num_attention_heads")
     inner, vocabulary = source.whole("intermediate_size"), source.whole("vocab_size")
     if dim % (2 * heads):
-        raise ArtifactError(f"{config}: hidden_size {dim} is not a multiple of twice num_attention_heads {heads}")
+        raise ArtifactError.at(config, f"hidden_size {dim} is not a multiple of twice num_attention_heads {heads}")
     size = dim // heads
     pooling = source.config.get("classifier_pooling", "cls")
     if pooling not in ("cls", "mean"):
-        raise ArtifactError(f"{config}: classifier_pooling is {pooling!r}, expected 'cls' or 'mean'")
+        raise ArtifactError.at(config, f"classifier_pooling is {pooling!r}, expected 'cls' or 'mean'")
     epsilon = source.number("norm_eps", default=1e-5, least=0, most=1)
     gated, act = Activation(source, "hidden_activation"), Activation(source, "classifier_activation")
     axis = w.constant([1], np.int64)
@@ -149,7 +149,7 @@ def _layer_types(source: Checkpoint) -> list[str]:
         every = source.whole("global_attn_every_n_layers", default=3)
         return [_LOCAL if number % every else _GLOBAL for number in range(layers)]
     if not isinstance(types, list) or len(types) != layers or not all(kind in _THETA for kind in map(str, types)):
-        raise ArtifactError(f"{config}: layer_types is {types}, expected {layers} times {_GLOBAL!r} or {_LOCAL!r}")
+        raise ArtifactError.at(config, f"layer_types is {types}, expected {layers} times {_GLOBAL!r} or {_LOCAL!r}")
     return types
 
 
@@ -160,13 +160,13 @@ def _theta(source: Checkpoint, kind: str) -> float:
     listed = source.table("rope_parameters")
     rope = listed.get(kind) or {}
     if not isinstance(rope, dict):
-        raise ArtifactError(f"{config}: {kind} of rope_parameters is {rope!r}, expected an object")
+        raise ArtifactError.at(config, f"{kind} of rope_parameters is {rope!r}, expected an object")
     form = (source.table("rope_scaling") or rope).get("rope_type", "default")
     if form != "default":
-        raise ArtifactError(f"{config}: rope_type of {kind} is {form!r}, expected 'default'")
+        raise ArtifactError.at(config, f"rope_type of {kind} is {form!r}, expected 'default'")
     theta = rope.get("rope_theta", source.config.get(field, default))
     if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta <= _LARGEST_THETA:
-        raise ArtifactError(f"{config}: {field} (rope_theta of {kind}) is {theta!r}, expected a number above 0")
+        raise ArtifactError.at(config, f"{field} (rope_theta of {kind}) is {theta!r}, expected a number above 0")
     return float(theta)
 
 

@@ -80,8 +80,9 @@ def differences(source: Checkpoint, model: Any, file: Path, labels: int, limit: 
         try:
             found = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
         except Exception as error:
-            raise ArtifactError(
-                f"{source.folder}: the graph that torch exports cannot read {len(batch)} texts of up to {ids.shape[1]} tokens: {error}"
+            raise ArtifactError.at(
+                source.folder,
+                f"the graph that torch exports cannot read {len(batch)} texts of up to {ids.shape[1]} tokens: {error}",
             ) from error
         return np.asarray(found, dtype=np.float64)
 
@@ -90,14 +91,16 @@ def differences(source: Checkpoint, model: Any, file: Path, labels: int, limit: 
         with torch.no_grad():
             expected = np.concatenate([model(input_ids=torch.tensor([ids])).logits.numpy() for ids in texts])
     except (IndexError, RuntimeError) as error:
-        raise ArtifactError(
-            f"{source.folder}: the model cannot read {max(map(len, texts))} tokens ({error}): expected the right "
-            "model_max_length in tokenizer_config.json"
+        raise ArtifactError.at(
+            source.folder,
+            f"the model cannot read {max(map(len, texts))} tokens ({error}): expected the right "
+            "model_max_length in tokenizer_config.json",
         ) from error
     if expected.ndim != 2 or expected.shape[1] != labels:
-        raise ArtifactError(
-            f"{source.folder / 'config.json'}: {labels} labels, but the model of transformers gives logits of shape "
-            f"{list(expected.shape[1:])}: expected id2label with a name for each logit"
+        raise ArtifactError.at(
+            source.folder / "config.json",
+            f"{labels} labels, but the model of transformers gives logits of shape "
+            f"{list(expected.shape[1:])}: expected id2label with a name for each logit",
         )
     alone = np.concatenate([run([ids]) for ids in texts])
     # The longest stays out: at the limit of some models, two rows would take gigabytes.

@@ -59,14 +59,15 @@ def traced(
     model = _model(source)
     limit, dim = _limit(source, model.config), getattr(model.config, "hidden_size", None)
     if not isinstance(dim, int):
-        raise ArtifactError(f"{config}: hidden_size is missing, expected the width of the encoder")
+        raise ArtifactError.at(config, "hidden_size is missing, expected the width of the encoder")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".traced-") as folder:
         file = _export(source, model, labels, Path(folder))
         found = differences(source, model, file, labels, limit)
         if not found.acceptable:
-            raise ArtifactError(
-                f"{config}: the graph that torch exports of {source.kind!r} cannot be used as a router: {found}; "
-                f"expected at most {LARGEST_ERROR:.0e} and {LARGEST_BATCH_ERROR:.0e}"
+            raise ArtifactError.at(
+                config,
+                f"the graph that torch exports of {source.kind!r} cannot be used as a router: {found}; "
+                f"expected at most {LARGEST_ERROR:.0e} and {LARGEST_BATCH_ERROR:.0e}",
             )
         log(f"{config}: checked: {found}")
         graph, data = file.read_bytes(), None
@@ -97,10 +98,10 @@ def _model(source: Checkpoint) -> Any:
             output_loading_info=True,
         )
     except Exception as error:
-        raise ArtifactError(f"{source.folder}: transformers cannot load it as a classifier: {error}") from error
+        raise ArtifactError.at(source.folder, f"transformers cannot load it as a classifier: {error}") from error
     if loading["missing_keys"]:
         absent = ", ".join(sorted(loading["missing_keys"])[:8])
-        raise ArtifactError(f"{source.folder}: not a classifier: missing weights: {absent}")
+        raise ArtifactError.at(source.folder, f"not a classifier: missing weights: {absent}")
     return model.eval().float()
 
 
@@ -109,9 +110,10 @@ def _limit(source: Checkpoint, config: Any) -> int:
     if isinstance(positions, int) and positions > 0:
         return source.max_tokens(positions)
     if "model_max_length" not in source.optional_json("tokenizer_config.json"):
-        raise ArtifactError(
-            f"{source.folder / 'tokenizer_config.json'}: model_max_length is missing, and config.json names no "
-            "max_position_embeddings either: expected the number of tokens that the model reads"
+        raise ArtifactError.at(
+            source.folder / "tokenizer_config.json",
+            "model_max_length is missing, and config.json names no "
+            "max_position_embeddings either: expected the number of tokens that the model reads",
         )
     return source.max_tokens(None)
 
@@ -158,7 +160,7 @@ def _export(source: Checkpoint, model: Any, labels: int, folder: Path) -> Path:
                 dynamo=False,
             )
     except Exception as error:
-        raise ArtifactError(f"{source.folder}: torch cannot export {source.kind!r}: {error}") from error
+        raise ArtifactError.at(source.folder, f"torch cannot export {source.kind!r}: {error}") from error
     made = onnx.load(file)
     shape: list[str | int | None] = ["prompts", labels]
     made.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape))

@@ -127,11 +127,11 @@ def check_architecture(source: Checkpoint) -> None:
     """
     config = source.folder / "config.json"
     if source.kind not in _TYPES:
-        raise ArtifactError(f"{config}: model_type is {source.kind!r}, expected {', '.join(_TYPES)}")
+        raise ArtifactError.at(config, f"model_type is {source.kind!r}, expected {', '.join(_TYPES)}")
     if source.config.get("hidden_act", "silu") != "silu":
-        raise ArtifactError(f"{config}: hidden_act is {source.config['hidden_act']!r}, expected 'silu'")
+        raise ArtifactError.at(config, f"hidden_act is {source.config['hidden_act']!r}, expected 'silu'")
     if source.config.get("sliding_window") and source.config.get("use_sliding_window", True):
-        raise ArtifactError(f"{config}: sliding_window is not supported")
+        raise ArtifactError.at(config, "sliding_window is not supported")
     _frequencies(source, 2)
 
 
@@ -140,15 +140,15 @@ def _score_tokens(source: Checkpoint) -> list[int]:
     try:
         added = {token["content"]: token["id"] for token in source.json(file.name)["added_tokens"]}
     except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{file}: not a list of added tokens: {error}") from error
+        raise ArtifactError.at(file, f"not a list of added tokens: {error}") from error
     missing = [token for token in SCORE_TOKENS if token not in added]
     if missing:
-        raise ArtifactError(f"{file}: no added token {missing[0]!r}, expected the scores {', '.join(SCORE_TOKENS)}")
+        raise ArtifactError.at(file, f"no added token {missing[0]!r}, expected the scores {', '.join(SCORE_TOKENS)}")
     scores = [added[token] for token in SCORE_TOKENS]
     for token, number in zip(SCORE_TOKENS, scores, strict=True):
         if not _is_token(number) or number >= vocabulary or scores.count(number) > 1:
-            raise ArtifactError(
-                f"{file}: the id of {token!r} is {number!r}, expected a distinct id below vocab_size, {vocabulary}"
+            raise ArtifactError.at(
+                file, f"the id of {token!r} is {number!r}, expected a distinct id below vocab_size, {vocabulary}"
             )
     return scores
 
@@ -157,7 +157,7 @@ def _end_tokens(source: Checkpoint) -> list[int]:
     found = source.optional_json("generation_config.json").get("eos_token_id", source.config.get("eos_token_id"))
     listed = found if isinstance(found, list) else [] if found is None else [found]
     if not all(map(_is_token, listed)):
-        raise ArtifactError(f"{source.folder}: eos_token_id is {found!r}, expected ids of tokens")
+        raise ArtifactError.at(source.folder, f"eos_token_id is {found!r}, expected ids of tokens")
     return listed
 
 
@@ -174,31 +174,31 @@ def frame(source: Checkpoint) -> tuple[str, str]:
     form = source.optional_json("prompt_format.json") or DEFAULT_FORMAT
     for turn in ("system", "user"):
         if str(form.get(turn, "")).count("{text}") != 1:
-            raise ArtifactError(f"{source.folder / 'prompt_format.json'}: {turn!r} must contain {{text}} once")
+            raise ArtifactError.at(source.folder / "prompt_format.json", f"{turn!r} must contain {{text}} once")
     system = _text(source, "system", DEFAULT_SYSTEM).strip()
     classifier = _text(source, "classifier", DEFAULT_CLASSIFIER).strip()
     parts = classifier.split("{question}")
     if len(parts) != 2 or not all(part.strip() for part in parts):
-        raise ArtifactError(
-            f"{source.folder}: the classifier text must contain {{question}} once, with text on both sides"
+        raise ArtifactError.at(
+            source.folder, "the classifier text must contain {question} once, with text on both sides"
         )
     opening, closing = str(form["user"]).split("{text}")
     before, after = str(form["system"]).replace("{text}", system) + opening + parts[0], parts[1] + closing
     try:
         (before + after).encode()
     except UnicodeEncodeError as error:
-        raise ArtifactError(f"{source.folder / 'prompt_format.json'}: {error}") from error
+        raise ArtifactError.at(source.folder / "prompt_format.json", f"{error}") from error
     return before, after
 
 
 def _text(source: Checkpoint, stem: str, default: str) -> str:
     files = sorted(source.folder.glob(f"{stem}*.txt"))
     if len(files) > 1:
-        raise ArtifactError(f"{source.folder}: {', '.join(file.name for file in files)}: expected one {stem}*.txt")
+        raise ArtifactError.at(source.folder, f"{', '.join(file.name for file in files)}: expected one {stem}*.txt")
     try:
         return files[0].read_text(encoding="utf-8-sig") if files else default
     except UnicodeDecodeError as error:
-        raise ArtifactError(f"{files[0]}: expected UTF-8: {error}") from error
+        raise ArtifactError.at(files[0], f"expected UTF-8: {error}") from error
 
 
 def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
@@ -209,7 +209,7 @@ def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     def positive(key: str) -> float:
         value = rope.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1e-6 <= value <= 1e30:
-            raise ArtifactError(f"{config}: {key} of the rotary embedding is {value!r}, expected a number above 0")
+            raise ArtifactError.at(config, f"{key} of the rotary embedding is {value!r}, expected a number above 0")
         return float(value)
 
     has_theta = rope.get("rope_theta") is not None
@@ -223,11 +223,11 @@ def _frequencies(source: Checkpoint, size: int) -> NDArray[np.float64]:
     if kind == "llama3":
         factor, low, high = positive("factor"), positive("low_freq_factor"), positive("high_freq_factor")
         if low >= high:
-            raise ArtifactError(f"{config}: low_freq_factor is {low}, expected less than high_freq_factor, {high}")
+            raise ArtifactError.at(config, f"low_freq_factor is {low}, expected less than high_freq_factor, {high}")
         periods = positive("original_max_position_embeddings") * angles / (2 * math.pi)
         share = np.clip((periods - low) / (high - low), 0.0, 1.0)
         return (1 - share) * angles / factor + share * angles
-    raise ArtifactError(f"{config}: rope_type is {kind!r}, expected default, linear or llama3")
+    raise ArtifactError.at(config, f"rope_type is {kind!r}, expected default, linear or llama3")
 
 
 def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: list[int]) -> str:
@@ -238,7 +238,7 @@ def _last_logits(w: NetworkWriter, source: Checkpoint, positions: int, scores: l
     size = source.whole("head_dim", default=dim // heads)
     vocabulary = source.whole("vocab_size")
     if heads % groups or size == 0 or size % 2:
-        raise ArtifactError(f"{config}: {heads} heads of size {size} do not share {groups} key/value heads")
+        raise ArtifactError.at(config, f"{heads} heads of size {size} do not share {groups} key/value heads")
     # Before tables of angles are made for heads of that size.
     source.expect("model.layers.0.self_attn.q_proj.weight", heads * size, dim)
     epsilon = source.number("rms_norm_eps", default=1e-6, least=0, most=1)

@@ -88,33 +88,34 @@ def _weights(checkpoint: Path) -> dict[str, NDArray[np.float32]]:
     file, config_file = checkpoint / "model.safetensors", checkpoint / "config.json"
     for needed in (file, config_file):
         if not needed.is_file():
-            raise ArtifactError(f"{needed}: missing, expected a checkpoint with model.safetensors and config.json")
+            raise ArtifactError.at(needed, "missing, expected a checkpoint with model.safetensors and config.json")
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         tensors = load_file(file)
     except (ValueError, RecursionError, SafetensorError) as error:
-        raise ArtifactError(f"{checkpoint}: {error}") from error
+        raise ArtifactError.at(checkpoint, f"{error}") from error
     projected = bool(config.get("use_proj", True)) if isinstance(config, dict) else True
     keys = _KEYS if projected else (_KEYS[0], _KEYS[2])
     for key in keys:
         if key not in tensors:
-            raise ArtifactError(f"{file}: tensor {key!r} is missing; found {', '.join(sorted(tensors))}")
+            raise ArtifactError.at(file, f"tensor {key!r} is missing; found {', '.join(sorted(tensors))}")
         if tensors[key].ndim != 2 or not np.issubdtype(tensors[key].dtype, np.floating):
-            raise ArtifactError(
-                f"{file}: tensor {key!r} is {tensors[key].dtype} {list(tensors[key].shape)}, expected a float matrix"
+            raise ArtifactError.at(
+                file, f"tensor {key!r} is {tensors[key].dtype} {list(tensors[key].shape)}, expected a float matrix"
             )
     rows, classifier = tensors["P.weight"], tensors["classifier.0.weight"]
     dim = rows.shape[1]
     w1 = tensors["text_proj.0.weight"] if projected else np.eye(dim)
     if w1.shape[0] != dim or classifier.shape != (1, dim):
-        raise ArtifactError(
-            f"{file}: P.weight {list(rows.shape)}, text_proj {list(w1.shape)} and classifier {list(classifier.shape)} "
-            f"do not match: expected [models, d], [d, text], [1, d]"
+        raise ArtifactError.at(
+            file,
+            f"P.weight {list(rows.shape)}, text_proj {list(w1.shape)} and classifier {list(classifier.shape)} "
+            f"do not match: expected [models, d], [d, text], [1, d]",
         )
     stored = {"dim": dim, "num_models": rows.shape[0], "text_dim": w1.shape[1], "num_classes": 1}
     for field, value in stored.items():
         if isinstance(config, dict) and config.get(field, value) != value:
-            raise ArtifactError(f"{config_file}: {field} is {config[field]}, but the tensors have {value}")
+            raise ArtifactError.at(config_file, f"{field} is {config[field]}, but the tensors have {value}")
     found = {"w1": w1, "w2": classifier[0], "models": rows}
     return {name: np.asarray(array, dtype=np.float32) for name, array in found.items()}
 

@@ -174,7 +174,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / "router.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder / 'router.json'}: {error}") from error
+        raise ArtifactError.at(folder / "router.json", f"{error}") from error
     if not isinstance(manifest, dict) or manifest.get("kind") != "sw_ranking":
         raise ConfigError(f"{folder}: battles belong to routers of kind sw_ranking")
     return manifest

@@ -55,7 +55,7 @@ class Encoder:
         if progress is not None:
             progress(len(prompts))
         if not np.isfinite(result).all():
-            raise ArtifactError(f"{self.taken_from}: embeddings have values that are not finite")
+            raise ArtifactError.at(self.taken_from, "embeddings have values that are not finite")
         return result
 
     def _scaffold(self, folder: Path) -> Path:
@@ -95,7 +95,7 @@ def encoder_of(artifact: str | Path) -> Encoder:
         tokenizer = (folder / manifest["tokenizer"]["file"]).read_bytes()
         max_tokens = int(manifest["tokenizer"]["max_tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder}: its encoder cannot be used: {error!r}") from error
+        raise ArtifactError.at(folder, f"its encoder cannot be used: {error!r}") from error
     return Encoder(dim, headless(graph, str(folder)), tokenizer, max_tokens, str(manifest["name"]))
 
 
@@ -116,13 +116,13 @@ def headless(graph: bytes, name: str) -> bytes:
         model = onnx.load_from_string(graph)
         outputs = {output.name for output in model.graph.output}
         if "embedding" not in outputs:
-            raise ArtifactError(f"{name}: its graph has no output `embedding`")
+            raise ArtifactError.at(name, "its graph has no output `embedding`")
         given = [one.name for one in model.graph.input if one.name in {"input_ids", "attention_mask"}]
         part = Extractor(model).extract_model(given, ["embedding"])
         part.graph.name = "turnout_encoder"
         onnx.checker.check_model(part)
     except (ValueError, onnx.checker.ValidationError) as error:
-        raise ArtifactError(f"{name}: {error}") from error
+        raise ArtifactError.at(name, f"{error}") from error
     serialized: bytes = part.SerializeToString()
     return serialized
 

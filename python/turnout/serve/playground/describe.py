@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from turnout._core import __version__
+from turnout._core import __version__, threshold_for_share
 from turnout.serve.playground.evaluation import evaluation_of
 
 if TYPE_CHECKING:
-    from turnout.routing import NamedRouter
+    from turnout.serve.loaded import LoadedRouter
     from turnout.serve.snapshot import Model, Snapshot
     from turnout.serve.state import State
 
@@ -47,16 +47,17 @@ def described(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _router(router: NamedRouter) -> dict[str, Any]:
+def _router(loaded: LoadedRouter) -> dict[str, Any]:
+    quantiles = loaded.router.quantiles
     return {
-        "name": router.name,
-        "threshold": router.threshold,
-        "quantiles": router.quantiles,
-        "thresholds": [router.threshold_for_share(share / 100) for share in range(101)] if router.quantiles else [],
-        "is_microseconds": router.is_microseconds,
-        "explains": hasattr(router.router, "explain"),
-        "artifact_hash": router.artifact_hash,
-        **evaluation_of(router),
+        "name": loaded.name,
+        "threshold": loaded.threshold,
+        "quantiles": quantiles,
+        "thresholds": [threshold_for_share(quantiles, share / 100) for share in range(101)] if quantiles else [],
+        "is_microseconds": loaded.router.is_microseconds,
+        "explains": hasattr(loaded.router, "explain"),
+        "artifact_hash": loaded.artifact_hash,
+        **evaluation_of(loaded.router),
     }
 
 

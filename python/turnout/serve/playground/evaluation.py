@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from turnout.routing import NamedRouter
+    from turnout.scored_router import AnyRouter
 
 FILE = "evaluation.json"
 _MAX_BYTES = 16 << 20
 
 
-def evaluation_of(router: NamedRouter) -> dict[str, Any]:
+def evaluation_of(router: AnyRouter) -> dict[str, Any]:
     """Curves of quality over the share of strong calls.
 
     Args:
@@ -24,8 +24,8 @@ def evaluation_of(router: NamedRouter) -> dict[str, Any]:
         ``evaluation``: for each table ``table``, ``prompts``, ``strong``, ``weak``, ``weak_quality``, ``strong_quality`` and ``curve``
         (``shares``, ``quality``), maybe none; ``no_evaluation_because``: why there is none, else null.
     """
-    folder = getattr(router.router, "path", None)
-    if not router.is_artifact or folder is None:
+    folder, artifact_hash = (getattr(router, name, None) for name in ("path", "artifact_hash"))
+    if artifact_hash is None or folder is None:
         return _none("this router is not an artifact, so it has no stored evaluation")
     path = folder / FILE
     try:
@@ -37,7 +37,7 @@ def evaluation_of(router: NamedRouter) -> dict[str, Any]:
             for key, value in document["facts"].items()
             if key.startswith("artifact ")
         }
-        names = [name for name, value in hashes.items() if value == router.artifact_hash]
+        names = [name for name, value in hashes.items() if value == artifact_hash]
         if not names:
             return _none(f"the {FILE} in the artifact folder belongs to another artifact; run turnout eval again")
         found = [_table(table, names[0]) for table in document["tables"]]

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
-from turnout.routing import NamedRouter, Wanted
 from turnout.serve.errors import ApiError
 from turnout.serve.playground.request_body import prompt_in, request_object
 
 if TYPE_CHECKING:
+    from turnout.serve.loaded import LoadedRouter
     from turnout.serve.state import State
 
 
@@ -46,10 +46,10 @@ class Scores:
         return JSONResponse({"scores": dict(zip(unique, scores, strict=True))})
 
 
-async def _score(router: NamedRouter, prompt: str) -> dict[str, Any]:
+async def _score(loaded: LoadedRouter, prompt: str) -> dict[str, Any]:
     began = time.perf_counter()
     try:
-        decision = await router.adecide(prompt, Wanted(router.name))
+        decision = await loaded.router.aroute(prompt, threshold=loaded.threshold)
     except RouterError as error:
         return {"error": str(error)}
     return {"win_rate": decision.win_rate, "decision_us": round((time.perf_counter() - began) * 1e6, 1)}

@@ -38,7 +38,7 @@ pub(super) fn is_plain_name(name: &str) -> bool {
 /// Opens a regular file that lies in `folder` itself and has at most `limit` bytes; with its size.
 fn open_inside(folder: &Path, name: &str, limit: u64) -> Result<(File, u64)> {
     let path = folder.join(name);
-    let io_error = |error: std::io::Error| Error::artifact(&path, "file", error.to_string());
+    let io_error = |error: std::io::Error| Error::artifact_from(&path, "file", error);
     let metadata = fs::symlink_metadata(&path).map_err(io_error)?;
     if metadata.is_symlink() {
         let inside = fs::canonicalize(folder).map_err(io_error)?;
@@ -69,7 +69,7 @@ pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u
     let (file, size) = open_inside(folder, name, limit)?;
     let mut bytes = Vec::with_capacity(size as usize);
     let read = file.take(limit + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Error::artifact(&path, "file", error.to_string()))?;
+    read.map_err(|error| Error::artifact_from(&path, "file", error))?;
     if bytes.len() as u64 > limit {
         return Err(Error::artifact(&path, "size", format!("grew while it was read, expected at most {limit} bytes")));
     }
@@ -100,7 +100,7 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
     let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
     file.read_exact(place).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
-        _ => Error::artifact(&path, "file", error.to_string()),
+        _ => Error::artifact_from(&path, "file", error),
     })?;
     let found = hex::encode(Sha256::digest(&bytes));
     if found != entry.sha256 {

@@ -234,7 +234,7 @@ impl Manifest {
             format_version: u64,
             kind: Option<String>,
         }
-        let json_error = |error: serde_json::Error| Error::artifact(path, "json", error.to_string());
+        let json_error = |error: serde_json::Error| Error::artifact_from(path, "json", error);
         let Head { format_version: version, kind } = serde_json::from_str(text).map_err(json_error)?;
         if !(1..=FORMAT_VERSION).contains(&version) {
             let message = format!("{version}, this build of turnout reads 1 to {FORMAT_VERSION}");

@@ -36,13 +36,13 @@ fn check_rows(rows: Vec<Row>, expected: usize) -> Vec<Result<Row>> {
     if rows.len() == expected {
         return rows.into_iter().map(Ok).collect();
     }
-    let error = Error::Inference(format!("the model gave {} rows for {expected} prompts", rows.len()));
+    let error = Error::inference(format!("the model gave {} rows for {expected} prompts", rows.len()));
     vec![Err(error); expected]
 }
 
 fn refuse(error: RunError, rows: usize) -> Vec<Result<Row>> {
     let error = match error {
-        RunError::OutOfMemory(message) => Error::Inference(format!(
+        RunError::OutOfMemory(message) => Error::inference(format!(
             "out of memory for {rows} prompts at once: {message}; open the router with a smaller max_batch_tokens"
         )),
         RunError::Failed(error) => error,
@@ -61,7 +61,7 @@ mod tests {
         fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
             self.1.push(batch.len());
             if batch.iter().any(|request| self.0.contains(&request.length())) {
-                return Err(RunError::Failed(Error::Inference("no such token".into())));
+                return Err(RunError::Failed(Error::inference("no such token")));
             }
             Ok(batch.iter().map(|request| vec![request.length() as f32]).collect())
         }

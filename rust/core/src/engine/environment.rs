@@ -16,31 +16,37 @@ use crate::error::{Error, Result};
 static ENVIRONMENT: OnceLock<(PathBuf, Environment)> = OnceLock::new();
 static OPENING: Mutex<()> = Mutex::new(());
 
+fn refused(library: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::engine(Some(library), format!("ONNX Runtime at {}: {error}", library.display())).caused_by(error)
+}
+
 pub(super) fn environment(library: Option<&Path>, needed_because: &str) -> Result<&'static Environment> {
     let _guard = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((loaded, environment)) = ENVIRONMENT.get() {
         return match library {
-            Some(library) if library != loaded => Err(Error::Engine(format!(
-                "ONNX Runtime was opened from {} before, and a process can hold one only; {} was asked for",
-                loaded.display(),
-                library.display()
-            ))),
+            Some(library) if library != loaded => Err(Error::engine(
+                Some(library),
+                format!(
+                    "ONNX Runtime was opened from {} before, and a process can hold one only; {} was asked for",
+                    loaded.display(),
+                    library.display()
+                ),
+            )),
             _ => Ok(environment),
         };
     }
     let library = library.ok_or_else(|| {
-        Error::Engine(format!(
+        Error::engine(None, format!(
             "ONNX Runtime is not installed: `pip install turnout[onnx]`, or `turnout[gpu]` for a GPU (needed because the core does \
              not run this graph natively: {needed_because})"
         ))
     })?;
-    let refused = |error: String| Error::Engine(format!("ONNX Runtime at {}: {error}", library.display()));
     let environment = ort::init_from(library)
-        .map_err(|error| refused(error.to_string()))?
+        .map_err(|error| refused(library, error))?
         .with_name("turnout")
         .with_telemetry(false)
         .build()
-        .map_err(|error| refused(error.to_string()))?;
+        .map_err(|error| refused(library, error))?;
     // Whatever goes wrong is told by an error value, not on the standard error stream as well.
     environment.set_log_level(LogLevel::Fatal);
     Ok(&ENVIRONMENT.get_or_init(|| (library.to_path_buf(), environment)).1)

@@ -21,10 +21,10 @@ fn is_out_of_memory(message: &str) -> bool {
 }
 
 /// An error of a run.
-pub(super) fn run_error(error: &ort::Error) -> RunError {
+pub(super) fn run_error(error: ort::Error) -> RunError {
     match error.to_string() {
         message if is_out_of_memory(&message) => RunError::OutOfMemory(message),
-        message => RunError::Failed(Error::Inference(format!("ONNX Runtime: {message}"))),
+        message => RunError::Failed(Error::inference(format!("ONNX Runtime: {message}")).caused_by(error)),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     artifact::Artifact,
     batcher::{Admission, Batcher, Request, Row},
     config::{Devices, RouterConfig},
-    error::{Error, Result},
+    error::{Error, Result, StopReason},
     interrupt::{CHECK_EVERY, Interrupt},
 };
 
@@ -61,9 +61,9 @@ fn check_threads(count: usize) -> Result<()> {
         Ok::<(), std::io::Error>(())
     });
     started.map_err(|error| {
-        Error::Engine(format!(
-            "{count} threads cannot be started: {error}; load with fewer threads, or raise the limit"
-        ))
+        let message =
+            format!("{count} threads cannot be started: {error}; load with fewer threads, or raise the limit");
+        Error::engine(None, message).caused_by(error)
     })
 }
 
@@ -82,10 +82,13 @@ impl Network {
             _ => Head::Models(pair.0, pair.1),
         };
         if !matches!(head, Head::Models(..)) && pair != (0, 1) {
-            return Err(Error::Config(format!(
-                "this router was trained for {:?} over {:?} and scores no other direction; other names are labels",
-                manifest.pair.strong, manifest.pair.weak
-            )));
+            return Err(Error::config(
+                "strong",
+                format!(
+                    "this router was trained for {:?} over {:?} and scores no other direction; other names are labels",
+                    manifest.pair.strong, manifest.pair.weak
+                ),
+            ));
         }
         let width = match &head {
             Head::Models(..) => manifest.models.len(),
@@ -107,10 +110,7 @@ impl Network {
         let restart = move |slot: usize| {
             let artifact = Artifact::open(&path)?;
             if artifact.hash() != hash {
-                return Err(Error::WorkerStopped(format!(
-                    "{} was replaced since the router was opened, and its session has to be made anew: open the router again",
-                    path.display()
-                )));
+                return Err(Error::WorkerStopped(StopReason::Replaced(path.clone())));
             }
             OnnxRunner::open(&artifact, &opening, places[slot])
         };
@@ -148,7 +148,7 @@ impl Network {
         if self.batcher.is_of_this_process() {
             return Ok(());
         }
-        Err(Error::Inference(format!(
+        Err(Error::inference(format!(
             "this router runs in ONNX Runtime and was opened before a fork, which its threads do not survive; open it again in this \
              process ({})",
             std::process::id()
@@ -216,7 +216,7 @@ impl Network {
         std::thread::Builder::new()
             .name("turnout-batch".into())
             .spawn(work)
-            .map_err(|error| Error::Inference(format!("no thread for a batch: {error}")))?;
+            .map_err(|error| Error::inference(format!("no thread for a batch: {error}")).caused_by(error))?;
         loop {
             match receiver.recv_timeout(CHECK_EVERY) {
                 Ok(logits) => return logits,
@@ -224,7 +224,7 @@ impl Network {
                     interrupt.check().inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Inference("the thread of a batch panicked".into()));
+                    return Err(Error::inference("the thread of a batch panicked"));
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Network {
         let request = Request::scores(ids.clone());
         let id = self.batcher.submit(request, deadline, admission(place), move |row| {
             let Some(network) = network.upgrade() else {
-                return callback(Err(Error::WorkerStopped("the router is gone".into())));
+                return callback(Err(Error::WorkerStopped(StopReason::Closed)));
             };
             match row.and_then(|row| network.read(&row, place, ids.len())) {
                 // Whoever withdrew has gone, and the callback with it.
@@ -296,7 +296,7 @@ impl Network {
         let logit = |row: Row| match self.read(&row, 0, 0)? {
             Read::Logit(logit) => Ok(logit),
             Read::On(_) => {
-                Err(Error::InvalidInput("an embedding cannot be read on from: this router takes prompts".into()))
+                Err(Error::invalid_input("embedding", "an embedding cannot be read on from: this router takes prompts"))
             }
         };
         rows.into_iter().map(logit).collect()
@@ -326,7 +326,7 @@ impl Network {
             Head::Tokens(generation) => generation,
         };
         if generation.score_tokens.iter().any(|&token| token as usize >= row.len()) {
-            return Err(Error::Inference(format!(
+            return Err(Error::inference(format!(
                 "the graph has logits of {} tokens, fewer than the scores",
                 row.len()
             )));

@@ -28,13 +28,15 @@ pub(super) fn builder(
     not_native_because: &str,
 ) -> Result<SessionBuilder> {
     let environment = environment(config.onnxruntime_library.as_deref(), not_native_because)?;
-    let engine = |error: String| Error::Engine(error);
-    let mut builder = Session::builder(environment).map_err(|error| engine(error.to_string()))?;
+    let refused =
+        |error: ort::Error| Error::engine(config.onnxruntime_library.as_deref(), error.to_string()).caused_by(error);
+    let mut builder = Session::builder(environment).map_err(refused)?;
     if place.threads > 0 {
-        builder = builder.with_intra_threads(place.threads).map_err(|error| engine(error.to_string()))?;
+        builder = builder.with_intra_threads(place.threads).map_err(|error| refused(error.into()))?;
     }
     let device = place.device;
-    let id = |number: u32| i32::try_from(number).map_err(|_| Error::Device(format!("there is no device {device}")));
+    let id =
+        |number: u32| i32::try_from(number).map_err(|_| Error::device(device, format!("there is no device {device}")));
     let (providers, cache) = match device {
         Device::Cpu => return Ok(builder),
         Device::Cuda(number) => (vec![cuda(config, id(number)?).build().error_on_failure()], None),
@@ -46,9 +48,13 @@ pub(super) fn builder(
         }
     };
     let builder = builder.with_execution_providers(providers).map_err(|error| {
-        Error::Device(format!(
-            "device {device} cannot be had: {error}; install `turnout[gpu]` (and remove `turnout[onnx]`) and check the driver"
-        ))
+        Error::device(
+            device,
+            format!(
+                "device {device} is unavailable: {error}; install `turnout[gpu]` (and remove `turnout[onnx]`) and check the driver"
+            ),
+        )
+        .caused_by(ort::Error::<()>::from(error))
     })?;
     if let Some(cache) = cache {
         make_private(&cache)?;
@@ -101,7 +107,10 @@ fn shapes(manifest: &Manifest, batch: &BatchConfig) -> [String; 3] {
 /// Where engines of this artifact are kept: never in its folder, which may be read-only and whose files are listed.
 fn cache_of(artifact: &Artifact, config: &RouterConfig) -> Result<PathBuf> {
     let cache = config.tensorrt_cache.as_deref().ok_or_else(|| {
-        Error::Config("tensorrt_cache is missing, expected a folder in which TensorRT may keep engines".into())
+        Error::config(
+            "tensorrt_cache",
+            "tensorrt_cache is missing, expected a folder in which TensorRT may keep engines",
+        )
     })?;
     Ok(cache.join(&artifact.hash()[..32]))
 }
@@ -112,7 +121,8 @@ fn make_private(folder: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut maker, 0o700);
     maker.recursive(true).create(folder).map_err(|error| {
-        Error::Config(format!("tensorrt_cache: {}: {error}; name a folder that can be written", folder.display()))
+        let message = format!("tensorrt_cache: {}: {error}; name a folder that can be written", folder.display());
+        Error::config("tensorrt_cache", message).caused_by(error)
     })
 }
 

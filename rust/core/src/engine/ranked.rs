@@ -30,10 +30,13 @@ impl Ranked {
         config: &RouterConfig,
     ) -> Result<Self> {
         if config.engine == EngineChoice::OnnxRuntime || !config.device.is_cpu() {
-            return Err(Error::Engine(format!(
-                "routers of the kind sw_ranking run natively on the CPU; engine {:?} on device {} was asked for (a FAISS index may lie on a GPU)",
-                config.engine, config.device
-            )));
+            return Err(Error::engine(
+                None,
+                format!(
+                    "routers of the kind sw_ranking run natively on the CPU; engine {:?} on device {} was asked for (a FAISS index may lie on a GPU)",
+                    config.engine, config.device
+                ),
+            ));
         }
         let encoder = match (&artifact.manifest().graph, &artifact.manifest().encoder) {
             (Some(graph), EncoderSpec::Graph { dim }) => Some(Self::encoder(artifact, graph, *dim)?),
@@ -57,7 +60,7 @@ impl Ranked {
             Ok(encoder)
         });
         let encoder = recognized.map_err(|reason| {
-            Error::Engine(format!("{}: the core does not run this encoder natively: {reason}; pass embeddings instead (an external encoder)", path.display()))
+            Error::engine(None, format!("{}: the core does not run this encoder natively: {reason}; pass embeddings instead (an external encoder)", path.display()))
         })?;
         if encoder.dim() != dim {
             let message = format!("{dim}, but embeddings of the graph have {} numbers", encoder.dim());
@@ -67,7 +70,7 @@ impl Ranked {
     }
 
     pub(super) fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
-        let encoder = self.encoder.as_ref().ok_or_else(|| Error::Inference("this router has no encoder".into()))?;
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::inference("this router has no encoder"))?;
         embedding.resize(encoder.dim(), 0.0);
         encoder.encode(ids, embedding);
         Ok(())

@@ -63,15 +63,17 @@ impl OnnxRunner {
         let manifest = artifact.manifest();
         let path = artifact.path().join(artifact.graph()?);
         let mut builder = builder(artifact, &opening.config, place, &opening.not_native_because)?;
-        let refused = |error: String| Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}"));
+        let refused = |error: ort::Error| {
+            Error::artifact(&path, "graph", format!("ONNX Runtime refused it: {error}")).caused_by(error)
+        };
         let not_data = [manifest.graph.as_ref(), manifest.tokenizer.as_ref().map(|spec| &spec.file)];
         for name in manifest.files.keys().filter(|name| !not_data.contains(&Some(name))) {
             builder = builder
                 .with_external_initializer_file_in_memory(name, artifact.file(name)?)
-                .map_err(|error| refused(error.to_string()))?;
+                .map_err(|error| refused(error.into()))?;
         }
         let bytes = artifact.file(artifact.graph()?)?;
-        let session = builder.commit_from_memory(&bytes).map_err(|error| refused(error.to_string()))?;
+        let session = builder.commit_from_memory(&bytes).map_err(refused)?;
         let runner = Self {
             output: opening.output,
             width: opening.width,
@@ -164,10 +166,9 @@ impl OnnxRunner {
         output: &'static str,
         rows: usize,
     ) -> std::result::Result<Vec<Row>, RunError> {
-        let failed = |error: ort::Error| run_error(&error);
-        let inputs = self.inputs(content, self.shape(content)).map_err(failed)?;
-        let outputs = self.session.run(inputs).map_err(failed)?;
-        let (shape, values) = outputs[output].try_extract_tensor::<f32>().map_err(failed)?;
+        let inputs = self.inputs(content, self.shape(content)).map_err(run_error)?;
+        let outputs = self.session.run(inputs).map_err(run_error)?;
+        let (shape, values) = outputs[output].try_extract_tensor::<f32>().map_err(run_error)?;
         let found = &shape[..];
         let width = if output == "embedding" { self.dim } else { self.width };
         let fits =
@@ -175,7 +176,7 @@ impl OnnxRunner {
         if !fits {
             let width = if width == 0 { "tokens".to_owned() } else { width.to_string() };
             let message = format!("{output} has the shape {found:?}, expected [{rows}, {width}]");
-            return Err(RunError::Failed(Error::Inference(message)));
+            return Err(RunError::Failed(Error::inference(message)));
         }
         Ok(values.chunks_exact(found[1] as usize).take(rows).map(<[f32]>::to_vec).collect())
     }
@@ -183,7 +184,7 @@ impl OnnxRunner {
 
 impl Runner for OnnxRunner {
     fn run(&mut self, batch: &[&Request]) -> std::result::Result<Vec<Row>, RunError> {
-        let refuse = |message: &str| Err(RunError::Failed(Error::InvalidInput(message.into())));
+        let refuse = |message: &str| Err(RunError::Failed(Error::invalid_input("prompt", message)));
         let mut ids: Vec<&[u32]> = Vec::with_capacity(batch.len());
         let mut embeddings: Vec<&[f32]> = Vec::new();
         let mut output = self.output;

@@ -109,7 +109,7 @@ impl FaissIndex {
     /// Numbers of the nearest vectors, best first.
     pub(crate) fn nearest(&self, vector: &[f32], k: usize) -> Result<Vec<i64>> {
         if vector.len() != self.dim {
-            return Err(Error::Inference(format!(
+            return Err(Error::inference(format!(
                 "a query of length {} for an index of length {}",
                 vector.len(),
                 self.dim
@@ -117,7 +117,7 @@ impl FaissIndex {
         }
         self.library.check_process()?;
         let _turn = self.one_at_a_time.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-        self.library.search(self.address(), vector, k).map_err(|message| Error::Inference(format!("FAISS: {message}")))
+        self.library.search(self.address(), vector, k).map_err(|message| Error::inference(format!("FAISS: {message}")))
     }
 }
 

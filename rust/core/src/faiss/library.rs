@@ -77,25 +77,28 @@ impl Library {
         if let Some(open) = LIBRARY.get() {
             open.check_process()?;
             return match path {
-                Some(path) if path != open.path => Err(Error::Engine(format!(
-                    "FAISS was opened from {} before, and a process can hold one only; {} was asked for",
-                    open.path.display(),
-                    path.display()
-                ))),
+                Some(path) if path != open.path => Err(Error::engine(
+                    Some(path),
+                    format!(
+                        "FAISS was opened from {} before, and a process can hold one only; {} was asked for",
+                        open.path.display(),
+                        path.display()
+                    ),
+                )),
                 _ => Ok(open),
             };
         }
         let path = path.ok_or_else(|| {
-            Error::Engine(
+            Error::engine(
+                None,
                 "FAISS is not installed, or has no library of its own (libfaiss.so): `pip install turnout[faiss]`, or \
-                 `turnout[faiss-gpu]` for a GPU; or load with index=\"exact\", which needs none"
-                    .into(),
+                 `turnout[faiss-gpu]` for a GPU; or load with index=\"exact\", which needs none",
             )
         })?;
-        let library =
-            Self::load(path).map_err(|message| Error::Engine(format!("FAISS at {}: {message}", path.display())))?;
+        let library = Self::load(path)
+            .map_err(|message| Error::engine(Some(path), format!("FAISS at {}: {message}", path.display())))?;
         library.check().map_err(|message| {
-            Error::Engine(format!(
+            Error::engine(Some(path), format!(
                 "FAISS at {} does not behave as expected: {message}; install faiss-cpu 1.15 or load with index=\"exact\"",
                 path.display()
             ))
@@ -108,7 +111,7 @@ impl Library {
         if std::process::id() == self.process {
             return Ok(());
         }
-        Err(Error::Inference(format!(
+        Err(Error::inference(format!(
             "FAISS was opened before a fork, which its threads do not survive; load the router in this process ({}) of a pool that \
              spawns, or load it with index=\"exact\"",
             std::process::id()

@@ -45,14 +45,14 @@ impl Approximate {
                 (file(&path, &artifact.file(&stored.file)?)?, Some(stored.error), Some(path))
             }
             (IndexChoice::File(path), _) => {
-                let bytes = std::fs::read(path).map_err(|error| Error::artifact(path, "file", error.to_string()))?;
+                let bytes = std::fs::read(path).map_err(|error| Error::artifact_from(path, "file", error))?;
                 (file(path, &bytes)?, None, Some(path.clone()))
             }
             (IndexChoice::Live(live), _) => (FaissIndex::live(library, live)?, None, None),
         };
         let wrong = |message: String| match &path {
             Some(path) => Error::artifact(path, "index", message),
-            None => Error::Config(format!("index {message}")),
+            None => Error::config("index", format!("index {message}")),
         };
         let index = index.checked(dim, count).map_err(wrong)?;
         let Some(cells) = &spec.cells else {
@@ -81,7 +81,7 @@ impl Approximate {
 
     /// Weighted wins between tiers; `None` where the nearest prompts say nothing about tiers.
     pub(super) fn wins(&self, segments: &[&Segment], query: &Query, tiers: usize) -> Result<Option<Vec<f64>>> {
-        let (base, added) = segments.split_first().ok_or_else(|| Error::Inference("no battles".into()))?;
+        let (base, added) = segments.split_first().ok_or_else(|| Error::inference("no battles"))?;
         let near = self.nearest(base, query)?;
         if near.is_empty() {
             return Ok(None);
@@ -119,7 +119,8 @@ const SAME: f32 = 0.999;
 
 /// Whether an index finds the artifact's own vectors under their own numbers.
 fn check_vectors(index: &FaissIndex, vectors: &Vectors, neighbors: usize) -> Result<std::result::Result<(), String>> {
-    let searched = |error: Error| Error::Engine(format!("a trial search of the index failed: {error}"));
+    let searched =
+        |error: Error| Error::engine(None, format!("a trial search of the index failed: {error}")).caused_by(error);
     let count = vectors.len();
     let rank = (count / 4).clamp(1, MAX_RANK);
     let (mut asked, mut found) = (0usize, 0usize);

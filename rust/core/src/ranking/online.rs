@@ -91,7 +91,7 @@ impl Ranking {
     /// Ids of the battles that were added; those of the artifact are in its columns. In a fork the lock may be held forever.
     fn added_ids(&self) -> Result<std::sync::MutexGuard<'_, HashSet<u64>>> {
         if std::process::id() != self.process {
-            return Err(Error::Inference(format!(
+            return Err(Error::inference(format!(
                 "this router was loaded before a fork; load it again in this process ({}) to add battles",
                 std::process::id()
             )));
@@ -136,16 +136,19 @@ impl Ranking {
         let rows = new.ids.len();
         let lengths = [new.prompts.len(), new.models_a.len(), new.models_b.len(), new.outcomes.len()];
         if lengths.iter().any(|&length| length != rows) || new.embeddings.len() != rows * self.dim {
-            return Err(Error::InvalidInput(format!(
-                "{rows} ids, but prompts, models and outcomes have {lengths:?} rows and the embeddings {} numbers, expected {}",
-                new.embeddings.len(),
-                rows * self.dim
-            )));
+            return Err(Error::invalid_input(
+                "ids",
+                format!(
+                    "{rows} ids, but prompts, models and outcomes have {lengths:?} rows and the embeddings {} numbers, expected {}",
+                    new.embeddings.len(),
+                    rows * self.dim
+                ),
+            ));
         }
         let models = &artifact.manifest().models;
         let mut battles = Vec::with_capacity(rows);
         for row in 0..rows {
-            let wrong = |message: String| Error::InvalidInput(format!("battle {row}: {message}"));
+            let wrong = |message: String| Error::invalid_row("battles", row, format!("battle {row}: {message}"));
             let number = |name: &str| {
                 let number = models.iter().position(|model| model == name).and_then(|place| u16::try_from(place).ok());
                 number.ok_or_else(|| {
@@ -218,7 +221,9 @@ impl Ranking {
             outcome: battles.iter().map(|battle| battle.3).collect::<Vec<_>>().into(),
             id: battles.iter().map(|battle| battle.4).collect::<Vec<_>>().into(),
         };
-        battles.check(models).map_err(|(field, message)| Error::InvalidInput(format!("{field}: {message}")))?;
+        battles
+            .check(models)
+            .map_err(|(field, message)| Error::invalid_input("battles", format!("{field}: {message}")))?;
         Ok(Segment::new(battles, Some(texts), &self.tier_of, self.tiers))
     }
 

@@ -106,7 +106,7 @@ impl PromptTokenizer {
     fn words(&self, text: &str) -> Result<Vec<u32>> {
         let truth = self.truth()?;
         let encoding = guarded(|| truth.encode_fast(text, false))
-            .map_err(|message| Error::Inference(format!("the tokenizer refused the prompt: {message}")))?;
+            .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
         Ok(encoding.get_ids().to_vec())
     }
 

@@ -81,7 +81,7 @@ impl Folder {
     #[track_caller]
     pub fn refused(&self) -> (String, String, String) {
         match self.open() {
-            Err(Error::Artifact { path, field, message }) => {
+            Err(Error::Artifact { path, field, message, .. }) => {
                 (path.file_name().unwrap().to_string_lossy().into_owned(), field, message)
             }
             Err(other) => panic!("refused, but not as an artifact: {other:?}"),
