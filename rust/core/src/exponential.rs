@@ -1,6 +1,6 @@
-//! The exponential function in a form that compilers vectorise.
+//! The exponential function in a form that compilers vectorize.
 //!
-//! Performance notes: the C library's functions take about 10 ns a number and cannot be vectorised. This polynomial is within
+//! Performance notes: the C library's functions take about 10 ns a number and cannot be vectorized. This polynomial is within
 //! 2e-7 of the exact value, relatively.
 
 /// `exp(x)`: split into a power of two and a remainder of at most `ln 2 / 2`, whose exponential is a polynomial of degree six.

@@ -1,7 +1,7 @@
 //! turnout routes prompts to a strong or a weak language model in microseconds.
 //!
 //! One decision, hop by hop: [`tokenize::PromptTokenizer`] turns the prompt into token ids, the artifact's graph turns them into
-//! one score a model (run natively where the core recognises it, else by ONNX Runtime), [`Calibration`] turns the difference of
+//! one score a model (run natively where the core recognizes it, else by ONNX Runtime), [`Calibration`] turns the difference of
 //! two scores into a win rate, and [`Policy`] compares that with a threshold. [`Router`] composes them; an [`Artifact`] is the
 //! folder they are read from.
 

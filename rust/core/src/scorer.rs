@@ -1,4 +1,4 @@
-//! From an embedding to one score a model: the matrix factorisation head.
+//! From an embedding to one score a model: the matrix factorization head.
 
 use multiversion::multiversion;
 
@@ -24,7 +24,7 @@ pub struct MatrixFactorizationScorer {
 }
 
 impl MatrixFactorizationScorer {
-    /// Recognises the head of a graph; `pattern` stands before it and must end with it.
+    /// Recognizes the head of a graph; `pattern` stands before it and must end with it.
     pub(crate) fn recognize(graph: &Graph<'_>, pattern: &mut Pattern<'_, '_>) -> Result<Self, String> {
         let projected = pattern.expect("MatMul", &["embedding", "projection"], &[])?;
         let scores = pattern.expect("MatMul", &[projected, "model_heads"], &[])?;
@@ -93,7 +93,7 @@ impl MatrixFactorizationScorer {
     }
 }
 
-/// Dot product in eight partial sums, so that it can be vectorised; the order of additions is the same on every machine.
+/// Dot product in eight partial sums, so that it can be vectorized; the order of additions is the same on every machine.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];

@@ -8,8 +8,8 @@ mod characters;
 mod ends;
 mod fast;
 mod pieces;
-mod screen;
 mod short;
+mod validate;
 mod wordpiece_file;
 
 use std::{
@@ -110,7 +110,7 @@ impl PromptTokenizer {
             let truth = Truth::Unread { json: json.to_vec(), made: OnceLock::new() };
             return Ok(Self::as_written(truth, Some(fast), max_tokens, may_cut));
         }
-        screen::screen(json).map_err(|(field, message)| Error::artifact(path, field, message))?;
+        validate::validate(json).map_err(|(field, message)| Error::artifact(path, field, message))?;
         let truth = guarded(|| read(json)).map_err(|message| Error::artifact(path, "json", message))?;
         let vocab = truth.get_vocab(false);
         let added = truth.get_added_vocabulary().get_added_tokens_decoder();

@@ -18,7 +18,7 @@ fn open(config: RouterConfig) -> Router {
     Router::open(&tiny(), &config).unwrap()
 }
 
-/// Prompts of many lengths; neighbours differ.
+/// Prompts of many lengths; neighbors differ.
 fn prompts(count: usize) -> Vec<String> {
     let words = [
         "what",

@@ -75,7 +75,7 @@ fn tokenizer(characters: impl IntoIterator<Item = char>) -> Value {
     tokenizer
 }
 
-/// A character and everything that a normaliser may turn it into, so that a wrong normal form is a wrong id and not one `[UNK]`
+/// A character and everything that a normalizer may turn it into, so that a wrong normal form is a wrong id and not one `[UNK]`
 /// in place of another.
 fn forms(c: char) -> impl Iterator<Item = char> {
     let decomposed = std::iter::once(c).nfd();
@@ -167,7 +167,7 @@ fn variants() -> Vec<(&'static str, Value)> {
         ("unclean, cased", normalizer(json!({"clean_text": false, "lowercase": false}))),
         ("Chinese in words", normalizer(json!({"handle_chinese_chars": false}))),
         (
-            "nothing normalised",
+            "nothing normalized",
             normalizer(json!({"clean_text": false, "handle_chinese_chars": false, "lowercase": false})),
         ),
         ("template", with(&base, "post_processor", template())),
@@ -184,8 +184,8 @@ fn variants() -> Vec<(&'static str, Value)> {
         ("lower case and no more", with(&base, "normalizer", json!({"type": "Lowercase", "clean_text": null}))),
         ("split at white space", with(&base, "pre_tokenizer", json!({"type": "Whitespace"}))),
         ("nothing split", with(&base, "pre_tokenizer", Value::Null)),
-        ("added: normalised", with_added(&base, &[added(n, "Prove", &["normalized"])])),
-        ("added: normalised to nothing", with_added(&base, &[added(n, "x\u{301}", &["normalized"])])),
+        ("added: normalized", with_added(&base, &[added(n, "Prove", &["normalized"])])),
+        ("added: normalized to nothing", with_added(&base, &[added(n, "x\u{301}", &["normalized"])])),
         ("added: with a space", with_added(&base, &[added(n, "[of the]", &[])])),
         ("added: with a line feed", with_added(&base, &[added(n, "[x\ny]", &[])])),
         (
@@ -405,7 +405,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_cut_before_tokenising_has_the_ids_of_the_whole_text(
+    fn a_text_cut_before_tokenizing_has_the_ids_of_the_whole_text(
         fragments in prop::collection::vec(fragment(), 1..8), repeat in 1usize..200, end in fragment(),
     ) {
         let text = fragments.concat().repeat(repeat) + &end;
@@ -564,7 +564,7 @@ fn every_variant_in_question_is_known_or_stands_aside() {
     for expected in ["uncased", "cased", "unclean", "Chinese in words", "template", "BERT processor", "added: none"] {
         assert!(fast.contains(&expected), "{expected} has no fast path");
     }
-    for slow in ["another prefix", "short words", "lower case and no more", "nothing split", "added: normalised"] {
+    for slow in ["another prefix", "short words", "lower case and no more", "nothing split", "added: normalized"] {
         assert!(!fast.contains(&slow), "{slow} has a fast path");
     }
 }

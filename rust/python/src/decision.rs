@@ -5,7 +5,19 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 
-/// What was decided for one prompt.
+/// The decision for one prompt: the chosen model, the win rate and the threshold. Immutable.
+///
+/// Args:
+///     model: Name of the chosen model.
+///     win_rate: Chance in `[0, 1]` that the strong model's answer is preferred; rounded to float32.
+///     threshold: The threshold in `[0, 1]` that was applied.
+///
+/// Example:
+///     >>> import turnout
+///     >>> match turnout.Decision("large", 0.75, 0.5):
+///     ...     case turnout.Decision(model, win_rate):
+///     ...         model, win_rate
+///     ('large', 0.75)
 #[pyclass(frozen, module = "turnout")]
 pub(crate) struct Decision {
     /// Shared with the router: a decision holds a reference, not a copy.
@@ -23,7 +35,7 @@ pub(crate) struct Decision {
 
 #[pymethods]
 impl Decision {
-    /// For pickling and for tests of code that takes decisions; routers make their own.
+    /// For pickling and for tests of code that takes decisions; routers create their own.
     #[new]
     fn new(model: Py<PyString>, win_rate: f32, threshold: f64) -> Self {
         Self { model, win_rate, threshold, strong: f64::from(win_rate) >= threshold }
@@ -44,7 +56,10 @@ impl Decision {
         self.model.bind(py).clone()
     }
 
-    /// The decision as JSON values: `model`, `win_rate`, `threshold` and `is_strong`.
+    /// Converts the decision to JSON values.
+    ///
+    /// Returns:
+    ///     A dictionary with `model`, `win_rate`, `threshold` and `is_strong`.
     ///
     /// Example:
     ///     >>> import turnout
@@ -76,7 +91,7 @@ impl Decision {
     }
 }
 
-/// A battle over a prompt like the one that was explained.
+/// A battle on a prompt similar to the explained one.
 #[pyclass(frozen, get_all, module = "turnout")]
 pub(crate) struct Neighbor {
     /// Cosine of the two prompts' embeddings.
@@ -101,12 +116,20 @@ impl Neighbor {
     }
 }
 
-/// One decision, taken apart.
+/// A decision with its intermediate results, from :meth:`Router.explain`.
+///
+/// Example:
+///     >>> import turnout
+///     >>> explanation = turnout.load().explain("What is 2 + 2?")
+///     >>> explanation.decision.win_rate == turnout.load().win_rate("What is 2 + 2?")
+///     True
+///     >>> [name for name, nanoseconds in explanation.stages][0]
+///     'tokenize'
 #[pyclass(frozen, get_all, module = "turnout")]
 pub(crate) struct Explanation {
-    /// What was decided.
+    /// The decision.
     pub(crate) decision: Py<Decision>,
-    /// Texts of the tokens that the model read.
+    /// Texts of the tokens that the model reads.
     pub(crate) tokens: Vec<String>,
     /// Ids of the tokens.
     pub(crate) ids: Vec<u32>,
@@ -116,15 +139,15 @@ pub(crate) struct Explanation {
     pub(crate) raw_win_rate: f32,
     /// Score of every model of the artifact by name; `Router.model_scores` says what they mean.
     pub(crate) model_scores: Py<PyDict>,
-    /// The battles nearest to the prompt, nearest first, in routers of kind `sw_ranking`; at most twenty.
+    /// The battles most similar to the prompt, most similar first, at most twenty; only for routers of kind `sw_ranking`.
     pub(crate) neighbors: Option<Vec<Py<Neighbor>>>,
-    /// Elo ratings of the tiers for this prompt, centered at 1000, in routers of kind `sw_ranking`.
+    /// Elo ratings of the tiers for this prompt, centered at 1000; only for routers of kind `sw_ranking`.
     pub(crate) tier_ratings: Option<Vec<f64>>,
-    /// Whether every battle was compared, in routers of kind `sw_ranking`.
+    /// Whether every battle was compared; only for routers of kind `sw_ranking`.
     pub(crate) is_exact: Option<bool>,
     /// 99th percentile of the distance from exact win rates, as measured when the index was built; `None` if exact or unknown.
     pub(crate) error: Option<f64>,
-    /// Steps with the nanoseconds that they took, caches warm.
+    /// Stages with their times in nanoseconds, measured with warm caches.
     pub(crate) stages: Vec<(&'static str, u64)>,
     /// `"native"` or `"onnxruntime"`.
     pub(crate) engine: &'static str,

@@ -1,6 +1,6 @@
 //! Native threads and the end of the interpreter.
 //!
-//! CPython before 3.14 ends a thread that asks for the interpreter while it finalises: by unwinding its stack, which no Rust frame
+//! CPython before 3.14 ends a thread that asks for the interpreter while it finalizes: by unwinding its stack, which no Rust frame
 //! survives, or, where PyO3 stands between, by never letting it go on. So nobody is let in once the end has begun, and the end waits
 //! for those that are in: their callbacks are called.
 

@@ -18,7 +18,7 @@ use pyo3::{exceptions::PyImportError, ffi, prelude::*};
 /// from 3.12 on.
 fn refuse_another_interpreter() -> PyResult<()> {
     static FIRST: AtomicI64 = AtomicI64::new(-1);
-    // SAFETY: the module is being initialised, so the thread is attached to an interpreter.
+    // SAFETY: the module is being initialized, so the thread is attached to an interpreter.
     let this = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
     match FIRST.compare_exchange(-1, this, Ordering::Relaxed, Ordering::Relaxed) {
         Err(first) if first != this => Err(PyImportError::new_err(

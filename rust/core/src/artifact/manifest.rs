@@ -61,7 +61,7 @@ pub struct Manifest {
     /// Battles and tiers; for `sw_ranking` only.
     #[serde(default)]
     pub ranking: Option<RankingSpec>,
-    /// Data, rows, licences, recipe and scores; for people, `turnout inspect` prints it.
+    /// Data, rows, licenses, recipe and scores; for people, `turnout inspect` prints it.
     pub provenance: serde_json::Value,
     /// Size and hash of every file of the folder that is used.
     #[serde(deserialize_with = "each_once")]
@@ -71,7 +71,7 @@ pub struct Manifest {
 /// Kind of router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Kind {
-    /// Matrix factorisation.
+    /// Matrix factorization.
     #[serde(rename = "mf")]
     Mf,
     /// Similarity-weighted Elo over stored battles.
@@ -202,7 +202,7 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
-/// Files by name. Of a name that stands twice, readers of JSON disagree on which entry counts.
+/// Files by name. Duplicate names are refused, because JSON readers differ in which entry they use.
 fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<BTreeMap<String, FileEntry>, D::Error> {
     struct Files;
     impl<'de> de::Visitor<'de> for Files {

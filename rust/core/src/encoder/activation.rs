@@ -1,7 +1,7 @@
 //! Activation functions over a whole embedding.
 //!
-//! Performance notes: the C library's `tanhf` takes about 10 ns a number and cannot be vectorised, which for an embedding of 64
-//! costs more than tokenizing a short prompt. The exponential here is one that compilers vectorise.
+//! Performance notes: the C library's `tanhf` takes about 10 ns a number and cannot be vectorized, which for an embedding of 64
+//! costs more than tokenizing a short prompt. The exponential here is one that compilers vectorize.
 
 use multiversion::multiversion;
 

@@ -1,4 +1,4 @@
-//! The static embedding graph, run natively: gather rows of a quantised table, mean, add counting features, activate.
+//! The static embedding graph, run natively: gather rows of a quantized table, mean, add counting features, activate.
 //!
 //! ```text
 //! mean      = sum over tokens of token_table[id] * row_scale[id] / max(tokens, 1)        [dim]
@@ -26,7 +26,7 @@ use crate::{
 /// By the hash of the graph's file.
 static TABLES: Shared<String, TableEncoder> = Shared::new();
 
-/// A recognised static embedding graph.
+/// A recognized static embedding graph.
 #[derive(Debug)]
 pub struct TableEncoder {
     dim: usize,
@@ -42,8 +42,8 @@ pub struct TableEncoder {
 }
 
 impl TableEncoder {
-    /// Recognises the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. Routers of one file,
-    /// known by its hash, share the encoder.
+    /// Recognizes the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. Routers of one file,
+    /// identified by its hash, share the encoder.
     ///
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
@@ -56,8 +56,8 @@ impl TableEncoder {
         check_inputs(graph, inputs)?;
         let float = [("to", Attribute::Int(1))];
         let sum = [("keepdims", Attribute::Int(0))];
-        let quantised = pattern.expect("Gather", &["token_table", "input_ids"], &[])?;
-        let unscaled = pattern.expect("Cast", &[quantised], &float)?;
+        let quantized = pattern.expect("Gather", &["token_table", "input_ids"], &[])?;
+        let unscaled = pattern.expect("Cast", &[quantized], &float)?;
         let scale = pattern.expect("Gather", &["row_scale", "input_ids"], &[])?;
         let rows = pattern.expect("Mul", &[unscaled, scale], &[])?;
         let mask = pattern.expect("Cast", &["attention_mask"], &float)?;

@@ -79,7 +79,7 @@ pub struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    /// Reads the graph of an ONNX file (a serialised `ModelProto`).
+    /// Reads the graph of an ONNX file (a serialized `ModelProto`).
     ///
     /// # Errors
     /// What is wrong with the file, in words: no engine should get to see it.

@@ -56,7 +56,7 @@ impl Approximate {
         };
         let index = index.checked(dim, count).map_err(wrong)?;
         let Some(cells) = &spec.cells else {
-            let message = "null, but an index needs cells for the battles that it does not find: build the artifact with an index";
+            let message = "null, but an index needs cells: build the artifact with an index";
             return Err(artifact.manifest_error("ranking.cells", message));
         };
         let path = artifact.path().join(&cells.file);

@@ -1,10 +1,10 @@
 //! Bradley-Terry strengths of a few tiers from a matrix of weighted wins.
 //!
-//! Maximises `sum over i, j of wins[i][j] ln sigmoid(x_i - x_j) - ridge / 2 |x|^2` with `ridge = RIDGE * sum of wins` by Newton's
+//! Maximizes `sum over i, j of wins[i][j] ln sigmoid(x_i - x_j) - ridge / 2 |x|^2` with `ridge = RIDGE * sum of wins` by Newton's
 //! method (Bradley and Terry 1952; RouteLLM fits the same likelihood by L-BFGS, arXiv 2406.18665, section 4.2, equations 2 and 3).
-//! The ridge is the only regularisation. It moves no win rate by more than about 1e-8 where the data speak, and gives an answer
+//! The ridge is the only regularization. It moves no win rate by more than about 1e-8 where the data speak, and gives an answer
 //! where they do not: a tier without wins comes to lie about twenty units (some 3,500 Elo) below, and parts of the tiers
-//! that never met are each centred at zero, as RouteLLM's solver, which starts at zero, leaves them.
+//! that never met are each centered at zero, as RouteLLM's solver, which starts at zero, leaves them.
 
 /// Share of the total weight that holds every strength at zero.
 pub const RIDGE: f64 = 1e-9;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_never_met_are_centred_each() {
+    fn parts_that_never_met_are_centered_each() {
         let mut wins = [0.0; 16];
         (wins[1], wins[4], wins[11], wins[14]) = (30.0, 10.0, 10.0, 70.0);
         let found = strengths(4, &wins);

@@ -76,7 +76,7 @@ impl Cells {
             };
             outcomes.of(prompt).iter().for_each(|entry| own[entry.cell as usize] += entry.wins);
         }
-        let means = Vectors::quantised(dim, means.as_slice());
+        let means = Vectors::quantized(dim, means.as_slice());
         Ok(Self { cell_of, means, spreads: spreads.as_slice().to_vec(), wins, places })
     }
 

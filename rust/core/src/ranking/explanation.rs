@@ -26,7 +26,7 @@ pub struct Neighbor {
 pub struct RankingExplanation {
     /// The nearest battles, nearest first.
     pub neighbors: Vec<Neighbor>,
-    /// Elo ratings of the tiers for this prompt, centred at 1000.
+    /// Elo ratings of the tiers for this prompt, centered at 1000.
     pub tier_ratings: Vec<f64>,
     /// Whether every prompt was looked at.
     pub exact: bool,

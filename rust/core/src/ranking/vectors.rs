@@ -2,7 +2,7 @@
 //!
 //! Performance notes: a scan over all rows is bound by memory, so what counts is bytes a row. Rows of int8 are multiplied with a
 //! query of int16, whose rounding is some hundred times finer than that of the rows, and summed exactly in int32 (see
-//! [`quantise`]). A batch takes a block of rows at a time, so that rows come from memory once for the whole group of queries.
+//! [`quantize`]). A batch takes a block of rows at a time, so that rows come from memory once for the whole group of queries.
 
 use half::{f16, slice::HalfFloatSliceExt};
 use multiversion::multiversion;
@@ -55,7 +55,7 @@ impl Vectors {
 
     /// int8 rows of float rows, without residuals.
     #[cfg(any(feature = "faiss", test))]
-    pub(super) fn quantised(dim: usize, values: &[f32]) -> Self {
+    pub(super) fn quantized(dim: usize, values: &[f32]) -> Self {
         let (mut rows, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
         for vector in values.chunks_exact(dim) {
             let scale = largest_size(vector) / 127.0;
@@ -229,7 +229,7 @@ impl Query {
             return None;
         }
         let exact: Vec<f32> = embedding.iter().map(|&value| (f64::from(value) / length) as f32).collect();
-        let (rounded, scale) = quantise(&exact);
+        let (rounded, scale) = quantize(&exact);
         Some(Self { exact, rounded, scale })
     }
 
@@ -240,7 +240,7 @@ impl Query {
 }
 
 /// Rounds a query to integers so large that `dim` products with an int8 each (at most 128) cannot leave the range of int32.
-fn quantise(query: &[f32]) -> (Vec<i16>, f32) {
+fn quantize(query: &[f32]) -> (Vec<i16>, f32) {
     let most = (f64::from(i32::MAX) / (128.0 * query.len() as f64)).min(f64::from(i16::MAX)) as f32;
     let scale = largest_size(query) / most.floor();
     (query.iter().map(|value| (value / scale).round() as i16).collect(), scale)
@@ -317,7 +317,7 @@ mod tests {
             let stored = [
                 (Vectors::new(dim, Rows::F32(rows.clone().into())), 1e-6),
                 (Vectors::new(dim, Rows::F16(halves.into())), 1e-3),
-                (Vectors::quantised(dim, &rows), 6e-3 * (dim as f32).sqrt()),
+                (Vectors::quantized(dim, &rows), 6e-3 * (dim as f32).sqrt()),
             ];
             for (vectors, tolerance) in stored {
                 let found = similarities(&vectors, &queries);
@@ -337,7 +337,7 @@ mod tests {
         for dim in [1, 516, 517, 16_384] {
             let ones = unit(&vec![1.0; dim]);
             let query = Query::new(&ones).unwrap();
-            let similarity = Vectors::quantised(dim, &ones).similarity(0, &query);
+            let similarity = Vectors::quantized(dim, &ones).similarity(0, &query);
             assert!((similarity - 1.0).abs() < 1e-3, "{dim}: {similarity}");
         }
     }

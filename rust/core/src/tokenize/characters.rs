@@ -1,8 +1,8 @@
-//! What BERT's normaliser and pre-tokenizer do to one character.
+//! What BERT's normalizer and pre-tokenizer do to one character.
 //!
-//! Every answer is asked of the `tokenizers` crate, once per character, and remembered; nothing here has its own opinion about
+//! Every result comes from the `tokenizers` crate, once per character, and is cached; nothing here has its own rules about
 //! Unicode. What the crate does to a text is what it does to its characters one by one, with one exception: canonical reordering
-//! of combining marks. Marks that survive normalisation are therefore [`Class::Unsure`].
+//! of combining marks. Marks that survive normalization are therefore [`Class::Unsure`].
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ pub(super) enum Class {
     Drop,
     /// Ends a word and is one itself: punctuation and Chinese characters.
     Alone,
-    /// Might depend on its neighbours, or begins a special token.
+    /// Might depend on its neighbors, or begins a special token.
     Unsure,
 }
 
@@ -153,7 +153,7 @@ fn classify(word: &str, spaced: bool) -> Class {
         Some(split) if split.len() == 1 && !spaced => Class::Word,
         Some(split) if split.len() == 1 => Class::Alone,
         Some(split) if split == ["a", word, "a"] => Class::Alone,
-        // A character that the splitter takes for white space although the normaliser left it alone.
+        // A character that the splitter takes for white space although the normalizer left it alone.
         Some(split) if split == ["a", "a"] => Class::Space,
         _ => Class::Unsure,
     }

@@ -39,7 +39,7 @@ enum Ascii {
     Unsure,
 }
 
-/// A recognised BERT tokenizer.
+/// A recognized BERT tokenizer.
 #[derive(Debug)]
 pub(super) struct FastWordPiece {
     ascii: [(Ascii, u8); 128],

@@ -28,7 +28,7 @@ const MAX_AFFIX_BYTES: usize = 64;
 type Fault = (&'static str, String);
 
 /// Says what is wrong with the file, if anything. The crate may still refuse it.
-pub(super) fn screen(json: &[u8]) -> Result<(), Fault> {
+pub(super) fn validate(json: &[u8]) -> Result<(), Fault> {
     let file: File = serde_json::from_slice(json).map_err(|error| ("json", error.to_string()))?;
     let mut growth = 1;
     for (field, part) in [("normalizer", &file.normalizer.0), ("pre_tokenizer", &file.pre_tokenizer.0)] {
@@ -89,7 +89,7 @@ fn walk(part: &Value, visit: &mut impl FnMut(&Map<String, Value>) -> Result<(), 
     }
 }
 
-/// Normalisers and pre-tokenizers: few of them, and together they must not make a text much longer.
+/// Normalizers and pre-tokenizers: few of them, and together they must not make a text much longer.
 fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
     let mut steps = 0;
     walk(part, &mut |step| {
@@ -107,7 +107,7 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
             () if pattern_size(step) > MAX_PATTERN => {
                 Err(format!("a regular expression of more than {MAX_PATTERN} steps, with its repeats written out"))
             }
-            () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times as long")),
+            () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times longer")),
             () if step.get("length").and_then(Value::as_u64) == Some(0) => Err("pieces of length 0".into()),
             () => Ok(()),
         }
@@ -167,7 +167,7 @@ fn replacement_growth(pattern: Option<&Value>, content: &str) -> usize {
 /// SentencePiece's character map: the length of a trie in bytes, the trie, and replacements that end in zero bytes. Returns the
 /// length of the longest replacement.
 fn check_character_map(base64: &str) -> Result<usize, String> {
-    let bytes = decode_base64(base64).ok_or("the character map is no base64")?;
+    let bytes = decode_base64(base64).ok_or("the character map is not base64")?;
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or("the character map is empty")?;
     let trie_bytes = u32::from_le_bytes(*length) as usize / 4 * 4;
     if trie_bytes == 0 || trie_bytes > rest.len() {
@@ -205,7 +205,7 @@ fn check_post_processor(part: &Value) -> Result<(), String> {
     walk(part, &mut |step| {
         if let Some(single) = step.get("single") {
             steps += 1;
-            let pieces = single.as_array().ok_or("a template is no list of pieces")?;
+            let pieces = single.as_array().ok_or("a template is not a list of pieces")?;
             let texts: Vec<&Value> = pieces.iter().filter_map(|piece| piece.get("Sequence")).collect();
             if texts.len() != 1 || texts[0].get("id").and_then(Value::as_str) != Some("A") {
                 return Err(format!("a template with {} texts, expected text A and nothing else", texts.len()));
@@ -282,7 +282,7 @@ impl<'de> Visitor<'de> for Counted<'_> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if object.insert(key.clone(), map.next_value_seed(self)?).is_some() {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }
         }
         Ok(Value::Object(object))
@@ -385,7 +385,7 @@ mod tests {
     fn fault(part: &str, value: Value) -> Option<String> {
         let mut file = json!({"model": {"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a"}, "added_tokens": []});
         file[part] = value;
-        screen(file.to_string().as_bytes()).err().map(|(field, message)| format!("{field}: {message}"))
+        validate(file.to_string().as_bytes()).err().map(|(field, message)| format!("{field}: {message}"))
     }
 
     #[test]
