@@ -28,7 +28,7 @@ def test_win_rates_are_routellms(artifact, pair, engine):
     cases = np.load(CHECKPOINT / "cases.npz")
     strong, weak = MODEL_NAMES[cases["strong_ids"][pair]], MODEL_NAMES[cases["weak_ids"][pair]]
     if strong == weak:
-        with pytest.raises(turnout.ConfigError, match="score as one model: expected two models"):
+        with pytest.raises(turnout.ConfigError, match="expected two models"):
             turnout.load(artifact, strong=strong, weak=weak, engine=engine)
         return
     router = turnout.load(artifact, strong=strong, weak=weak, engine=engine)

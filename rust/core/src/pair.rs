@@ -38,6 +38,9 @@ impl ScoredPair {
         let trained = &manifest.pair;
         let placed = |name: &str| config.tiers.get(name).copied();
         let rows = (row(strong, &trained.strong, placed(strong))?, row(weak, &trained.weak, placed(weak))?);
+        if strong == weak {
+            return Err(Error::config("strong", format!("strong and weak are both {strong:?}, expected two models")));
+        }
         if rows.0 == rows.1 {
             let scored = if manifest.ranking.is_some() { "tier" } else { "model" };
             return Err(Error::config(
