@@ -8,6 +8,7 @@
 
 use std::{cell::Cell, fmt};
 
+use fancy_regex::Expr;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -19,6 +20,7 @@ const MAX_VALUES: usize = 4096;
 const MAX_STEPS: usize = 32;
 const MAX_GROWTH: usize = 64;
 const MAX_PATTERN: usize = 2000;
+const MAX_LOOK_AROUND: usize = 32;
 const MAX_TOKEN_BYTES: usize = 1024;
 const MAX_ADDED_TOKENS: usize = 65_536;
 const MAX_WORD_CHARS: u64 = 256;
@@ -102,11 +104,11 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
             _ if text("type") == Some("ByteLevel") => 2,
             _ => 1,
         });
+        if let Some(pattern) = step.get("pattern").and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str) {
+            check_pattern(pattern)?;
+        }
         match () {
             () if steps > MAX_STEPS => Err(format!("more than {MAX_STEPS} objects")),
-            () if pattern_size(step) > MAX_PATTERN => {
-                Err(format!("a regular expression of more than {MAX_PATTERN} steps, with its repeats written out"))
-            }
             () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times longer")),
             () if step.get("length").and_then(Value::as_u64) == Some(0) => Err("pieces of length 0".into()),
             () => Ok(()),
@@ -114,46 +116,71 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
     })
 }
 
-/// Steps of a step's regular expression with its bounded repeats written out: a matcher takes as many for each character of a text.
-fn pattern_size(step: &Map<String, Value>) -> usize {
-    let pattern = step.get("pattern").and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str);
-    let mut rest = pattern.unwrap_or_default().chars().peekable();
-    // Of each open group: steps before the last element, and those of the last element, which a repeat multiplies.
-    let mut groups = vec![(0usize, 0usize)];
-    while let Some(character) = rest.next() {
-        let is_inside = groups.len() > 1;
-        let Some((before, last)) = groups.last_mut() else { break };
-        let mut element = |size: usize| {
-            *before = before.saturating_add(*last);
-            *last = size;
-        };
-        match character {
-            '(' => {
-                element(0);
-                groups.push((0, 0));
-            }
-            ')' if is_inside => {
-                let (before, last) = groups.pop().unwrap_or_default();
-                if let Some((_, outer)) = groups.last_mut() {
-                    *outer = before.saturating_add(last).max(1);
-                }
-            }
-            '{' => {
-                let bounds: String = rest.clone().take_while(|&character| character != '}').collect();
-                let most = bounds.split(',').map(|bound| bound.trim().parse::<usize>().unwrap_or(0)).max().unwrap_or(0);
-                if most > 0 {
-                    *last = last.saturating_mul(most);
-                    rest.nth(bounds.chars().count());
-                }
-            }
-            '\\' => {
-                rest.next();
-                element(1);
-            }
-            _ => element(1),
-        }
+/// Bounds the time of a regular expression. Most are matched in one pass over a text, with as many steps for each character as the pattern
+/// has when its bounded repeats are written out. Those with a look-around or a possessive repeat are matched by trying: what a look-around
+/// holds again from each character on, and repeats inside repeats in every way in which they can share a text.
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    // What cannot be parsed is refused by the crate.
+    let Ok(tree) = Expr::parse_tree(pattern).map(|tree| tree.expr) else { return Ok(()) };
+    let size = written_out(&tree);
+    if size > MAX_PATTERN {
+        return Err(format!(
+            "a regular expression of {size} steps, with its repeats written out; at most {MAX_PATTERN}"
+        ));
     }
-    groups.iter().fold(0, |total, (before, last)| total.saturating_add(*before).saturating_add(*last))
+    if !holds(&tree, &is_tried) {
+        return Ok(());
+    }
+    let varies = |node: &Expr| matches!(node, Expr::Repeat { lo, hi, .. } if lo != hi && *hi > 1);
+    let varies_within = |node: &Expr| children(node).iter().any(|part| holds(part, &varies));
+    let repeats = |node: &Expr| matches!(node, Expr::Repeat { hi: 2.., .. });
+    if holds(&tree, &|node| matches!(node, Expr::LookAround(..)) && written_out(node) > MAX_LOOK_AROUND) {
+        Err(format!("a look-around of more than {MAX_LOOK_AROUND} steps, with its repeats written out"))
+    } else if holds(&tree, &|node| repeats(node) && varies_within(node)) {
+        Err("a regular expression with a look-around or the like, and a repeat of varying length inside a repeat"
+            .into())
+    } else if holds(&tree, &|node| is_tried(node) && !matches!(node, Expr::LookAround(..) | Expr::AtomicGroup(_))) {
+        Err("a regular expression with a back reference, a condition or a call of a group".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Steps of an expression with its bounded repeats written out.
+fn written_out(node: &Expr) -> usize {
+    let parts = || children(node).iter().fold(0usize, |total, part| total.saturating_add(written_out(part)));
+    match node {
+        Expr::Literal { val, .. } => val.chars().count(),
+        Expr::Repeat { lo, hi: usize::MAX, .. } => parts().max(1).saturating_mul((*lo).max(1)),
+        Expr::Repeat { hi, .. } => parts().max(1).saturating_mul((*hi).max(1)),
+        _ => parts().max(1),
+    }
+}
+
+/// Whether a part of the expression is of a kind. The parser bounds how deep it is nested.
+fn holds(node: &Expr, is_of_kind: &dyn Fn(&Expr) -> bool) -> bool {
+    is_of_kind(node) || children(node).iter().any(|part| holds(part, is_of_kind))
+}
+
+/// Whether a part is matched by trying.
+fn is_tried(node: &Expr) -> bool {
+    let is_one_pass = match node {
+        Expr::Empty | Expr::Any { .. } | Expr::Assertion(_) | Expr::Literal { .. } | Expr::Delegate { .. } => true,
+        Expr::Concat(_) | Expr::Alt(_) | Expr::Group(_) | Expr::Repeat { .. } => true,
+        _ => false,
+    };
+    !is_one_pass
+}
+
+fn children(node: &Expr) -> Vec<&Expr> {
+    match node {
+        Expr::Concat(parts) | Expr::Alt(parts) => parts.iter().collect(),
+        Expr::Group(part) | Expr::AtomicGroup(part) | Expr::LookAround(part, _) | Expr::Repeat { child: part, .. } => {
+            vec![part]
+        }
+        Expr::Conditional { condition, true_branch, false_branch } => vec![condition, true_branch, false_branch],
+        _ => vec![],
+    }
 }
 
 /// How much longer a text may get where `pattern` is replaced by `content`; a regular expression may match nothing, everywhere.
@@ -390,10 +417,7 @@ mod tests {
 
     #[test]
     fn bounded_repeats_inside_each_other_multiply() {
-        let size = |pattern: &str| {
-            let step = serde_json::json!({"pattern": {"Regex": pattern}});
-            pattern_size(step.as_object().unwrap())
-        };
+        let size = |pattern: &str| written_out(&Expr::parse_tree(pattern).unwrap().expr);
         assert_eq!(size("abc"), 3);
         assert_eq!(size("a{3}(bc){1,10}"), 23);
         assert_eq!(size("((a{1,100}){1,100}){1,100}"), 1_000_000);
@@ -403,6 +427,37 @@ mod tests {
             ) < 120
         );
         assert_eq!(size("(((((a){999999}){999999}){999999}){999999}){999999}"), usize::MAX);
+    }
+
+    #[test]
+    fn patterns_that_are_tried_over_and_over_are_refused() {
+        let split = |pattern: &str| fault("pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": pattern}}));
+        for (hostile, reason) in [
+            ("(?=(?:a{0,43}){0,43}b)a", "a look-around of more than 32 steps"),
+            ("(?<!a{1,100})b", "a look-around of more than 32 steps"),
+            ("(?:a*)*(?!b)", "a repeat of varying length inside a repeat"),
+            ("(?:a?b+){2,}(?!b)", "a repeat of varying length inside a repeat"),
+            ("(?>(a+)+)b", "a repeat of varying length inside a repeat"),
+            (r"(a)\1", "a back reference"),
+            (r"(?<x>a|b\g<x>)", "a call of a group"),
+            ("(a)?(?(1)b|c)", "a condition"),
+            ("a{2001}", "of 2001 steps"),
+        ] {
+            let found = split(hostile).unwrap_or_default();
+            assert!(found.contains(reason), "{hostile}: {found}");
+        }
+        // GPT-2, cl100k (with and without possessive repeats), o200k, digits in threes from the right, and what is matched in one pass.
+        for known in [
+            r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+            "(?:a{1,40}){1,40}b",
+            "[(?=*)]+",
+        ] {
+            assert_eq!(split(known), None, "{known}");
+        }
     }
 
     #[test]
