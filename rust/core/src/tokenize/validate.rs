@@ -164,11 +164,18 @@ fn holds(node: &Expr, is_of_kind: &dyn Fn(&Expr) -> bool) -> bool {
 
 /// Whether a part is matched by trying.
 fn is_tried(node: &Expr) -> bool {
-    let is_one_pass = match node {
-        Expr::Empty | Expr::Any { .. } | Expr::Assertion(_) | Expr::Literal { .. } | Expr::Delegate { .. } => true,
-        Expr::Concat(_) | Expr::Alt(_) | Expr::Group(_) | Expr::Repeat { .. } => true,
-        _ => false,
-    };
+    let is_one_pass = matches!(
+        node,
+        Expr::Empty
+            | Expr::Any { .. }
+            | Expr::Assertion(_)
+            | Expr::Literal { .. }
+            | Expr::Delegate { .. }
+            | Expr::Concat(_)
+            | Expr::Alt(_)
+            | Expr::Group(_)
+            | Expr::Repeat { .. }
+    );
     !is_one_pass
 }
 
