@@ -130,6 +130,8 @@ def read_stored(router: Router) -> None:
     Raises:
         ArtifactError: See :meth:`turnout.battle_store.BattleStore.read`; or the artifact changed meanwhile.
     """
+    if router.manifest["kind"] != "sw_ranking":
+        return
     for battles in _store(router).read():
         _show(router, battles)
     if not _store(router).is_of(router.artifact_hash):

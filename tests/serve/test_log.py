@@ -137,8 +137,8 @@ def test_an_altered_receipt_does_not_replay(start, log, artifact, capsys, change
     [
         ("{", "row 1"),
         ("[]", "expected a line"),
-        ("{}", "no prompt"),
-        ('{"prompt": "x", "router": "random"}', "no artifact"),
+        ("{}", "only the hash of its prompt"),
+        ('{"prompt": "x", "router": "random"}', "not an artifact"),
         ("", "no receipt"),
     ],
 )
