@@ -17,7 +17,7 @@ HOSTILE = {
     "(?:a*)*(?!b)": "a repeat of varying length inside a repeat",
     "(?>(a+)+)b": "a repeat of varying length inside a repeat",
     r"(a)\1": "a back reference",
-    "(?:(?:a{0,12}){0,12}){0,14}b": "of 2016 steps",
+    "(?:(?:a{0,12}){0,12}){0,14}b": "of 2017 steps",
 }
 #: GPT-2, Llama 3, Qwen 2 with possessive repeats, digits in threes from the right, repeats that are matched in one pass.
 KNOWN = [

@@ -135,7 +135,7 @@ def test_a_class_may_lie_within_another(tmp_path, monkeypatch):
     (tmp_path / "nested_router.py").write_text(
         "class A:\n    class B:\n        def win_rate(self, prompt):\n            return 0.25\n"
     )
-    assert open_router("own", {"class": "nested_router:A.B"}).router.win_rate("x") == 0.25
+    assert open_router("own", {"class": "nested_router:A.B"}).win_rate("x") == 0.25
 
 
 @pytest.mark.parametrize("name", ["MF", "bert ", "own:Class", "", b"brt", "x" * 500])
