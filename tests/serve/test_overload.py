@@ -101,3 +101,19 @@ def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:
     statuses = asyncio.run(posted())
     assert set(statuses) == {200, 429}
     assert 8 <= statuses[429] <= 9
+
+
+def test_a_full_queue_is_a_429_for_explanations_of_the_playground_too(start: Any) -> None:
+    server = start(routers={"bert": {"max_queue": 8}})
+    body = {"router": "bert", "prompt": PROMPT}
+
+    async def explanations() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=32)) as client:
+            url = f"{server.url}/playground/api/explain"
+            return list(await asyncio.gather(*(client.post(url, json=body) for _ in range(32))))
+
+    answers = asyncio.run(explanations())
+    statuses = collections.Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}, statuses
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert int(refused.headers["retry-after"]) >= 1

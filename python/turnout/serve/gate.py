@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _COUNTED = frozenset({"/v1/chat/completions", "/v1/route", "/v1/models", "/health", "/ready"})
 _NEEDS_KEY = ("/v1/", "/playground/api/")
+#: What scores prompts or forwards them.
+_LIMITED = ("/v1/", "/playground/api/scores", "/playground/api/explain")
 
 
 class Gate:
@@ -56,7 +58,7 @@ class Gate:
             held += size
             return message
 
-        is_limited = path.startswith("/v1/")
+        is_limited = path.startswith(_LIMITED)
         state.in_flight += is_limited
         try:
             if error := self._refusal(scope, path, is_limited):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from turnout._core import RouterError
+from turnout._core import OverloadedError, RouterError
 from turnout.serve.errors import ApiError
 from turnout.serve.playground.request_body import prompt_in, request_object
 
@@ -42,8 +41,12 @@ class Explain:
             raise ApiError(400, f"unknown router; available routers: {known}", code="invalid_router", param="router")
         if not hasattr(router.router, "explain"):
             raise ApiError(400, f"router {router.name} has no explanations", code="no_explanation", param="router")
+        # An explanation takes as many scores as it measures words: it counts as so many prompts.
+        prompts = 1 + len(_WORD.findall(prompt)[:_MAX_WORDS])
         try:
-            return JSONResponse(await asyncio.to_thread(explained, router.router, prompt))
+            return JSONResponse(await router.router.threads.run(lambda: explained(router.router, prompt), prompts))
+        except OverloadedError as error:
+            raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
         except RouterError as error:
             raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
 
