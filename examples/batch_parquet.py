@@ -20,7 +20,7 @@ else:
     source, target = Path("questions.parquet"), Path("decisions.parquet")
     pq.write_table(pyarrow.csv.read_csv(Path(__file__).parent / "data" / "questions.csv"), source)
 
-router = turnout.load(threshold=0.5)
+router = turnout.load()
 table = pq.ParquetFile(source)
 schema = table.schema_arrow.append(pa.field("model", pa.string())).append(pa.field("win_rate", pa.float32()))
 

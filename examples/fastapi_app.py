@@ -12,7 +12,7 @@ import turnout
 
 app = FastAPI()
 client = AsyncOpenAI()  # reads OPENAI_BASE_URL and OPENAI_API_KEY
-router = turnout.load(strong="gpt-4o", weak="gpt-4o-mini", threshold=0.5)  # loaded once, shared by all requests
+router = turnout.load(strong="gpt-4o", weak="gpt-4o-mini")  # loaded once, shared by all requests
 
 
 class Question(BaseModel):

@@ -13,7 +13,7 @@ import turnout
 from turnout.integrations.langchain import RoutedModel
 
 model = RoutedModel(
-    turnout.load(threshold=0.5),
+    turnout.load(),
     strong=FakeListChatModel(responses=["(answer of the strong model)"]),
     weak=FakeListChatModel(responses=["(answer of the weak model)"]),
 )

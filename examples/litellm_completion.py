@@ -15,7 +15,7 @@ import turnout
 
 PROMPTS = Path(__file__).parent / "data" / "prompts.txt"
 
-router = turnout.load(strong="openai/gpt-4o", weak="openai/gpt-4o-mini", threshold=0.5)
+router = turnout.load(strong="openai/gpt-4o", weak="openai/gpt-4o-mini")
 
 
 async def main() -> None:

@@ -15,7 +15,7 @@ OUT = Path("routed").absolute()
 
 ray.init(num_cpus=2, include_dashboard=False)  # ray.init("auto") joins your cluster
 table = ray.data.read_csv(str(QUESTIONS))  # or read_parquet of a folder
-routed = route_dataset(table, column="question", router={"threshold": 0.5}, concurrency=1)
+routed = route_dataset(table, column="question", router={"strong_share": 0.5}, concurrency=1)
 routed.write_parquet(str(OUT))
 ray.shutdown()
 

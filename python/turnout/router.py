@@ -362,9 +362,9 @@ def load(
 
     Example:
         >>> import turnout
-        >>> router = turnout.load(threshold=0.5)
+        >>> router = turnout.load()
         >>> decision = router.route("What is 2 + 2?")
-        >>> decision.model == (router.strong if decision.win_rate >= 0.5 else router.weak)
+        >>> decision.model == (router.strong if decision.win_rate >= decision.threshold else router.weak)
         True
     """
     return Router(

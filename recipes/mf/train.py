@@ -21,17 +21,15 @@ from turnout.commands.train import teacher_folder
 from turnout.progress import Show, plain_lines, progress_bars
 from turnout.training.features import count_table, encode
 
-from .calibration import calibration_error
-from .data import PAIRS, Data, Grades, held_out, outcomes, prompts_alike, read_data
+from .data import PAIRS, Data, outcomes, prompts_alike, read_data
 from .labels import Source, features, labels
 from .rewriting import rewritten
 from .sentence_encoder import SentenceEncoder
-from .student import Student, StudentConfig, log_counts, predict, train_student
+from .student import Student, StudentConfig, log_counts, train_student
 from .vocabulary import english_vocabulary, vocabulary, write_tokenizer
-from .write import write
+from .write import MAX_TOKENS, write
 
 GRADED = Path(__file__).parent.parent / "graded"
-MAX_TOKENS = 512
 
 
 def main() -> None:
@@ -59,18 +57,14 @@ def main() -> None:
     write_tokenizer(tokens, tokenizer_file)
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     counts = count_table(tokens)
+    config = StudentConfig(seed=args.seed)
     with progress_bars(console) as show:
-        student, ids = fit(data, encoder, tokenizer, tokens, counts, StudentConfig(seed=args.seed), show)
+        student, ids = fit(data, encoder, tokenizer, tokens, counts, config, show)
 
-    def logits(prompts: Sequence[str]) -> NDArray[np.float64]:
-        return predict(student, encode(tokenizer, prompts, MAX_TOKENS), counts)
-
+    report = write(args.out, data, student, config, tokenizer_file, counts, ids, [*correctness, *battles, *graded], dev)
     say = plain_lines(console)
-    report = {"graded": graded_scores(data.grades, logits), "pairs": pair_scores(data, logits)}
-    report["calibration"] = calibration_error(data, logits)
     for name, scores in report.items():
         say(f"{name}: {scores}")
-    write(args.out, data, student, tokenizer_file, counts, ids, logits, report, [*correctness, *battles, *graded], dev)
     say(f"wrote {args.out}")
 
 
@@ -107,53 +101,6 @@ def fit(
     label, weight = labels(seen, graded, grades.grade[kept], sources)
     student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, show)
     return student, dict(zip(data.prompts, ids, strict=True))
-
-
-def graded_scores(grades: Grades, score: object) -> dict[str, dict[str, float]]:
-    """Spearman correlation and share of pairs two grades apart in order, on held-out graded prompts."""
-    from scipy.stats import spearmanr
-
-    prompts = [prompt for prompt, dev in zip(grades.prompts, grades.dev, strict=True) if dev]
-    grade, written = grades.grade[grades.dev], grades.written[grades.dev]
-    english = np.array([language == "en" for language, dev in zip(grades.language, grades.dev, strict=True) if dev])
-    found = score(prompts)
-    result = {}
-    parts = {"all": english | ~english, "real": ~written, "written": written}
-    parts |= {"written, English": written & english, "written, other languages": written & ~english}
-    for name, part in parts.items():
-        ours, true = found[part], grade[part]
-        apart = true[:, None] - true[None] >= 2
-        result[name] = {
-            "prompts": int(part.sum()),
-            "spearman": round(float(spearmanr(ours, true)[0]), 3),
-            "two apart": round(float((ours[:, None] > ours[None])[apart].mean()), 3),
-            "length": round(
-                float(spearmanr([len(p) for p, kept in zip(prompts, part, strict=True) if kept], true)[0]), 3
-            ),
-        }
-    return result
-
-
-def pair_scores(data: Data, score: object) -> dict[str, dict[str, float]]:
-    """APGR on held-out outcomes of each pair, next to prompt length."""
-    result = {}
-    for name, pair in PAIRS.items():
-        prompts, gain = outcomes(data.tables, pair)
-        kept = [row for row, prompt in enumerate(prompts) if held_out(prompt)]
-        prompts, gain = [prompts[row] for row in kept], gain[kept]
-        lengths = np.array([len(prompt) for prompt in prompts], dtype=float)
-        result[name] = {
-            "prompts": len(prompts),
-            "apgr": round(apgr(score(prompts), gain), 3),
-            "length": round(apgr(lengths, gain), 3),
-        }
-    return result
-
-
-def apgr(score: NDArray[np.float64], gain: NDArray[np.float64]) -> float:
-    """Area under the recovered gap over the share of strong calls (arXiv 2406.18665, section 3)."""
-    recovered = np.concatenate([[0.0], np.cumsum(gain[np.argsort(-score, kind="stable")])]) / gain.sum()
-    return float(np.trapezoid(recovered, np.linspace(0.0, 1.0, len(recovered))))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_batch_parquet_adds_the_decisions_of_the_router(run: Run, tmp_path: Path
     import pyarrow.parquet as pq
 
     rows = pq.read_table(tmp_path / "decisions.parquet").to_pylist()
-    router = turnout.load(threshold=0.5)
+    router = turnout.load()
     assert list(rows[0]) == ["id", "question", "model", "win_rate"]
     assert [row["model"] for row in rows] == [router.route(row["question"]).model for row in rows]
     assert len(rows) == pq.read_metadata(tmp_path / "questions.parquet").num_rows > 10

@@ -49,6 +49,9 @@ def model_card(
     limits: str,
     dev: Sequence[DevScore],
     beside: Mapping[str, Sequence[DevScore]] | None = None,
+    *,
+    chosen: str = "Choices between recipes were made on these tables.",
+    reads: str = "reads English best",
 ) -> str:
     """Markdown of the card of a router.
 
@@ -58,6 +61,8 @@ def model_card(
         limits: What it does not see, the rest of a sentence.
         dev: Scores on dev tables, next to prompt length; random routing is 0.5 by definition.
         beside: Scores of other routers on the same tables, by name.
+        chosen: A sentence on what the recipe was chosen on.
+        reads: Which languages it reads, with its verb.
 
     Returns:
         The text of ``README.md``.
@@ -80,7 +85,7 @@ def model_card(
         "## Scores",
         "",
         "APGR (area under the recovered performance gap over the share of strong calls; random routing is 0.500) with 95 % "
-        "bootstrap intervals over prompts. No dev prompt was trained on; choices between recipes were made on these tables.",
+        f"bootstrap intervals over prompts. No dev prompt was trained on word for word. {chosen}",
         "",
         f"| dev table | rows | pair | router | prompt length | difference |{header}",
         f"|---|---|---|---|---|---|{'---|' * len(others)}",
@@ -110,9 +115,9 @@ def model_card(
         "",
         "## Use and limits",
         "",
-        f"The default threshold, {spec.default_threshold:.4f}, is the median win rate over the training prompts with every table "
+        f"The default threshold, {spec.default_threshold:.4f}, is the median win rate over the prompts of the training tables with every table "
         "weighted equally, so it sends half of such a mix to the strong model. Choose your own on your own prompts with "
-        f"`turnout calibrate`. The router reads English best, {limits}",
+        f"`turnout calibrate`. The router {reads}, {limits}",
         "",
     ]
     return "\n".join(lines)
