@@ -52,6 +52,10 @@ class AnyRouter(WinRates, Protocol):
     def is_microseconds(self) -> bool:
         """Whether a short prompt may be decided on an event loop."""
 
+    @property
+    def threads(self) -> BoundedThreads:
+        """Worker threads with a bound on the prompts that wait for them."""
+
     def win_rate(self, prompt: Any, /) -> float:
         """Chance in ``[0, 1]`` that the strong model's answer is preferred."""
 
