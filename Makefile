@@ -201,10 +201,9 @@ $(DOCS): | $(BASE)
 	@touch $@
 
 train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=folder OUT=folder
-	@test -d "$(DATA)/train" || { echo "expected DATA=folder with train, train2 and dev: see recipes/README.md" >&2; exit 1; }
-	PYTHONPATH=python $(RECIPES_PY) -m recipes.mf.train --data $(DATA) --cache $(TURNOUT_CACHE)/recipes --out $(OUT)
+	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
+	PYTHONPATH=python $(RECIPES_PY) -m recipes.mf.train --data "$(DATA)" --cache "$(TURNOUT_CACHE)/recipes" --out "$(OUT)"
 
-OUT ?= mf
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
 	ruff check --quiet --fix --exit-zero

@@ -4,7 +4,8 @@
 
 A prompt keeps the mean of its first two passes when they differ by at most one grade. Where they differ by two or more, a third pass
 settles: the grade is the median of the three, if the third lies within one of either; otherwise the prompt is dropped. Prompts of one
-conversation (`group`) and near-duplicates stay on one side of the split: 15 % of the groups are dev, chosen by a hash of the group.
+conversation (`group`) stay on one side of the split: 15 % of the groups are dev, chosen by a hash of the group. `sample.py` has left out
+near-duplicates of real prompts.
 """
 
 import argparse

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from turnout._core import ConfigError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_outcomes
-from turnout.training.tables import gains, matches, read_all_battles, read_tables
+from turnout.training.tables import gains, matches, read_all_battles, read_tables, table_named
 
 DEV_SHARE = 0.15
 
@@ -127,7 +128,7 @@ def read_data(
     fought = read_all_battles(battles, exclude)
     hidden = {prompt for prompt, dev in zip(grades.prompts, grades.dev, strict=True) if dev}
     for pair in PAIRS.values():
-        table = next(table for table in tables if table.name == pair.table)
+        table = named(tables, pair.table)
         hidden |= {prompt for prompt in table.prompts if held_out(prompt)}
     everything = [*grades.prompts, *(prompt for table in tables for prompt in table.prompts), *fought.prompts]
     prompts = [prompt for prompt in dict.fromkeys(everything) if prompt not in hidden]
@@ -143,9 +144,21 @@ def _first_columns(table: Outcomes) -> Outcomes:
     return replace(table, scores=scores)
 
 
+def named(tables: Sequence[Outcomes], name: str) -> Outcomes:
+    """The table of a name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    table = table_named(tables, name)
+    if table is None:
+        raise ConfigError(f"no table {name} in the data: recipes/mf/notes.md lists all")
+    return table
+
+
 def outcomes(tables: Sequence[Outcomes], pair: Pair) -> tuple[list[str], NDArray[np.float64]]:
     """Prompts with outcomes of a pair and the gain of its strong side, in -1..1."""
-    table = next(table for table in tables if table.name == pair.table)
+    table = named(tables, pair.table)
     gain = gains(table, pair.strong, pair.weak)
     categories = table.categories or [""] * len(table)
     keep = [matches(name, pair.categories) and not np.isnan(g) for name, g in zip(categories, gain, strict=True)]
@@ -156,7 +169,7 @@ def prompts_alike(tables: Sequence[Outcomes], pair: Pair) -> list[str]:
     """Further prompts of the form of a pair's table."""
     found = []
     for name, patterns in pair.alike:
-        table = next(table for table in tables if table.name == name)
+        table = named(tables, name)
         categories = table.categories or [""] * len(table)
         found += [p for p, category in zip(table.prompts, categories, strict=True) if matches(category, patterns)]
     return found
