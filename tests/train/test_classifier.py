@@ -149,7 +149,7 @@ def test_options_of_an_encoder_are_refused_without_one(option, files, tmp_path, 
     from turnout.cli import main
 
     assert main(["train", "bert", "--correctness", str(files), "--out", str(tmp_path / "out"), *option]) != 0
-    assert f"{option[0]} {option[1]} is for --encoder" in capsys.readouterr().err
+    assert f"{option[0]} {option[1]} needs --encoder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("positions", "own", "most"), [(16, None, 16), (64, 12, 12)])

@@ -191,7 +191,7 @@ def test_the_command_says_on_standard_error_that_torch_exports(checkpoint, tmp_p
     assert "checked: logits at most" in told.err
     assert f"prompts of at most {POSITIONS} tokens" in told.out
     assert main(["import", "bert", str(folder), "--out", str(tmp_path / "out8"), "--precision", "int8"]) != 0
-    assert "cannot be had in int8" in capsys.readouterr().err
+    assert "is not available in int8" in capsys.readouterr().err
 
 
 def test_a_caller_who_does_not_listen_is_warned(checkpoint, tmp_path):

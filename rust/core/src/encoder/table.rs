@@ -131,7 +131,7 @@ impl TableEncoder {
             }
         }
         let row_scale = graph.tensor("row_scale")?.floats()?;
-        // The graph multiplies the rows outside of a view by zero, which is no number for infinite ones.
+        // The graph multiplies the rows outside of a view by zero, which gives NaN for infinite ones.
         if has_views && row_scale.iter().any(|scale| scale.abs() > MAX_SCALE) {
             return Err(format!("tensor \"row_scale\" holds numbers beyond {MAX_SCALE:e}"));
         }
@@ -175,7 +175,7 @@ impl TableEncoder {
         let scale = match &self.views {
             None => 1.0 / tokens,
             Some(views) => {
-                look(self, views, 1.0 / tokens.sqrt(), ids, embedding);
+                add_views(self, views, 1.0 / tokens.sqrt(), ids, embedding);
                 1.0
             }
         };
@@ -217,7 +217,7 @@ fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut
 
 /// Scales the sum over all tokens and adds the views.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn look(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
+fn add_views(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
     embedding.iter_mut().for_each(|value| *value *= scale);
     let dim = embedding.len();
     for (view, ids) in views.parts(ids) {
@@ -236,7 +236,7 @@ fn look(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding:
     }
 }
 
-/// From the sum of rows to the mean, plus bias and weighted features.
+/// Scales the sum of rows (by 1 with views), adds the bias and the weighted features.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn finish(table: &TableEncoder, scale: f32, features: &[f32], embedding: &mut [f32]) {
     embedding.iter_mut().zip(&table.bias).for_each(|(value, bias)| *value = *value * scale + bias);

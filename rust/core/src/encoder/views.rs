@@ -1,4 +1,4 @@
-//! What the first and the last tokens of a prompt add to the sum over all of them: most requests say there what they want.
+//! What the first and the last tokens of a prompt add to the sum over all of them.
 //!
 //! ```text
 //! view = gain * sum over its tokens of token_table[id] * row_scale[id] / sqrt(max(how many, 1))       [dim]
@@ -7,7 +7,7 @@
 use super::pattern::Pattern;
 use crate::onnx::{Attribute, Graph};
 
-/// No prompt is longer; larger whole numbers would not be exact either.
+/// The limit on tokens of an artifact.
 const MAX_TOKENS: f32 = 8192.0;
 /// Beyond this, whether a sum overflows depends on the order of its terms.
 const MAX_GAIN: f32 = 1e6;

@@ -109,7 +109,7 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
         }
         match () {
             () if steps > MAX_STEPS => Err(format!("more than {MAX_STEPS} objects")),
-            () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times longer")),
+            () if *growth > MAX_GROWTH => Err(format!("makes texts more than {MAX_GROWTH} times as long")),
             () if step.get("length").and_then(Value::as_u64) == Some(0) => Err("pieces of length 0".into()),
             () => Ok(()),
         }
