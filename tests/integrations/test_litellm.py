@@ -121,7 +121,7 @@ async def test_what_cannot_be_routed_is_a_bad_request(pair: turnout.Router) -> N
     hook = RoutingHook({"auto": pair})
     with pytest.raises(BadRequestError, match="UTF-8"):
         await call(hook, ask("\ud800"))
-    with pytest.raises(BadRequestError, match=r"prompt\[0\] is of type int"):
+    with pytest.raises(BadRequestError, match=r"prompt: messages\[0\] is of type int"):
         await call(hook, {"model": "auto", "prompt": [1, 2]}, "atext_completion")
     with pytest.raises(BadRequestError, match="messages is null"):
         await call(hook, {"model": "auto"})

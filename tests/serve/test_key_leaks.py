@@ -320,3 +320,19 @@ def test_any_key_is_found_in_every_encoding(key, before, after):
 def test_content_without_the_key_is_unchanged(content):
     assert Secret("sk-not-in-there-0123456789").removed_from(content) == content
     assert Secret("").removed_from(content) == content
+
+
+@pytest.mark.parametrize("form", ["as it is", "JSON", "JSON, every character", "JSON, upper case"])
+def test_a_healthy_answer_has_the_key_in_no_form_of_json(form):
+    content = f'{{"choices": [{{"message": {{"content": "before {ENCODINGS[form](KEY)} after"}}}}]}}'.encode()
+    assert KEY in json.loads(content)["choices"][0]["message"]["content"]
+    cleaned = Secret(KEY).plain_removed_from(content)
+    assert json.loads(cleaned)["choices"][0]["message"]["content"] == "before *** after"
+
+
+@given(st.text(), st.text(), st.lists(st.booleans(), min_size=len(KEY), max_size=len(KEY)))
+def test_any_mixture_of_escapes_is_found_in_healthy_answers(before, after, choice):
+    key = "".join(escaped(one) if is_escaped else one for one, is_escaped in zip(KEY, choice, strict=True))
+    content = json.dumps(before)[:-1].encode() + key.encode() + json.dumps(after)[1:].encode()
+    if KEY not in before and KEY not in after:
+        assert json.loads(Secret(KEY).plain_removed_from(content)) == f"{before}***{after}"

@@ -29,6 +29,8 @@ _ESCAPE = re.compile(
 _ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"'}
 #: JSON within JSON within a URL is three.
 _ESCAPE_LEVELS = 4
+#: Length of ``\\u0041``.
+_ESCAPED = 6
 
 
 class Secret:
@@ -38,11 +40,12 @@ class Secret:
         text: The key; empty for none.
     """
 
-    __slots__ = ("_bytes", "_needles", "_text")
+    __slots__ = ("_bytes", "_in_json", "_needles", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._bytes = text.encode() if len(text) >= SHORTEST_SECRET else b""
+        self._in_json = _in_json(self._bytes)
         self._needles = tuple(dict.fromkeys(_needles(self._bytes))) if self._bytes else ()
 
     def __bool__(self) -> bool:
@@ -77,17 +80,19 @@ class Secret:
         return 0 < len(self._text) < SHORTEST_SECRET
 
     def is_plain_in(self, content: bytes) -> bool:
-        """Whether content has the key as it is: one scan, for answers that succeeded."""
-        return bool(self._bytes) and self._bytes in content
+        """Whether content has the key as a text of JSON, escaped or not: one scan or two, for answers that succeeded."""
+        if not self._bytes:
+            return False
+        return self._bytes in content or (b"\\" in content and self._in_json.search(content) is not None)
 
     @property
     def size(self) -> int:
-        """Length in bytes of the key to search for; 0 for none."""
-        return len(self._bytes)
+        """Length in bytes of the longest form of the key to search for; 0 for none."""
+        return _ESCAPED * len(self._bytes)
 
     def plain_removed_from(self, content: bytes) -> bytes:
-        """Content with ``***`` in place of the key as it is."""
-        return content.replace(self._bytes, b"***") if self.is_plain_in(content) else content
+        """Content with ``***`` in place of the key as a text of JSON."""
+        return self._in_json.sub(b"***", content) if self.is_plain_in(content) else content
 
     def is_in(self, content: bytes) -> bool:
         """Whether content has the key in any case, in base64 or hexadecimal, with escapes of JSON, URLs or HTML.
@@ -113,6 +118,15 @@ class Secret:
         for needle in self._needles:
             content = re.sub(re.escape(needle), b"***", content, flags=re.IGNORECASE)
         return None if self.is_in(content) else content
+
+
+def _in_json(key: bytes) -> re.Pattern[bytes]:
+    """Every way in which JSON can write the key: any character of it may be escaped."""
+    forms = []
+    for byte in key:
+        short = b"|\\\\" + re.escape(bytes([byte])) if byte in b'"/\\' else b""
+        forms.append(b"(?:%b|\\\\u00(?i:%02x)%b)" % (re.escape(bytes([byte])), byte, short))
+    return re.compile(b"".join(forms))
 
 
 def _needles(key: bytes) -> Iterator[bytes]:
