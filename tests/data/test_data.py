@@ -202,7 +202,7 @@ def test_aliases_match_and_say_when_they_cannot():
     assert aliases.find("x@one", columns) == "x@one"
     with pytest.raises(InvalidInputError, match="could be 'x@one', 'x@two'"):
         aliases.find("x", columns)
-    with pytest.raises(InvalidInputError, match="not among"):
+    with pytest.raises(InvalidInputError, match="not found among"):
         aliases.find("y", columns)
 
 
