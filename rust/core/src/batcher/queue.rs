@@ -150,6 +150,12 @@ impl<T> Queue<T> {
         self.gathering.push(kind);
     }
 
+    /// Whether a leader waits for more entries.
+    #[cfg(test)]
+    pub fn is_gathering(&self) -> bool {
+        !self.gathering.is_empty()
+    }
+
     /// The leader has waited long enough. Of what it leaves, [`next`](Self::next) has to be asked.
     pub fn end_gathering(&mut self, kind: Kind) {
         if let Some(place) = self.gathering.iter().position(|one| *one == kind) {
