@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import turnout
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Run = Callable[..., str]
 
@@ -17,7 +19,8 @@ Run = Callable[..., str]
 def test_langchain_chain_answers_with_the_chosen_model(run: Run) -> None:
     lines = run("langchain_chain.py", "langchain_core").splitlines()
     assert len(lines) == 2
-    assert all(("strong" if float(line.split()[0]) >= 0.5 else "weak") in line for line in lines)
+    threshold = turnout.load().route("Hello!").threshold
+    assert all(("strong" if float(line.split()[0]) >= threshold else "weak") in line for line in lines)
 
 
 def test_litellm_completion_calls_the_chosen_model(run: Run) -> None:
