@@ -17,10 +17,10 @@ import turnout
 PROMPT = "How many ways are there to place eight queens on a board so that no two of them attack each other? " * 12
 
 
-async def _posted(url: str, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
+async def _posted(url: str, bodies: list[dict[str, Any]], path: str = "/v1/route") -> list[httpx.Response]:
     limits = httpx.Limits(max_connections=len(bodies))
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
-        return list(await asyncio.gather(*(client.post("/v1/route", json=body) for body in bodies)))
+        return list(await asyncio.gather(*(client.post(path, json=body) for body in bodies)))
 
 
 def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any) -> None:
@@ -45,13 +45,7 @@ def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any) -> None
 def test_a_full_queue_is_a_429_for_chats_too(start: Any) -> None:
     server = start(routers={"bert": {"max_queue": 8}})
     body = {"model": "router-bert-0.5", "messages": [{"role": "user", "content": PROMPT}]}
-
-    async def chats() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=256)) as client:
-            url = f"{server.url}/v1/chat/completions"
-            return list(await asyncio.gather(*(client.post(url, json=body) for _ in range(256))))
-
-    answers = asyncio.run(chats())
+    answers = asyncio.run(_posted(server.url, [body] * 256, "/v1/chat/completions"))
     statuses = collections.Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
@@ -106,13 +100,7 @@ def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:
 def test_a_full_queue_is_a_429_for_explanations_of_the_playground_too(start: Any) -> None:
     server = start(routers={"bert": {"max_queue": 8}})
     body = {"router": "bert", "prompt": PROMPT}
-
-    async def explanations() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=32)) as client:
-            url = f"{server.url}/playground/api/explain"
-            return list(await asyncio.gather(*(client.post(url, json=body) for _ in range(32))))
-
-    answers = asyncio.run(explanations())
+    answers = asyncio.run(_posted(server.url, [body] * 32, "/playground/api/explain"))
     statuses = collections.Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     refused = next(answer for answer in answers if answer.status_code == 429)
