@@ -79,7 +79,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build train-mf wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf train-pool wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -200,6 +200,10 @@ $(DOCS): | $(BASE)
 train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=folder OUT=folder
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
 	PYTHONPATH=python $(TRAIN_PY) -m recipes.mf.train --data "$(DATA)" --cache "$(TURNOUT_CACHE)/recipes" --out "$(OUT)"
+
+train-pool: build $(DEV) ## fit profiles of all models in the tables and add them to an mf artifact: make train-pool DATA=folder OUT=artifact
+	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -f "$(OUT)/router.json" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder of an mf artifact: see recipes/README.md" >&2; exit 1; }
+	PYTHONPATH=python $(PY) -m recipes.pool.train --data "$(DATA)" --artifact "$(OUT)" $(if $(REPORT),--report "$(REPORT)")
 
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all

@@ -1,0 +1,204 @@
+"""Profiles of models: P(success) on a prompt, from the router's embedding of it. ``models/README.md`` describes the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout._core import ConfigError, InvalidInputError
+
+Doubles = NDArray[np.float64]
+
+#: Half width of a 90 % interval in standard deviations.
+Z90 = 1.645
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One model: the posterior of its weights and bias, and where they come from.
+
+    The vector of ``mean`` and ``covariance`` is the weights, then the bias; P(success) is the sigmoid of its product with the
+    features ``(basis^T embedding, 1)``.
+
+    Attributes:
+        name: The model.
+        mean: float64 ``[r + 1]``.
+        covariance: float64 ``[r + 1, r + 1]``.
+        prompts: Prompts with an outcome that it was fitted on.
+        sources: Names of their tables.
+        facts: Further facts by name: ``ece``, ``brier`` and ``auc`` on held-out prompts, ``output_tokens``, ``means`` by table.
+    """
+
+    name: str
+    mean: Doubles
+    covariance: Doubles
+    prompts: int = 0
+    sources: Sequence[str] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Profiles of several models over one basis.
+
+    Attributes:
+        basis: Directions of the router's embedding, float64 ``[dim, r]``.
+        models: The profiles.
+        embedding: SHA-256 of the graph that makes the embeddings, in hexadecimal digits.
+
+    Example:
+        >>> constant = Profile("mine", np.array([0.0, 0.0, 2.0]), np.diag([0.0, 0.0, 0.25]))
+        >>> profiles = Profiles(np.eye(4)[:, :2], [constant], "0" * 64)
+        >>> profiles.success(np.zeros((1, 4))).round(2).tolist()
+        [[0.88]]
+        >>> [bound.round(2).tolist() for bound in profiles.interval(np.zeros((1, 4)))]
+        [[[0.76]], [[0.94]]]
+    """
+
+    basis: Doubles
+    models: Sequence[Profile]
+    embedding: str
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models, in order."""
+        return [model.name for model in self.models]
+
+    def features(self, embeddings: NDArray[Any]) -> Doubles:
+        """Features of prompts.
+
+        Args:
+            embeddings: Of the router, float ``[prompts, dim]``.
+
+        Returns:
+            float64 ``[prompts, r + 1]``; the last column is 1.
+        """
+        projected = np.asarray(embeddings, dtype=np.float64) @ self.basis
+        return np.column_stack([projected, np.ones(len(projected))])
+
+    def logits(self, embeddings: NDArray[Any]) -> Doubles:
+        """Log odds of success, float64 ``[prompts, models]``."""
+        result: Doubles = self.features(embeddings) @ np.stack([model.mean for model in self.models]).T
+        return result
+
+    def success(self, embeddings: NDArray[Any]) -> Doubles:
+        """P(success), float64 ``[prompts, models]``.
+
+        Args:
+            embeddings: Of the router, float ``[prompts, dim]``.
+        """
+        return sigmoid(self.logits(embeddings))
+
+    def interval(self, embeddings: NDArray[Any]) -> tuple[Doubles, Doubles]:
+        """Bounds of the 90 % interval of P(success), float64 ``[prompts, models]`` each.
+
+        Args:
+            embeddings: Of the router, float ``[prompts, dim]``.
+        """
+        features, logits = self.features(embeddings), self.logits(embeddings)
+        variances = [np.einsum("ni,ij,nj->n", features, model.covariance, features) for model in self.models]
+        half = Z90 * np.sqrt(np.maximum(np.stack(variances, axis=1), 0.0))
+        return sigmoid(logits - half), sigmoid(logits + half)
+
+    def find(self, name: str) -> Profile:
+        """The profile of a model.
+
+        Args:
+            name: The model, as :attr:`names` has it.
+
+        Raises:
+            InvalidInputError: There is none; the message has names that are close.
+        """
+        from difflib import get_close_matches
+
+        for model in self.models:
+            if model.name == name:
+                return model
+        near = get_close_matches(name, self.names, n=3, cutoff=0.4)
+        hint = f"; similar names: {', '.join(near)}" if near else ""
+        raise InvalidInputError(f"no profile of model {name!r} among {len(self.models)}{hint}")
+
+    def to_bytes(self) -> bytes:
+        """The content of a ``profiles.safetensors``."""
+        from safetensors.numpy import save
+
+        lower = np.tril_indices(self.basis.shape[1] + 1)
+        means = np.stack([model.mean for model in self.models])
+        tensors = {
+            "basis": self.basis,
+            "weights": means[:, :-1],
+            "bias": means[:, -1],
+            "covariance": np.stack([model.covariance[lower] for model in self.models]),
+        }
+        infos = [
+            {
+                "name": model.name,
+                "prompts": model.prompts,
+                "sources": list(model.sources),
+                "ece": None,
+                "brier": None,
+                "output_tokens": None,
+                **model.facts,
+            }
+            for model in self.models
+        ]
+        metadata = {"embedding": self.embedding, "profiles": json.dumps(infos, ensure_ascii=False, allow_nan=False)}
+        contents = {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
+        return bytes(save(contents, metadata=metadata))
+
+
+def read_profiles(path: str | Path) -> Profiles:
+    """Reads a ``profiles.safetensors``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its profiles.
+
+    Raises:
+        ConfigError: The file is damaged, or has other tensors; the message has what was expected.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ConfigError(f"{path}: not a safetensors file: {error}") from error
+    try:
+        infos, embedding = json.loads(metadata["profiles"]), metadata["embedding"]
+        basis, weights, bias = tensors["basis"], tensors["weights"], tensors["bias"]
+        packed = tensors["covariance"]
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: not a file of profiles: {error} is missing or invalid") from error
+    size = basis.shape[-1] + 1
+    expected = [(len(infos), size - 1), (len(infos),), (len(infos), size * (size + 1) // 2)]
+    found = [weights.shape, bias.shape, packed.shape]
+    if basis.ndim != 2 or found != expected:
+        raise ConfigError(f"{path}: shapes of weights, bias and covariance are {found}, expected {expected}")
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ConfigError(f"{path}: a tensor has a number that is not finite")
+    lower = np.tril_indices(size)
+    models = []
+    for row, info in enumerate(infos):
+        covariance = np.zeros((size, size))
+        covariance[lower] = packed[row]
+        covariance = covariance + np.tril(covariance, -1).T
+        facts = {name: value for name, value in info.items() if name not in ("name", "prompts", "sources")}
+        mean = np.append(weights[row], bias[row])
+        models.append(Profile(info["name"], mean, covariance, info["prompts"], info["sources"], facts))
+    return Profiles(basis, models, embedding)
+
+
+def sigmoid(logits: Doubles) -> Doubles:
+    """The logistic function, without overflow."""
+    result: Doubles = np.exp(-np.logaddexp(0.0, -logits))
+    return result
