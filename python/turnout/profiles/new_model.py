@@ -9,7 +9,7 @@ import numpy as np
 
 from turnout._core import InvalidInputError
 from turnout.pool.profiles import Z90, Doubles, Profiles, sigmoid
-from turnout.profiles.regression import Gaussian, Graded, population, posterior
+from turnout.profiles.regression import Gaussian, Graded, inverse, population, posterior
 
 #: Fewest graded prompts that are taken.
 MIN_GRADED = 30
@@ -166,5 +166,4 @@ def with_more(one: Gaussian, features: Doubles, prompts: int) -> Gaussian:
     """
     chance = sigmoid(features @ one.mean)
     information = (features * (chance * (1.0 - chance))[:, None]).T @ features / len(features)
-    covariance: Doubles = np.linalg.inv(np.linalg.inv(one.covariance) + prompts * information)
-    return Gaussian(one.mean, covariance)
+    return Gaussian(one.mean, inverse(inverse(one.covariance) + prompts * information))

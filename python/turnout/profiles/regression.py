@@ -63,7 +63,7 @@ def posterior(prior: Gaussian, graded: Graded, start: Doubles | None = None) -> 
     """
     if not len(graded.scores):
         return prior
-    precision = _inverse(prior.covariance)
+    precision = inverse(prior.covariance)
     counts = np.ones(len(graded.scores)) if graded.weights is None else graded.weights
     at = prior.mean if start is None else start
 
@@ -87,7 +87,7 @@ def posterior(prior: Gaussian, graded: Graded, start: Doubles | None = None) -> 
             break
         lowest = found
     curvature = _curvature(graded, counts, sigmoid(graded.features @ at), precision)
-    return Gaussian(at, _inverse(curvature))
+    return Gaussian(at, inverse(curvature))
 
 
 def _curvature(graded: Graded, counts: Doubles, chance: Doubles, precision: Doubles) -> Doubles:
@@ -96,9 +96,10 @@ def _curvature(graded: Graded, counts: Doubles, chance: Doubles, precision: Doub
     return result
 
 
-def _inverse(matrix: Doubles) -> Doubles:
-    inverse = cho_solve(cho_factor(matrix), np.eye(len(matrix)))
-    result: Doubles = (inverse + inverse.T) / 2.0
+def inverse(matrix: Doubles) -> Doubles:
+    """Inverse of a symmetric, positive definite matrix; exactly symmetric."""
+    found = cho_solve(cho_factor(matrix), np.eye(len(matrix)))
+    result: Doubles = (found + found.T) / 2.0
     return result
 
 
