@@ -37,34 +37,34 @@ def checkpoint(tmp_path_factory, tokenizer):
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-def test_a_tiny_llama_learns_to_score_and_is_imported(rank, checkpoint, config, tables, battles, tmp_path):
+def test_a_tiny_llama_learns_to_score_and_is_imported(rank, checkpoint, pair, data, tmp_path):
     from turnout.routers.causal_llm.import_ import import_causal_llm
 
     tuned = tmp_path / "tuned"
-    loss = train_causal_llm(CausalConfig(config, TUNING, rank), checkpoint, tables, battles, tuned)
+    loss = train_causal_llm(CausalConfig(pair, TUNING, rank), checkpoint, data, tuned)
     assert loss < np.log(5)
     router = turnout.load(import_causal_llm(tuned, tmp_path / "artifact", strong="big", weak="small"))
-    gold = tables[0]
+    gold = data.tables[0]
     hard = gold.scores["small"] == 0
     rates = router.win_rates(gold.prompts)
     assert np.mean(rates[hard][:, None] > rates[~hard][None]) > 0.7
     assert sorted(file.name for file in tuned.glob("*.txt")) == ["classifier.txt", "system.txt"]
 
 
-def test_a_folder_without_a_model_is_an_error_that_names_it(config, tables, battles, tmp_path):
+def test_a_folder_without_a_model_is_an_error_that_names_it(pair, data, tmp_path):
     with pytest.raises(turnout.ConfigError, match="expected a folder with a causal language model"):
-        train_causal_llm(CausalConfig(config, TUNING), tmp_path, tables, battles, tmp_path / "out")
+        train_causal_llm(CausalConfig(pair, TUNING), tmp_path, data, tmp_path / "out")
 
 
 @pytest.fixture
-def files(tables, tmp_path):
-    """A correctness table and battles of the pair that the command trains for."""
-    gold, pair = tables[0], "gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1"
+def files(data, tmp_path):
+    """A table of outcomes and battles of the pair that the command trains for."""
+    gold, pair = data.tables[0], "gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1"
     rows = [f'"{prompt}",{big},{small}' for prompt, big, small in zip(gold.prompts, *gold.scores.values(), strict=True)]
     (tmp_path / "gold.csv").write_text("\n".join([f"prompt,{pair}", *rows[:60]]) + "\n")
     poems = [f"Write a poem about {thing},{pair},tie" for thing in ("apples", "law", "sum", "cost")]
     (tmp_path / "battles.csv").write_text("\n".join(["prompt,model_a,model_b,winner", *poems]) + "\n")
-    return ["--correctness", str(tmp_path / "gold.csv"), "--battles", str(tmp_path / "battles.csv")]
+    return ["--outcomes", str(tmp_path / "gold.csv"), "--battles", str(tmp_path / "battles.csv")]
 
 
 @pytest.mark.parametrize("rank", ["0", "2"])
@@ -107,10 +107,10 @@ def _weights(folder):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.bfloat16).state_dict()
 
 
-def test_most_weights_of_a_bfloat16_checkpoint_move_in_an_epoch(checkpoint, config, tables, battles, tmp_path):
+def test_most_weights_of_a_bfloat16_checkpoint_move_in_an_epoch(checkpoint, pair, data, tmp_path):
     half = _copy(checkpoint, tmp_path / "half")
     tuning = FineTuningConfig(epochs=1, batch=4, learning_rate=1e-5, max_tokens=96, held_out=0.15, patience=30)
-    train_causal_llm(CausalConfig(config, tuning), half, tables, battles, tmp_path / "tuned")
+    train_causal_llm(CausalConfig(pair, tuning), half, data, tmp_path / "tuned")
     before, after = _weights(half), _weights(tmp_path / "tuned")
     name = "model.layers.0.mlp.down_proj.weight"
     assert (before[name] != after[name]).float().mean() > 0.5
@@ -119,9 +119,7 @@ def test_most_weights_of_a_bfloat16_checkpoint_move_in_an_epoch(checkpoint, conf
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(
-    native, checkpoint, config, tables, battles, tmp_path, monkeypatch
-):
+def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(native, checkpoint, pair, data, tmp_path, monkeypatch):
     from turnout.routers.causal_llm import train as causal_llm
     from turnout.routers.causal_llm.import_ import import_causal_llm
     from turnout.training import fine_tuning
@@ -130,13 +128,13 @@ def test_low_rank_updates_of_a_tied_bfloat16_checkpoint_untie_it(
     merge, seen = causal_llm._merged, []
     monkeypatch.setattr(causal_llm, "_merged", lambda model: seen.append(merge(model)) or seen[0])
     tied = _copy(checkpoint, tmp_path / "tied", tie_word_embeddings=True)
-    train_causal_llm(CausalConfig(config, TUNING, 4), tied, tables, battles, tmp_path / "tuned")
+    train_causal_llm(CausalConfig(pair, TUNING, 4), tied, data, tmp_path / "tuned")
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", torch_dtype=torch.bfloat16)
     assert not loaded.config.tie_word_embeddings
     assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
     merged = seen[0].state_dict()
     assert all(torch.equal(value, merged[name]) for name, value in loaded.state_dict().items())
-    gold = tables[0]
+    gold = data.tables[0]
     router = turnout.load(import_causal_llm(tmp_path / "tuned", tmp_path / "artifact", strong="big", weak="small"))
     hard = gold.scores["small"] == 0
     rates = router.win_rates(gold.prompts)
@@ -159,11 +157,9 @@ def test_dev_prompts_are_not_trained_on(checkpoint, files, tmp_path, capsys):
         ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}, "rope_type is 'yarn'"),
     ],
 )
-def test_what_import_would_refuse_is_refused_before_training(
-    field, value, message, checkpoint, config, tables, battles, tmp_path
-):
+def test_what_import_would_refuse_is_refused_before_training(field, value, message, checkpoint, pair, data, tmp_path):
     other = shutil.copytree(checkpoint, tmp_path / "other")
     known = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**known, field: value}))
     with pytest.raises(turnout.ConfigError, match=message):
-        train_causal_llm(CausalConfig(config, TUNING), other, tables, battles, tmp_path / "tuned")
+        train_causal_llm(CausalConfig(pair, TUNING), other, data, tmp_path / "tuned")

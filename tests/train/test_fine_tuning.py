@@ -14,10 +14,10 @@ def _tune(loss, show, **config):
     model = torch.nn.Linear(1, 1)
     torch.nn.init.ones_(model.weight)
 
-    def loss_of(places):
-        return loss(model.weight.sum()) * len(places), float(len(places))
+    def loss_of(indices):
+        return loss(model.weight.sum()) * len(indices), float(len(indices))
 
-    settings = FineTuningConfig(**{"epochs": 2, "batch": 2, "looks": 1, **config})
+    settings = FineTuningConfig(**{"epochs": 2, "batch": 2, "validations": 1, **config})
     return fine_tune(model, [1] * 8, loss_of, [1] * 2, loss_of, settings, show)
 
 
@@ -31,7 +31,7 @@ def test_no_epoch_is_an_error():
         _tune(torch.square, lambda *_: None, epochs=0)
 
 
-def test_every_step_is_shown_under_one_stage_with_the_loss_of_the_last_look():
+def test_every_step_is_shown_under_one_stage_with_the_loss_of_the_last_validation():
     seen: list[tuple[str, int, int]] = []
     loss = _tune(torch.square, lambda *shown: seen.append(shown), learning_rate=0.1)
     assert [done for _, done, _ in seen] == list(range(9))

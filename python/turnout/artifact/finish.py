@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnout.artifact.card import DevScore
 from turnout.artifact.files import replace_file
 from turnout.artifact.manifest import Manifest
@@ -18,7 +21,7 @@ Score = TypeVar("Score", bound=DevScore)
 
 def finish(
     folder: Path,
-    calibration_prompts: Sequence[Sequence[str]],
+    calibration: Sequence[Sequence[str] | NDArray[np.float64]],
     judge: Callable[[Router], Sequence[Score]],
     card: Callable[[Manifest, Sequence[Score]], str],
 ) -> Sequence[Score]:
@@ -28,7 +31,8 @@ def finish(
 
     Args:
         folder: The artifact, inside :func:`turnout.artifact.staged.staged`.
-        calibration_prompts: Prompts by source; every source has the same weight.
+        calibration: Prompts by source, or their win rates where the router that is written has learned from the prompts; every
+            source has the same weight.
         judge: Scores of the loaded router on dev tables.
         card: Markdown of the card from the manifest and the scores.
 
@@ -36,7 +40,8 @@ def finish(
         The scores of ``judge``.
     """
     router = load(folder)
-    quantiles = weighted_quantiles([router.win_rates(prompts) for prompts in calibration_prompts])
+    rates = [one if isinstance(one, np.ndarray) else router.win_rates(one) for one in calibration]
+    quantiles = weighted_quantiles(rates)
     scores = judge(router)
     router.close()
     manifest = Manifest.read(folder)

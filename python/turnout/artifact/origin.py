@@ -17,15 +17,15 @@ class Origin:
         recipe: Command that made it.
         data: One entry a training file: ``file``, ``rows``, ``sha256``.
         dev_data: The same for the dev tables, which were not trained on.
-        notes: Markdown on the origin and the licenses of the data and of the teacher.
+        notes: Markdown on the origin and the licenses of the data.
     """
 
     name: str
-    licence: str
-    recipe: str
-    data: Sequence[Mapping[str, Any]]
-    dev_data: Sequence[Mapping[str, Any]]
-    notes: str
+    licence: str = "unstated"
+    recipe: str = "unstated"
+    data: Sequence[Mapping[str, Any]] = ()
+    dev_data: Sequence[Mapping[str, Any]] = ()
+    notes: str = ""
 
     def provenance(self, training: Mapping[str, Any]) -> dict[str, Any]:
         """The section of that name in ``router.json``.

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import turnout
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """Refuses options of ``train bert`` that would do nothing.
-
-    Raises:
-        ConfigError: Names the option, and the one that it goes with.
-    """
-    if args.encoder is None:
-        useless, reason = ("epochs", "precision"), "needs --encoder; the small transformer has fixed values"
-    else:
-        useless, reason = ("teacher", "cache"), "is only for the small transformer; --encoder has no teacher"
-    for name in useless:
-        if getattr(args, name) is not None:
-            raise turnout.ConfigError(f"--{name} {getattr(args, name)} {reason}: leave it out")
-
-
 def check_out(out: Path, *read: Path) -> None:
-    """Refuses a folder to write that holds something of the user's.
+    """Rejects an output folder that has files of the user in it.
 
     Args:
         out: What ``--out`` names.
@@ -52,7 +36,7 @@ def tuned_folder(out: Path, encoder: Path) -> Path:
     Raises:
         ConfigError: There is a checkpoint that ``train bert --encoder`` did not write.
     """
-    from turnout.training.labels import CLASSES
+    from turnout.training.targets import CLASSES
 
     tuned = out.with_name(out.name + "-checkpoint")
     config = tuned / "config.json"

@@ -1,1 +1,1 @@
-"""What every kind of router learns from: tables of outcomes and battles as training examples."""
+"""What every kind of router is trained on: tables of outcomes, battles and grades, as labels of a pair of models."""

@@ -1,17 +1,12 @@
-"""From token ids to what the router sees: a mean over table rows and logarithms of counts.
-
-``x = concat(mean(token_rows[ids]), log1p(counts))`` with ``counts = sum(count_table[ids])``. The mean forgets how long a prompt
-is; the counts bring it back, and with it how many digits, question marks or option letters there are.
-"""
+"""Token ids of prompts, and the counting columns of tokens: how many digits, question marks or option letters a prompt has."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from turnout.artifact.text_rules import head_tail, plain
@@ -21,8 +16,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
-#: Sparse float32 ``[prompts, vocabulary]``.
-Bags = Any
 
 _DIGITS = re.compile(r"(##)?\d+")
 
@@ -61,7 +54,6 @@ COUNTS: dict[str, Callable[[str], bool]] = {
         "email blog poem essay"
     ),
 }
-LENGTH = list(COUNTS).index("tokens")
 
 
 def vocabulary(tokenizer: Tokenizer) -> list[str]:
@@ -89,30 +81,3 @@ def encode(tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> lis
     """Token ids without special tokens, as the artifact's rules for short and long prompts have them; int32, one array a prompt."""
     encodings = tokenizer.encode_batch([plain(prompt) for prompt in prompts], add_special_tokens=False)
     return [np.array(head_tail(encoding.ids, max_tokens), dtype=np.int32) for encoding in encodings]
-
-
-def bags(ids: Sequence[Ids], size: int) -> Bags:
-    """How often each token occurs: sparse float32 ``[prompts, size]``."""
-    ends = np.cumsum([0, *(len(row) for row in ids)])
-    flat = np.concatenate(ids) if len(ids) else np.empty(0, dtype=np.int32)
-    counted = sp.csr_matrix((np.ones(len(flat), dtype=np.float32), flat, ends), shape=(len(ids), size))
-    counted.sum_duplicates()
-    return counted
-
-
-def mean_bags(counted: Bags) -> Bags:
-    """Rows of :func:`bags` divided by the number of tokens; a prompt without tokens stays zero."""
-    lengths = np.asarray(counted.sum(axis=1)).ravel()
-    return (sp.diags((1.0 / np.maximum(lengths, 1.0)).astype(np.float32)) @ counted).tocsr()
-
-
-def inverse_frequency(counted: Bags) -> Floats:
-    """``ln(prompts / (1 + prompts with the token))``, float32 ``[vocabulary]``, never below zero."""
-    prompts_with = np.asarray((counted > 0).sum(axis=0)).ravel()
-    return np.maximum(np.log(counted.shape[0] / (1.0 + prompts_with)), 0.0).astype(np.float32)
-
-
-def inputs(ids: Sequence[Ids], token_rows: Floats, counts: Floats) -> Floats:
-    """Inputs of the network: float32 ``[prompts, width + counting columns]``."""
-    counted = bags(ids, len(token_rows))
-    return np.hstack([mean_bags(counted) @ token_rows, np.log1p(counted @ counts)]).astype(np.float32)

@@ -1,23 +1,18 @@
-"""What a training run reads: tables, battles, the teacher and its tokenizer."""
+"""What a training run reads."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from turnout.data import BadRows, Battles, Outcomes
+from turnout._core import InvalidInputError
+from turnout.data import BadRows, Battles, Outcomes, read_outcomes
 from turnout.evaluate.dev import DevResult
-from turnout.training import distill
-from turnout.training.curriculum import Embeds
-from turnout.training.distill import Teacher
-from turnout.training.features import Floats
+from turnout.training.pair import Grades
 from turnout.training.tables import read_all_battles, read_tables, read_training_tables
 
 
@@ -26,100 +21,84 @@ class TrainingFiles:
     """Files of a training run.
 
     Attributes:
-        correctness: Correctness tables.
+        outcomes: Tables of outcomes.
         battles: Battles.
-        teacher: Folder of the sentence encoder, with its ``tokenizer.json``.
-        dev: Dev tables: judged at the end, never trained on.
-        cache: Folder in which the teacher's embeddings are kept; by default they are not.
+        grades: Tables of graded prompts.
+        dev: Dev tables: evaluated at the end, never trained on.
         column: Column of tables that holds the prompts.
-        bad: Takes rows that could not be used.
+        bad: Collects the rows that could not be used.
     """
 
-    correctness: Sequence[Path]
-    battles: Sequence[Path]
-    teacher: Path
+    outcomes: Sequence[Path] = ()
+    battles: Sequence[Path] = ()
+    grades: Sequence[Path] = ()
     dev: Sequence[Path] = ()
-    cache: Path | None = None
     column: str = "prompt"
     bad: BadRows = field(default_factory=BadRows)
 
     def read(self) -> TrainingData:
-        """Tables and battles, read once. Prompts of the dev tables are left out of them, wherever they occur."""
-        return self._data
-
-    @cached_property
-    def _data(self) -> TrainingData:
+        """Reads everything. Prompts of the dev tables are left out of the others, wherever they occur."""
         dev = read_tables(self.dev, bad=self.bad, column=self.column)
         exclude = {prompt for table in dev for prompt in table.prompts}
-        tables = read_training_tables(self.correctness, exclude, self.bad, self.column)
-        return TrainingData(tables, read_all_battles(self.battles, exclude, self.bad), dev)
-
-    def read_teacher(self, max_tokens: int) -> Embeds:
-        """The teacher, which sees so many tokens of a text."""
-        teacher = Teacher(self.teacher, max_tokens)
-        return teacher if self.cache is None else CachedTeacher(teacher, self.cache, str(max_tokens))
-
-    def read_tokenizer(self) -> Tokenizer:
-        """The teacher's tokenizer without padding, truncation and special tokens: the router's tokenizer."""
-        tokenizer = Tokenizer.from_file(str(self.teacher / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
+        return TrainingData(
+            read_training_tables(self.outcomes, exclude, self.bad, self.column),
+            read_all_battles(self.battles, exclude, self.bad),
+            read_grades(self.grades, exclude, self.bad, self.column),
+            dev,
+        )
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Tables of a training run in memory.
+    """Data of a training run in memory.
 
     Attributes:
-        tables: Correctness tables.
+        tables: Tables of outcomes.
         battles: Battles.
+        grades: Graded prompts.
         dev: Dev tables.
     """
 
     tables: list[Outcomes]
     battles: Battles
+    grades: Grades
     dev: list[Outcomes]
 
-    def calibration_prompts(self) -> list[list[str]]:
-        """Distinct prompts of each table, and those of the battles."""
-        sources = [table.prompts for table in self.tables] + [self.battles.prompts]
-        return [list(dict.fromkeys(prompts)) for prompts in sources]
+    def sources(self) -> list[list[str]]:
+        """Distinct prompts of each table, of the battles and of the grades."""
+        found = [table.prompts for table in self.tables] + [self.battles.prompts, self.grades.prompts]
+        return [list(dict.fromkeys(prompts)) for prompts in found]
 
-    def report(
-        self, config: Mapping[str, Any], results: Sequence[DevResult], left_out: Sequence[str]
-    ) -> dict[str, Any]:
-        """What ``router.json`` says of the training: rows that were read, the config, dev scores, what had no part in it."""
-        rows = {table.name: len(table) for table in self.tables} | {"battles": len(self.battles)}
-        dev = [result.to_json() for result in results]
-        return {"rows": rows, "config": dict(config), "dev": dev, "left_out": list(left_out)}
+    def report(self, config: Mapping[str, Any], results: Sequence[DevResult]) -> dict[str, Any]:
+        """What ``router.json`` says of the training: rows that were read, the settings, scores on dev tables."""
+        rows = {table.name: len(table) for table in self.tables}
+        rows |= {"battles": len(self.battles), "grades": len(self.grades.prompts)}
+        return {"rows": rows, "config": dict(config), "dev": [result.to_json() for result in results]}
 
 
-class CachedTeacher:
-    """Keeps a teacher's embeddings in a folder, one file for each list of prompts.
+def read_grades(
+    paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None, column: str = "prompt"
+) -> Grades:
+    """Reads tables of graded prompts: a column of prompts and a column ``grade`` of numbers from 1 to 5.
 
     Args:
-        teacher: The teacher.
-        folder: Made if it is missing.
-        variant: What else the embeddings depend on.
+        paths: The tables.
+        exclude: Prompts to leave out.
+        bad: Collects the rows that could not be used.
+        column: Column that holds the prompts.
+
+    Raises:
+        InvalidInputError: A table cannot be read, or a grade is outside of 1..5; names the file.
     """
-
-    def __init__(self, teacher: Embeds, folder: Path, variant: str) -> None:
-        self._teacher, self._folder, self._variant = teacher, folder, variant
-
-    @property
-    def word_embeddings(self) -> Floats:
-        """The teacher's."""
-        return self._teacher.word_embeddings
-
-    def embed(self, prompts: Sequence[str], progress: distill.Progress | None = None) -> Floats:
-        """The teacher's, read back if these prompts were embedded before."""
-        digest = hashlib.sha256("\0".join([self._variant, *prompts]).encode("utf-8", "surrogatepass")).hexdigest()
-        file = self._folder / f"{digest[:32]}.npy"
-        if file.exists():
-            kept: Floats = np.load(file)
-            return kept
-        result = self._teacher.embed(prompts, progress)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        np.save(file, result)
-        return result
+    prompts: list[str] = []
+    grades: list[float] = []
+    for path in paths:
+        table = read_outcomes(path, models=["grade"], bad=BadRows() if bad is None else bad, column=column)
+        for prompt, grade in zip(table.prompts, table.scores["grade"], strict=True):
+            if np.isnan(grade) or prompt in exclude:
+                continue
+            if not 1.0 <= grade <= 5.0:
+                raise InvalidInputError(f"{path}: grade is {grade:g}, expected a number from 1 to 5")
+            prompts.append(prompt)
+            grades.append(float(grade))
+    return Grades(prompts, np.array(grades, dtype=np.float64))

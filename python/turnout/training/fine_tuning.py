@@ -15,7 +15,7 @@ from torch import nn
 from turnout._core import ConfigError
 from turnout.progress import Show
 
-#: Loss of the prompts at these places: a sum over them, and the sum of their weights.
+#: Loss of the prompts at these indices: a sum over them, and the sum of their weights.
 Loss = Callable[[NDArray[np.int64]], tuple[torch.Tensor, float]]
 
 
@@ -29,9 +29,9 @@ class FineTuningConfig:
         learning_rate: Peak of a schedule that rises over a tenth of the steps and then falls linearly to zero.
         weight_decay: AdamW's.
         max_tokens: Token limit; longer prompts are cut as the checkpoint's tokenizer cuts them.
-        held_out: Share of the prompts on which early stopping looks.
-        looks: Looks an epoch.
-        patience: Looks without improvement before training stops.
+        held_out: Share of the prompts for validation.
+        validations: Validation steps in an epoch.
+        patience: Validation steps without improvement before training stops.
         seed: Seed of everything random.
     """
 
@@ -41,7 +41,7 @@ class FineTuningConfig:
     weight_decay: float = 0.01
     max_tokens: int = 256
     held_out: float = 0.05
-    looks: int = 4
+    validations: int = 4
     patience: int = 3
     seed: int = 0
 
@@ -95,7 +95,7 @@ def fine_tune(
     config: FineTuningConfig,
     show: Show,
 ) -> float:
-    """Trains a model in place and leaves it with the weights of its best look.
+    """Trains a model in place and leaves it with the weights of its best validation step.
 
     Args:
         model: The network, on its device.
@@ -104,20 +104,20 @@ def fine_tune(
         held_lengths: Tokens of the held-out prompts.
         held_loss: Loss of held-out prompts.
         config: Steps and rates.
-        show: Told of the progress.
+        show: Called with the progress.
 
     Returns:
-        The mean held-out loss at the best look.
+        The mean held-out loss at the best validation step.
 
     Raises:
-        ConfigError: No look gave a finite loss; the weights are not trained.
+        ConfigError: No validation step had a finite loss; the weights are not trained.
     """
     torch.manual_seed(config.seed)
     generator = np.random.default_rng(config.seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     steps_an_epoch = -(-len(lengths) // config.batch)
     steps = config.epochs * steps_an_epoch
-    look_every = max(1, steps_an_epoch // config.looks)
+    eval_every = max(1, steps_an_epoch // config.validations)
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, max(steps, 2), pct_start=0.1, anneal_strategy="linear"
@@ -126,16 +126,16 @@ def fine_tune(
     stage = "fine-tuning"
     show(stage, 0, steps)
     for _ in range(config.epochs):
-        for places in _batches(lengths, config.batch, generator):
+        for indices in _batches(lengths, config.batch, generator):
             model.train()
-            total, weight = train_loss(places)
+            total, weight = train_loss(indices)
             optimizer.zero_grad()
             (total / max(weight, 1e-12)).backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
             step += 1
-            if step % look_every == 0 or step == steps:
+            if step % eval_every == 0 or step == steps:
                 now = _mean_loss(model, held_loss, held_lengths, config.batch)
                 stale = 0 if now < best else stale + 1
                 if now < best:
@@ -148,7 +148,7 @@ def fine_tune(
             break
     if not np.isfinite(best):
         raise ConfigError(
-            f"fine-tuning has nothing to show: the held-out loss was {now} after {step} of {steps} steps and never finite; "
+            f"fine-tuning failed: the held-out loss was {now} after {step} of {steps} steps and never finite; "
             "expected weights that are finite, and prompts and steps to train on"
         )
     model.load_state_dict(best_state, strict=False)

@@ -1,101 +1,180 @@
-"""What tables and battles say about the pair that a router is trained for."""
+"""The two models to route between, and what tables, battles and grades say about them."""
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from glob import escape
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes, outcomes_of_pair
-from turnout.training.config import MfConfig
-from turnout.training.tables import Doubles, gains
 
-#: Called with a line on what of the data or of the recipe has no part in the training.
-Tell = Callable[[str], object]
+#: Called with a line on data that are not used.
+Warn = Callable[[str], object]
+
+Doubles = NDArray[np.float64]
 
 #: Models that a message names at most.
 _NAMED = 12
+#: Chance that the small model's answer is clearly worse on a prompt of each grade from 1 to 5: the middles of the rubric's ranges.
+GRADE_CHANCES = (0.025, 0.125, 0.325, 0.6, 0.85)
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What is known of the pair, prompt by prompt.
+class Pair:
+    """The two models to route between, their names in canonical form.
 
     Attributes:
-        tables: Tables that score the pair or its stand-ins; the last one holds the verdicts of battles, where there are any.
-        verdicts: That table of verdicts, without rows where there are none.
-        chat: Other prompts of battles that are mostly ASCII.
+        strong: Strong model.
+        weak: Weak model.
     """
 
-    tables: list[Outcomes]
-    verdicts: Outcomes
-    chat: list[str]
+    strong: str = "gpt-4-1106-preview"
+    weak: str = "mixtral-8x7b-instruct-v0.1"
+
+    def __str__(self) -> str:
+        return f"{self.strong} (strong) and {self.weak} (weak)"
 
 
-def evidence(config: MfConfig, tables: Sequence[Outcomes], battles: Battles, tell: Tell = warnings.warn) -> Evidence:
-    """Gathers what is known of the pair.
+@dataclass(frozen=True)
+class Grades:
+    """Prompts graded from 1 (trivial) to 5 (expert).
+
+    Attributes:
+        prompts: The prompts.
+        grade: float64 ``[prompts]``.
+    """
+
+    prompts: list[str]
+    grade: Doubles
+
+
+@dataclass(frozen=True)
+class LabelledPrompts:
+    """Prompts with the strong model's gain.
+
+    Attributes:
+        prompts: The prompts.
+        gain: Score of the strong model less that of the weak one, float64 ``[prompts]`` in ``[-1, 1]``.
+        source: Name of the table that each comes from.
+    """
+
+    prompts: list[str]
+    gain: Doubles
+    source: list[str]
+
+    @property
+    def weight(self) -> Doubles:
+        """Weights that make all sources weigh the same in sum, float64 ``[prompts]``."""
+        _, index, rows = np.unique(self.source, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / rows[index])
+
+    def split(self, fraction: float, seed: int) -> tuple[LabelledPrompts, LabelledPrompts]:
+        """Splits by prompt.
+
+        Args:
+            fraction: Share of the prompts in the second part.
+            seed: Seed of the draw.
+
+        Raises:
+            ConfigError: One of the two would be empty.
+        """
+        generator = np.random.default_rng(seed)
+        held_prompts = {prompt for prompt in sorted(set(self.prompts)) if generator.random() < fraction}
+        held = np.array([prompt in held_prompts for prompt in self.prompts], dtype=bool)
+        if held.all() or not held.any():
+            raise ConfigError(
+                f"{(~held).sum()} prompts to train on and {held.sum()} to hold out, expected some of each"
+            )
+        return self.rows(np.flatnonzero(~held)), self.rows(np.flatnonzero(held))
+
+    def rows(self, indices: NDArray[np.integer]) -> LabelledPrompts:
+        """The rows at these indices."""
+        kept = [int(index) for index in indices]
+        return replace(
+            self,
+            prompts=[self.prompts[index] for index in kept],
+            gain=self.gain[indices],
+            source=[self.source[index] for index in kept],
+        )
+
+
+def labelled_prompts(
+    pair: Pair,
+    tables: Sequence[Outcomes] = (),
+    battles: Battles | None = None,
+    grades: Grades | None = None,
+    warn: Warn = warnings.warn,
+) -> LabelledPrompts:
+    """Gathers prompts with the strong model's gain.
+
+    A table with both models gives the difference of their scores; battles between the two give a prompt's mean verdict, in -1..1; a grade
+    gives :data:`GRADE_CHANCES`.
 
     Args:
-        config: Names the pair and its stand-ins.
-        tables: Correctness tables.
+        pair: The pair.
+        tables: Tables of outcomes.
         battles: Battles of any models.
-        tell: Told of every table that says nothing about the pair.
+        grades: Graded prompts.
+        warn: Called with a line on every table that has no scores of both models.
 
     Raises:
-        ConfigError: Neither a table nor a battle is about the pair or its stand-ins; names the models that were found.
+        ConfigError: There is no such prompt; names the models that were found.
+
+    Example:
+        >>> table = Outcomes("mine", ["Hi", "Why?"], {"big": np.array([1.0, 1.0]), "small": np.array([1.0, 0.0])})
+        >>> labelled_prompts(Pair("big", "small"), [table]).gain.tolist()
+        [0.0, 1.0]
     """
-    known = []
+    prompts: list[str] = []
+    gains: list[Doubles] = []
+    sources: list[str] = []
+
+    def add(source: str, texts: Sequence[str], gain: Doubles) -> bool:
+        known = ~np.isnan(gain)
+        kept = [text for text, keep in zip(texts, known, strict=True) if keep]
+        prompts.extend(kept)
+        sources.extend([source] * len(kept))
+        gains.append(gain[known])
+        return bool(kept)
+
     for table in tables:
-        if np.isnan(pair_gain(config, table)).all():
-            tell(
-                f"{table.name}: none of its {len(table)} prompts says anything about {_pair(config)}; "
+        if not add(table.name, table.prompts, pair_gain(pair, table)):
+            warn(
+                f"{table.name}: none of its {len(table)} prompts has scores of both {pair}; "
                 f"its models: {_listed(table.scores)}"
             )
-        else:
-            known.append(table)
-    verdicts = verdicts_of_pair(config, battles)
-    if len(verdicts):
-        known.append(verdicts)
-    if not known:
-        found = [model for table in tables for model in table.scores] + battles.model_a + battles.model_b
+    if battles is not None:
+        add("battles", *_verdicts(pair, battles))
+    if grades is not None:
+        add("grades", grades.prompts, np.interp(grades.grade, np.arange(1, 6), GRADE_CHANCES))
+    if not prompts:
+        found = [model for table in tables for model in table.scores]
+        found += [] if battles is None else battles.model_a + battles.model_b
         raise ConfigError(
-            f"no table scores and no battle is between {_pair(config)}; models found: {_listed(dict.fromkeys(found))}; "
+            f"no table scores and no battle is between {pair}; models found: {_listed(dict.fromkeys(found))}; "
             "name the two to route between with --strong and --weak"
         )
-    judged = set(verdicts.prompts)
-    chat = [p for p in dict.fromkeys(battles.prompts) if p not in judged and mostly_ascii(p)]
-    return Evidence(known, verdicts, chat)
+    return LabelledPrompts(prompts, np.concatenate(gains), sources)
 
 
-def pair_gain(config: MfConfig, table: Outcomes) -> Doubles:
-    """Score of the strong model less that of the weak one, or of their stand-ins where a table lacks the pair; NaN where unknown."""
-    own = gains(table, (escape(config.strong),), (escape(config.weak),))
-    return gains(table, config.strong_stand_ins, config.weak_stand_ins) if np.isnan(own).all() else own
+def pair_gain(pair: Pair, table: Outcomes) -> Doubles:
+    """Score of the strong model less that of the weak one, float64 ``[prompts]``; NaN where one is unknown."""
+    unknown = np.full(len(table), np.nan)
+    return table.scores.get(pair.strong, unknown) - table.scores.get(pair.weak, unknown)
 
 
-def verdicts_of_pair(config: MfConfig, battles: Battles) -> Outcomes:
-    """Battles between the two models of the pair as a table: each prompt once, with the mean of its verdicts."""
-    table = outcomes_of_pair(battles, config.strong, config.weak, name="battles of the pair")
+def _verdicts(pair: Pair, battles: Battles) -> tuple[list[str], Doubles]:
+    """Prompts of battles between the two, and their mean verdicts in -1..1."""
+    table = outcomes_of_pair(battles, pair.strong, pair.weak, name="battles")
     by_prompt: dict[str, list[float]] = defaultdict(list)
-    for prompt, won in zip(table.prompts, table.scores[config.strong], strict=True):
-        by_prompt[prompt].append(float(won))
-    mean = np.array([np.mean(won) for won in by_prompt.values()], dtype=np.float64)
-    return Outcomes(table.name, list(by_prompt), {config.strong: mean, config.weak: 1.0 - mean})
-
-
-def mostly_ascii(prompt: str) -> bool:
-    """Whether at most one letter in fifty lies outside ASCII."""
-    return sum(ord(letter) > 127 for letter in prompt) <= 0.02 * len(prompt)
-
-
-def _pair(config: MfConfig) -> str:
-    stand_ins = " or their stand-ins" if config.strong_stand_ins and config.weak_stand_ins else ""
-    return f"{config.strong} (strong) and {config.weak} (weak){stand_ins}"
+    for prompt, gain in zip(table.prompts, pair_gain(pair, table), strict=True):
+        by_prompt[prompt].append(float(gain))
+    return list(by_prompt), np.array([np.mean(gains) for gains in by_prompt.values()], dtype=np.float64)
 
 
 def _listed(models: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Correctness tables and battles as training examples."""
+"""Reads tables of outcomes and battles to train on, and draws examples of two models from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
-from turnout.training.config import Slice
 
 Doubles = NDArray[np.float64]
 
@@ -43,7 +42,7 @@ class PairExamples:
 def read_training_tables(
     paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None, column: str = "prompt"
 ) -> list[Outcomes]:
-    """Reads correctness tables as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
+    """Reads tables of outcomes as :func:`read_tables` does, to train on: losses have a lower bound for scores in 0..1 only.
 
     Raises:
         InvalidInputError: A score lies outside; names the file, the column and the score.
@@ -63,12 +62,12 @@ def read_training_tables(
 def read_tables(
     paths: Sequence[Path], exclude: Collection[str] = (), bad: BadRows | None = None, column: str = "prompt"
 ) -> list[Outcomes]:
-    """Reads correctness tables: model names in canonical form, each prompt once a table, excluded prompts left out.
+    """Reads tables of outcomes: model names in canonical form, each prompt once a table, excluded prompts left out.
 
     Args:
         paths: The tables.
         exclude: Prompts to leave out.
-        bad: Takes rows that could not be used.
+        bad: Collects the rows that could not be used.
         column: Column that holds the prompts.
 
     Raises:
@@ -81,8 +80,8 @@ def read_tables(
         names = {aliases.canonical(model): model for model in table.scores}
         for model in table.scores:
             if names[aliases.canonical(model)] != model:
-                twin = names[aliases.canonical(model)]
-                raise InvalidInputError(f"{path}: the columns {model!r} and {twin!r} are of one model: drop one")
+                other = names[aliases.canonical(model)]
+                raise InvalidInputError(f"{path}: the columns {model!r} and {other!r} are of one model: drop one")
         table = replace(table, scores={name: table.scores[model] for name, model in names.items()})
         seen = set(exclude)
         keep = np.zeros(len(table), dtype=bool)
@@ -112,15 +111,6 @@ def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes | None:
     return next((table for table in tables if table.name == name), None)
 
 
-def rows_of(tables: Sequence[Outcomes], part: Slice) -> Outcomes | None:
-    """The rows of a slice; nothing where its table is absent."""
-    table = table_named(tables, part.table)
-    if table is None:
-        return None
-    categories = table.categories or [""] * len(table)
-    return table.rows(np.array([matches(category, part.categories) for category in categories], dtype=bool))
-
-
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name matches one of the shell patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -145,23 +135,23 @@ def gains(table: Outcomes, strong: Sequence[str], weak: Sequence[str]) -> Double
 def pair_examples(
     tables: Sequence[Outcomes], battles: Battles, *, per_table: int, min_battles: int, seed: int
 ) -> PairExamples:
-    """Draws pairs of models with their outcomes, so that each table and the battles weigh the same.
+    """Draws pairs of models with their outcomes, so that all tables and the battles weigh the same.
 
-    A correctness table gives ``(1 + score_a - score_b) / 2``: a win, a loss, or half where both are right or both wrong. Models
-    that fought fewer than ``min_battles`` battles and are in no table are left out.
+    A table of outcomes gives ``(1 + score_a - score_b) / 2``: a win, a loss, or half where both are right or both wrong. Models
+    that are in no table and have fewer than ``min_battles`` battles are left out.
 
     Args:
-        tables: Correctness tables.
+        tables: Tables of outcomes.
         battles: Battles.
-        per_table: Examples drawn from each.
+        per_table: Number of examples from each.
         min_battles: See above.
         seed: Seed of the draw.
     """
     generator = np.random.default_rng(seed)
-    fought = Counter([*battles.model_a, *battles.model_b])
+    battles_of = Counter([*battles.model_a, *battles.model_b])
     models = list(dict.fromkeys(model for table in tables for model in table.scores))
-    models += sorted(model for model, number in fought.items() if number >= min_battles and model not in models)
-    index = {model: place for place, model in enumerate(models)}
+    models += sorted(model for model, number in battles_of.items() if number >= min_battles and model not in models)
+    index = {model: position for position, model in enumerate(models)}
     rows: list[tuple[str, int, int, float]] = []
     for table in tables:
         names = list(table.scores)
@@ -176,9 +166,9 @@ def pair_examples(
     known = [
         i for i, (a, b) in enumerate(zip(battles.model_a, battles.model_b, strict=True)) if a in index and b in index
     ]
-    for place in generator.permutation(known)[:per_table]:
-        a, b = index[battles.model_a[place]], index[battles.model_b[place]]
-        rows.append((battles.prompts[place], a, b, float(battles.outcome[place])))
+    for battle in generator.permutation(known)[:per_table]:
+        a, b = index[battles.model_a[battle]], index[battles.model_b[battle]]
+        rows.append((battles.prompts[battle], a, b, float(battles.outcome[battle])))
     return PairExamples(
         [row[0] for row in rows],
         np.array([row[1] for row in rows], dtype=np.int64),

@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from turnout._core import ConfigError
-from turnout.data import Battles, Outcomes
 from turnout.graphs.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.routers.bert.bert_graph import BERT_TYPES, bert_positions
-from turnout.training.config import MfConfig
+from turnout.training.files import TrainingData
 from turnout.training.fine_tuning import (
     FineTuningConfig,
     device,
@@ -30,8 +29,8 @@ from turnout.training.fine_tuning import (
     stored_type,
     with_master_weights,
 )
-from turnout.training.labels import CLASSES, LabelledPrompts, balanced_weights, class_targets, labelled_prompts
-from turnout.training.pair import Tell
+from turnout.training.pair import LabelledPrompts, Pair, Warn, labelled_prompts
+from turnout.training.targets import CLASSES, balanced_weights, class_targets
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,31 @@ class ClassifierConfig:
     """Everything that :func:`train_classifier` needs besides the files.
 
     Attributes:
-        pair: Names the pair and its stand-ins.
+        pair: The two models to route between.
         tuning: Steps and rates.
     """
 
-    pair: MfConfig = field(default_factory=MfConfig)
+    pair: Pair = field(default_factory=Pair)
     tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
 
 
 def train_classifier(
     config: ClassifierConfig,
     checkpoint: Path,
-    tables: Sequence[Outcomes],
-    battles: Battles,
+    data: TrainingData,
     out: Path,
     show: Show = silent,
-    tell: Tell = warnings.warn,
+    warn: Warn = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy and writes it with its tokenizer.
 
     Args:
         config: Pair, steps and rates.
         checkpoint: Folder of an encoder, with or without a classification head.
-        tables: Correctness tables.
-        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
+        data: Tables, battles and grades.
         out: Folder to write.
-        show: Told of the progress.
-        tell: Told of tables that say nothing about the pair.
+        show: Called with the progress.
+        warn: Called with a line on every table that has no scores of the pair.
 
     Returns:
         The mean held-out loss.
@@ -76,7 +73,9 @@ def train_classifier(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tuning = config.tuning
-    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    train, held = labelled_prompts(config.pair, data.tables, data.battles, data.grades, warn).split(
+        tuning.held_out, tuning.seed
+    )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         torch.manual_seed(tuning.seed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from turnout._core import ArtifactError, ConfigError
-from turnout.data import Battles, Outcomes
 from turnout.graphs.checkpoint import Checkpoint
 from turnout.progress import Show, silent
 from turnout.routers.causal_llm.import_ import SCORE_TOKENS, check_architecture, frame
-from turnout.training.config import MfConfig
+from turnout.training.files import TrainingData
 from turnout.training.fine_tuning import (
     FineTuningConfig,
     device,
@@ -31,8 +29,8 @@ from turnout.training.fine_tuning import (
     stored_type,
     with_master_weights,
 )
-from turnout.training.labels import LabelledPrompts, balanced_weights, labelled_prompts, scores
-from turnout.training.pair import Tell
+from turnout.training.pair import LabelledPrompts, Pair, Warn, labelled_prompts
+from turnout.training.targets import balanced_weights, scores
 
 #: Files of a checkpoint with the texts around a question.
 _TEXTS = ("system*.txt", "classifier*.txt", "prompt_format.json")
@@ -43,12 +41,12 @@ class CausalConfig:
     """Everything that :func:`train_causal_llm` needs besides the files.
 
     Attributes:
-        pair: Names the pair and its stand-ins.
+        pair: The two models to route between.
         tuning: Steps and rates.
         lora_rank: Rank of the low-rank updates ("LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685, section 4.1); 0 trains all weights.
     """
 
-    pair: MfConfig = field(default_factory=MfConfig)
+    pair: Pair = field(default_factory=Pair)
     tuning: FineTuningConfig = field(
         default_factory=lambda: FineTuningConfig(epochs=1, batch=8, learning_rate=1e-5, max_tokens=1024)
     )
@@ -58,22 +56,20 @@ class CausalConfig:
 def train_causal_llm(
     config: CausalConfig,
     checkpoint: Path,
-    tables: Sequence[Outcomes],
-    battles: Battles,
+    data: TrainingData,
     out: Path,
     show: Show = silent,
-    tell: Tell = warnings.warn,
+    warn: Warn = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy at the score token and writes it with its tokenizer and texts.
 
     Args:
         config: Pair, steps and rates.
         checkpoint: Folder of a causal language model; score tokens that it does not have are added.
-        tables: Correctness tables.
-        battles: Battles; those of the pair teach their verdicts, prompts of the others count as ties.
+        data: Tables, battles and grades.
         out: Folder to write; not the checkpoint itself.
-        show: Told of the progress.
-        tell: Told of tables that say nothing about the pair.
+        show: Called with the progress.
+        warn: Called with a line on every table that has no scores of the pair.
 
     Returns:
         The mean held-out loss.
@@ -85,7 +81,9 @@ def train_causal_llm(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tuning = config.tuning
-    train, held = labelled_prompts(config.pair, tables, battles, tell).split(tuning.held_out, tuning.seed)
+    train, held = labelled_prompts(config.pair, data.tables, data.battles, data.grades, warn).split(
+        tuning.held_out, tuning.seed
+    )
     torch.manual_seed(tuning.seed)
     source = _importable(checkpoint)
     before, after = frame(source)
@@ -107,7 +105,7 @@ def train_causal_llm(
     losses, lengths, parts = [], [], []
     for part in (train, held):
         ids = [tokenizer(before + prompt + after)["input_ids"] for prompt in part.prompts]
-        # The router refuses a prompt that is too long, so there is nothing to learn from one.
+        # The router refuses a prompt that is too long, so training leaves it out.
         kept = np.flatnonzero([len(row) <= most_tokens for row in ids])
         parts.append(part.rows(kept))
         lengths.append([len(ids[int(index)]) for index in kept])
@@ -172,7 +170,7 @@ class _Loss:
         score = scores(self.part.gain[indices]) - 1
         with mixed_precision(self.where):
             logits = self.model(input_ids=ids, attention_mask=mask).logits[:, -1]
-        wanted = self.score_ids[torch.from_numpy(score).to(self.where)]
+        expected = self.score_ids[torch.from_numpy(score).to(self.where)]
         weight = self.part.weight[indices] * self.balance[score]
-        entropy = torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
+        entropy = torch.nn.functional.cross_entropy(logits.float(), expected, reduction="none")
         return (torch.from_numpy(weight).float().to(self.where) * entropy).sum(), float(weight.sum())

@@ -1,8 +1,9 @@
-"""From a trained matrix-factorization router to its artifact: fold, quantize, pick quantiles, write the card."""
+"""From a trained matrix-factorization router to its artifact: the graph, the start's tokenizer, quantiles, the card."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,57 +11,57 @@ from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
-from turnout.artifact.text_rules import TEXT_RULES
-from turnout.artifact.tokenizer import tokenizer_of
 from turnout.artifact.writer import write_artifact
-from turnout.graphs.fold import fold_first_layer
-from turnout.graphs.static import MatrixFactorizationHead, static_graph
+from turnout.evaluate.dev import DevResult, dev_results
+from turnout.graphs.static import static_graph
+from turnout.router import Router, load
 from turnout.routers.mf.card import mf_card
 
 if TYPE_CHECKING:
-    from turnout.training.matrix_factorization import TrainedMf
+    from turnout.routers.mf.train import TrainedMf
+    from turnout.training.files import TrainingData
 
 
-def write_mf(
-    trained: TrainedMf, tokenizer: str, calibration_prompts: Sequence[Sequence[str]], origin: Origin, out: Path
-) -> Path:
+def write_mf(trained: TrainedMf, data: TrainingData, origin: Origin, out: Path) -> Sequence[DevResult]:
     """Writes the artifact of a trained router.
 
     Args:
         trained: The router.
-        tokenizer: The teacher's ``tokenizer.json``.
-        calibration_prompts: Prompts by source. The quantiles of the win rate are taken over all of them, each source with the
-            same weight; the default threshold is their median.
+        data: What it was trained on, with the dev tables.
         origin: For the card.
-        out: Folder, made if it is missing.
+        out: Artifact folder; it is changed when all of this is done, and by no error.
 
     Returns:
-        The folder.
+        Scores on the left-out prompts, and of the artifact as it is stored on the dev tables.
     """
-    encoder = fold_first_layer(
-        trained.encoder.token_rows,
-        trained.encoder.count_table,
-        trained.encoder.hidden.weight,
-        trained.encoder.hidden.bias,
-        trained.activation,
-    )
-    head = MatrixFactorizationHead(trained.projection, trained.factor_weights, trained.model_vectors)
+    start = Manifest.read(trained.start)
+    pair = (trained.pair.strong, trained.pair.weak)
     manifest = Manifest(
         name=origin.name,
         models=trained.models,
-        strong=trained.strong,
-        weak=trained.weak,
-        encoder={"kind": "graph", "dim": len(trained.encoder.hidden.bias)},
-        provenance=origin.provenance(trained.report),
+        strong=trained.pair.strong,
+        weak=trained.pair.weak,
+        encoder={"kind": "graph", "dim": len(trained.encoder.bias)},
     )
+    rules = {name: value for name, value in (start.tokenizer or {}).items() if name not in ("file", "max_tokens")}
     with staged(out) as folder:
         write_artifact(
             folder,
             manifest,
-            graph=static_graph(encoder, head),
-            tokenizer=tokenizer_of(tokenizer),
-            max_tokens=trained.max_tokens,
-            text_rules=TEXT_RULES,
+            graph=static_graph(trained.encoder, trained.head),
+            tokenizer=(trained.start / str((start.tokenizer or {})["file"])).read_bytes(),
+            max_tokens=start.max_tokens,
+            text_rules=rules,
         )
-        finish(folder, calibration_prompts, lambda _: trained.dev, mf_card)
-    return out
+
+        def judge(router: Router) -> Sequence[DevResult]:
+            results = dev_results(data.dev, router.win_rates, pair)
+            scores = [*trained.scores, *results]
+            report = origin.provenance(data.report(trained.settings, scores))
+            replace(Manifest.read(folder), provenance=report).write(folder)
+            return scores
+
+        before = load(trained.start)
+        beside = {f"`{start.name}`": [*trained.start_scores, *dev_results(data.dev, before.win_rates, pair)]}
+        before.close()
+        return finish(folder, trained.left_out, judge, lambda written, scores: mf_card(written, scores, beside))

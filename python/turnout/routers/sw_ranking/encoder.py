@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from turnout.artifact.manifest import Manifest
 from turnout.artifact.writer import write_artifact
 from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
+from turnout.graphs.static_reader import read_static
 from turnout.router import load
 
 #: Prompts embedded between two calls of a progress function.
@@ -174,7 +174,7 @@ def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64
     Raises:
         ConfigError: The graph is another one, or has fewer numbers.
     """
-    plain = _static(encoder)
+    plain = replace(read_static(encoder.graph or b"", encoder.taken_from), activation="identity", views=None)
     if not 0 < dim <= encoder.dim:
         raise ConfigError(f"dim is {dim}, expected 1..={encoder.dim}")
     kept = np.sort(np.argsort(-np.linalg.norm(plain.feature_weight, axis=1), kind="stable")[:counts])
@@ -193,23 +193,3 @@ def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64
         ((plain.bias - center) @ directions).astype(np.float32),
     )
     return replace(encoder, dim=dim, graph=encoder_graph(small))
-
-
-def _static(encoder: Encoder) -> StaticEncoder:
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load_from_string(encoder.graph).graph if encoder.graph else None
-    tensors: dict[str, NDArray[Any]] = (
-        {} if graph is None else {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    )
-    needed = ("token_table", "row_scale", "count_table", "feature_weight", "bias")
-    if not set(needed) <= set(tensors):
-        raise ConfigError(f"{encoder.taken_from}: only a static encoder can be made smaller")
-    return StaticEncoder(
-        tensors["token_table"],
-        tensors["row_scale"].ravel(),
-        tensors["count_table"],
-        tensors["feature_weight"],
-        tensors["bias"],
-    )

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("torch")
 
 from turnout import InvalidInputError
 from turnout.data import Battles, Outcomes
-from turnout.training.config import Slice
-from turnout.training.tables import gains, mean_score, pair_examples, read_tables, read_training_tables, rows_of
+from turnout.training.tables import gains, mean_score, pair_examples, read_tables, read_training_tables
 
 NAN = float("nan")
 
@@ -35,11 +33,6 @@ def test_gain_is_missing_where_a_side_is():
     assert np.isnan(gains(_table(), ("absent",), ("small",))).all()
 
 
-def test_rows_of_a_slice_match_its_categories():
-    assert rows_of([_table()], Slice("t", ("l*",))).prompts == ["x", "z"]
-    assert rows_of([_table()], Slice("other")) is None
-
-
 def test_read_tables_drops_repeated_and_excluded_prompts(tmp_path: Path):
     rows = [{"prompt": p, "org/Mixtral-8x7B-Chat": 1, "gpt": 0} for p in ("x", "y", "x", "z")]
     path = tmp_path / "t.jsonl"
@@ -55,9 +48,9 @@ def test_pair_examples_put_ties_at_one_half_and_leave_rare_models_out():
     examples = pair_examples([table], battles, per_table=8, min_battles=4, seed=0)
     assert examples.models == ["a", "b", "c", "d"]
     assert set(examples.outcome[np.array(examples.prompts) == "x"]) == {0.5}
-    fought = np.array(examples.prompts) == "p"
-    assert fought.sum() == 4
-    assert (examples.outcome[fought] == 1.0).all()
+    of_battles = np.array(examples.prompts) == "p"
+    assert of_battles.sum() == 4
+    assert (examples.outcome[of_battles] == 1.0).all()
 
 
 def test_a_score_outside_of_its_range_is_an_error_that_names_it(tmp_path: Path):

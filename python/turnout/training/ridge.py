@@ -1,0 +1,82 @@
+"""Ridge regression with its leave-one-out predictions, in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.progress import Show, silent
+
+Doubles = NDArray[np.float64]
+
+#: Penalties to choose from, for columns whose variances sum to about one a block.
+PENALTIES = tuple(10.0 ** np.arange(-1.0, 4.1, 0.5))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """``y ~ x @ weights + intercept``.
+
+    Attributes:
+        weights: float64 ``[columns, outputs]``.
+        intercept: float64 ``[outputs]``.
+        left_out: Prediction of every row by the fit without that row, float64 ``[rows, outputs]``.
+        penalty: The penalty with the least squared leave-one-out error.
+    """
+
+    weights: Doubles
+    intercept: Doubles
+    left_out: Doubles
+    penalty: float
+
+    def predict(self, x: NDArray[np.floating]) -> Doubles:
+        """Predictions, float64 ``[rows, outputs]``."""
+        return np.asarray(x @ self.weights + self.intercept)
+
+
+def fit_ridge(
+    x: NDArray[np.floating], y: Doubles, penalties: tuple[float, ...] = PENALTIES, show: Show = silent
+) -> Ridge:
+    """Fits all outputs with the penalty whose leave-one-out errors are least.
+
+    The leave-one-out residual of a row is ``residual / (1 - leverage)`` (Hastie, Tibshirani and Friedman, *The Elements of Statistical
+    Learning*, section 7.10.1), so one eigendecomposition of the smaller Gram matrix serves all penalties and all rows.
+
+    Args:
+        x: ``[rows, columns]``.
+        y: float64 ``[rows, outputs]``.
+        penalties: To choose from.
+        show: Called with the progress.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> fit = fit_ridge(x, 2 * x + 1)
+        >>> fit.weights.round(1).tolist(), fit.intercept.round(1).tolist()
+        ([[2.0]], [1.0])
+    """
+    center, mean = x.mean(axis=0, dtype=np.float64), y.mean(axis=0)
+    x, centered = x - center.astype(x.dtype), y - mean
+    show("ridge", 0, 1)
+    if len(x) > x.shape[1]:
+        values, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
+        scores = x @ vectors
+    else:
+        values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+        scores = vectors * np.sqrt(np.maximum(values, 0.0))
+    values = np.maximum(values, 0.0)
+    projected, squared = scores.T @ centered, scores**2
+
+    def fitted(penalty: float) -> tuple[Doubles, Doubles]:
+        """Residuals, and leave-one-out residuals."""
+        residual = centered - scores @ (projected / (values + penalty)[:, None])
+        leverage = squared @ (1.0 / (values + penalty)) + 1.0 / len(x)
+        return residual, residual / np.maximum(1.0 - leverage, 1e-6)[:, None]
+
+    errors = [float((fitted(penalty)[1] ** 2).mean()) for penalty in penalties]
+    penalty = penalties[int(np.argmin(errors))]
+    residual, left_out_residual = fitted(penalty)
+    weights = np.asarray(x.T @ residual, dtype=np.float64) / penalty
+    show("ridge", 1, 1)
+    return Ridge(weights, mean - center @ weights, y - left_out_residual, penalty)
