@@ -84,7 +84,7 @@ class BattleStore:
         self._manifest = str(self.path.with_name("router.json"))
         #: Identity of the manifest that was hashed last, and its hash.
         self._hashed: tuple[tuple[int, ...], str] = ((), "")
-        #: Rows that were read or written here.
+        #: Rows that the router of this store counts.
         self.seen = 0
         self._embedding_bytes = (0, 4 * dim)
         self._process = os.getpid()
@@ -152,11 +152,15 @@ class BattleStore:
                 writer = Writer(self, connection)
                 yield writer
                 connection.execute("COMMIT")
-                self.seen += writer.inserted
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+    def confirm(self, number: int) -> None:
+        """The router counts all rows up to this one. Until then they are read again: by a writer that follows one that was interrupted."""
+        with self._lock:
+            self.seen = max(self.seen, number)
 
     def _rows(self, connection: sqlite3.Connection) -> Iterator[list[Battle]]:
         while rows := connection.execute(_SELECT, (self.seen, CHUNK)).fetchall():
@@ -165,8 +169,8 @@ class BattleStore:
                 if found != number or not self._is_whole(row) or _checksum(row) != checksum:
                     raise sqlite3.DatabaseError(f"row {number} is missing or was changed")
                 battles.append(Battle(row[0] % 2**64, *row[1:]))
-            self.seen += len(battles)
             yield battles
+            self.seen += len(battles)
 
     def _is_whole(self, row: Sequence[Any]) -> bool:
         types = (int, int, str, str, str, bytes)
@@ -322,18 +326,20 @@ class Writer:
 
     def __init__(self, store: BattleStore, connection: sqlite3.Connection) -> None:
         self._store, self._connection = store, connection
-        self.inserted = 0
+        #: Number of the last row, once :meth:`others` are read.
+        self.last = store.seen
 
     def others(self) -> Iterator[list[Battle]]:
-        """Battles that others added since, in parts."""
-        return self._store._rows(self._connection)
+        """Battles that the router does not count yet, in parts."""
+        yield from self._store._rows(self._connection)
+        self.last = self._store.seen
 
     def insert(self, battles: Sequence[Battle]) -> None:
-        """Adds battles whose ids are new. They are seen when the transaction ends."""
+        """Adds battles whose ids are new, after :meth:`others` were read; :meth:`BattleStore.confirm` takes :attr:`last` afterwards."""
         rows = ([one.id - 2**64 if one.id >= 2**63 else one.id, *one[1:]] for one in battles)
-        start = self._store.seen + 1 + self.inserted
-        self._connection.executemany(_INSERT, ((at, *row, _checksum(row)) for at, row in enumerate(rows, start)))
-        self.inserted += len(battles)
+        numbered = ((number, *row, _checksum(row)) for number, row in enumerate(rows, self.last + 1))
+        self._connection.executemany(_INSERT, numbered)
+        self.last += len(battles)
 
     def clear(self) -> None:
         """Removes all battles: a compaction has put them into the artifact's own files."""

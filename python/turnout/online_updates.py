@@ -121,6 +121,7 @@ def append(
         ]
         writer.insert(rows)
     _show(router, rows)
+    store.confirm(writer.last)
     return len(rows)
 
 

@@ -60,9 +60,15 @@ print("right")
 def fill(folder: Path, battles: list[Battle] = BATTLES) -> BattleStore:
     store = BattleStore(folder, 2)
     for battle in battles:
-        with store.writing() as writer:
-            writer.insert([battle])
+        insert(store, battle)
     return store
+
+
+def insert(store: BattleStore, battle: Battle) -> None:
+    with store.writing() as writer:
+        list(writer.others())
+        writer.insert([battle])
+    store.confirm(writer.last)
 
 
 def stored(folder: Path) -> list[Battle]:
@@ -275,8 +281,8 @@ for part in store.read(): pass
 for number in range(100_000):
     with store.writing() as writer:
         for part in writer.others(): pass
-        writer.insert([Battle(store.seen + 1, 0, "alpha", "delta", "what is it", bytes(8))])
-    print(store.seen, flush=True)
+        writer.insert([Battle(writer.last + 1, 0, "alpha", "delta", "what is it", bytes(8))])
+    print(writer.last, flush=True)
 """
     last = 0
     for lines in (1, 7, 20, 3):
@@ -298,8 +304,7 @@ def test_threads_of_one_store_take_turns(tmp_path: Path) -> None:
 
     def add(start: int) -> None:
         for number in range(start, start + 25):
-            with store.writing() as writer:
-                writer.insert([BATTLES[0]._replace(id=number)])
+            insert(store, BATTLES[0]._replace(id=number))
 
     threads = [threading.Thread(target=add, args=(1000 * writer,)) for writer in range(4)]
     for thread in threads:

@@ -111,3 +111,52 @@ def test_a_compacted_artifact_must_be_loaded_again_before_adding(folder: Path) -
     with pytest.raises(turnout.ArtifactError, match="load it again"):
         router.add_battles([{**row, "id": 10**9 + 1}])
     assert turnout.load(folder).add_battles([{**row, "id": 10**9 + 1}]).added == 1
+
+
+BUSY = """
+import sys, turnout
+router = turnout.load(sys.argv[1])
+number = int(sys.argv[2])
+while True:
+    row = {"id": number, "prompt": f"what is the sum of {number % 40} and two", "model_a": "alpha", "model_b": "delta", "winner": "tie"}
+    try:
+        router.add_battles([row])
+    except turnout.ArtifactError as error:
+        assert "load it again" in str(error), error
+        router = turnout.load(sys.argv[1])
+        continue
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_compaction_takes_its_turn_beside_two_busy_writers_and_no_battle_is_lost(folder: Path) -> None:
+    from turnout.cli import main
+
+    command = [sys.executable, "-c", BUSY, str(folder)]
+    before = len(turnout.load(folder).battles()["battle_id"])
+    writers = [
+        subprocess.Popen([*command, str(start)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for start in (10**9, 2 * 10**9)
+    ]
+    try:
+        for _ in range(3):
+            for writer in writers:
+                assert writer.stdout is not None
+                for _ in range(5):
+                    assert writer.stdout.readline(), writer.stderr and writer.stderr.read()
+            assert main(["battles", "compact", str(folder)]) == 0
+    finally:
+        for writer in writers:
+            writer.kill()
+        output = [(writer.stdout.read(), writer.stderr.read()) for writer in writers if writer.stdout and writer.stderr]
+        for writer in writers:
+            writer.wait()
+    ids = turnout.load(folder).battles()["battle_id"].tolist()
+    assert len(ids) == len(set(ids)) > before + 20
+    for start, (lines, error) in zip((10**9, 2 * 10**9), output, strict=True):
+        assert not error
+        added = sorted(number for number in ids if start <= number < 2 * start)
+        acknowledged = [int(line) for line in lines.splitlines(keepends=True) if line.endswith("\n")]
+        assert added == list(range(start, start + len(added)))
+        assert len(added) - 1 <= acknowledged[-1] + 1 - start <= len(added)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import turnout
+from turnout import online_updates
 from turnout.battle_store import BattleStore
 from turnout.cli import main
 from turnout.data import BadRows
@@ -45,6 +46,28 @@ def test_feedback_counts_at_once_and_after_a_new_start(folder: Path) -> None:
     assert turnout.load(folder).win_rate(PROMPT) == pytest.approx(after, abs=1e-6)
     assert router.add_battles(wins("model_a", 300)) == Added(0, 300, 0)
     assert router.win_rate(PROMPT) == after
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_battles_count_with_the_next_call_where_one_was_interrupted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    router = turnout.load(folder)
+    before = router.win_rate(PROMPT)
+    if not is_own:
+        turnout.load(folder).add_battles(wins("model_b", 300))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(online_updates, "_show", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            router.add_battles(wins("model_b", 300))
+    assert router.win_rate(PROMPT) == before
+    assert router.add_battles(wins("model_b", 300)) == Added(0, 300, 0)
+    assert router.win_rate(PROMPT) < before - 0.05
+    assert turnout.load(folder).win_rate(PROMPT) == pytest.approx(router.win_rate(PROMPT), abs=1e-6)
 
 
 def test_a_malformed_row_adds_nothing(folder: Path) -> None:

@@ -33,6 +33,7 @@ WHOLE = {
     "blank": (b" \n", "empty_answer"),
     "no choices": (NO_CHOICES, "no_choices"),
     "no message": (b'{"choices": [{}]}', "no_choices"),
+    "empty message": (b'{"choices": [{"message": {}}]}', "no_choices"),
     "choices of another type": (b'{"choices": {"a": 1}}', "no_choices"),
     "HTML": (b"<html><body>Please sign in</body></html>", "not_json"),
     "half": (completion("m", "x")[:40], "not_json"),

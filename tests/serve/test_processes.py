@@ -55,11 +55,13 @@ def free_port() -> int:
 class Process:
     """``turnout serve --config`` in a process of its own."""
 
-    def __init__(self, config: Path, artifact: Path, one: str, two: str) -> None:
+    def __init__(self, config: Path, artifact: Path, one: str, two: str, descriptors: int | None = None) -> None:
         self.config = config
         self.values = {"port": free_port(), "admin": free_port(), "one": one, "two": two, "artifact": artifact}
         self.write(threshold=1.0)
         command = [sys.executable, "-m", "turnout", "serve", "--config", str(config)]
+        if descriptors is not None:
+            command = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self.child = subprocess.Popen(command, stderr=subprocess.PIPE)
         self.url = f"http://127.0.0.1:{self.values['port']}"
         wait_until(lambda: self.child.poll() is not None or ready(self.url), 60)
@@ -108,6 +110,24 @@ def test_sighup_reads_thresholds_anew_and_a_wrong_file_changes_nothing(process):
     process.child.terminate()
     _, err = process.child.communicate(timeout=30)
     assert b"reload failed; keeping the current configuration: " in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no ulimit")
+def test_silent_connections_leave_descriptors_for_others_and_for_upstreams(tmp_path, artifact, upstream):
+    process = Process(tmp_path / "turnout.toml", artifact, upstream.base_url, upstream.base_url, descriptors=256)
+    silent: list[socket.socket] = []
+    try:
+        silent += [socket.create_connection(("127.0.0.1", process.values["port"]), 20) for _ in range(300)]
+        for _ in range(20):
+            assert httpx.get(process.url + "/health", timeout=20).status_code == 200
+            assert process.model() == "small"
+    finally:
+        for one in silent:
+            one.close()
+        process.child.terminate()
+        _, error = process.child.communicate(timeout=60)
+    assert b"max_connections is 4096, but the process may open 256 files: the limit is 96 connections" in error
+    assert b"Too many open files" not in error
 
 
 def test_sigterm_finishes_open_streams_and_takes_no_new_ones(process, upstream):

@@ -80,7 +80,6 @@ def test_opening_and_dropping_routers_leaves_nothing(artifact: Path, run_python:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("name", ["mf", "sw_ranking"])
 def test_routers_of_one_artifact_share_what_they_only_read(run_python: Callable[..., str], name: str) -> None:
-    """Also routers that nobody uses, until the collector finds the cycle that they are part of."""
     script = """
         import sys
         import turnout
@@ -100,3 +99,41 @@ def test_routers_of_one_artifact_share_what_they_only_read(run_python: Callable[
     grown = int(run_python(script, name))
     limit = {"mf": 12 * 1024, "sw_ranking": 150 * 1024}[name]
     assert grown < limit, f"{grown} KiB for 50 more routers"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_router_in_a_reference_cycle_costs_little_until_it_is_collected_and_nothing_then(
+    run_python: Callable[..., str],
+) -> None:
+    script = """
+        import gc, sys, weakref
+        import turnout
+
+        def resident():
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+        def load_into_a_cycle():
+            router = turnout.load(sys.argv[1])
+            router.route("what is")
+            router.itself = router
+            return weakref.ref(router)
+
+        used = turnout.load(sys.argv[1])
+        used.route("what is")
+        load_into_a_cycle()
+        gc.collect()
+        gc.disable()
+        peaks = [resident()]
+        for _ in range(4):
+            for _ in range(50):
+                waiting = load_into_a_cycle()
+            assert waiting() is not None
+            peaks.append(resident())
+            gc.collect()
+            assert waiting() is None
+        print(peaks[1] - peaks[0], peaks[-1] - peaks[1])
+    """
+    waiting, kept = map(int, run_python(script, "mf").split())
+    assert waiting < 12 * 1024, f"{waiting} KiB for 50 routers that wait for the collector"
+    assert kept < 4096, f"{kept} KiB more after it ran and another 150 waited"

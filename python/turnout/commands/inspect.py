@@ -93,8 +93,9 @@ def lines(found: dict[str, Any], every_model: bool = False) -> Iterator[str]:
     encoder, tokenizer = manifest["encoder"], manifest["tokenizer"]
     limit = "; embeddings come from the caller"
     if tokenizer:
-        ends = ", of longer ones beginning and end" if tokenizer.get("truncation") == "head_tail" else ""
-        limit = f"; prompts of at most {tokenizer['max_tokens']} tokens{ends}"
+        longer = "beginning and end" if tokenizer.get("truncation") == "head_tail" else "the beginning"
+        ends = "longer ones are refused" if manifest["kind"] == "causal_llm" else f"of longer ones {longer}"
+        limit = f"; prompts of at most {tokenizer['max_tokens']} tokens, {ends}"
     yield from _field("encoder", f"{encoder['kind']}, {encoder['dim']} numbers{limit}")
     yield from _field("calibration", _calibration(manifest["calibration"]))
     threshold, quantiles = manifest["thresholds"]["default"], manifest["thresholds"]["quantiles"]

@@ -107,7 +107,8 @@ def of_exception(
             message = f"upstream {name} took longer than {settings.connect_timeout_s:g} s to connect"
             return UpstreamError("connect_timeout", message, repeatable=True)
         case asyncio.TimeoutError() | TimeoutError():
-            message = f"upstream {name} sent no byte within {settings.first_byte_timeout_s:g} s"
+            limit = min(settings.first_byte_timeout_s, settings.total_timeout_s)
+            message = f"upstream {name} sent no byte within {limit:g} s"
             return UpstreamError("first_byte_timeout", message)
         case aiohttp.ClientError() | OSError():
             return lost(name, error)

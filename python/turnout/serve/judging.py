@@ -70,7 +70,8 @@ def check_completion(body: bytes) -> None:
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise BadAnswerError("no_choices", "200 without choices")
     _check_error(choices[0], body)
-    if not isinstance(choices[0].get("message"), dict):
+    message = choices[0].get("message")
+    if not message or not isinstance(message, dict):
         raise BadAnswerError("no_choices", "200 with a choice that has no message")
 
 

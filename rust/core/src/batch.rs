@@ -56,3 +56,41 @@ pub(crate) fn in_shares<T: Send>(
     shares.sort_unstable_by_key(|(start, _)| *start);
     Ok(shares.into_iter().flat_map(|(_, results)| results).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, thread::sleep};
+
+    use super::*;
+    use crate::interrupt::CHECK_EVERY;
+
+    #[test]
+    fn a_call_is_checked_between_shares_and_begins_none_after_its_end() {
+        for threads in [1, 4] {
+            let (begun, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let late = AtomicUsize::new(0);
+            let mut checks = 0;
+            let mut ask = || {
+                checks += 1;
+                if checks < 3 {
+                    return Ok(());
+                }
+                ended.store(true, Ordering::SeqCst);
+                Err(Error::Interrupted)
+            };
+            let found = in_shares(1000, 1, threads, &mut Some(Interrupt::new(&mut ask)), |range| {
+                late.fetch_add(usize::from(ended.load(Ordering::SeqCst)), Ordering::SeqCst);
+                begun.fetch_add(1, Ordering::SeqCst);
+                sleep(CHECK_EVERY);
+                Ok(range.collect())
+            });
+            assert!(matches!(found, Err(Error::Interrupted)), "{found:?}");
+            assert_eq!(checks, 3);
+            if threads == 1 {
+                assert_eq!(begun.load(Ordering::SeqCst), 3, "a check after every share that takes so long");
+            }
+            // Other threads may take a share before they can see the end.
+            assert!(late.load(Ordering::SeqCst) <= 100, "{late:?} of 1,000 shares after the end");
+        }
+    }
+}

@@ -250,20 +250,24 @@ impl Engine {
                 ranked.ranking.logits(&matrix)
             }
             #[cfg(feature = "onnx")]
-            Self::Network(network) => match interrupt {
-                Some(interrupt) => network.logits_unless(encodings, deadline, interrupt),
-                None => network.logits(encodings, deadline, &std::sync::atomic::AtomicBool::new(false)),
-            },
+            Self::Network(network) => {
+                network.unless(interrupt, move |network, stop| network.logits(encodings, deadline, stop))
+            }
         }
     }
 
     /// Logits of the pair for embeddings of the right length.
-    pub(crate) fn logits_of_embeddings<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Result<Vec<f32>> {
+    #[cfg_attr(not(feature = "onnx"), expect(unused_variables, reason = "native graphs are interrupted between calls"))]
+    pub(crate) fn logits_of_embeddings<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a [f32]>,
+        interrupt: &mut Option<Interrupt<'_>>,
+    ) -> Result<Vec<f32>> {
         match self {
             Self::Native(native) => Ok(rows.map(|embedding| dot(&native.pair, embedding)).collect()),
             Self::Ranked(ranked) => ranked.ranking.logits(&rows.flatten().copied().collect::<Vec<f32>>()),
             #[cfg(feature = "onnx")]
-            Self::Network(network) => network.logits_of_embeddings(rows),
+            Self::Network(network) => network.logits_of_embeddings(rows, interrupt),
         }
     }
 

@@ -239,7 +239,7 @@ impl Ranking {
     /// Logits of many embeddings, `[n, dim]`; equal to [`logit`](Self::logit) of each.
     pub(crate) fn logits(&self, embeddings: &[f32]) -> Result<Vec<f32>> {
         let queries: Vec<Option<Query>> = embeddings.chunks_exact(self.dim).map(Query::new).collect();
-        let group = (GROUP_NUMBERS / self.prompts().max(1)).clamp(1, MAX_GROUP);
+        let group = self.group();
         let mut logits = Vec::with_capacity(queries.len());
         let mut queries = queries.into_iter().peekable();
         while queries.peek().is_some() {
@@ -247,6 +247,12 @@ impl Ranking {
             logits.extend(self.estimates(group)?.into_iter().map(|estimate| estimate.logit));
         }
         Ok(logits)
+    }
+
+    /// Embeddings that are compared with the battles in one pass: fewer where there are many battles, so that the similarities of a
+    /// pass stay in the cache, and a pass takes at most the time of one decision over a million prompts.
+    pub(crate) fn group(&self) -> usize {
+        (GROUP_NUMBERS / self.prompts().max(1)).clamp(1, MAX_GROUP)
     }
 
     /// The strength of every model's tier for an embedding, in the artifact's order.

@@ -264,7 +264,7 @@ impl Router {
     /// Win rate of an embedding of length [`embedding_dim`](Self::embedding_dim) that the caller supplies.
     pub fn win_rate_of_embedding(&self, embedding: &[f32]) -> Result<f32> {
         self.check_embedding(embedding, None)?;
-        let logits = self.engine.logits_of_embeddings(std::iter::once(embedding))?;
+        let logits = self.engine.logits_of_embeddings(std::iter::once(embedding), &mut None)?;
         self.calibrated(logits.first().copied().unwrap_or(f32::NAN))
     }
 

@@ -2,11 +2,11 @@
 
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::{prelude::*, types::PyDict};
-use turnout_core::{BattleSnapshot, Error, NewBattles};
+use turnout_core::{BattleSnapshot, Error, Interrupt, NewBattles};
 
 use crate::{
     arguments::{array, slice, strings, texts},
-    errors::to_python,
+    interrupt::run_unless_interrupted,
 };
 
 /// Battles as Python gives them.
@@ -20,11 +20,11 @@ pub(crate) struct Columns<'a, 'py> {
 }
 
 impl Columns<'_, '_> {
-    /// Runs `work` over the battles with the interpreter lock released.
+    /// Runs `work` over the battles with the interpreter lock released, unless a signal handler raises.
     pub(crate) fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&NewBattles<'_>) -> Result<T, Error> + Send,
+        work: impl FnOnce(&NewBattles<'_>, Interrupt<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let prompts = strings(self.prompts, "prompts")?;
         let (models_a, models_b) = (strings(self.models_a, "models_a")?, strings(self.models_b, "models_b")?);
@@ -40,7 +40,7 @@ impl Columns<'_, '_> {
             models_b: &models_b,
             outcomes: slice(&outcomes),
         };
-        py.detach(|| work(&battles)).map_err(|error| to_python(py, error))
+        run_unless_interrupted(py, |interrupt| work(&battles, interrupt))
     }
 }
 

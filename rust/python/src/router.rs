@@ -132,7 +132,8 @@ impl Router {
         Ok(self.decision(py, decision))
     }
 
-    /// Decides many prompts in one crossing, on all threads, in their order. Ctrl-C ends it early.
+    /// Decides many prompts in one crossing, on all threads, in their order. Signals are handled meanwhile: Ctrl-C ends it within the time
+    /// of a run of a network, or of one decision over a million battles.
     ///
     /// Args:
     ///     prompts: Texts.
@@ -380,7 +381,7 @@ impl Router {
         embeddings: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
-        columns.with(py, |battles| self.core.add_battles(battles))
+        columns.with(py, |battles, interrupt| self.core.add_battles(battles, Some(interrupt)))
     }
 
     #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
@@ -396,7 +397,8 @@ impl Router {
         embeddings: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
-        Ok(PyArray1::from_vec(py, columns.with(py, |battles| self.core.new_battles(battles))?))
+        let new = columns.with(py, |battles, interrupt| self.core.new_battles(battles, Some(interrupt)))?;
+        Ok(PyArray1::from_vec(py, new))
     }
 
     /// Every battle of a router of kind `sw_ranking`, added ones included.

@@ -199,19 +199,19 @@ impl Network {
         Ok(logits)
     }
 
-    /// [`logits`](Self::logits) on a thread of its own, while this one asks `interrupt`. When that ends the call, the thread finishes its
-    /// current run, whose result is dropped, and begins no other.
-    pub(crate) fn logits_unless(
+    /// A batch that `interrupt`, if there is one, may end: `work` runs on another thread while this one checks. When the call is ended,
+    /// that thread finishes its current run, whose result is dropped, and begins no other.
+    pub(crate) fn unless(
         self: &Arc<Self>,
-        encodings: Vec<Vec<u32>>,
-        deadline: Option<Instant>,
-        interrupt: &mut Interrupt<'_>,
+        interrupt: &mut Option<Interrupt<'_>>,
+        work: impl FnOnce(&Self, &AtomicBool) -> Result<Vec<f32>> + Send + 'static,
     ) -> Result<Vec<f32>> {
         let stop = Arc::new(AtomicBool::new(false));
+        let Some(interrupt) = interrupt else { return work(self, &stop) };
         let (sender, receiver) = mpsc::sync_channel(1);
         let work = {
             let (network, stop) = (Arc::clone(self), Arc::clone(&stop));
-            move || drop(sender.send(network.logits(encodings, deadline, &stop)))
+            move || drop(sender.send(work(&network, &stop)))
         };
         std::thread::Builder::new()
             .name("turnout-batch".into())
@@ -289,17 +289,24 @@ impl Network {
     }
 
     /// Logits of embeddings in rows.
-    pub(crate) fn logits_of_embeddings<'a>(&self, rows: impl Iterator<Item = &'a [f32]>) -> Result<Vec<f32>> {
+    pub(crate) fn logits_of_embeddings<'a>(
+        self: &Arc<Self>,
+        rows: impl Iterator<Item = &'a [f32]>,
+        interrupt: &mut Option<Interrupt<'_>>,
+    ) -> Result<Vec<f32>> {
         self.check_process()?;
         let requests = rows.map(|row| Request::ScoresOfEmbedding(row.to_vec())).collect();
-        let rows = self.batcher.run_many(requests, None, Admission::Asked, &AtomicBool::new(false))?;
-        let logit = |row: Row| match self.read(&row, 0, 0)? {
-            Read::Logit(logit) => Ok(logit),
-            Read::On(_) => {
-                Err(Error::invalid_input("embedding", "an embedding cannot be read on from: this router takes prompts"))
-            }
-        };
-        rows.into_iter().map(logit).collect()
+        self.unless(interrupt, |network, stop| {
+            let rows = network.batcher.run_many(requests, None, Admission::Asked, stop)?;
+            let logit = |row: Row| match network.read(&row, 0, 0)? {
+                Read::Logit(logit) => Ok(logit),
+                Read::On(_) => Err(Error::invalid_input(
+                    "embedding",
+                    "an embedding cannot be read on from: this router takes prompts",
+                )),
+            };
+            rows.into_iter().map(logit).collect()
+        })
     }
 
     pub(crate) fn embed(&self, ids: &[u32]) -> Result<Vec<f32>> {

@@ -3,41 +3,40 @@
 use super::Router;
 use crate::{
     error::{Error, Result},
+    interrupt::Interrupt,
     ranking::{BattleSnapshot, NewBattles, Ranking},
 };
 
 impl Router {
-    /// Adds battles to a router that ranks by battles: logged beside the artifact, and counted from the next decision on. The number
-    /// that was new. `embeddings` stand in for those of the router's own encoder; a router without one needs them.
+    /// Adds battles to a router that ranks by battles: they count from the next decision on. Returns the number of new ones. `embeddings`
+    /// replace those of the router's own encoder; a router without one needs them.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] where a row is wrong (nothing is added then) or the router is of another kind, [`Error::Artifact`]
-    /// where the log cannot be written or the artifact was compacted since it was loaded.
-    pub fn add_battles(&self, battles: &NewBattles<'_>) -> Result<usize> {
-        self.with_embeddings(battles, |ranking, battles| ranking.add(&self.artifact, battles))
+    /// [`Error::InvalidInput`] where a row is wrong or the router is of another kind, [`Error::Inference`] in a fork, and what
+    /// `interrupt` gives. Nothing is added then.
+    pub fn add_battles(&self, battles: &NewBattles<'_>, interrupt: Option<Interrupt<'_>>) -> Result<usize> {
+        self.with_embeddings(battles, interrupt, |ranking, battles| ranking.add(&self.artifact, battles))
     }
 
     /// Which of these battles [`add_battles`](Self::add_battles) would add.
     ///
     /// # Errors
     /// The same.
-    pub fn new_battles(&self, battles: &NewBattles<'_>) -> Result<Vec<bool>> {
-        self.with_embeddings(battles, |ranking, battles| ranking.new_battles(&self.artifact, battles))
+    pub fn new_battles(&self, battles: &NewBattles<'_>, interrupt: Option<Interrupt<'_>>) -> Result<Vec<bool>> {
+        self.with_embeddings(battles, interrupt, |ranking, battles| ranking.new_battles(&self.artifact, battles))
     }
 
     fn with_embeddings<T>(
         &self,
         battles: &NewBattles<'_>,
+        interrupt: Option<Interrupt<'_>>,
         work: impl FnOnce(&Ranking, &NewBattles<'_>) -> Result<T>,
     ) -> Result<T> {
         let ranking = self.ranking()?;
         if !battles.embeddings.is_empty() || battles.prompts.is_empty() {
             return work(ranking, battles);
         }
-        let mut embeddings = Vec::with_capacity(battles.prompts.len() * self.embedding_dim());
-        for prompt in battles.prompts {
-            embeddings.extend(self.embed(prompt)?);
-        }
+        let embeddings = self.embed_many(battles.prompts, interrupt)?;
         work(ranking, &NewBattles { embeddings: &embeddings, ..*battles })
     }
 

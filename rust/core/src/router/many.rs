@@ -6,16 +6,19 @@ use super::{Router, deadline};
 use crate::{
     batch::in_shares,
     error::{Error, Result},
-    interrupt::Interrupt,
+    interrupt::{self, Interrupt},
     policy::Decision,
+    ranking::Ranking,
 };
 
 /// Prompts a thread takes at a time from a batch: large enough that taking is cheap, small enough that threads end together.
 const BATCH_SHARE: usize = 64;
 /// Bytes of prompts in a share, about.
 const SHARE_BYTES: usize = 256 * 1024;
-/// Prompts for a network that are run without a look at interrupts.
+/// Prompts for a network that run on the calling thread, without a check for interrupts.
 const INLINE_ROWS: usize = 8;
+/// Embeddings that are checked or scored by a linear head between two checks for interrupts: less than a millisecond.
+const EMBEDDINGS_SHARE: usize = 4096;
 /// Starting a thread costs about as much as this many decisions.
 const MIN_BATCH_PER_THREAD: usize = 128;
 
@@ -66,7 +69,7 @@ impl Router {
             let logits = self.engine.logits(encodings, deadline, &mut interrupt)?;
             return self.all_calibrated(logits, 0);
         }
-        let (share, threads) = (share_of(prompts), self.threads_for(prompts.len()));
+        let (share, threads) = (share_of(prompts).min(self.group()), self.threads_for(prompts.len()));
         in_shares(prompts.len(), share, threads, &mut interrupt, |range| {
             let first = range.start;
             let prompts = prompts[range].iter().zip(first..);
@@ -91,17 +94,30 @@ impl Router {
             return Err(Error::invalid_input("embeddings", format!("{} numbers are no rows of {dim}", matrix.len())));
         }
         for (row, embedding) in matrix.chunks_exact(dim).enumerate() {
+            if row.is_multiple_of(EMBEDDINGS_SHARE) {
+                interrupt::check(&mut interrupt)?;
+            }
             self.check_embedding(embedding, Some(row))?;
         }
         let rows = matrix.len() / dim;
-        // A network takes the whole batch at once.
-        let (share, threads) =
-            if self.engine.ranking().is_some() { (BATCH_SHARE, self.threads_for(rows)) } else { (rows.max(1), 1) };
+        if !self.engine.is_native() {
+            // A network cuts the batch itself, by length.
+            let mut interrupt = interrupt.filter(|_| rows > INLINE_ROWS);
+            let logits = self.engine.logits_of_embeddings(matrix.chunks_exact(dim), &mut interrupt)?;
+            return self.all_calibrated(logits, 0);
+        }
+        let is_ranked = self.engine.ranking().is_some();
+        let (share, threads) = if is_ranked { (self.group(), self.threads_for(rows)) } else { (EMBEDDINGS_SHARE, 1) };
         in_shares(rows, share, threads, &mut interrupt, |range| {
             let first = range.start;
             let rows = matrix[range.start * dim..range.end * dim].chunks_exact(dim);
-            self.all_calibrated(self.engine.logits_of_embeddings(rows)?, first)
+            self.all_calibrated(self.engine.logits_of_embeddings(rows, &mut None)?, first)
         })
+    }
+
+    /// Most prompts in a share: with battles, those that are scored in one pass over the battles, which is not interrupted.
+    fn group(&self) -> usize {
+        self.engine.ranking().map_or(BATCH_SHARE, Ranking::group)
     }
 
     /// The embeddings of many prompts in rows of a matrix, on all threads.
