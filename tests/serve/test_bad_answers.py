@@ -11,14 +11,8 @@ import openai
 import pytest
 from scripted_upstream import Exchange, answer, completion, event, wait_until
 
-from turnout.serve.judging import (
-    BadAnswerError,
-    check_completion,
-    check_event,
-    is_context_overflow,
-    message_of,
-    one_line,
-)
+from turnout.serve.dialects import CHAT
+from turnout.serve.judging import BadAnswerError, is_context_overflow, message_of, one_line
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -224,11 +218,11 @@ def test_other_errors_of_a_request_are_no_overflow(message):
 
 
 def test_the_beginning_of_a_stream_is_judged_by_its_events():
-    assert check_event(b'{"choices": [{"delta": {}}], "error": null}')
-    assert not check_event(b'{"choices": []}')
+    assert CHAT.begins(CHAT.event(b'{"choices": [{"delta": {}}], "error": null}'))
+    assert not CHAT.begins(CHAT.event(b'{"choices": []}'))
     with pytest.raises(BadAnswerError, match="busy"):
-        check_event(b'{"choices": [], "error": "busy"}')
-    check_completion(b'{"choices": [{"message": {}}], "error": null}')
+        CHAT.event(b'{"choices": [], "error": "busy"}')
+    CHAT.check_whole(b'{"choices": [{"message": {"content": null}}], "error": null}')
 
 
 def test_a_stream_that_never_begins_is_cut(server, upstream, monkeypatch):

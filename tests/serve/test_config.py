@@ -62,6 +62,9 @@ def test_defaults_stand_where_nothing_is_said():
         ),
         ({"models": {"big": {"upstream": "x"}, "small": {"upstream": "main"}}}, "upstream is 'x'"),
         ({"models": {"big": {"upstream": "main", "capabilities": ["smell"]}, "small": {"upstream": "main"}}}, "smell"),
+        ({"models": {"big": {"upstream": "main", "dialects": ["grpc"]}, "small": {"upstream": "main"}}}, "'responses'"),
+        ({"models": {"big": {"upstream": "main", "dialects": []}, "small": {"upstream": "main"}}}, "at least 1 item"),
+        ({"upstreams": {"main": {"base_url": "http://h/v1/messages"}}}, "base_url ends with /messages"),
         ({"aliases": {"a": {"router": "nope"}}}, "router is 'nope', expected one of mf"),
         ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, r"\[aliases.a\] threshold is 2.0, expected less"),
         ({"aliases": {"a": {"router": "mf", "threshold": 0.1, "strong_share": 0.1}}}, "expected one"),
@@ -198,7 +201,9 @@ def test_wrong_flags_are_one_line_on_stderr(flags, words, capsys):
 
 
 def test_other_names_pass_through_in_the_simple_case():
-    assert simple_settings("a", "b", "http://h/v1", key_env="").server.passthrough == "default"
+    settings = simple_settings("a", "b", "http://h/v1", key_env="", dialects=["messages"])
+    assert settings.server.passthrough == "default"
+    assert {model.dialects for model in settings.models.values()} == {("messages",)}
 
 
 FILE = """\

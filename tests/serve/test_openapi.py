@@ -41,12 +41,15 @@ def shared_server(request):
 
     from scripted_upstream import ScriptedUpstream
     from tests.serve.conftest import Limits, RunningServer
+    from tests.serve.dialects import speak
 
+    dialects = ["chat", "messages", "responses"]
     with ScriptedUpstream() as upstream:
+        upstream.default = speak
         tables = {
             "pair": {"strong": "big", "weak": "small"},
             "upstreams": {"main": {"base_url": upstream.base_url}},
-            "models": {"big": {"upstream": "main"}, "small": {"upstream": "main"}},
+            "models": {name: {"upstream": "main", "dialects": dialects} for name in ("big", "small")},
             "routers": {"mf": {"path": str(Path(__file__).parents[2] / "models" / "tiny")}},
         }
         with RunningServer(tables, Limits()) as server:

@@ -20,7 +20,7 @@ examples:
   turnout serve --config turnout.toml --check
   turnout serve --config turnout.toml
 
-Clients call it like OpenAI's API, with the model router-mf-0.5 (a threshold) or router-mf-share-0.3 (30 % strong calls).
+Clients call it like OpenAI's or Anthropic's API, with the model router-mf-0.5 (a threshold) or router-mf-share-0.3 (30 % strong calls).
 SIGHUP, or POST /admin/reload on the admin address, reads configuration and artifacts again.
 """
 
@@ -51,6 +51,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--proxy",
         metavar="URL",
         help='proxy of the endpoint, or "env" for HTTP_PROXY, HTTPS_PROXY and NO_PROXY (default: a direct connection)',
+    )
+    parser.add_argument(
+        "--dialect",
+        nargs="+",
+        choices=["chat", "messages", "responses"],
+        default=["chat"],
+        metavar="NAME",
+        help="what the endpoint speaks: chat, messages (Anthropic's), responses (default: chat)",
     )
     parser.add_argument(
         "--router", nargs="+", default=["mf"], metavar="NAME", help="names or artifact folders of routers (default: mf)"
@@ -118,7 +126,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     if args.config:
         given = [flag for flag, value in simple.items() if value is not None]
         given += [f"--{key.replace('_', '-').removesuffix('s')}" for key in named]
-        given += ["--proxy"] * (args.proxy is not None)
+        given += ["--proxy"] * (args.proxy is not None) + ["--dialect"] * (args.dialect != ["chat"])
         given += ["--threshold"] * (args.threshold is not None) + ["--router"] * (args.router != ["mf"])
         if given:
             raise ConfigError(f"{', '.join(given)} given together with --config, expected them in the file")
@@ -134,6 +142,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         routers=args.router,
         threshold=args.threshold,
         proxy=args.proxy or "",
+        dialects=args.dialect,
         key_env=args.key_env if os.environ.get(args.key_env) else "",
         **named,
     )

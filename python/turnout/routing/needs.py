@@ -25,11 +25,12 @@ _PARTS = {
 }
 
 
-def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
-    """The capabilities that a chat completion needs.
+def needs_of(request: Mapping[str, Any], conversation: str = "messages") -> frozenset[str]:
+    """The capabilities that a request needs.
 
     Args:
-        request: Body of a chat completion; its messages as :func:`turnout.conversation.prompt_of` takes them, in a list.
+        request: Its body; messages as :func:`turnout.conversation.prompt_of` takes them, in a list.
+        conversation: The field that has them.
 
     Returns:
         Some of :data:`CAPABILITIES`.
@@ -41,7 +42,7 @@ def needs_of(request: Mapping[str, Any]) -> frozenset[str]:
     found = set()
     if request.get("tools") or request.get("functions"):
         found.add("tools")
-    messages = request.get("messages")
+    messages = request.get(conversation)
     for message in messages if isinstance(messages, list | tuple) else ():
         for part in parts_of(message):
             # One level deeper: results of tools hold images too.

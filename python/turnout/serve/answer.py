@@ -8,8 +8,9 @@ import orjson
 
 from turnout.serve.asgi import RawHeaders
 from turnout.serve.body import Body
+from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
-from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, check_event, is_error_event
+from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.sse import DONE, LONGEST_EVENT, EventBuffer, EventTooLongError, events, is_event_stream, split
 
 
@@ -18,23 +19,29 @@ class EventRelay:
 
     Args:
         body: The body of the stream.
+        dialect: What its events are.
+        request_id: Of the request, for errors.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, dialect: Dialect, request_id: str) -> None:
         self.body = body
+        self._dialect = dialect
+        self._request_id = request_id
+        # The last two pieces: some gateways send one more event after the last one of the dialect.
+        self._tail = (b"", b"")
         self._buffer = EventBuffer()
         self._key = body.upstream.key
         #: Whether an event was an error.
         self.has_error = False
 
     async def begin(self, chunk: bytes) -> bytes:
-        """The first events, up to one that has a choice.
+        """The first events, up to one with which the model begins to answer.
 
         Args:
             chunk: The first bytes of the body.
 
         Raises:
-            BadAnswerError: This is not a stream of completions, or it begins with an error.
+            BadAnswerError: This is not a stream of the dialect, or it begins with an error.
             UpstreamError: The connection broke, or the time is up.
         """
         pieces: list[bytes] = []
@@ -45,33 +52,52 @@ class EventRelay:
                 size += len(piece)
                 if size > LONGEST_EVENT:
                     name = self.body.upstream.name
-                    message = f"upstream {name}: a stream has no choice within {LONGEST_EVENT:,} bytes"
+                    message = f"upstream {name}: a stream has no content within {LONGEST_EVENT:,} bytes"
                     raise UpstreamError("event_too_long", message)
                 if not is_event_stream(pieces[0]):
                     break
-                if any(check_event(data) for data in events(piece)):
+                if any(self._dialect.begins(self._dialect.event(data)) for data in events(piece)):
+                    self._tail = (b"", piece)
                     return self._without_key(b"".join(pieces))
             if not chunk or self.body.is_at_end:
                 break
             chunk = await self.body.read()
         content = b"".join([*pieces, self._buffer.rest()])
         if is_event_stream(content):
-            raise BadAnswerError("no_choices", "200 with a stream that ended without choices")
-        raise BadAnswerError.of_no_stream(content)
+            raise BadAnswerError(self._dialect.without_content, "200 with a stream that ended without content")
+        raise self._no_stream(content)
 
     async def next(self) -> bytes:
         """The next complete events; empty at the end.
 
         Raises:
-            UpstreamError: The connection broke, the time is up, or the stream ended within an event.
+            UpstreamError: The connection broke, the time is up, or the stream ended before its last event.
         """
         while chunk := await self.body.read():
             if piece := self._push(chunk):
+                self._tail = (self._tail[1], piece)
                 # One scan each: healthy events are not parsed.
                 if b'"error"' in piece or self._key.is_plain_in(piece):
                     return self._without_key(piece)
                 return piece
         return self._end()
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The event that ends a stream which was interrupted.
+
+        Args:
+            error: Why.
+        """
+        return self._dialect.error_event(error, self._request_id, b"".join(self._tail))
+
+    def _no_stream(self, content: bytes) -> BadAnswerError:
+        """For something else than a stream."""
+        try:
+            self._dialect.check_whole(content)
+        except BadAnswerError as error:
+            if error.reason in ("error_in_answer", "empty_answer"):
+                return error
+        return BadAnswerError("not_a_stream", "200 with a body that is not an event stream")
 
     def _push(self, chunk: bytes) -> bytes:
         try:
@@ -80,19 +106,19 @@ class EventRelay:
             raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
 
     def _without_key(self, piece: bytes) -> bytes:
-        if not any(is_error_event(data) for data in events(piece)):
+        if not any(self._dialect.is_error_event(data) for data in events(piece)):
             return self._key.plain_removed_from(piece)
         self.has_error = True
         return b"".join(self._one_without_key(event) for event in split(piece))
 
     def _one_without_key(self, event: bytes) -> bytes:
         """Only errors are searched for every form of the key, and only short ones: it takes time."""
-        if not any(is_error_event(data) for data in events(event)):
+        if not any(self._dialect.is_error_event(data) for data in events(event)):
             return self._key.plain_removed_from(event)
         name = self.body.upstream.name
         if len(event) > LONGEST_ERROR:
             message = f"upstream {name} sent an error of more than {LONGEST_ERROR:,} bytes"
-            return b"data: " + ApiError(502, message, code="upstream_error_in_answer").body() + b"\n\n"
+            return self.error_event(ApiError(502, message, code="upstream_error_in_answer"))
         cleaned = self._key.removed_from(event)
         if cleaned is None:
             raise UpstreamError("key_in_answer", f"upstream {name} sent back the server's key")
@@ -101,13 +127,19 @@ class EventRelay:
     def _end(self) -> bytes:
         """An event whose empty line is missing is completed if it is whole."""
         rest = self._buffer.rest()
+        name = self.body.upstream.name
         if not rest.strip():
+            if not self.has_error and not self._dialect.is_finished(b"".join(self._tail)):
+                raise UpstreamError("lost", f"upstream {name} ended its stream before its last event")
             return b""
         self._buffer = EventBuffer()
         piece = rest + b"\n\n"
-        if all(data.strip() == DONE or _is_json(data) for data in events(piece)):
+        found = events(piece)
+        is_comment = not found and rest.lstrip().startswith(b":")
+        if is_comment or (found and all(data.strip() == DONE or _is_json(data) for data in found)):
+            self._tail = (self._tail[1], piece)
             return self._without_key(piece)
-        raise UpstreamError("lost", f"upstream {self.body.upstream.name} ended its stream within an event")
+        raise UpstreamError("lost", f"upstream {name} ended its stream within an event")
 
 
 class BytesRelay:

@@ -16,12 +16,14 @@ from starlette.routing import Route
 
 from turnout.serve.access_log import AccessLog
 from turnout.serve.asgi import ClientGone
-from turnout.serve.chat import ChatCompletions
 from turnout.serve.cross_site import AllowedHosts, CrossSiteGuard
+from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, of_scope
 from turnout.serve.endpoints import Endpoints
 from turnout.serve.errors import ApiError
 from turnout.serve.gate import Gate
+from turnout.serve.model_list import ModelList
 from turnout.serve.openapi import openapi
+from turnout.serve.routed_endpoint import RoutedEndpoint
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -31,12 +33,15 @@ logger = logging.getLogger("turnout.serve")
 
 def client_app(state: State) -> Starlette:
     """What clients reach: the API, health, and the playground where it is on."""
-    endpoints = Endpoints(state)
+    endpoints, listed = Endpoints(state), ModelList(state)
     routes: list[Any] = [
-        Route("/v1/chat/completions", ChatCompletions(state), methods=["POST"]),
+        *(
+            Route(f"/v1{dialect.path}", RoutedEndpoint(state, dialect), methods=["POST"])
+            for dialect in (CHAT, MESSAGES, COUNT_TOKENS, RESPONSES)
+        ),
         Route("/v1/route", endpoints.route, methods=["POST"]),
-        Route("/v1/models", endpoints.models),
-        Route("/v1/models/{name:path}", endpoints.model),
+        Route("/v1/models", listed.models),
+        Route("/v1/models/{name:path}", listed.model),
         Route("/health", endpoints.health),
         Route("/ready", endpoints.ready),
         Route("/openapi.json", openapi),
@@ -94,22 +99,24 @@ def _app(state: State, routes: list[Any], middleware: list[Middleware]) -> Starl
 def _handlers(state: State) -> dict[Any, Any]:
     """Answers to exceptions, each of them counted."""
 
-    def answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    def answer(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
         state.metrics.errors.labels(error.code).inc()
         both = {**error.headers(), **(headers or {})}
-        return Response(error.body(), error.status, both, media_type="application/json")
+        body = of_scope(request.scope).error_body(error, "")
+        return Response(body, error.status, both, media_type="application/json")
 
     async def api_error(request: Request, error: ApiError) -> Response:
-        return answer(error)
+        return answer(request, error)
 
     async def http_error(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path}: {error.detail}"
         code = "method_not_allowed" if error.status_code == 405 else "not_found"
-        return answer(ApiError(error.status_code, message, code=code), error.headers)
+        return answer(request, ApiError(error.status_code, message, code=code), error.headers)
 
     async def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected %s in %s", type(error).__name__, request.url.path, exc_info=error)
-        return answer(ApiError(500, "internal server error; see the log of the server", code="internal_error"))
+        told = ApiError(500, "internal server error; see the log of the server", code="internal_error")
+        return answer(request, told)
 
     async def gone(request: Request, error: ClientGone) -> Response:
         state.metrics.errors.labels("client_gone").inc()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from contextlib import contextmanager
 from typing import Any
 
+from turnout.serve.dialects import CHAT, Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.timeout import Timeout
 
@@ -122,10 +123,21 @@ async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, byt
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: ApiError, headers: RawHeaders | None = None) -> None:
-    """An error in OpenAI's shape."""
+async def send_error(
+    send: Send, error: ApiError, headers: RawHeaders | None = None, dialect: Dialect = CHAT, request_id: str = ""
+) -> None:
+    """An error in the shape of a dialect.
+
+    Args:
+        send: Of ASGI.
+        error: What to say.
+        headers: Further headers.
+        dialect: Of the request.
+        request_id: Of the request, where it has one.
+    """
     raw = [(name.encode(), value.encode()) for name, value in error.headers().items()]
-    await send_whole(send, error.status, [(b"content-type", b"application/json"), *raw, *(headers or [])], error.body())
+    raw += [(b"content-type", b"application/json"), *dialect.error_headers(request_id), *(headers or [])]
+    await send_whole(send, error.status, raw, dialect.error_body(error, request_id))
 
 
 def _too_large(limit: int) -> ApiError:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from turnout.serve.answer import Answer
@@ -14,23 +13,12 @@ from turnout.serve.errors import UpstreamError
 from turnout.serve.json_body import with_model
 from turnout.serve.metrics import Metrics
 from turnout.serve.snapshot import Model
-from turnout.serve.upstream import Call
+from turnout.serve.upstream import Call, Request
 
 logger = logging.getLogger("turnout.serve")
 
 #: Longest pause that is waited for, in seconds.
 _LONGEST_PAUSE_S = 2.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """A client's request as upstreams get it."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    is_stream: bool
-    #: Whether the next model is tried when the conversation does not fit into the context of one.
-    falls_back_on_context_overflow: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,13 +31,16 @@ class Served:
     fallback_reason: str = ""
 
 
-async def first_answer(candidates: tuple[Model, ...], request: Request, metrics: Metrics) -> Served:
+async def first_answer(
+    candidates: tuple[Model, ...], request: Request, metrics: Metrics, *, falls_back_on_context_overflow: bool = True
+) -> Served:
     """Tries the candidates in turn until one answers.
 
     Args:
         candidates: Models, the chosen one first.
         request: The client's request.
         metrics: Counts retries and fallbacks.
+        falls_back_on_context_overflow: Whether the next model is tried when the conversation does not fit into the context of one.
 
     Raises:
         UpstreamError: Of the last candidate.
@@ -64,7 +55,7 @@ async def first_answer(candidates: tuple[Model, ...], request: Request, metrics:
             reason = error.reason
             logger.warning("%s; trying model %s", error, after.label)
         else:
-            is_too_long = answer.is_context_overflow and request.falls_back_on_context_overflow
+            is_too_long = answer.is_context_overflow and falls_back_on_context_overflow
             if after is None or not is_too_long:
                 return Served(model, answer, reason)
             reason = "context_overflow"
@@ -74,8 +65,8 @@ async def first_answer(candidates: tuple[Model, ...], request: Request, metrics:
 
 async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
-    body = await with_model(request.body, model.upstream_name)
-    call = Call(body, request.headers, request.is_stream, model.upstream_name, model.label)
+    body = await with_model(request.body, model.upstream_name) if request.body else b""
+    call = Call(request, body, model.upstream_name, model.label)
     attempt = 0
     while True:
         began = time.perf_counter()

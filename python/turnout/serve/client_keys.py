@@ -61,16 +61,22 @@ class ClientKeys:
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
-    def client_of(self, authorization: str | None) -> str | None:
-        """Name of the client whose key is in an ``Authorization`` header, or ``None``. Every hash is compared, in constant time."""
+    def client_of(self, authorization: str | None, api_key: str | None = None) -> str | None:
+        """Name of the client that sent a key, or ``None``. Every hash is compared, in constant time.
+
+        Args:
+            authorization: The header ``Authorization``, with ``Bearer``.
+            api_key: The header ``x-api-key``, as Anthropic's clients send it.
+        """
         scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        found = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
         name = None
-        for client, expected in self._hashes.items():
-            if hmac.compare_digest(found, expected):
-                name = client
+        for sent in (key.strip() if scheme.lower() == "bearer" else "", (api_key or "").strip()):
+            if not sent:
+                continue
+            found = hashlib.sha256(sent.encode("utf-8", "surrogatepass")).digest()
+            for client, expected in self._hashes.items():
+                if hmac.compare_digest(found, expected):
+                    name = name or client
         return name
 
 

@@ -73,6 +73,7 @@ def simple_settings(
     threshold: float | None = None,
     key_env: str = "OPENAI_API_KEY",
     proxy: str = "",
+    dialects: Sequence[str] = ("chat",),
     **server: Any,
 ) -> Settings:
     """Settings of the simple case: two models behind one endpoint, which also gets all other model names.
@@ -85,6 +86,7 @@ def simple_settings(
         threshold: Of every router, for requests without one.
         key_env: Environment variable with the endpoint's key; empty for no key.
         proxy: A proxy's URL, or ``env`` for that of the environment.
+        dialects: What the endpoint speaks: ``chat``, ``messages``, ``responses``.
         **server: Fields of :class:`~turnout.serve.settings.ServerSettings`.
 
     Raises:
@@ -101,7 +103,9 @@ def simple_settings(
         {
             "server": {"passthrough": "default", **server},
             "upstreams": {"default": {"base_url": base_url, "key_env": key_env, "proxy": proxy}},
-            "models": {name: {"upstream": "default"} for name in (strong_model, weak_model)},
+            "models": {
+                name: {"upstream": "default", "dialects": tuple(dialects)} for name in (strong_model, weak_model)
+            },
             "pair": {"strong": strong_model, "weak": weak_model},
             "routers": tables,
         }

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from turnout.serve.asgi import Receive, Scope, Send, send_error
+from turnout.serve.dialects import of_scope
 from turnout.serve.errors import ApiError
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -75,7 +76,7 @@ class CrossSiteGuard:
         """Passes one request on, or turns it away."""
         if scope["type"] == "http" and (error := self._refusal(scope)):
             self._refused(error.code)
-            await send_error(send, error)
+            await send_error(send, error, dialect=of_scope(scope))
         else:
             await self.app(scope, receive, send)
 

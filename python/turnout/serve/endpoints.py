@@ -1,4 +1,4 @@
-"""The small endpoints: decisions alone, the list of models, health, readiness, metrics, reload."""
+"""The small endpoints: decisions alone, health, readiness, metrics, reload."""
 
 from __future__ import annotations
 
@@ -86,22 +86,6 @@ class Endpoints:
         is_long = len(prompts) > _INLINE_DECISIONS
         return await asyncio.to_thread(JSONResponse, response) if is_long else JSONResponse(response)
 
-    async def models(self, request: Request) -> Response:
-        """``GET /v1/models``: routers, aliases and models."""
-        return JSONResponse({"object": "list", "data": [_listed(name) for name in _names(self.state.snapshot)]})
-
-    async def model(self, request: Request) -> Response:
-        """``GET /v1/models/NAME``: one of them, or a router with a threshold or a share."""
-        name = request.path_params["name"]
-        if name not in _names(self.state.snapshot) and not _is_routed(name, self.state.snapshot):
-            raise ApiError(
-                404,
-                f"unknown model {name[:200]!r}; GET /v1/models lists the models",
-                code="model_not_found",
-                param="model",
-            )
-        return JSONResponse(_listed(name))
-
     async def health(self, request: Request) -> Response:
         """``GET /health``: the process is alive."""
         return JSONResponse({"status": "alive"})
@@ -135,21 +119,6 @@ class Endpoints:
             ) from None
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
-
-
-def _is_routed(name: str, snapshot: Snapshot) -> bool:
-    try:
-        return wanted_of(name, snapshot) is not None
-    except ApiError:
-        return False
-
-
-def _names(snapshot: Snapshot) -> list[str]:
-    return [*(f"router-{name}" for name in snapshot.routers), *snapshot.aliases, *snapshot.models]
-
-
-def _listed(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "turnout"}
 
 
 def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:

@@ -12,6 +12,7 @@ import yarl
 from turnout.retry_after import retry_after_s
 from turnout.serve.answer import Answer
 from turnout.serve.body import lost
+from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.headers import to_client
 from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, is_context_overflow, message_of, one_line
@@ -19,7 +20,7 @@ from turnout.serve.secrets import Secret
 from turnout.serve.sse import events, is_event_stream
 
 if TYPE_CHECKING:
-    from turnout.serve.upstream import Upstream
+    from turnout.serve.upstream import Request, Upstream
 
 #: Statuses below 500 after which another model is tried: the server's key, its credit, its rate or its name of the model are at fault,
 #: not the request; or the upstream's state is, as OpenAI's clients take 409.
@@ -55,11 +56,12 @@ def check_head(upstream: Upstream, response: aiohttp.ClientResponse) -> None:
         raise UpstreamError("encoding", f"upstream {name} answered in an encoding that is not supported")
 
 
-def of_status(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes) -> Answer:
+def of_status(upstream: Upstream, request: Request, response: aiohttp.ClientResponse, body: bytes) -> Answer:
     """The upstream's error for the client.
 
     Args:
         upstream: Where it comes from.
+        request: What was sent.
         response: The response.
         body: Its body; empty where it was too long to be read.
 
@@ -67,7 +69,7 @@ def of_status(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes)
         UpstreamError: The error is not the request's own, so that another model is tried.
     """
     status = response.status
-    answer = _error_answer(upstream, response, status, body)
+    answer = _error_answer(upstream, request, response, status, body)
     if status < 500 and status not in _REFUSED:
         return answer
     about_the_key = status in _ABOUT_THE_KEY
@@ -82,19 +84,20 @@ def of_status(upstream: Upstream, response: aiohttp.ClientResponse, body: bytes)
 
 
 def of_exception(
-    upstream: Upstream, error: BaseException, response: aiohttp.ClientResponse | None
+    upstream: Upstream, request: Request, error: BaseException, response: aiohttp.ClientResponse | None
 ) -> UpstreamError | None:
     """What an exception of a call means; ``None`` for one that means itself.
 
     Args:
         upstream: The one that was called.
+        request: What was sent.
         error: The exception.
         response: The response, if its head was read.
     """
     name, settings = upstream.name, upstream.settings
     match error:
         case BadAnswerError() if response is not None:
-            return _of_bad_answer(upstream, error, response)
+            return _of_bad_answer(upstream, request, error, response)
         case aiohttp.ClientHttpProxyError():
             return UpstreamError("connect", f"the proxy of upstream {name} answered {error.status}")
         case aiohttp.ClientConnectorCertificateError():
@@ -115,11 +118,13 @@ def of_exception(
     return None
 
 
-def _of_bad_answer(upstream: Upstream, error: BadAnswerError, response: aiohttp.ClientResponse) -> UpstreamError:
+def _of_bad_answer(
+    upstream: Upstream, request: Request, error: BadAnswerError, response: aiohttp.ClientResponse
+) -> UpstreamError:
     answer = None
     is_long = len(error.error) > LONGEST_ERROR
     if error.error and error.status not in _ABOUT_THE_KEY:
-        answer = _error_answer(upstream, response, error.status or 502, b"" if is_long else error.error)
+        answer = _error_answer(upstream, request, response, error.status or 502, b"" if is_long else error.error)
     if is_long:
         said = f"200 with an error of more than {LONGEST_ERROR:,} bytes"
     else:
@@ -134,29 +139,31 @@ def _of_bad_answer(upstream: Upstream, error: BadAnswerError, response: aiohttp.
     )
 
 
-def _error_answer(upstream: Upstream, response: aiohttp.ClientResponse, status: int, body: bytes) -> Answer:
+def _error_answer(
+    upstream: Upstream, request: Request, response: aiohttp.ClientResponse, status: int, body: bytes
+) -> Answer:
     """An upstream's own words if they are JSON that can be relayed without the key, else ours."""
     if is_event_stream(body):
         body = next(iter(events(body + b"\n\n")), b"")
     overflow = is_context_overflow(status, body)
     cleaned = upstream.key.removed_from(body)
-    if cleaned is None or not _is_object(cleaned):
+    if cleaned is None or not _is_object(cleaned, request.dialect):
         said = _without_key(upstream.key, message_of(body))
         message = f"upstream {upstream.name} answered {status}" + (f": {said}" if said else "")
-        cleaned = ApiError(status, message, code=f"upstream_{status}").body()
+        cleaned = request.dialect.error_body(ApiError(status, message, code=f"upstream_{status}"), request.request_id)
     headers = [one for one in to_client(response.headers, upstream.key) if one[0] != b"content-type"]
     deadline = asyncio.get_running_loop().time() + upstream.settings.total_timeout_s
     return Answer(status, [(b"content-type", b"application/json"), *headers], cleaned, deadline, None, overflow)
 
 
-def _is_object(body: bytes) -> bool:
+def _is_object(body: bytes, dialect: Dialect) -> bool:
     """Whether a body is an error that clients can read. orjson writes only what is nested less than 255 deep."""
     try:
         found = orjson.loads(body)
         orjson.dumps(found)
     except (orjson.JSONDecodeError, TypeError):
         return False
-    return isinstance(found, dict) and bool(found) and isinstance(found.get("error", {}), dict)
+    return isinstance(found, dict) and bool(found) and dialect.is_error(found)
 
 
 def _target(response: aiohttp.ClientResponse, key: Secret) -> str:

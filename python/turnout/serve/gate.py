@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from turnout.serve.asgi import Message, Receive, Scope, Send, header, send_error
+from turnout.serve.dialects import of_scope
 from turnout.serve.errors import ApiError
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
 
-_COUNTED = frozenset({"/v1/chat/completions", "/v1/route", "/v1/models", "/health", "/ready"})
+_COUNTED = frozenset(
+    {
+        "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/route", "/v1/models",
+        "/health", "/ready",
+    }
+)  # fmt: skip
 _NEEDS_KEY = ("/v1/", "/playground/api/")
 #: What scores prompts or forwards them.
 _LIMITED = ("/v1/", "/playground/api/scores", "/playground/api/explain")
@@ -63,7 +69,7 @@ class Gate:
         try:
             if error := self._refusal(scope, path, is_limited):
                 state.metrics.errors.labels(error.code).inc()
-                await send_error(counting, error)
+                await send_error(counting, error, dialect=of_scope(scope))
             else:
                 await self.app(scope, holding, counting)
         finally:
@@ -75,10 +81,12 @@ class Gate:
     def _refusal(self, scope: Scope, path: str, is_limited: bool) -> ApiError | None:
         state = self.state
         if state.needs_key and path.startswith(_NEEDS_KEY) and scope["method"] != "OPTIONS":
-            sent = header(scope, b"authorization")
-            if state.keys.client_of(sent.decode("latin-1") if sent else None) is None:
+            sent = (header(scope, name) for name in (b"authorization", b"x-api-key"))
+            if state.keys.client_of(*(one.decode("latin-1") if one else None for one in sent)) is None:
                 return ApiError(
-                    401, "invalid key: send Authorization: Bearer with a key of this server", code="invalid_api_key"
+                    401,
+                    "invalid key: send Authorization: Bearer, or x-api-key, with a key of this server",
+                    code="invalid_api_key",
                 )
         if is_limited and state.in_flight > state.snapshot.settings.server.max_concurrency:
             return ApiError(429, "too many requests in flight; try again", code="overloaded", retry_after_s=1.0)

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from collections.abc import Collection, Iterable, Mapping
+from urllib.parse import parse_qsl, quote
 
 from turnout.retry_after import retry_after_s
 from turnout.serve.secrets import Secret
 
-#: Of a client's request, sent on to the upstream. Its ``Authorization`` is not among them: upstreams have keys of their own.
+#: Of a client's request, sent on to the upstream in every dialect. Its keys are not among them: upstreams have keys of their own.
 #: Nor is its ``Accept-Encoding``: answers are read before they are relayed.
-_REQUEST = frozenset(b"accept idempotency-key openai-beta traceparent tracestate user-agent".split())
-#: Headers of an upstream's answer that are relayed to the client, besides those that begin with ``x-ratelimit-`` or ``openai-``.
-_ANSWER = frozenset("content-type cache-control".split())
-_ANSWER_PREFIXES = ("x-ratelimit-", "openai-")
+_REQUEST = frozenset(b"accept idempotency-key traceparent tracestate user-agent".split())
+#: Headers of an upstream's answer that are relayed to the client, and how others begin.
+_ANSWER = frozenset("content-type cache-control request-id x-should-retry".split())
+_ANSWER_PREFIXES = ("x-ratelimit-", "openai-", "anthropic-")
 _RETRY_AFTER = ("retry-after", "retry-after-ms")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers of a client's request that go on."""
+def to_upstream(headers: Iterable[tuple[bytes, bytes]], more: Collection[bytes] = ()) -> dict[str, str]:
+    """The headers of a client's request that go on; the values of one that occurs more than once are joined.
+
+    Args:
+        headers: Of the request, names in lower case.
+        more: Names of those that go on in the request's dialect.
+    """
     sent = {"content-type": "application/json", "accept-encoding": "identity"}
     for name, value in headers:
-        if name in _REQUEST and not _CONTROL.search(text := _text(value)):
-            sent[name.decode()] = text
+        if (name in _REQUEST or name in more) and not _CONTROL.search(text := _text(value)):
+            key = name.decode()
+            sent[key] = f"{sent[key]}, {text}" if key in sent else text
     return sent
+
+
+def query(text: bytes, names: Collection[str]) -> dict[str, str]:
+    """The fields of a client's query that go on; of one that occurs more than once, the last.
+
+    Args:
+        text: The query, percent-encoded.
+        names: Of the fields that go on.
+    """
+    if not text or not names:
+        return {}
+    return {name: value for name, value in parse_qsl(text.decode("latin-1")) if name in names}
 
 
 def to_client(headers: Mapping[str, str], key: Secret) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
@@ -16,7 +17,9 @@ from turnout.serve.errors import ApiError
 _INLINE_BYTES = 32 * 1024
 
 _SPACE = " \t\r\n"
-_PLAIN_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*")')
+_PLAIN = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*")')
+#: Keys that are tried before the whole text is read.
+_MOST_PROBES = 4
 #: Numbers stay text: only positions matter here.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
@@ -63,11 +66,12 @@ def replace_model(body: bytes, model: str) -> bytes:
         >>> replace_model(b'{"tools": [{"model": 1}], "model" : "router-mf-0.5", "seed": 1.0}', "large")
         b'{"tools": [{"model": 1}], "model" : "large", "seed": 1.0}'
     """
-    # The usual case: the key occurs once, and no escape stands for one of its letters.
-    if body.count(b'"model"') == 1 and b"\\u006" not in body:
-        value = _PLAIN_VALUE.match(body, body.index(b'"model"') + len(b'"model"'))
-        if value is not None:
-            return body[: value.start(1)] + orjson.dumps(model) + body[value.end(1) :]
+    # The usual case: no escape stands for a letter of the key, and few keys of tools have the same name.
+    if b"\\u006" not in body:
+        is_only = body.count(b'"model"') == 1
+        for value in islice(_PLAIN.finditer(body), _MOST_PROBES):
+            if is_only or _is_outermost(body, value.start()):
+                return body[: value.start(1)] + orjson.dumps(model) + body[value.end(1) :]
     text = body.decode()
     start, end = _position_of_model(text)
     return (text[:start] + json.dumps(model) + text[end:]).encode()
@@ -83,6 +87,11 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ApiError(400, f"the body is of type {type(found).__name__}, expected an object", code="invalid_json")
     return found
+
+
+def _is_outermost(body: bytes, key: int) -> bool:
+    """Whether a key is the only outermost ``model``: there is none when this one is called something else."""
+    return "model" not in orjson.loads(body[: key + 1] + b"M" + body[key + 2 :])
 
 
 def _position_of_model(text: str) -> tuple[int, int]:

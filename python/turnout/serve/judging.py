@@ -7,9 +7,6 @@ from typing import Any
 
 import orjson
 
-from turnout.serve.sse import DONE
-
-_NO_STREAM = "200 with a body that is not an event stream"
 #: Longer errors are replaced: they are not searched for the key.
 LONGEST_ERROR = 64 * 1024
 _LONGEST_MESSAGE = 200
@@ -26,10 +23,11 @@ _OVERFLOW = re.compile(
 
 
 class BadAnswerError(Exception):
-    """An answer with status 200 that has no completion.
+    """An answer with status 200 that is none.
 
     Args:
-        reason: For metrics: ``error_in_answer``, ``empty_answer``, ``not_json``, ``no_choices`` or ``not_a_stream``.
+        reason: For metrics: ``error_in_answer``, ``empty_answer``, ``not_json``, ``not_a_stream``, or what the dialect misses, such as
+            ``no_choices``.
         message: What was found in place of what; may be long and have the upstream's key.
         error: The JSON text of the answer's own error, if it has one.
         status: The status that this error names, if it names one.
@@ -40,72 +38,6 @@ class BadAnswerError(Exception):
         self.reason = reason
         self.error = error
         self.status = status
-
-    @classmethod
-    def of_no_stream(cls, content: bytes) -> BadAnswerError:
-        """For a request of a stream that was answered with something else.
-
-        Args:
-            content: What was read of the answer.
-        """
-        try:
-            check_completion(content)
-        except BadAnswerError as error:
-            return error if error.reason in ("error_in_answer", "empty_answer") else cls("not_a_stream", _NO_STREAM)
-        return cls("not_a_stream", _NO_STREAM)
-
-
-def check_completion(body: bytes) -> None:
-    """Checks a whole answer.
-
-    Args:
-        body: The bytes of the answer.
-
-    Raises:
-        BadAnswerError: It is not a JSON object with a choice that has a message, or it has an error.
-    """
-    found = _object(body, "not_json", "a JSON object")
-    _check_error(found, body)
-    choices = found.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise BadAnswerError("no_choices", "200 without choices")
-    _check_error(choices[0], body)
-    message = choices[0].get("message")
-    if not message or not isinstance(message, dict):
-        raise BadAnswerError("no_choices", "200 with a choice that has no message")
-
-
-def check_event(data: bytes) -> bool:
-    """Checks one of the first events of a stream.
-
-    Args:
-        data: The event's data.
-
-    Returns:
-        Whether the stream has begun: the event has a choice. Events before it, such as Azure's of its filters, have none.
-
-    Raises:
-        BadAnswerError: The event is an error, not an object of a completion, or the end of the stream.
-    """
-    if data.strip() == DONE:
-        raise BadAnswerError("no_choices", "200 with a stream that ended without choices")
-    found = _object(data, "not_a_stream", "a JSON object in each event")
-    _check_error(found, data)
-    choices = found.get("choices")
-    if not isinstance(choices, list):
-        raise BadAnswerError("no_choices", "200 with an event without choices")
-    if choices and isinstance(choices[0], dict):
-        _check_error(choices[0], data)
-    return bool(choices)
-
-
-def is_error_event(data: bytes) -> bool:
-    """Whether the data of an event is an error."""
-    try:
-        check_event(data)
-    except BadAnswerError as error:
-        return error.reason == "error_in_answer"
-    return False
 
 
 def is_context_overflow(status: int, body: bytes) -> bool:
@@ -155,7 +87,17 @@ def _text_of(body: bytes) -> str:
     return "" if "\0" in text or text.lstrip().startswith("<") else text
 
 
-def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
+def json_object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
+    """The object in a body, or in the data of an event.
+
+    Args:
+        body: JSON text.
+        reason: Of the error where it is none.
+        expected: What it should be.
+
+    Raises:
+        BadAnswerError: It is empty, or no JSON object.
+    """
     if not body.strip():
         raise BadAnswerError("empty_answer", "200 with an empty body")
     try:
@@ -167,14 +109,33 @@ def _object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
     return found
 
 
-def _check_error(found: dict[str, Any], body: bytes) -> None:
+def check_error(found: dict[str, Any], body: bytes) -> None:
+    """Checks that an object has no error in OpenAI's shape, or in vLLM's.
+
+    Args:
+        found: The object.
+        body: The body that it is in.
+
+    Raises:
+        BadAnswerError: It has one.
+    """
     error = found.get("error")
     if not error and found.get("object") != "error":
         return
     details = error or found
     code = details.get("code") if isinstance(details, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else None
-    raise BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
+    raise error_in_answer(details, body, code if isinstance(code, int) and 400 <= code < 600 else None)
+
+
+def error_in_answer(details: Any, body: bytes, status: int | None) -> BadAnswerError:
+    """The exception for an error with status 200.
+
+    Args:
+        details: What it says, in any shape.
+        body: JSON text that can be relayed as the body of an error.
+        status: The status that it names or means, if it does.
+    """
+    return BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
 
 
 def _described(error: Any) -> str:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import __version__
+from turnout.serve.openapi_models import (
+    MODELS,
+    AnthropicError,
+    AnthropicModel,
+    AnthropicModelList,
+    ChatRequest,
+    CountTokensRequest,
+    Error,
+    ListedModel,
+    MessagesRequest,
+    ModelList,
+    ResponsesRequest,
+    RouteRequest,
+    RouteResponse,
+    Status,
+)
 
-Unit = Annotated[float, Field(ge=0, le=1)]
 _REF = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The request is malformed, or cannot be routed.",
@@ -31,108 +47,70 @@ _ERRORS = {
 }
 
 
-class ChatRequest(BaseModel, extra="allow"):
-    """OpenAI's chat completion. All fields but ``model`` are forwarded as they are."""
-
-    model: Annotated[
-        str, Field(min_length=1, description="router-NAME-THRESHOLD, router-NAME-share-SHARE, or a model.")
-    ]
-    messages: list[Any]
-    stream: bool | None = None
-
-
-class RouteRequest(BaseModel, extra="allow"):
-    """A prompt, prompts or a conversation, and either ``model``, or ``router`` with a threshold or share."""
-
-    model: str | None = None
-    router: str | None = None
-    threshold: Unit | None = None
-    strong_share: Unit | None = None
-    prompt: str | Annotated[list[str], Field(max_length=10_000)] | None = None
-    messages: list[Any] | None = None
-
-
-class RouteDecision(BaseModel):
-    """One decision."""
-
-    model: str
-    is_strong: bool
-    win_rate: Unit
-    threshold: Unit
-    decision_us: float
-
-
-class RouteResponse(BaseModel):
-    """Decisions in the order of the prompts."""
-
-    object: Literal["list"]
-    router: str
-    artifact_hash: str | None
-    decisions: list[RouteDecision]
-
-
-class ListedModel(BaseModel):
-    """A name that a request's ``model`` may have."""
-
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-
-
-class ModelList(BaseModel):
-    """All of them."""
-
-    object: Literal["list"]
-    data: list[ListedModel]
-
-
-class Status(BaseModel):
-    """Of the process."""
-
-    status: str
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | int | None
-
-
-class Error(BaseModel):
-    """OpenAI's shape of errors."""
-
-    error: ErrorDetail
-
-
 @functools.cache
 def description() -> dict[str, Any]:
     """The description as JSON values."""
-    models: list[type[BaseModel]] = [ChatRequest, RouteRequest, RouteResponse, ListedModel, ModelList, Status, Error]
-    _, schemas = models_json_schema([(one, "validation") for one in models], ref_template=_REF)
+    _, schemas = models_json_schema([(one, "validation") for one in MODELS], ref_template=_REF)
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    version = {
+        "name": "anthropic-version",
+        "in": "header",
+        "description": "Any value: the answer has Anthropic's shape.",
+        "schema": {"type": "string"},
+    }
+    paging = [
+        version,
+        {
+            "name": "limit",
+            "in": "query",
+            "description": "Models of a page, in Anthropic's shape only.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
+        },
+        *({"name": field, "in": "query", "schema": {"type": "string"}} for field in ("after_id", "before_id")),
+    ]
     return {
         "openapi": "3.1.0",
         "info": {"title": "turnout", "version": __version__, "description": "Routes prompts between two models."},
-        "security": [{}, {"key": []}],
+        "security": [{}, {"key": []}, {"api_key": []}],
         "paths": {
-            "/v1/chat/completions": {"post": _chat()},
+            "/v1/chat/completions": {"post": _routed("Route and answer a chat completion", "chat", ChatRequest)},
+            "/v1/messages": {
+                "post": _routed("Route and answer a message", "messages", MessagesRequest, AnthropicError)
+            },
+            "/v1/messages/count_tokens": {
+                "post": _routed(
+                    "Count a message's tokens at the model that would answer it",
+                    "countTokens",
+                    CountTokensRequest,
+                    AnthropicError,
+                )
+            },
+            "/v1/responses": {"post": _routed("Route and answer a response", "responses", ResponsesRequest)},
             "/v1/route": {
                 "post": {
                     "summary": "Decide without calling a model",
                     "operationId": "route",
                     "requestBody": _body(RouteRequest),
-                    "responses": _responses(RouteResponse, 400, 401, 403, 404, 408, 413, 415, 421, 429, 500),
+                    "responses": _responses([RouteResponse], 400, 401, 403, 404, 408, 413, 415, 421, 429, 500),
                 }
             },
-            "/v1/models": {"get": _get("List routers, aliases and models", "listModels", ModelList, 401, 421, 429)},
-            "/v1/models/{name}": {
-                "get": _get("One of them", "getModel", ListedModel, 401, 404, 421, 429) | {"parameters": [name]}
+            "/v1/models": {
+                "get": _get(
+                    "List routers, aliases and models",
+                    "listModels",
+                    [ModelList, AnthropicModelList],
+                    400,
+                    401,
+                    421,
+                    429,
+                )
+                | {"parameters": paging}
             },
-            "/health": {"get": _get("The process is alive", "health", Status)},
+            "/v1/models/{name}": {
+                "get": _get("One of them", "getModel", [ListedModel, AnthropicModel], 401, 404, 421, 429)
+                | {"parameters": [name, version]}
+            },
+            "/health": {"get": _get("The process is alive", "health", [Status])},
             "/ready": {
                 "get": {
                     "summary": "Routers are loaded and the server is not shutting down",
@@ -146,7 +124,10 @@ def description() -> dict[str, Any]:
         },
         "components": {
             "schemas": schemas["$defs"],
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
     }
 
@@ -156,38 +137,44 @@ async def openapi(request: Request) -> Response:
     return JSONResponse(description())
 
 
-def _chat() -> dict[str, Any]:
+def _routed(summary: str, operation: str, request: type[BaseModel], error: type[BaseModel] = Error) -> dict[str, Any]:
     content = {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
-    responses = _responses(None, *_ERRORS)
     answered = {
         "description": "The answer of the chosen model, or of the other model after a failure.",
         "content": content,
     }
     return {
-        "summary": "Route and answer a chat completion",
-        "operationId": "chat",
-        "requestBody": _body(ChatRequest),
+        "summary": summary,
+        "operationId": operation,
+        "requestBody": _body(request),
         # Errors of upstreams are relayed with their own status.
-        "responses": {"200": answered, **responses, "4XX": _error("An error of the upstream.")},
+        "responses": {
+            "200": answered,
+            **{str(status): _error(text, error) for status, text in _ERRORS.items()},
+            "4XX": _error("An error of the upstream.", error),
+        },
     }
 
 
-def _get(summary: str, operation: str, model: type[BaseModel], *errors: int) -> dict[str, Any]:
-    return {"summary": summary, "operationId": operation, "responses": _responses(model, *errors)}
+def _get(summary: str, operation: str, models: Sequence[type[BaseModel]], *errors: int) -> dict[str, Any]:
+    return {"summary": summary, "operationId": operation, "responses": _responses(models, *errors)}
 
 
-def _responses(model: type[BaseModel] | None, *errors: int) -> dict[str, Any]:
-    found = {} if model is None else {"200": {"description": "Done.", "content": _json(model)}}
-    return {**found, **{str(status): _error(_ERRORS[status]) for status in errors}}
+def _responses(models: Sequence[type[BaseModel]], *errors: int) -> dict[str, Any]:
+    # A list of models in place of one: the shape depends on the client's headers.
+    shapes = (Error, AnthropicError) if len(models) > 1 else (Error,)
+    found = {"200": {"description": "Done.", "content": _json(*models)}}
+    return {**found, **{str(status): _error(_ERRORS[status], *shapes) for status in errors}}
 
 
-def _error(text: str) -> dict[str, Any]:
-    return {"description": text, "content": _json(Error)}
+def _error(text: str, *models: type[BaseModel]) -> dict[str, Any]:
+    return {"description": text, "content": _json(*models)}
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"required": True, "content": _json(model)}
 
 
-def _json(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+def _json(*models: type[BaseModel]) -> dict[str, Any]:
+    refs = [{"$ref": _REF.format(model=model.__name__)} for model in models]
+    return {"application/json": {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}}

@@ -15,6 +15,7 @@ from turnout.errors import RoutingError
 from turnout.routing import Wanted, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
+from turnout.serve.dialects import CHAT, Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.loaded import LoadedRouter
@@ -35,6 +36,7 @@ class Routed:
     #: What the request needs beyond text.
     needs: frozenset[str]
     pair: Pair
+    dialect: Dialect
     seconds: float
 
     @property
@@ -55,7 +57,7 @@ class Plan:
     candidates: tuple[Model, ...]
     #: ``None`` for a plain model name.
     routed: Routed | None = None
-    #: What the chosen model cannot serve, so that the other one was taken.
+    #: What the chosen model cannot serve, so that the other one was taken: capabilities, or the dialect.
     pinned_for: frozenset[str] = frozenset()
 
 
@@ -79,48 +81,53 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
 
 
-async def plan(request: Mapping[str, Any], size: int, snapshot: Snapshot) -> Plan:
-    """Decides a chat completion.
+async def plan(request: Mapping[str, Any], size: int, snapshot: Snapshot, dialect: Dialect) -> Plan:
+    """Decides a request.
 
     Args:
         request: The body.
         size: The body's bytes.
         snapshot: What is configured.
+        dialect: What the body is written in.
 
     Raises:
         ApiError: 400 for what cannot be routed, 404 for a model that is not here.
     """
     wanted = wanted_of(request.get("model"), snapshot)
     if wanted is None:
-        needs = await beside_the_loop(size, lambda: needs_of(request))
-        return Plan((plain(str(request["model"]), needs, snapshot),))
-    return candidates(await decide(request, size, *wanted, snapshot), snapshot)
+        needs = await beside_the_loop(size, lambda: needs_of(request, dialect.conversation))
+        return Plan((plain(str(request["model"]), needs, snapshot, dialect),))
+    return candidates(await decide(request, size, *wanted, snapshot, dialect), snapshot)
 
 
-async def decide(request: Mapping[str, Any], size: int, wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Routed:
+async def decide(
+    request: Mapping[str, Any], size: int, wanted: Wanted, pair: Pair, snapshot: Snapshot, dialect: Dialect = CHAT
+) -> Routed:
     """One decision of one conversation, timed.
 
     Args:
-        request: A body with messages.
+        request: A body with a conversation.
         size: The body's bytes.
         wanted: Which router, and where it cuts.
         pair: The models.
         snapshot: What is configured.
+        dialect: What the body is written in.
 
     Raises:
         ApiError: 400 for messages that hold no prompt, 429 where the router is overloaded, 500 where the router failed.
     """
     router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
-    with _api_errors("messages"):
+    key = dialect.conversation
+    with _api_errors(key):
         needs, prompt = await beside_the_loop(
-            size, lambda: (needs_of(request), prompt_of(request.get("messages"), snapshot.context))
+            size, lambda: (needs_of(request, key), prompt_of(dialect.messages(request), snapshot.context))
         )
         with naming(router.name):
             decision = await router.router.aroute(prompt, **router.cut(wanted))
     seconds = time.perf_counter() - began
     digest = await beside_the_loop(len(prompt), lambda: prompt_hash(prompt))
-    return Routed(router, decision, prompt, digest, needs, pair, seconds)
+    return Routed(router, decision, prompt, digest, needs, pair, dialect, seconds)
 
 
 async def decide_many(
@@ -148,7 +155,10 @@ def _api_errors(param: str) -> Iterator[None]:
     try:
         yield
     except RoutingError as error:
-        raise ApiError(400, str(error), code="cannot_route", param=param) from None
+        message = str(error)
+        if message.startswith("messages"):
+            message = param + message.removeprefix("messages")
+        raise ApiError(400, message, code="cannot_route", param=param) from None
     except OverloadedError as error:
         raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
     except RouterError as error:
@@ -169,15 +179,21 @@ def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -
     """
     chosen = first or routed.chosen
     other = routed.pair.weak if chosen is routed.pair.strong else routed.pair.strong
-    able = _serving((chosen, other), routed.needs)
+    able = _serving((chosen, other), routed.needs, routed.dialect)
     if able[0] is not chosen:
-        return Plan((other,), routed, lacking(chosen, routed.needs))
+        return Plan((other,), routed, lacking(chosen, routed.needs) | _foreign(chosen, routed.dialect))
     with_other = snapshot.settings.server.fallback and able[-1] is not chosen
     return Plan((chosen, other) if with_other else (chosen,), routed)
 
 
-def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
+def plain(name: str, needs: frozenset[str], snapshot: Snapshot, dialect: Dialect) -> Model:
     """The model of a plain name.
+
+    Args:
+        name: The name.
+        needs: Of the request.
+        snapshot: What is configured.
+        dialect: Of the request.
 
     Raises:
         ApiError: 404 where there is none, 400 where it cannot serve the request.
@@ -187,11 +203,24 @@ def plain(name: str, needs: frozenset[str], snapshot: Snapshot) -> Model:
         raise ApiError(
             404, f"unknown model {name[:200]!r}; GET /v1/models lists the models", code="model_not_found", param="model"
         )
-    return _serving((model,), needs)[0]
+    return _serving((model,), needs, dialect)[0]
 
 
-def _serving(models: Sequence[Model], needs: frozenset[str]) -> list[Model]:
+def _serving(models: Sequence[Model], needs: frozenset[str], dialect: Dialect) -> list[Model]:
+    speaking = [model for model in models if not _foreign(model, dialect)]
+    if not speaking:
+        found = "; ".join(f"{model.name} speaks {', '.join(sorted(model.dialects))}" for model in models)
+        raise ApiError(
+            400,
+            f"no model for the {dialect.name} dialect: {found}; see dialects in [models.NAME]",
+            code="unsupported_dialect",
+            param="model",
+        )
     try:
-        return able_to_serve(models, needs)
+        return able_to_serve(speaking, needs)
     except RoutingError as error:
         raise ApiError(400, str(error), code="unsupported_capability") from None
+
+
+def _foreign(model: Model, dialect: Dialect) -> frozenset[str]:
+    return frozenset() if dialect.name in model.dialects else frozenset([dialect.name])

@@ -8,6 +8,7 @@ from turnout.serve.answer import Answer, BytesRelay, EventRelay
 from turnout.serve.asgi import RawHeaders, Send, send_error, send_whole
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.metrics import Metrics
+from turnout.serve.upstream import Request
 
 logger = logging.getLogger("turnout.serve")
 
@@ -54,9 +55,9 @@ async def _relay_events(events: EventRelay, send: Send, metrics: Metrics) -> Non
     except UpstreamError as error:
         logger.warning("%s after the start of its answer", error)
         metrics.errors.labels(f"stream_{error.reason}").inc()
-        # Only whole events went out before, so that OpenAI's clients read this one and raise APIError.
+        # Only whole events went out before, so that clients read this one and raise it.
         cut = ApiError(502, f"the stream was interrupted: {error}", code=f"upstream_{error.reason}")
-        await _send_part(send, b"data: " + cut.body() + b"\n\n")
+        await _send_part(send, events.error_event(cut))
     if events.has_error:
         metrics.errors.labels("stream_error_event").inc()
 
@@ -70,13 +71,14 @@ async def _send_part(send: Send, part: bytes) -> None:
     await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
-async def send_failure(send: Send, error: UpstreamError, headers: RawHeaders) -> None:
+async def send_failure(send: Send, error: UpstreamError, headers: RawHeaders, request: Request) -> None:
     """Sends the last upstream's own error where it gave one, else an error of the server.
 
     Args:
         send: Of ASGI.
         error: Why there is no answer.
         headers: The server's own.
+        request: The client's request.
     """
     answer = error.answer
     if answer is not None:
@@ -84,4 +86,5 @@ async def send_failure(send: Send, error: UpstreamError, headers: RawHeaders) ->
         return
     status = _STATUS.get(error.reason, 502)
     code = _CODES.get(error.reason, f"upstream_{error.reason}")
-    await send_error(send, ApiError(status, str(error), code=code, retry_after_s=error.retry_after_s), headers)
+    failed = ApiError(status, str(error), code=code, retry_after_s=error.retry_after_s)
+    await send_error(send, failed, headers, request.dialect, request.request_id)

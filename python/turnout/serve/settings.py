@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from turnout.conversation.context import CONTEXTS
 from turnout.routing.needs import CAPABILITIES
+from turnout.serve.dialects import DIALECTS
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
 
@@ -24,6 +25,8 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Capability = Literal["audio", "files", "images", "tools"]
 assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-defined]
+DialectName = Literal["chat", "messages", "responses"]
+assert set(DialectName.__args__) == set(DIALECTS)  # type: ignore[attr-defined]
 
 
 #: The name of a host as browsers send it; names of other alphabets are sent in their ASCII form (``xn--``).
@@ -94,6 +97,8 @@ class ModelSettings(Table):
     name: str = ""
     #: ``None`` means all.
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
+    #: What the upstream speaks: a request goes to models that speak its own dialect.
+    dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
     #: Price of a million tokens, for the playground's estimate.
     input_cost_per_mtok: Cost | None = None
     output_cost_per_mtok: Cost | None = None

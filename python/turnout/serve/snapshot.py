@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from turnout._core import ConfigError
 from turnout.conversation import Context
 from turnout.routing.registry import imported
+from turnout.serve.dialects import DIALECTS
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
@@ -28,6 +29,8 @@ class Model:
     upstream: Upstream
     #: ``None``: it serves everything.
     capabilities: frozenset[str] | None
+    #: Names of the dialects that its upstream speaks.
+    dialects: frozenset[str]
     #: The name as the value of a header.
     header: bytes
     #: The name as a label of metrics.
@@ -73,7 +76,7 @@ class Snapshot:
         if not self.settings.server.passthrough:
             return None
         upstream = self.upstreams[self.settings.server.passthrough]
-        return Model(name, name, upstream, None, safe_value(name), "other")
+        return Model(name, name, upstream, None, frozenset(DIALECTS), safe_value(name), "other")
 
 
 def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
@@ -153,6 +156,7 @@ def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]
         settings.name or name,
         upstreams[settings.upstream],
         None if settings.capabilities is None else frozenset(settings.capabilities),
+        frozenset(settings.dialects),
         safe_value(name),
         name,
     )

@@ -1,11 +1,11 @@
-"""An OpenAI-compatible endpoint: one call with its limits and time-outs, judged before anything is relayed."""
+"""An endpoint of OpenAI's or Anthropic's API: one call with its limits and time-outs, judged before anything is relayed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import yarl
@@ -14,10 +14,11 @@ from turnout.serve import failures
 from turnout.serve.answer import Answer, BytesRelay, EventRelay
 from turnout.serve.body import Body
 from turnout.serve.breaker import Breakers, CircuitBreaker
+from turnout.serve.dialects import Dialect
 from turnout.serve.errors import UpstreamError
 from turnout.serve.headers import to_client
 from turnout.serve.json_body import beside_the_loop
-from turnout.serve.judging import LONGEST_ERROR, BadAnswerError, check_completion
+from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
 from turnout.serve.upstream_settings import UpstreamSettings
@@ -32,26 +33,44 @@ _WHOLE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
+class Request:
+    """A client's request, the same for every model that it is sent to."""
+
+    dialect: Dialect
+    #: The JSON text; empty for none.
+    body: bytes
+    #: Headers of the client that go on.
+    headers: Mapping[str, str]
+    #: Whether a stream of events is expected.
+    is_stream: bool
+    #: For errors.
+    request_id: str
+    method: str = "POST"
+    #: After the dialect's own path.
+    path: str = ""
+    #: Fields of the client's query that go on.
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Call:
-    """A request to an upstream.
+    """A request to one model.
 
     Args:
-        body: The JSON text.
-        headers: Headers of the client that go on.
-        is_stream: Whether it asks for a stream of events.
+        request: The client's request.
+        body: The request's body with the model's name.
         model: What the upstream calls the model; has a circuit breaker of its own.
         label: Names the model in errors and logs; from the configuration, as clients may write anything.
     """
 
+    request: Request
     body: bytes
-    headers: Mapping[str, str]
-    is_stream: bool
     model: str
     label: str
 
 
 class Upstream:
-    """An OpenAI-compatible endpoint. For one event loop.
+    """An endpoint. For one event loop.
 
     Args:
         name: Its name in the configuration.
@@ -64,7 +83,7 @@ class Upstream:
         self.settings = settings
         self.key = key
         self.in_flight = 0
-        self._url = yarl.URL(settings.base_url.rstrip("/") + "/chat/completions").update_query(settings.query)
+        self._urls: dict[str, yarl.URL] = {}
         self.proxy = proxy_of(name, settings)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_open_s)
         self._session: aiohttp.ClientSession | None = None
@@ -80,13 +99,13 @@ class Upstream:
         return self._breakers.of(model)
 
     async def send(self, call: Call) -> Answer:
-        """Sends a chat completion and waits until it is known that there is an answer to relay.
+        """Sends a request and waits until it is known that there is an answer to relay.
 
         Args:
             call: The request.
 
         Returns:
-            A completion, the beginning of a stream of them, or an error that is the request's own.
+            A whole answer, the beginning of a stream, or an error that is the request's own.
 
         Raises:
             UpstreamError: There is none of these.
@@ -121,35 +140,37 @@ class Upstream:
                 self.leave()
 
     async def _answer(self, call: Call) -> Answer:
-        settings = self.settings
+        settings, request = self.settings, call.request
         began = asyncio.get_running_loop().time()
         response: aiohttp.ClientResponse | None = None
         try:
             async with timeout_at(began + min(settings.first_byte_timeout_s, settings.total_timeout_s)):
-                response = await self._open_session().post(
-                    self._url,
-                    data=call.body,
-                    headers={**self.key.added_to(call.headers, settings.key_header), **settings.headers},
+                key_header = settings.key_header or request.dialect.key_header
+                response = await self._open_session().request(
+                    request.method,
+                    self._url(request),
+                    data=call.body or None,
+                    headers={**self.key.added_to(request.headers, key_header), **settings.headers},
                     allow_redirects=False,
                     proxy=self.proxy,
                 )
                 failures.check_head(self, response)
                 body = Body(self, response, began + settings.total_timeout_s)
                 first = await response.content.readany()
-                if call.is_stream and response.status < 400:
-                    relay = EventRelay(body)
+                if request.is_stream and response.status < 400:
+                    relay = EventRelay(body, request.dialect, request.request_id)
                     headers = self._headers(response, b"text/event-stream")
                     return Answer(response.status, headers, await relay.begin(first), body.deadline, relay)
-            return await self._whole(response, body, first)
+            return await self._whole(request, response, body, first)
         except BaseException as error:
             if response is not None:
                 response.close()
-            failure = failures.of_exception(self, error, response)
+            failure = failures.of_exception(self, request, error, response)
             if failure is None:
                 raise
             raise failure from error
 
-    async def _whole(self, response: aiohttp.ClientResponse, body: Body, first: bytes) -> Answer:
+    async def _whole(self, request: Request, response: aiohttp.ClientResponse, body: Body, first: bytes) -> Answer:
         status = response.status
         is_error = status >= 400
         content = await body.read_whole(first, LONGEST_ERROR if is_error else _WHOLE_BYTES)
@@ -157,16 +178,27 @@ class Upstream:
         if is_error:
             body.close()
             is_short = is_complete and len(content) <= LONGEST_ERROR
-            return failures.of_status(self, response, content if is_short else b"")
+            return failures.of_status(self, request, response, content if is_short else b"")
         headers = self._headers(response, b"application/json")
         if not is_complete:
             if not content.lstrip().startswith(b"{"):
                 raise BadAnswerError("not_json", "200 with a body that is not a JSON object")
             relay = BytesRelay(body)
             return Answer(status, headers, relay.push(content), body.deadline, relay)
-        await beside_the_loop(len(content), lambda: check_completion(content))
+        await beside_the_loop(len(content), lambda: request.dialect.check_whole(content))
         body.close()
         return Answer(status, headers, self.key.plain_removed_from(content), body.deadline)
+
+    def _url(self, request: Request) -> yarl.URL:
+        path = request.dialect.path + request.path
+        if request.path or request.query:
+            url = yarl.URL(self.settings.base_url.rstrip("/") + path)
+            return url.update_query({**request.query, **self.settings.query})
+        found = self._urls.get(path)
+        if found is None:
+            found = yarl.URL(self.settings.base_url.rstrip("/") + path).update_query(self.settings.query)
+            self._urls[path] = found
+        return found
 
     def _headers(self, response: aiohttp.ClientResponse, content_type: bytes) -> list[tuple[bytes, bytes]]:
         """Headers for the client; the content type is what the body was found to be."""

@@ -18,15 +18,16 @@ _SET_BY_THE_SERVER = frozenset(
 
 
 class UpstreamSettings(Table):
-    """Table ``[upstreams.NAME]``: an OpenAI-compatible endpoint."""
+    """Table ``[upstreams.NAME]``: an endpoint of OpenAI's or Anthropic's API."""
 
     base_url: str
     #: Environment variable with the key; at most one of ``key_env`` and ``key_file``.
     key_env: str = ""
     #: File that holds nothing but the key.
     key_file: str = ""
-    #: Header of the key: ``authorization`` has ``Bearer`` before it, any other the key alone (Azure: ``api-key``).
-    key_header: str = "authorization"
+    #: Header of the key: ``authorization`` has ``Bearer`` before it, any other the key alone (Azure: ``api-key``). Empty for the dialect's
+    #: own: ``x-api-key`` for messages, else ``authorization``.
+    key_header: str = ""
     #: Headers added to every request. Not for secrets.
     headers: dict[str, str] = Field(default_factory=dict)
     #: Query added to every request (Azure: ``api-version``).
@@ -50,10 +51,11 @@ class UpstreamSettings(Table):
         _check_url(self.base_url)
         if self.key_env and self.key_file:
             raise ValueError("both key_env and key_file are set, expected one")
-        _check_header("key_header", self.key_header)
+        if self.key_header:
+            _check_header("key_header", self.key_header)
         for name, value in self.headers.items():
             _check_header("headers", name)
-            if name.lower() in ("authorization", self.key_header.lower()):
+            if name.lower() in ("authorization", "x-api-key", self.key_header.lower()):
                 raise ValueError(f"headers has {name!r}, expected the key in key_env or key_file")
             if not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"headers {name} is {value!r}, expected printable ASCII")
@@ -73,8 +75,9 @@ def _check_url(url: str) -> None:
         raise ValueError('base_url has a query, expected it in a table: query = { "api-version" = "2024-10-21" }')
     if parts.username or parts.password or parts.fragment:
         raise ValueError("base_url has more than scheme, host, port and path; put keys into key_env or key_file")
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise ValueError("base_url ends with /chat/completions, expected the part before it, such as https://host/v1")
+    for ending in ("/chat/completions", "/messages", "/responses"):
+        if parts.path.rstrip("/").endswith(ending):
+            raise ValueError(f"base_url ends with {ending}, expected the part before it, such as https://host/v1")
 
 
 def _check_header(key: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: decides, calls the model, relays the answer."""
+"""An endpoint that decides, calls the model and relays the answer."""
 
 from __future__ import annotations
 
@@ -20,26 +20,30 @@ from turnout.serve.asgi import (
     send_error,
     sending_until,
 )
-from turnout.serve.attempts import Request, Served, first_answer
+from turnout.serve.attempts import Served, first_answer
+from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import beside_the_loop, parse
 from turnout.serve.planning import Plan, candidates, plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
 from turnout.serve.state import State
+from turnout.serve.upstream import Request
 
 logger = logging.getLogger("turnout.serve")
 
 
-class ChatCompletions:
-    """The endpoint, an ASGI application.
+class RoutedEndpoint:
+    """An ASGI application.
 
     Args:
         state: The server's state.
+        dialect: What requests and answers are written in.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, dialect: Dialect) -> None:
         self.state = state
+        self.dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -52,7 +56,7 @@ class ChatCompletions:
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
             # The connection stays open while the rest arrives and is dropped: closed at once, it would lose the answer.
-            await send_error(send, error, response_headers)
+            await send_error(send, error, response_headers, self.dialect, request_id)
             return
         try:
             async with UntilDisconnect(receive):
@@ -61,7 +65,7 @@ class ChatCompletions:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
             self.state.metrics.errors.labels(error.code).inc()
-            await send_error(send, error, response_headers)
+            await send_error(send, error, response_headers, self.dialect, request_id)
 
     async def _respond(
         self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
@@ -69,26 +73,28 @@ class ChatCompletions:
         """Decides and answers."""
         with self.state.tracer.span("turnout.decide") as span:
             parsed = await parse(body)
-            is_stream = _is_stream(parsed)
+            is_stream = self.dialect.is_stream(parsed)
             planned = await self._plan(parsed, len(body), scope)
             _describe(span, planned)
-        decided = self.state.decided(planned, request_id)
+        decided = self.state.decided(planned, request_id) if self.dialect.is_logged else None
         response_headers += _decision_headers(planned)
         with self.state.tracer.span("turnout.answer"):
-            settings = self.state.snapshot.settings.server
-            forwarded = passing.to_upstream(scope["headers"])
-            request = Request(body, forwarded, is_stream, settings.fallback_on_context_overflow)
+            forwarded = passing.to_upstream(scope["headers"], self.dialect.request_headers)
+            query = passing.query(scope["query_string"], self.dialect.query)
+            request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
             await self._answer(planned, request, send, response_headers, decided)
 
     async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
         """The plan of a request, and of its session where sessions stay with their model."""
         snapshot, affinity = self.state.snapshot, self.state.affinity
-        planned = await plan(request, size, snapshot)
+        planned = await plan(request, size, snapshot, self.dialect)
         routed = planned.routed
         if affinity is None or routed is None:
             return planned
         sent = header(scope, snapshot.settings.affinity.header.lower().encode())
-        session = await beside_the_loop(size, lambda: affinity.session_of(sent, request["messages"], request["model"]))
+        session = await beside_the_loop(
+            size, lambda: affinity.session_of(sent, self.dialect.messages(request), request["model"])
+        )
         if session is None:
             return planned
         known = affinity.recall(session)
@@ -105,7 +111,12 @@ class ChatCompletions:
         began = time.perf_counter()
         served: Served | None = None
         try:
-            served = await first_answer(planned.candidates, request, self.state.metrics)
+            served = await first_answer(
+                planned.candidates,
+                request,
+                self.state.metrics,
+                falls_back_on_context_overflow=self.state.snapshot.settings.server.fallback_on_context_overflow,
+            )
             response_headers += _served_headers(served)
             with sending_until(served.answer.deadline, send) as sending:
                 await relay(served.answer, sending, response_headers, self.state.metrics)
@@ -114,22 +125,13 @@ class ChatCompletions:
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
             if served is not None:
                 raise
-            await send_failure(send, error, response_headers)
+            await send_failure(send, error, response_headers, request)
         finally:
             if served is not None:
                 served.answer.close()
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             self.state.answered(decided, planned, name, reason, time.perf_counter() - began)
-
-
-def _is_stream(request: dict[str, Any]) -> bool:
-    """Whether a request wants a stream. Upstreams differ on ``1`` and ``"true"``, so only the booleans are accepted."""
-    found = request.get("stream")
-    if found is None or isinstance(found, bool):
-        return bool(found)
-    kind = type(found).__name__
-    raise ApiError(400, f"stream is of type {kind}, expected true or false", code="invalid_type", param="stream")
 
 
 def _describe(span: Any, planned: Plan) -> None:

@@ -1,0 +1,144 @@
+"""What the pipeline must know of an API. The base class has OpenAI's shapes, which most servers use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from turnout.serve.errors import ApiError
+from turnout.serve.judging import BadAnswerError
+
+
+class Dialect:
+    """One API. Instances have no state."""
+
+    #: As ``[models.NAME] dialects`` names it.
+    name: ClassVar[str]
+    #: After the upstream's base URL.
+    path: ClassVar[str]
+    #: The field of a request that has the conversation.
+    conversation: ClassVar[str] = "messages"
+    #: Headers of the client that are forwarded, besides those of every dialect.
+    request_headers: ClassVar[frozenset[bytes]] = frozenset()
+    #: Fields of the client's query that are forwarded.
+    query: ClassVar[frozenset[str]] = frozenset()
+    #: Header of the upstream's key where the configuration names none.
+    key_header: ClassVar[str] = "authorization"
+    #: Reason of the failure of an answer that has no content.
+    without_content: ClassVar[str]
+    #: Whether decisions are counted, logged and shown as requests of a model.
+    is_logged: ClassVar[bool] = True
+
+    def is_stream(self, request: Mapping[str, Any]) -> bool:
+        """Whether a request asks for a stream. Upstreams differ on ``1`` and ``"true"``, so only the booleans are accepted.
+
+        Args:
+            request: The body.
+
+        Raises:
+            ApiError: ``stream`` is of another type.
+        """
+        found = request.get("stream")
+        if found is None or isinstance(found, bool):
+            return bool(found)
+        kind = type(found).__name__
+        raise ApiError(400, f"stream is of type {kind}, expected true or false", code="invalid_type", param="stream")
+
+    def messages(self, request: Mapping[str, Any]) -> Any:
+        """The conversation as :func:`turnout.conversation.prompt_of` takes it.
+
+        Args:
+            request: The body.
+        """
+        return request.get(self.conversation)
+
+    def check_whole(self, body: bytes) -> dict[str, Any]:
+        """Checks a whole answer with status 200.
+
+        Args:
+            body: Its bytes.
+
+        Returns:
+            What it has.
+
+        Raises:
+            BadAnswerError: It is not an answer of this dialect, or an error.
+        """
+        raise NotImplementedError
+
+    def event(self, data: bytes) -> dict[str, Any]:
+        """Checks the data of one of the first events of a stream.
+
+        Args:
+            data: The event's data.
+
+        Returns:
+            What it has.
+
+        Raises:
+            BadAnswerError: The event is an error, or not one of this dialect.
+        """
+        raise NotImplementedError
+
+    def begins(self, event: Mapping[str, Any]) -> bool:
+        """Whether the model has begun to answer. Events before this one are held back, so that another model can still answer.
+
+        Args:
+            event: Of :meth:`event`.
+        """
+        raise NotImplementedError
+
+    def is_error_event(self, data: bytes) -> bool:
+        """Whether the data of an event is an error.
+
+        Args:
+            data: The event's data.
+        """
+        try:
+            self.event(data)
+        except BadAnswerError as error:
+            return error.reason == "error_in_answer"
+        return False
+
+    def is_finished(self, tail: bytes) -> bool:
+        """Whether a stream has ended as it should.
+
+        Args:
+            tail: Its last events.
+        """
+        return True
+
+    def is_error(self, found: Mapping[str, Any]) -> bool:
+        """Whether the clients of this dialect read an error of an upstream.
+
+        Args:
+            found: The error's body.
+        """
+        return isinstance(found.get("error", {}), dict)
+
+    def error_body(self, error: ApiError, request_id: str) -> bytes:
+        """An error of the server as JSON text.
+
+        Args:
+            error: The error.
+            request_id: Of the request.
+        """
+        return error.body()
+
+    def error_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """Headers of an error of the server, besides ``x-request-id``.
+
+        Args:
+            request_id: Of the request.
+        """
+        return []
+
+    def error_event(self, error: ApiError, request_id: str, tail: bytes) -> bytes:
+        """An event that ends an interrupted stream, and that clients raise as an error.
+
+        Args:
+            error: Why it was interrupted.
+            request_id: Of the request.
+            tail: The last events before it.
+        """
+        return b"data: " + self.error_body(error, request_id) + b"\n\n"

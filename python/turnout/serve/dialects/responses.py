@@ -1,0 +1,95 @@
+"""OpenAI's Responses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from turnout.serve.dialects.dialect import Dialect
+from turnout.serve.errors import ApiError
+from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
+
+#: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
+_BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])
+_ENDS = tuple(f'"response.{end}"'.encode() for end in ("completed", "incomplete", "failed", "cancelled"))
+_SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,18})')
+_STATUSES = {
+    "context_length_exceeded": 400,
+    "insufficient_quota": 429,
+    "invalid_prompt": 400,
+    "invalid_request_error": 400,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "server_is_overloaded": 503,
+}
+
+
+class Responses(Dialect):
+    """``POST /v1/responses``."""
+
+    name = "responses"
+    path = "/responses"
+    without_content = "no_output"
+    conversation = "input"
+    request_headers = frozenset([b"conversation_id", b"openai-beta", b"originator", b"session_id"])
+
+    def messages(self, request: Mapping[str, Any]) -> Any:
+        """Items; a text is a message of the user."""
+        found = request.get("input")
+        return [{"role": "user", "content": found}] if isinstance(found, str) else found
+
+    def check_whole(self, body: bytes) -> dict[str, Any]:
+        """A response with a list of output, which is empty while it is queued."""
+        found = json_object(body, "not_json", "a JSON object")
+        _check_error(found)
+        if not isinstance(found.get("output"), list):
+            raise BadAnswerError(self.without_content, "200 without a response that has output")
+        return found
+
+    def event(self, data: bytes) -> dict[str, Any]:
+        """An object with a type."""
+        found = json_object(data, "not_a_stream", "a JSON object in each event")
+        if found.get("type") == "response.failed" and isinstance(response := found.get("response"), dict):
+            _check_error({"error": {"message": "the response failed"}, **{k: v for k, v in response.items() if v}})
+        _check_error(found)
+        if not isinstance(found.get("type"), str):
+            raise BadAnswerError(self.without_content, "200 with an event without a type")
+        return found
+
+    def begins(self, event: Mapping[str, Any]) -> bool:
+        """With the first item of output: a rate limit is told after the response's head."""
+        return event["type"] not in _BEFORE
+
+    def is_finished(self, tail: bytes) -> bool:
+        """With the complete response."""
+        return any(end in tail for end in _ENDS)
+
+    def error_event(self, error: ApiError, request_id: str, tail: bytes) -> bytes:
+        """Both shapes that OpenAI uses: clients read ``error``, or the fields beside it."""
+        details = json.loads(error.body())["error"]
+        numbers = _SEQUENCE.findall(tail)
+        number = int(numbers[-1]) + 1 if numbers else 0
+        event = {**details, "type": "error", "sequence_number": number, "error": details}
+        return b"event: error\ndata: " + json.dumps(event).encode() + b"\n\n"
+
+
+def _check_error(found: Mapping[str, Any]) -> None:
+    error = found.get("error")
+    if not error and found.get("type") != "error":
+        return
+    details = error or {key: found.get(key) for key in ("message", "code", "param")}
+    code = details.get("code") or details.get("type") if isinstance(details, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else _STATUSES.get(str(code))
+    raise error_in_answer(details, _body(details), status)
+
+
+def _body(details: Any) -> bytes:
+    """An error as the body of an answer."""
+    try:
+        return orjson.dumps({"error": details})
+    except TypeError:  # Nested more deeply than orjson writes.
+        return b""

@@ -1,0 +1,150 @@
+"""Bodies of requests and answers as :mod:`~turnout.serve.openapi` describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+ModelName = Annotated[
+    str, Field(min_length=1, description="router-NAME-THRESHOLD, router-NAME-share-SHARE, an alias, or a model.")
+]
+
+
+class ChatRequest(BaseModel, extra="allow"):
+    """OpenAI's chat completion. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    messages: list[Any]
+    stream: bool | None = None
+
+
+class MessagesRequest(BaseModel, extra="allow"):
+    """Anthropic's message. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    messages: list[Any]
+    stream: bool | None = None
+
+
+class CountTokensRequest(BaseModel, extra="allow"):
+    """Anthropic's count of a message's tokens. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    messages: list[Any]
+
+
+class ResponsesRequest(BaseModel, extra="allow"):
+    """OpenAI's response. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    input: str | list[Any] | None = None
+    stream: bool | None = None
+
+
+class RouteRequest(BaseModel, extra="allow"):
+    """A prompt, prompts or a conversation, and either ``model``, or ``router`` with a threshold or share."""
+
+    model: str | None = None
+    router: str | None = None
+    threshold: Unit | None = None
+    strong_share: Unit | None = None
+    prompt: str | Annotated[list[str], Field(max_length=10_000)] | None = None
+    messages: list[Any] | None = None
+
+
+class RouteDecision(BaseModel):
+    """One decision."""
+
+    model: str
+    is_strong: bool
+    win_rate: Unit
+    threshold: Unit
+    decision_us: float
+
+
+class RouteResponse(BaseModel):
+    """Decisions in the order of the prompts."""
+
+    object: Literal["list"]
+    router: str
+    artifact_hash: str | None
+    decisions: list[RouteDecision]
+
+
+class ListedModel(BaseModel):
+    """A name that a request's ``model`` may have."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """All of them."""
+
+    object: Literal["list"]
+    data: list[ListedModel]
+
+
+class AnthropicModel(BaseModel):
+    """A name that a request's ``model`` may have, where the request has the header ``anthropic-version``."""
+
+    type: Literal["model"]
+    id: str
+    display_name: str
+    created_at: str
+    lifecycle: Literal["active"]
+
+
+class AnthropicModelList(BaseModel):
+    """A page of them."""
+
+    data: list[AnthropicModel]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class Status(BaseModel):
+    """Of the process."""
+
+    status: str
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | int | None
+
+
+class Error(BaseModel):
+    """OpenAI's shape of errors."""
+
+    error: ErrorDetail
+
+
+class AnthropicErrorDetail(BaseModel):
+    """What went wrong."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(BaseModel):
+    """Anthropic's shape of errors."""
+
+    type: Literal["error"]
+    error: AnthropicErrorDetail
+    request_id: str
+
+
+MODELS: list[type[BaseModel]] = [
+    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, ListedModel, ModelList,
+    AnthropicModel, AnthropicModelList, Status, Error, AnthropicError,
+]  # fmt: skip
