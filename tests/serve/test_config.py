@@ -29,7 +29,7 @@ GOOD = {
 
 def test_defaults_stand_where_nothing_is_said():
     settings = settings_of(GOOD)
-    assert (settings.server.port, settings.server.host, settings.affinity.by) == (6060, "127.0.0.1", "off")
+    assert (settings.server.port, settings.server.host, settings.sessions.stay) == (6060, "127.0.0.1", "turn")
     assert settings.routers == {"mf": RouterSettings()}
     assert settings.server.playground
 
@@ -69,7 +69,13 @@ def test_defaults_stand_where_nothing_is_said():
         ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, r"\[aliases.a\] threshold is 2.0, expected less"),
         ({"aliases": {"a": {"router": "mf", "threshold": 0.1, "strong_share": 0.1}}}, "expected one"),
         ({"aliases": {"big": {"router": "mf"}}}, "also the name of a model"),
-        ({"affinity": {"by": "moon"}}, "expected 'off', 'header' or 'conversation'"),
+        ({"sessions": {"stay": "moon"}}, "expected 'off', 'turn' or 'conversation'"),
+        ({"agents": {"harness_tags": [" "]}}, r"\[agents\] harness_tags has an empty text"),
+        ({"aliases": {"a": {"threshold": 0.5}}}, r"\[aliases.a\] expected either router or model"),
+        ({"aliases": {"a": {"model": "small", "threshold": 0.5}}}, "model stands for another name"),
+        ({"aliases": {"claude-*": "router-nope"}}, r"\[aliases.claude-\*\] model: invalid router"),
+        ({"aliases": {"claude-*": "nobody"}}, r"\[aliases.claude-\*\] model is 'nobody', expected one of big, small"),
+        ({"aliases": {"a": "b", "b": "small"}}, "which is an alias of a name itself"),
         ({"log": {"format": "xml"}}, "expected 'jsonl' or 'parquet'"),
         ({"server": 3}, r"\[server\] is 3, expected a table"),
         ({"server": {"shutdown_s": float("nan")}}, "shutdown_s is nan, expected a finite number"),

@@ -109,7 +109,7 @@ def test_messages_are_walked_once_and_those_of_a_large_body_beside_the_loop(star
 
     for read in (planning.needs_of, planning.prompt_of):
         monkeypatch.setattr(planning, read.__name__, watched(read))
-    server = start(affinity={"by": "conversation"})
+    server = start(sessions={"stay": "conversation"})
     messages = [{"role": "user", "content": "Why?"}] * (2000 if is_large else 20)
     answer = server.post({"model": model, "messages": messages}, path)
     assert answer.status_code == 200

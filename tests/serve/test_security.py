@@ -199,9 +199,9 @@ def test_deep_and_large_json_is_refused_or_answered_but_never_hangs(server):
     assert server.post(escapes).status_code == 200
 
 
-@pytest.mark.parametrize("by", ["off", "conversation", "header"])
-def test_nesting_is_read_or_refused_and_never_an_error_of_the_server(start, by):
-    server = start(affinity={"by": by})
+@pytest.mark.parametrize("stay", ["off", "turn", "conversation"])
+def test_nesting_is_read_or_refused_and_never_an_error_of_the_server(start, stay):
+    server = start(sessions={"stay": stay})
     request = '{"model": "router-mf-1.0", "messages": [{"role": "user", "content": CONTENT}], "tools": TOOLS, "stream": STREAM, "threshold": STREAM}'
     for depth in (100, 253, 254, 255, 500, 1000, 1015, 1024, 3000):
         nested = "[" * depth + "]" * depth
@@ -243,7 +243,7 @@ def test_what_a_client_sent_is_quoted_in_part(server):
 
 
 def test_any_json_gets_an_answer_in_the_shape_of_openai(start):
-    server = start(affinity={"by": "conversation"}, models={"small": {"upstream": "main", "capabilities": []}})
+    server = start(sessions={"stay": "conversation"}, models={"small": {"upstream": "main", "capabilities": []}})
     chance = random.Random(0)
     text_part, bare = {"type": "text"}, {"role": "user"}
     messages = [

@@ -2,9 +2,11 @@
 
 - :mod:`~turnout.conversation.messages`: reads the messages of every SDK;
 - :mod:`~turnout.conversation.context`: which of them is the prompt;
+- :mod:`~turnout.conversation.harness`: which text is an agent's, not the user's;
 - :mod:`~turnout.conversation.bare_reply`: replies without content, such as "yes".
 """
 
-from turnout.conversation.context import Context, judged_text, prompt_of
+from turnout.conversation.context import Context, first_words, is_new_turn, judged_text, prompt_of
+from turnout.conversation.harness import Harness
 
-__all__ = ["Context", "judged_text", "prompt_of"]
+__all__ = ["Context", "Harness", "first_words", "is_new_turn", "judged_text", "prompt_of"]

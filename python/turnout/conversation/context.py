@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from turnout._core import InferenceError, RouterError
 from turnout.conversation.bare_reply import canonical_reply
+from turnout.conversation.harness import DEFAULT, Harness
 from turnout.conversation.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
 from turnout.errors import RoutingError
 
@@ -21,20 +22,23 @@ CONTEXTS = ("last_user", "conversation")
 LOOK_BACK = 16
 
 
-def prompt_of(messages: Any, context: Context = "last_user") -> str:
+def prompt_of(messages: Any, context: Context = "last_user", harness: Harness = DEFAULT) -> str:
     """Selects the text of a conversation that a router judges.
 
-    ``"last_user"`` is the text of the last user message that has content of its own. A bare reply ("yes", "Continue!", "why?") is
+    ``"last_user"`` is the text of the last user message that has content of its own. Text that an agent adds, such as reminders, files and
+    summaries, is left out, see :class:`~turnout.conversation.harness.Harness`. A bare reply ("yes", "Continue!", "why?") is
     skipped in favor of the user message before it, at most :data:`LOOK_BACK` user messages back. ``"conversation"`` is the text of all
     user messages without bare replies, separated by blank lines. If there are only bare replies, the last one is judged in its
     canonical form: lower case, without punctuation.
 
-    If no user message has text, the last text of any message is judged: system text, an assistant's answer or a tool result.
+    If no user message has text of the user, the last text of any message is judged: of an agent, of the system, an assistant's answer or a
+    tool result.
 
     Args:
         messages: Messages of a chat completion, as dicts or as objects of ``openai``, LiteLLM or LangChain; items of the
             Responses API; messages of Anthropic's API; or any iterable of these.
         context: ``"last_user"``, ``"conversation"``, or a function that gets the messages as mappings and returns the text.
+        harness: Knows the text that agents add.
 
     Returns:
         The text. It is empty only if the user message has other media only and no message has text.
@@ -55,9 +59,9 @@ def prompt_of(messages: Any, context: Context = "last_user") -> str:
     if callable(context):
         return _picked(context, found)
     if context == "last_user":
-        text = _last_user(found)
+        text = _last_user(found, harness)
     elif context == "conversation":
-        text = _conversation(found)
+        text = _conversation(found, harness)
     else:
         raise RoutingError(f"context is {context!r}, expected {' or '.join(map(repr, CONTEXTS))} or a function")
     return text or _last_text(found)
@@ -80,25 +84,73 @@ def judged_text(prompt: str) -> str:
     return prompt if reply is None else reply
 
 
-def _last_user(messages: list[Any]) -> str:
-    bare, looked = "", 0
+def is_new_turn(messages: Any, harness: Harness = DEFAULT) -> bool:
+    """Whether a conversation ends with words of the user; not within a loop of tools, nor where the assistant's answer was begun.
+
+    Args:
+        messages: As for :func:`prompt_of`.
+        harness: Knows the text that agents add.
+
+    Raises:
+        RoutingError: As for :func:`prompt_of`.
+
+    Example:
+        >>> ask = {"role": "user", "content": "Fix the test."}
+        >>> is_new_turn([ask]), is_new_turn([ask, {"role": "assistant", "content": ""}, {"role": "tool", "content": "1 failed"}])
+        (True, False)
+        >>> is_new_turn([ask, {"role": "user", "content": [{"type": "tool_result", "content": "1 failed"}]}])
+        False
+    """
+    found = listed(messages)
+    for index in range(len(found) - 1, -1, -1):
+        if is_user(found[index]):
+            text = words_of(found[index], index)
+            return text is not None and (not text or bool(harness.words(text)))
+        if role_of(found[index]) not in ("system", "developer"):
+            return False
+    return True
+
+
+def first_words(messages: Any, harness: Harness = DEFAULT) -> str:
+    """The user's first words, by which a conversation is told from others; empty where there are none.
+
+    Args:
+        messages: As for :func:`prompt_of`.
+        harness: Knows the text that agents add.
+
+    Raises:
+        RoutingError: As for :func:`prompt_of`.
+    """
+    for index, message in enumerate(listed(messages)):
+        if is_user(message) and (text := words_of(message, index)) and (words := harness.words(text)):
+            return words
+    return ""
+
+
+def _last_user(messages: list[Any], harness: Harness) -> str:
+    bare, looked, added = "", 0, ""
     for index in range(len(messages) - 1, -1, -1):
         if not is_user(messages[index]) or (text := words_of(messages[index], index)) is None:
             continue
-        reply = canonical_reply(text)
+        words = harness.words(text)
+        if text and not words:
+            added = added or text
+            continue
+        reply = canonical_reply(words)
         if reply is None:
-            return text
+            return words
         bare, looked = bare or reply, looked + 1
         if looked == LOOK_BACK:
             break
-    return bare
+    return bare or added
 
 
-def _conversation(messages: list[Any]) -> str:
-    words = [words_of(message, index) for index, message in enumerate(messages) if is_user(message)]
-    texts = [(text, canonical_reply(text)) for text in words if text is not None]
-    full = [text for text, reply in texts if reply is None]
-    return "\n\n".join(full) if full else next((reply for _, reply in reversed(texts) if reply), "")
+def _conversation(messages: list[Any], harness: Harness) -> str:
+    texts = [words_of(message, index) for index, message in enumerate(messages) if is_user(message)]
+    words = [found for text in texts if text is not None and ((found := harness.words(text)) or not text)]
+    replies = [(text, canonical_reply(text)) for text in words]
+    full = [text for text, reply in replies if reply is None]
+    return "\n\n".join(full) if full else next((reply for _, reply in reversed(replies) if reply), "")
 
 
 def _last_text(messages: list[Any]) -> str:

@@ -31,6 +31,8 @@ class EventRelay:
         self._tail = (b"", b"")
         self._buffer = EventBuffer()
         self._key = body.upstream.key
+        #: Under which the answer can be referred to later; empty for none.
+        self.id = ""
         #: Whether an event was an error.
         self.has_error = False
 
@@ -56,7 +58,7 @@ class EventRelay:
                     raise UpstreamError("event_too_long", message)
                 if not is_event_stream(pieces[0]):
                     break
-                if any(self._dialect.begins(self._dialect.event(data)) for data in events(piece)):
+                if any(self._begins(data) for data in events(piece)):
                     self._tail = (b"", piece)
                     return self._without_key(b"".join(pieces))
             if not chunk or self.body.is_at_end:
@@ -89,6 +91,11 @@ class EventRelay:
             error: Why.
         """
         return self._dialect.error_event(error, self._request_id, b"".join(self._tail))
+
+    def _begins(self, data: bytes) -> bool:
+        event = self._dialect.event(data)
+        self.id = self.id or self._dialect.id_of(event)
+        return self._dialect.begins(event)
 
     def _no_stream(self, content: bytes) -> BadAnswerError:
         """For something else than a stream."""
@@ -190,6 +197,8 @@ class Answer:
     rest: EventRelay | BytesRelay | None = None
     #: Whether it says that the conversation does not fit into the model's context.
     is_context_overflow: bool = False
+    #: Under which it can be referred to later; empty for none.
+    id: str = ""
 
     def close(self) -> None:
         """Gives the connection back."""

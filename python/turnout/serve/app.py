@@ -24,6 +24,7 @@ from turnout.serve.gate import Gate
 from turnout.serve.model_list import ModelList
 from turnout.serve.openapi import openapi
 from turnout.serve.routed_endpoint import RoutedEndpoint
+from turnout.serve.stored_responses import StoredResponses
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -39,6 +40,9 @@ def client_app(state: State) -> Starlette:
             Route(f"/v1{dialect.path}", RoutedEndpoint(state, dialect), methods=["POST"])
             for dialect in (CHAT, MESSAGES, COUNT_TOKENS, RESPONSES)
         ),
+        Route("/v1/responses/{id}", StoredResponses(state), methods=["GET", "DELETE"]),
+        Route("/v1/responses/{id}/cancel", StoredResponses(state, "/cancel"), methods=["POST"]),
+        Route("/v1/responses/{id}/input_items", StoredResponses(state, "/input_items"), methods=["GET"]),
         Route("/v1/route", endpoints.route, methods=["POST"]),
         Route("/v1/models", listed.models),
         Route("/v1/models/{name:path}", listed.model),
@@ -54,7 +58,7 @@ def client_app(state: State) -> Starlette:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(settings.cors_origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["DELETE", "GET", "POST"],
         # Keys are not cookies: pages of these origins have their own keys, so they may send and read any header.
         allow_headers=["*"],
         expose_headers=["*"],

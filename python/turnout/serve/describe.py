@@ -17,6 +17,9 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
         source = f"artifact {router.artifact_hash[:16]}…" if router.artifact_hash else type(router.router).__name__
         yield f"router      {name}: {source}, threshold {router.threshold:g}"
     for name, alias in snapshot.aliases.items():
+        if alias.model:
+            yield f"alias       {name}: {alias.model}"
+            continue
         pair = snapshot.alias_pairs[name]
         number = (
             f"share {alias.strong_share:g}"
@@ -34,8 +37,8 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"upstream    {name}: {upstream.settings.base_url}, {key}{proxy}"
     yield f"context     {server.context}"
     yield f"client keys {'required' if server.client_keys_file else 'none: any client that reaches the address can use the server'}"
-    affinity, log = snapshot.settings.affinity, snapshot.settings.log
-    yield f"affinity    {affinity.by}"
+    sessions, log = snapshot.settings.sessions, snapshot.settings.log
+    yield f"sessions    stay: {sessions.stay}"
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
 
 

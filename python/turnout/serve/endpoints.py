@@ -14,9 +14,10 @@ from turnout._core import RouterError
 from turnout.routing import Wanted
 from turnout.routing.names import unit_number
 from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
+from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import candidates, decide, decide_many, wanted_of
+from turnout.serve.planning import candidates, decide, decide_many, read, wanted_of
 
 if TYPE_CHECKING:
     from turnout._core import Decision
@@ -56,8 +57,9 @@ class Endpoints:
         wanted, pair = _wanted(found, snapshot)
         async with UntilDisconnect(request.receive):
             if "messages" in found:
-                routed = await decide(found, len(body), wanted, pair, snapshot)
-                model = candidates(routed, snapshot).candidates[0].name
+                reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
+                routed = await decide(reading.prompt, wanted, pair, snapshot)
+                model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
                 return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
             return await self._route_many(_prompts(found), wanted, pair, snapshot)
         raise ClientGone

@@ -36,16 +36,16 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]], more: Collection[bytes] 
     return sent
 
 
-def query(text: bytes, names: Collection[str]) -> dict[str, str]:
-    """The fields of a client's query that go on; of one that occurs more than once, the last.
+def query(text: bytes, names: Collection[str]) -> list[tuple[str, str]]:
+    """The fields of a client's query that go on.
 
     Args:
         text: The query, percent-encoded.
         names: Of the fields that go on.
     """
     if not text or not names:
-        return {}
-    return {name: value for name, value in parse_qsl(text.decode("latin-1")) if name in names}
+        return []
+    return [one for one in parse_qsl(text.decode("latin-1"), keep_blank_values=True) if one[0] in names]
 
 
 def to_client(headers: Mapping[str, str], key: Secret) -> list[tuple[bytes, bytes]]:

@@ -53,8 +53,11 @@ class Metrics:
         self.pinned = Counter(
             "turnout_pinned", "Requests not sent to a model that does not support them.", ["needs"], registry=registry
         )
-        self.affinity_hits = Counter(
-            "turnout_affinity_hits", "Requests kept on the model of their session.", registry=registry
+        self.undecided = Counter(
+            "turnout_undecided",
+            "Requests whose model a rule chose in place of a router: turn, conversation, response or helper.",
+            ["rule"],
+            registry=registry,
         )
         self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
         self.breaker_open = Gauge(

@@ -38,9 +38,10 @@ class ModelList:
         return JSONResponse({"object": "list", "data": [_openai(name) for name in names]})
 
     async def model(self, request: Request) -> Response:
-        """``GET /v1/models/NAME``: one of them, or a router with a threshold or a share."""
+        """``GET /v1/models/NAME``: one of them, a name that matches a pattern, or a router with a threshold or a share."""
         name = request.path_params["name"]
-        if name not in _names(self.state.snapshot) and not _is_routed(name, self.state.snapshot):
+        snapshot = self.state.snapshot
+        if snapshot.names.resolve(name) not in snapshot.names.listed and not _is_routed(name, snapshot):
             raise ApiError(
                 404,
                 f"unknown model {name[:200]!r}; GET /v1/models lists the models",
@@ -58,7 +59,7 @@ def _is_routed(name: str, snapshot: Snapshot) -> bool:
 
 
 def _names(snapshot: Snapshot) -> list[str]:
-    return [*(f"router-{name}" for name in snapshot.routers), *snapshot.aliases, *snapshot.models]
+    return [*(f"router-{name}" for name in snapshot.routers), *snapshot.names.listed]
 
 
 def _openai(name: str) -> dict[str, Any]:

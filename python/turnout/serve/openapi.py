@@ -86,6 +86,12 @@ def description() -> dict[str, Any]:
                 )
             },
             "/v1/responses": {"post": _routed("Route and answer a response", "responses", ResponsesRequest)},
+            "/v1/responses/{id}": {
+                "get": _stored("A response that was made before", "getResponse"),
+                "delete": _stored("Delete it", "deleteResponse"),
+            },
+            "/v1/responses/{id}/cancel": {"post": _stored("Cancel it in the background", "cancelResponse")},
+            "/v1/responses/{id}/input_items": {"get": _stored("What it was asked", "listInputItems")},
             "/v1/route": {
                 "post": {
                     "summary": "Decide without calling a model",
@@ -154,6 +160,13 @@ def _routed(summary: str, operation: str, request: type[BaseModel], error: type[
             "4XX": _error("An error of the upstream.", error),
         },
     }
+
+
+def _stored(summary: str, operation: str) -> dict[str, Any]:
+    found = _routed(summary, operation, ResponsesRequest)
+    del found["requestBody"]
+    identifier = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    return found | {"parameters": [identifier]}
 
 
 def _get(summary: str, operation: str, models: Sequence[type[BaseModel]], *errors: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""From a request to the models that may answer it, in order."""
+"""Decisions, and the models that may answer a request."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,18 @@ from turnout.errors import RoutingError
 from turnout.routing import Wanted, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
-from turnout.serve.dialects import CHAT, Dialect
+from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.loaded import LoadedRouter
 from turnout.serve.receipts import prompt_hash
+from turnout.serve.sessions import Session
 from turnout.serve.snapshot import Model, Pair, Snapshot
 
 logger = logging.getLogger("turnout.serve")
+
+#: The session of a text that is judged.
+SessionOf = Callable[[str], Session | None]
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,7 @@ class Routed:
     decision: Decision
     prompt: str
     prompt_sha256: str
-    #: What the request needs beyond text.
-    needs: frozenset[str]
     pair: Pair
-    dialect: Dialect
     seconds: float
 
     @property
@@ -55,10 +56,25 @@ class Plan:
     """Who answers: the first model, and after it whoever may stand in."""
 
     candidates: tuple[Model, ...]
-    #: ``None`` for a plain model name.
+    #: ``None`` for a plain model name, and where a rule chose.
     routed: Routed | None = None
     #: What the chosen model cannot serve, so that the other one was taken: capabilities, or the dialect.
     pinned_for: frozenset[str] = frozenset()
+    #: What chose the model in place of a router: ``turn``, ``conversation``, ``response`` or ``helper``.
+    rule: str = ""
+    #: Remembers who answers.
+    session: Session | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a request."""
+
+    #: What it needs beyond text.
+    needs: frozenset[str]
+    #: The text that is judged.
+    prompt: str
+    session: Session | None
 
 
 def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
@@ -69,6 +85,7 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
     """
     if not isinstance(model, str) or not model:
         raise ApiError(400, "model is missing or not a string", code="invalid_type", param="model")
+    model = snapshot.names.resolve(model)
     alias = snapshot.aliases.get(model)
     if alias is not None:
         wanted = Wanted(alias.router, alias.threshold, alias.strong_share)
@@ -81,53 +98,63 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
 
 
-async def plan(request: Mapping[str, Any], size: int, snapshot: Snapshot, dialect: Dialect) -> Plan:
-    """Decides a request.
-
-    Args:
-        request: The body.
-        size: The body's bytes.
-        snapshot: What is configured.
-        dialect: What the body is written in.
-
-    Raises:
-        ApiError: 400 for what cannot be routed, 404 for a model that is not here.
-    """
-    wanted = wanted_of(request.get("model"), snapshot)
-    if wanted is None:
-        needs = await beside_the_loop(size, lambda: needs_of(request, dialect.conversation))
-        return Plan((plain(str(request["model"]), needs, snapshot, dialect),))
-    return candidates(await decide(request, size, *wanted, snapshot, dialect), snapshot)
-
-
-async def decide(
-    request: Mapping[str, Any], size: int, wanted: Wanted, pair: Pair, snapshot: Snapshot, dialect: Dialect = CHAT
-) -> Routed:
-    """One decision of one conversation, timed.
+async def read(
+    request: Mapping[str, Any], size: int, snapshot: Snapshot, dialect: Dialect, session: SessionOf
+) -> Reading:
+    """Reads a conversation.
 
     Args:
         request: A body with a conversation.
         size: The body's bytes.
+        snapshot: What is configured.
+        dialect: What the body is written in.
+        session: Gives the session of the text that is judged.
+
+    Raises:
+        ApiError: 400 for messages that hold no prompt.
+    """
+    key = dialect.conversation
+
+    def reading() -> Reading:
+        needs = needs_of(request, key)
+        prompt = prompt_of(dialect.messages(request), snapshot.context, snapshot.harness)
+        return Reading(needs, prompt, session(prompt))
+
+    with _api_errors(key):
+        return await beside_the_loop(size, reading)
+
+
+async def needs(request: Mapping[str, Any], size: int, dialect: Dialect) -> frozenset[str]:
+    """What a request needs beyond text.
+
+    Args:
+        request: Its body.
+        size: The body's bytes.
+        dialect: What the body is written in.
+    """
+    return await beside_the_loop(size, lambda: needs_of(request, dialect.conversation))
+
+
+async def decide(prompt: str, wanted: Wanted, pair: Pair, snapshot: Snapshot, param: str = "messages") -> Routed:
+    """One decision, timed.
+
+    Args:
+        prompt: The text that is judged.
         wanted: Which router, and where it cuts.
         pair: The models.
         snapshot: What is configured.
-        dialect: What the body is written in.
+        param: The field of the request that has the text, for errors.
 
     Raises:
-        ApiError: 400 for messages that hold no prompt, 429 where the router is overloaded, 500 where the router failed.
+        ApiError: 400 for a text that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
     router = snapshot.router_for(wanted.router, pair)
     began = time.perf_counter()
-    key = dialect.conversation
-    with _api_errors(key):
-        needs, prompt = await beside_the_loop(
-            size, lambda: (needs_of(request, key), prompt_of(dialect.messages(request), snapshot.context))
-        )
-        with naming(router.name):
-            decision = await router.router.aroute(prompt, **router.cut(wanted))
+    with _api_errors(param), naming(router.name):
+        decision = await router.router.aroute(prompt, **router.cut(wanted))
     seconds = time.perf_counter() - began
     digest = await beside_the_loop(len(prompt), lambda: prompt_hash(prompt))
-    return Routed(router, decision, prompt, digest, needs, pair, dialect, seconds)
+    return Routed(router, decision, prompt, digest, pair, seconds)
 
 
 async def decide_many(
@@ -166,24 +193,25 @@ def _api_errors(param: str) -> Iterator[None]:
         raise ApiError(500, str(error), code="router_failed") from None
 
 
-def candidates(routed: Routed, snapshot: Snapshot, first: Model | None = None) -> Plan:
-    """The plan of a decision.
+def candidates(pair: Pair, chosen: Model, needs: frozenset[str], dialect: Dialect, snapshot: Snapshot) -> Plan:
+    """The chosen model of a pair, and the other one where it may stand in.
 
     Args:
-        routed: The decision.
+        pair: The models.
+        chosen: One of them.
+        needs: Of the request.
+        dialect: Of the request.
         snapshot: Says whether the other model may stand in.
-        first: Taken in place of the decision's model, if it can serve.
 
     Raises:
         ApiError: 400 where neither model can serve the request.
     """
-    chosen = first or routed.chosen
-    other = routed.pair.weak if chosen is routed.pair.strong else routed.pair.strong
-    able = _serving((chosen, other), routed.needs, routed.dialect)
+    other = pair.weak if chosen is pair.strong else pair.strong
+    able = serving((chosen, other), needs, dialect)
     if able[0] is not chosen:
-        return Plan((other,), routed, lacking(chosen, routed.needs) | _foreign(chosen, routed.dialect))
+        return Plan((other,), pinned_for=lacking(chosen, needs) | _foreign(chosen, dialect))
     with_other = snapshot.settings.server.fallback and able[-1] is not chosen
-    return Plan((chosen, other) if with_other else (chosen,), routed)
+    return Plan((chosen, other) if with_other else (chosen,))
 
 
 def plain(name: str, needs: frozenset[str], snapshot: Snapshot, dialect: Dialect) -> Model:
@@ -198,15 +226,26 @@ def plain(name: str, needs: frozenset[str], snapshot: Snapshot, dialect: Dialect
     Raises:
         ApiError: 404 where there is none, 400 where it cannot serve the request.
     """
+    name = snapshot.names.resolve(name)
     model = snapshot.models.get(name) or snapshot.passed_through(name)
     if model is None:
         raise ApiError(
             404, f"unknown model {name[:200]!r}; GET /v1/models lists the models", code="model_not_found", param="model"
         )
-    return _serving((model,), needs, dialect)[0]
+    return serving((model,), needs, dialect)[0]
 
 
-def _serving(models: Sequence[Model], needs: frozenset[str], dialect: Dialect) -> list[Model]:
+def serving(models: Sequence[Model], needs: frozenset[str], dialect: Dialect) -> list[Model]:
+    """The models that speak a dialect and serve what a request needs, in their order.
+
+    Args:
+        models: Candidates.
+        needs: Of the request.
+        dialect: Of the request.
+
+    Raises:
+        ApiError: 400 where there is none.
+    """
     speaking = [model for model in models if not _foreign(model, dialect)]
     if not speaking:
         found = "; ".join(f"{model.name} speaks {', '.join(sorted(model.dialects))}" for model in models)

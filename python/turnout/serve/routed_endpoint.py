@@ -23,8 +23,9 @@ from turnout.serve.asgi import (
 from turnout.serve.attempts import Served, first_answer
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
-from turnout.serve.json_body import beside_the_loop, parse
-from turnout.serve.planning import Plan, candidates, plan
+from turnout.serve.json_body import parse
+from turnout.serve.planner import plan
+from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
 from turnout.serve.state import State
@@ -74,7 +75,7 @@ class RoutedEndpoint:
         with self.state.tracer.span("turnout.decide") as span:
             parsed = await parse(body)
             is_stream = self.dialect.is_stream(parsed)
-            planned = await self._plan(parsed, len(body), scope)
+            planned = await plan(parsed, len(body), scope, self.dialect, self.state)
             _describe(span, planned)
         decided = self.state.decided(planned, request_id) if self.dialect.is_logged else None
         response_headers += _decision_headers(planned)
@@ -82,31 +83,17 @@ class RoutedEndpoint:
             forwarded = passing.to_upstream(scope["headers"], self.dialect.request_headers)
             query = passing.query(scope["query_string"], self.dialect.query)
             request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
-            await self._answer(planned, request, send, response_headers, decided)
-
-    async def _plan(self, request: dict[str, Any], size: int, scope: Scope) -> Plan:
-        """The plan of a request, and of its session where sessions stay with their model."""
-        snapshot, affinity = self.state.snapshot, self.state.affinity
-        planned = await plan(request, size, snapshot, self.dialect)
-        routed = planned.routed
-        if affinity is None or routed is None:
-            return planned
-        sent = header(scope, snapshot.settings.affinity.header.lower().encode())
-        session = await beside_the_loop(
-            size, lambda: affinity.session_of(sent, self.dialect.messages(request), request["model"])
-        )
-        if session is None:
-            return planned
-        known = affinity.recall(session)
-        if known is not None and known != routed.is_strong:
-            first = routed.pair.strong if known else routed.pair.weak
-            planned = candidates(routed, snapshot, first)
-            self.state.metrics.affinity_hits.inc()
-        affinity.remember(session, planned.candidates[0] is routed.pair.strong)
-        return planned
+            continues = self.dialect.continues(parsed)
+            await self._answer(planned, request, send, response_headers, decided, continues)
 
     async def _answer(
-        self, planned: Plan, request: Request, send: Send, response_headers: RawHeaders, decided: Decided | None
+        self,
+        planned: Plan,
+        request: Request,
+        send: Send,
+        response_headers: RawHeaders,
+        decided: Decided | None,
+        continues: tuple[str, ...] = (),
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
@@ -118,6 +105,7 @@ class RoutedEndpoint:
                 falls_back_on_context_overflow=self.state.snapshot.settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)
+            self.state.served(planned, served.model, (served.answer.id, *continues))
             with sending_until(served.answer.deadline, send) as sending:
                 await relay(served.answer, sending, response_headers, self.state.metrics)
         except UpstreamError as error:
@@ -143,15 +131,16 @@ def _describe(span: Any, planned: Plan) -> None:
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:
-    routed = planned.routed
-    if routed is None:
-        return []
-    found = [
-        (b"x-turnout-router", passing.safe_value(routed.router.name)),
-        (b"x-turnout-win-rate", repr(routed.decision.win_rate).encode()),
-        (b"x-turnout-threshold", repr(routed.decision.threshold).encode()),
-        (b"x-turnout-decision-us", b"%.1f" % (routed.seconds * 1e6)),
-    ]
+    routed, found = planned.routed, []
+    if routed is not None:
+        found = [
+            (b"x-turnout-router", passing.safe_value(routed.router.name)),
+            (b"x-turnout-win-rate", repr(routed.decision.win_rate).encode()),
+            (b"x-turnout-threshold", repr(routed.decision.threshold).encode()),
+            (b"x-turnout-decision-us", b"%.1f" % (routed.seconds * 1e6)),
+        ]
+    if planned.rule:
+        found.append((b"x-turnout-rule", planned.rule.encode()))
     if planned.pinned_for:
         found.append((b"x-turnout-pinned", ",".join(sorted(planned.pinned_for)).encode()))
     return found

@@ -13,14 +13,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from turnout.conversation.context import CONTEXTS
+from turnout.conversation.harness import Harness
+from turnout.errors import RoutingError
+from turnout.routing.names import PREFIX, parse_model_name
 from turnout.routing.needs import CAPABILITIES
+from turnout.serve.alias_settings import AliasSettings, Cut
 from turnout.serve.dialects import DIALECTS
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Cost = Annotated[float, Field(ge=0)]
-Unit = Annotated[float, Field(ge=0, le=1)]
 # TOML has arrays; an immutable value holds a tuple.
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Capability = Literal["audio", "files", "images", "tools"]
@@ -37,7 +40,7 @@ class ServerSettings(Table):
     """Table ``[server]``.
 
     Addresses, limits of connections, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do
-    ``[affinity]``, ``[log]`` and ``[telemetry]``. All other settings change on reload.
+    ``[sessions]``, ``[log]`` and ``[telemetry]``. All other settings change on reload.
     """
 
     host: str = "127.0.0.1"
@@ -111,20 +114,7 @@ class PairSettings(Table):
     weak: str
 
 
-class _Cut(Table):
-    """A threshold, or the share of strong calls in its place."""
-
-    threshold: Unit | None = None
-    strong_share: Unit | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> _Cut:
-        if self.threshold is not None and self.strong_share is not None:
-            raise ValueError("both threshold and strong_share are set, expected one")
-        return self
-
-
-class RouterSettings(_Cut):
+class RouterSettings(Cut):
     """Table ``[routers.NAME]``; other keys are options of :func:`turnout.routing.open_router`, which checks them."""
 
     model_config = ConfigDict(extra="allow")
@@ -135,23 +125,42 @@ class RouterSettings(_Cut):
         return dict(self.model_extra or {})
 
 
-class AliasSettings(_Cut):
-    """Table ``[aliases.NAME]``: a model name that clients may use in place of ``router-...``."""
+class SessionSettings(Table):
+    """Table ``[sessions]``: what stays with the model that began it."""
 
-    router: str
-    #: Empty means the model of ``[pair]``.
-    strong: str = ""
-    weak: str = ""
+    #: ``turn``: the steps of an agent between two messages of its user; ``conversation``: all of it.
+    stay: Literal["off", "turn", "conversation"] = "turn"
+    #: Headers in which clients name their session, the first one that is sent counts.
+    headers: Texts = ("x-session-id", "session_id", "x-claude-code-session-id")
+    #: Sessions, and responses that clients may refer to, that are remembered.
+    most: Count = 10_000
+    #: Seconds after the last use.
+    ttl_s: Seconds = 86_400.0
 
 
-class AffinitySettings(Table):
-    """Table ``[affinity]``: keeps a conversation on its first model, whose provider has its prompt cached."""
+class AgentSettings(Table):
+    """Table ``[agents]``: what is special about requests of agents."""
 
-    #: ``conversation`` identifies it by a hash of all messages up to the first one of the user.
-    by: Literal["off", "header", "conversation"] = "off"
-    header: str = "x-session-id"
-    sessions: Count = 10_000
-    ttl_s: Seconds = 3600.0
+    #: Elements whose text is not judged, besides the built-in ones.
+    harness_tags: Texts = ()
+    #: Elements whose text is the user's, besides the built-in ones.
+    task_tags: Texts = ()
+    #: Beginnings of messages that are not judged, besides the built-in ones.
+    harness_prefixes: Texts = ()
+    #: Requests without tools whose answer may have at most so many tokens go to the weak model; 0 for none.
+    helper_max_tokens: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def harness(self) -> Harness:
+        """Knows the text that agents add."""
+        return Harness(self.harness_tags, self.task_tags, self.harness_prefixes)
+
+    @model_validator(mode="after")
+    def _check(self) -> AgentSettings:
+        for key in ("harness_tags", "task_tags", "harness_prefixes"):
+            if any(not text.strip() for text in getattr(self, key)):
+                raise ValueError(f"{key} has an empty text")
+        return self
 
 
 class LogSettings(Table):
@@ -182,7 +191,8 @@ class Settings(Table):
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     routers: dict[str, RouterSettings] = Field({"mf": RouterSettings()}, min_length=1)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
-    affinity: AffinitySettings = AffinitySettings()
+    sessions: SessionSettings = SessionSettings()
+    agents: AgentSettings = AgentSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -195,11 +205,26 @@ class Settings(Table):
             where = f"[aliases.{name}]"
             if name in self.models:
                 raise ValueError(f"{where} is also the name of a model, expected another name")
+            if alias.model:
+                self._check_alias(where, alias.model)
+                continue
             _one_of(f"{where} router", alias.router, self.routers)
             self._check_pair(where, alias.strong or self.pair.strong, alias.weak or self.pair.weak)
         if self.server.passthrough:
             _one_of("[server] passthrough", self.server.passthrough, self.upstreams)
         return self
+
+    def _check_alias(self, where: str, name: str) -> None:
+        other = self.aliases.get(name)
+        if other is not None and other.model:
+            raise ValueError(f"{where} model is {name!r}, which is an alias of a name itself")
+        if name.startswith(PREFIX):
+            try:
+                parse_model_name(name, self.routers)
+            except RoutingError as error:
+                raise ValueError(f"{where} model: {error}") from None
+        elif not self.server.passthrough:
+            _one_of(f"{where} model", name, {**self.models, **self.aliases})
 
     def _check_pair(self, where: str, strong: str, weak: str) -> None:
         _one_of(f"{where} strong", strong, self.models)

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from turnout._core import ConfigError
-from turnout.conversation import Context
+from turnout.conversation import Context, Harness
 from turnout.routing.registry import imported
+from turnout.serve.alias_settings import AliasSettings
 from turnout.serve.dialects import DIALECTS
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router
+from turnout.serve.model_names import ModelNames
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
-from turnout.serve.settings import AliasSettings, ModelSettings, Settings
+from turnout.serve.settings import ModelSettings, Settings
 from turnout.serve.upstream import Upstream
 
 logger = logging.getLogger("turnout.serve")
@@ -60,16 +62,18 @@ class Snapshot:
     models: Mapping[str, Model]
     pair: Pair
     alias_pairs: Mapping[str, Pair]
+    names: ModelNames
     context: Context
-
-    @property
-    def aliases(self) -> Mapping[str, AliasSettings]:
-        """Model names that stand for a router and a threshold."""
-        return self.settings.aliases
+    harness: Harness
 
     def router_for(self, name: str, pair: Pair) -> LoadedRouter:
         """The router that decides between a pair's models."""
         return self.loaded.get(_key(name, pair)) or self.routers[name]
+
+    @property
+    def aliases(self) -> Mapping[str, AliasSettings]:
+        """Model names that stand for a router and a threshold, or for another name; patterns among them."""
+        return self.settings.aliases
 
     def passed_through(self, name: str) -> Model | None:
         """A model that is not configured, for the upstream that takes such names; ``None`` where there is none."""
@@ -77,6 +81,24 @@ class Snapshot:
             return None
         upstream = self.upstreams[self.settings.server.passthrough]
         return Model(name, name, upstream, None, frozenset(DIALECTS), safe_value(name), "other")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Who made an answer, by names: they hold over a reload."""
+
+    model: str
+    upstream: str
+
+    @classmethod
+    def by(cls, model: Model) -> Made:
+        """By a model."""
+        return cls(model.name, model.upstream.name)
+
+    def model_in(self, snapshot: Snapshot) -> Model | None:
+        """The model, if it is still there at that upstream."""
+        model = snapshot.models.get(self.model) or snapshot.passed_through(self.model)
+        return model if model is not None and model.upstream.name == self.upstream else None
 
 
 def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
@@ -106,6 +128,7 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
     pairs = {
         name: Pair(models[alias.strong or settings.pair.strong], models[alias.weak or settings.pair.weak])
         for name, alias in settings.aliases.items()
+        if alias.router
     }
     pair = Pair(models[settings.pair.strong], models[settings.pair.weak])
     loaded = _load_routers(settings, pair, pairs, before.loaded if before else {})
@@ -117,10 +140,13 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         models=models,
         pair=pair,
         alias_pairs=pairs,
+        names=ModelNames(settings.aliases, settings.models),
         context=_context(settings.server.context),
+        harness=settings.agents.harness,
     )
-    for name, alias in settings.aliases.items():
-        if alias.strong_share is not None and not snapshot.router_for(alias.router, pairs[name]).router.quantiles:
+    for name, models_of in pairs.items():
+        alias = settings.aliases[name]
+        if alias.strong_share is not None and not snapshot.router_for(alias.router, models_of).router.quantiles:
             raise ConfigError(
                 f"[aliases.{name}] strong_share: router {alias.router} has no quantiles for this pair; use a threshold"
             )
@@ -142,11 +168,12 @@ def _load_routers(settings: Settings, pair: Pair, pairs: Mapping[str, Pair], bef
         return load_router(name, settings.routers[name], key[1:], before.get(key))
 
     found = {_key(name, pair): load(name, pair) for name in settings.routers}
-    for name, alias in settings.aliases.items():
-        key = _key(alias.router, pairs[name])
-        known = set(getattr(found[_key(alias.router, pair)].router, "models", ()))
+    for name, models in pairs.items():
+        router = settings.aliases[name].router
+        key = _key(router, models)
+        known = set(getattr(found[_key(router, pair)].router, "models", ()))
         if key not in found and known & {*key[1:], pair.strong.name, pair.weak.name}:
-            found[key] = load(alias.router, pairs[name])
+            found[key] = load(router, models)
     return found
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from turnout._core import ConfigError
-from turnout.serve.affinity import Affinity
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
+from turnout.serve.expiring import ExpiringMap
 from turnout.serve.loaded import LoadedRouter
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided, RecentDecisions
+from turnout.serve.sessions import Sessions
 from turnout.serve.settings import Settings
-from turnout.serve.snapshot import Snapshot, take
+from turnout.serve.snapshot import Made, Model, Snapshot, take
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
 
@@ -58,7 +59,9 @@ class State:
         self.metrics = Metrics()
         self.recent = RecentDecisions()
         self.keys = ClientKeys.from_file(settings.server.client_keys_file)
-        self.affinity = Affinity(settings.affinity) if settings.affinity.by != "off" else None
+        self.sessions = Sessions(settings.sessions)
+        #: Who made stored answers and conversations, by their ids.
+        self.made: ExpiringMap[str, Made] = ExpiringMap(settings.sessions.most, settings.sessions.ttl_s)
         self.tracer = Tracer(settings.telemetry.otel)
         self.bodies = ByteBudget(settings.server.max_bodies_bytes)
         dropped = self.metrics.log_dropped.inc
@@ -109,6 +112,24 @@ class State:
                 "latency_ms": None,
             }
         )
+
+    def served(self, plan: Plan, model: Model, ids: Iterable[str]) -> None:
+        """Remembers which model answers: its session and what refers to the answer stay with it.
+
+        Args:
+            plan: Of the request.
+            model: The model.
+            ids: Of the answer, and of what it continues; empty ones are left out.
+        """
+        if plan.rule:
+            self.metrics.undecided.labels(plan.rule).inc()
+        if plan.pinned_for:
+            self.metrics.pinned.labels(",".join(sorted(plan.pinned_for))).inc()
+        if plan.session is not None:
+            self.sessions.remember(plan.session, model.name)
+        for name in ids:
+            if name:
+                self.made.put(name, Made.by(model))
 
     def answered(self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float) -> None:
         """Completes the receipt of :meth:`decided` and logs it.
@@ -182,7 +203,7 @@ class State:
             f"[server] {key}" for key in _UNTIL_RESTART if getattr(before.server, key) != getattr(after.server, key)
         ]
         changed += [
-            f"[{key}]" for key in ("affinity", "log", "telemetry") if getattr(before, key) != getattr(after, key)
+            f"[{key}]" for key in ("sessions", "log", "telemetry") if getattr(before, key) != getattr(after, key)
         ]
         if changed:
             logger.warning("reloaded; changes of %s need a restart", ", ".join(changed))

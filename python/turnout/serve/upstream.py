@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import aiohttp
 import yarl
@@ -49,7 +49,7 @@ class Request:
     #: After the dialect's own path.
     path: str = ""
     #: Fields of the client's query that go on.
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class Upstream:
                 if request.is_stream and response.status < 400:
                     relay = EventRelay(body, request.dialect, request.request_id)
                     headers = self._headers(response, b"text/event-stream")
-                    return Answer(response.status, headers, await relay.begin(first), body.deadline, relay)
+                    beginning = await relay.begin(first)
+                    return Answer(response.status, headers, beginning, body.deadline, relay, id=relay.id)
             return await self._whole(request, response, body, first)
         except BaseException as error:
             if response is not None:
@@ -185,15 +186,17 @@ class Upstream:
                 raise BadAnswerError("not_json", "200 with a body that is not a JSON object")
             relay = BytesRelay(body)
             return Answer(status, headers, relay.push(content), body.deadline, relay)
-        await beside_the_loop(len(content), lambda: request.dialect.check_whole(content))
+        found = await beside_the_loop(len(content), lambda: request.dialect.check_whole(content))
         body.close()
-        return Answer(status, headers, self.key.plain_removed_from(content), body.deadline)
+        cleaned = self.key.plain_removed_from(content)
+        return Answer(status, headers, cleaned, body.deadline, id=request.dialect.id_of(found))
 
     def _url(self, request: Request) -> yarl.URL:
         path = request.dialect.path + request.path
         if request.path or request.query:
             url = yarl.URL(self.settings.base_url.rstrip("/") + path)
-            return url.update_query({**request.query, **self.settings.query})
+            own = self.settings.query
+            return url.with_query([*(one for one in request.query if one[0] not in own), *own.items()])
         found = self._urls.get(path)
         if found is None:
             found = yarl.URL(self.settings.base_url.rstrip("/") + path).update_query(self.settings.query)

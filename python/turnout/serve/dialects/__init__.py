@@ -14,11 +14,17 @@ from typing import Any
 from turnout.serve.dialects.chat import Chat
 from turnout.serve.dialects.dialect import Dialect
 from turnout.serve.dialects.messages import CountTokens, Messages
-from turnout.serve.dialects.responses import Responses
+from turnout.serve.dialects.responses import Responses, StoredResponse
 
-__all__ = ["CHAT", "COUNT_TOKENS", "DIALECTS", "MESSAGES", "RESPONSES", "Dialect", "of_scope"]
+__all__ = ["CHAT", "COUNT_TOKENS", "DIALECTS", "MESSAGES", "RESPONSES", "STORED_RESPONSE", "Dialect", "of_scope"]
 
-CHAT, MESSAGES, COUNT_TOKENS, RESPONSES = Chat(), Messages(), CountTokens(), Responses()
+CHAT, MESSAGES, COUNT_TOKENS, RESPONSES, STORED_RESPONSE = (
+    Chat(),
+    Messages(),
+    CountTokens(),
+    Responses(),
+    StoredResponse(),
+)
 #: Names for ``[models.NAME] dialects``.
 DIALECTS = (CHAT.name, MESSAGES.name, RESPONSES.name)
 

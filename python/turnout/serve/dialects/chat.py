@@ -16,6 +16,7 @@ class Chat(Dialect):
     name = "chat"
     path = "/chat/completions"
     without_content = "no_choices"
+    limits = ("max_completion_tokens", "max_tokens")
     request_headers = frozenset([b"openai-beta"])
 
     def check_whole(self, body: bytes) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class Dialect:
     path: ClassVar[str]
     #: The field of a request that has the conversation.
     conversation: ClassVar[str] = "messages"
+    #: Fields that limit the tokens of the answer.
+    limits: ClassVar[tuple[str, ...]] = ()
     #: Headers of the client that are forwarded, besides those of every dialect.
     request_headers: ClassVar[frozenset[bytes]] = frozenset()
     #: Fields of the client's query that are forwarded.
@@ -87,6 +89,40 @@ class Dialect:
             event: Of :meth:`event`.
         """
         raise NotImplementedError
+
+    def session_id(self, request: Mapping[str, Any]) -> str:
+        """What a request says of its session or its user; empty for nothing.
+
+        Args:
+            request: The body.
+        """
+        found = request.get("prompt_cache_key")
+        return found if isinstance(found, str) else ""
+
+    def output_limit(self, request: Mapping[str, Any]) -> int | None:
+        """The most tokens that the answer may have, where the request says so.
+
+        Args:
+            request: The body.
+        """
+        found = next((request[name] for name in self.limits if request.get(name) is not None), None)
+        return found if isinstance(found, int) else None
+
+    def id_of(self, found: Mapping[str, Any]) -> str:
+        """Under which id an answer can be referred to later; empty for none.
+
+        Args:
+            found: Of :meth:`check_whole` or :meth:`event`.
+        """
+        return ""
+
+    def continues(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        """Ids of earlier answers, or of a stored conversation, that a request refers to.
+
+        Args:
+            request: The body.
+        """
+        return ()
 
     def is_error_event(self, data: bytes) -> bool:
         """Whether the data of an event is an error.

@@ -36,9 +36,16 @@ class Messages(Dialect):
     name = "messages"
     path = "/messages"
     without_content = "no_message"
+    limits = ("max_tokens",)
     request_headers = frozenset([b"anthropic-beta", b"anthropic-version"])
     query = frozenset(["beta"])
     key_header = "x-api-key"
+
+    def session_id(self, request: Mapping[str, Any]) -> str:
+        """Claude Code puts its session there, other clients their user."""
+        metadata = request.get("metadata")
+        found = metadata.get("user_id") if isinstance(metadata, dict) else None
+        return found if isinstance(found, str) else ""
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A message with a list of content, which may be empty."""

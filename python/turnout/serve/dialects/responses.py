@@ -16,6 +16,8 @@ from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
 #: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
 _BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])
 _ENDS = tuple(f'"response.{end}"'.encode() for end in ("completed", "incomplete", "failed", "cancelled"))
+#: What may stand in a path.
+ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,18})')
 _STATUSES = {
     "context_length_exceeded": 400,
@@ -35,6 +37,7 @@ class Responses(Dialect):
     path = "/responses"
     without_content = "no_output"
     conversation = "input"
+    limits = ("max_output_tokens",)
     request_headers = frozenset([b"conversation_id", b"openai-beta", b"originator", b"session_id"])
 
     def messages(self, request: Mapping[str, Any]) -> Any:
@@ -60,6 +63,22 @@ class Responses(Dialect):
             raise BadAnswerError(self.without_content, "200 with an event without a type")
         return found
 
+    def id_of(self, found: Mapping[str, Any]) -> str:
+        """Of a response that is stored."""
+        response = found.get("response", found)
+        if not isinstance(response, dict) or response.get("store") is False:
+            return ""
+        name = response.get("id")
+        return name if isinstance(name, str) and ID.fullmatch(name) else ""
+
+    def continues(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        """``previous_response_id`` and ``conversation``."""
+        conversation = request.get("conversation")
+        if isinstance(conversation, dict):
+            conversation = conversation.get("id")
+        found = (request.get("previous_response_id"), conversation)
+        return tuple(one for one in found if isinstance(one, str) and ID.fullmatch(one))
+
     def begins(self, event: Mapping[str, Any]) -> bool:
         """With the first item of output: a rate limit is told after the response's head."""
         return event["type"] not in _BEFORE
@@ -75,6 +94,35 @@ class Responses(Dialect):
         number = int(numbers[-1]) + 1 if numbers else 0
         event = {**details, "type": "error", "sequence_number": number, "error": details}
         return b"event: error\ndata: " + json.dumps(event).encode() + b"\n\n"
+
+
+class StoredResponse(Responses):
+    """``/v1/responses/ID``: a response that was made before, whatever became of it."""
+
+    query = frozenset(
+        ["after", "before", "include", "include[]", "include_obfuscation", "limit", "order", "starting_after", "stream"]
+    )
+
+    def check_whole(self, body: bytes) -> dict[str, Any]:
+        """Any object but an error."""
+        found = json_object(body, "not_json", "a JSON object")
+        if found.get("object") != "response":
+            _check_error(found)
+        return found
+
+    def event(self, data: bytes) -> dict[str, Any]:
+        """Any event but an error."""
+        found = json_object(data, "not_a_stream", "a JSON object in each event")
+        _check_error(found)
+        return found
+
+    def begins(self, event: Mapping[str, Any]) -> bool:
+        """With the first event."""
+        return True
+
+    def is_error_event(self, data: bytes) -> bool:
+        """As while it is made."""
+        return Responses().is_error_event(data)
 
 
 def _check_error(found: Mapping[str, Any]) -> None:

@@ -1,0 +1,80 @@
+"""From a request to the models that may answer it: by name, by what it continues, or by a router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from turnout.serve.dialects import Dialect
+from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, wanted_of
+
+if TYPE_CHECKING:
+    from turnout.serve.asgi import Scope
+    from turnout.serve.snapshot import Model, Pair
+    from turnout.serve.state import State
+
+
+async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dialect, state: State) -> Plan:
+    """Plans a request.
+
+    The first rule that applies chooses:
+
+    1. the plain name of a model;
+    2. the model that made what the request continues (``previous_response_id``, ``conversation``);
+    3. the model that began the turn, or the conversation;
+    4. the weak model for a helper call of an agent;
+    5. the router.
+
+    Args:
+        request: The body.
+        size: The body's bytes.
+        scope: Of ASGI.
+        dialect: What the body is written in.
+        state: The server's state.
+
+    Raises:
+        ApiError: 400 for what cannot be routed, 404 for a model that is not here, 429 or 500 from the router.
+    """
+    snapshot, sessions = state.snapshot, state.sessions
+    wanted = wanted_of(request.get("model"), snapshot)
+    if wanted is None:
+        needed = await needs(request, size, dialect)
+        return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
+    pair = wanted[1]
+    if maker := _maker(request, dialect, state):
+        return _with_maker(maker, pair, await needs(request, size, dialect), dialect, state)
+    sent = sessions.id_of(scope)
+    found = await read(
+        request, size, snapshot, dialect, lambda prompt: sessions.of(request, dialect, sent, prompt, snapshot.harness)
+    )
+    if found.session is not None:
+        name = sessions.recall(found.session)
+        kept = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
+        if kept is not None:
+            planned = candidates(pair, kept, found.needs, dialect, snapshot)
+            return replace(planned, rule=found.session.kind, session=found.session)
+    if _is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
+        return replace(candidates(pair, pair.weak, found.needs, dialect, snapshot), rule="helper")
+    routed = await decide(found.prompt, *wanted, snapshot, dialect.conversation)
+    planned = candidates(pair, routed.chosen, found.needs, dialect, snapshot)
+    return replace(planned, routed=routed, session=found.session)
+
+
+def _maker(request: Mapping[str, Any], dialect: Dialect, state: State) -> Model | None:
+    """The model that made an answer to which a request refers."""
+    made = [found for name in dialect.continues(request) if (found := state.made.get(name)) is not None]
+    return made[0].model_in(state.snapshot) if made else None
+
+
+def _with_maker(maker: Model, pair: Pair, needed: frozenset[str], dialect: Dialect, state: State) -> Plan:
+    """The maker, and a model of the pair at the same upstream: others do not have what the request refers to."""
+    others = (one for one in (pair.strong, pair.weak) if one is not maker and one.upstream is maker.upstream)
+    able = tuple(serving((maker, *others), needed, dialect))
+    return Plan(able if state.snapshot.settings.server.fallback else able[:1], rule="response")
+
+
+def _is_helper(request: Mapping[str, Any], dialect: Dialect, limit: int) -> bool:
+    """Whether a request is too small to be a task: a title, a summary, a check of the topic."""
+    most = dialect.output_limit(request)
+    return limit > 0 and most is not None and most <= limit and not request.get("tools")

@@ -1,0 +1,58 @@
+"""``/v1/responses/ID``: a response is asked for at the upstream that made it."""
+
+from __future__ import annotations
+
+from turnout.serve import headers as passing
+from turnout.serve.asgi import RawHeaders, Scope, Send
+from turnout.serve.dialects import STORED_RESPONSE
+from turnout.serve.dialects.responses import ID
+from turnout.serve.errors import ApiError
+from turnout.serve.planning import Plan
+from turnout.serve.routed_endpoint import RoutedEndpoint
+from turnout.serve.snapshot import Model
+from turnout.serve.state import State
+from turnout.serve.upstream import Request
+
+
+class StoredResponses(RoutedEndpoint):
+    """``GET``, ``DELETE``, ``POST .../cancel`` and ``GET .../input_items`` of a response.
+
+    Args:
+        state: The server's state.
+        ending: Of the path, after the id.
+    """
+
+    def __init__(self, state: State, ending: str = "") -> None:
+        super().__init__(state, STORED_RESPONSE)
+        self._ending = ending
+
+    async def _respond(
+        self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
+    ) -> None:
+        name = scope["path_params"]["id"]
+        model = self._model(name)
+        query = passing.query(scope["query_string"], self.dialect.query)
+        request = Request(
+            self.dialect,
+            b"",
+            passing.to_upstream(scope["headers"], self.dialect.request_headers),
+            ("stream", "true") in query,
+            request_id,
+            method="GET" if scope["method"] == "HEAD" else scope["method"],
+            path=f"/{name}{self._ending}",
+            query=query,
+        )
+        await self._answer(Plan((model,)), request, send, response_headers, None)
+
+    def _model(self, name: str) -> Model:
+        """The model that made a response; any model of the upstream where there is but one."""
+        snapshot = self.state.snapshot
+        if ID.fullmatch(name):
+            made = self.state.made.get(name)
+            model = made.model_in(snapshot) if made is not None else None
+            if model is not None:
+                return model
+            speaking = [one for one in snapshot.models.values() if self.dialect.name in one.dialects]
+            if len({one.upstream.name for one in speaking}) == 1:
+                return speaking[0]
+        raise ApiError(404, f"unknown response {name[:200]!r}", code="response_not_found")

@@ -1,0 +1,146 @@
+"""What agents write around the user's words is not judged."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.conversation import Harness, first_words, is_new_turn, prompt_of
+from turnout.conversation.harness import HARNESS_TAGS
+
+TASK = "Fix the flaky test in test_queue.py."
+
+
+def user(*texts):
+    return {"role": "user", "content": [{"type": "text", "text": text} for text in texts]}
+
+
+CLAUDE_CODE = [
+    user("<system-reminder>\nAs you answer, you can use CLAUDE.md:\nProve theorems.\n</system-reminder>", TASK),
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "Read", "input": {}}]},
+    {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "1", "content": "def test(): ..."},
+            {"type": "text", "text": "<system-reminder>The todo list is empty.</system-reminder>"},
+        ],
+    },
+]
+CODEX = [
+    {"role": "user", "content": [{"type": "input_text", "text": "# AGENTS.md instructions for /repo\n\n<INSTRUCTIONS>x</INSTRUCTIONS>"}]},
+    {"role": "user", "content": [{"type": "input_text", "text": "<environment_context>\n<cwd>/repo</cwd>\n</environment_context>"}]},
+    {"role": "user", "content": [{"type": "input_text", "text": TASK}]},
+    {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+    {"type": "function_call", "name": "shell", "call_id": "1", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "1", "output": "1 failed"},
+]  # fmt: skip
+CLINE = [
+    user(f"<task>\n{TASK}\n</task>", "<environment_details>\n# Open tabs\na.py\n</environment_details>"),
+    {"role": "assistant", "content": "<read_file><path>a.py</path></read_file>"},
+    user("[read_file for 'a.py'] Result:", "def prove(): ...", "<environment_details>...</environment_details>"),
+]
+CURSOR = [user(f"<additional_data>\nfiles\n</additional_data>\n<user_query>\n{TASK}\n</user_query>")]
+
+
+@pytest.mark.parametrize("messages", [CLAUDE_CODE, CODEX, CLINE, CURSOR], ids=["claude", "codex", "cline", "cursor"])
+def test_the_users_task_is_judged_at_every_step(messages):
+    for count in range(1, len(messages) + 1):
+        if not first_words(messages[:count]):
+            continue
+        assert prompt_of(messages[:count]) == first_words(messages[:count]) == TASK
+        is_asked = messages[count - 1]["role"] == "user" if count == 1 or (messages is CODEX and count == 3) else False
+        assert is_new_turn(messages[:count]) == is_asked
+    approved = [
+        *messages,
+        {"role": "assistant", "content": "Shall I?"},
+        user("<system-reminder>x</system-reminder>", "Yes!"),
+    ]
+    assert prompt_of(approved) == TASK
+    assert is_new_turn(approved)
+
+
+def test_the_users_words_in_the_result_of_a_tool_are_a_new_turn():
+    said = user("[ask_followup_question for 'Which?'] Result:\n\n<feedback>\nUse a lock.\n</feedback>")
+    assert prompt_of([*CLINE, said]) == "Use a lock."
+    assert is_new_turn([*CLINE, said])
+
+
+def test_a_summary_or_an_interruption_is_not_the_task():
+    summary = user("This session is being continued from a previous conversation that ran out of context. The user...")
+    assert prompt_of([user(TASK), user("[Request interrupted by user]")]) == TASK
+    assert not is_new_turn([user(TASK), user("[Request interrupted by user for tool use]")])
+    assert prompt_of([summary, user("Now the docs.")]) == "Now the docs."
+    # Nothing else is there to judge.
+    assert prompt_of([summary]).startswith("This session is being continued")
+    assert prompt_of(CODEX[1:2]).startswith("<environment_context>")
+
+
+def test_the_whole_conversation_is_the_users_words():
+    messages = [*CLAUDE_CODE, {"role": "assistant", "content": "Done."}, user("Now the docs.")]
+    assert prompt_of(messages, "conversation") == f"{TASK}\n\nNow the docs."
+
+
+def test_patterns_of_ones_own_add_to_the_built_in_ones():
+    harness = Harness(["my-notes"], ["ask"], ["AUTOMATIC:"])
+    assert (
+        harness.words("<my-notes a='1'>x</my-notes><ask>Sort it.</ask><system-reminder>y</system-reminder>")
+        == "Sort it."
+    )
+    assert harness.words(" AUTOMATIC: go on") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does <system-reminder> mean?",
+        "Explain </environment_details>.",
+        "a < b > c",
+        "<task-list>x</task-list>",
+        "[read_file] is a tool",
+        "<context>x</context> <div>y</div>",
+        "  spaces stay  ",
+    ],
+)
+def test_other_texts_are_judged_as_they_are(text):
+    assert prompt_of([{"role": "user", "content": text}]) == text
+
+
+def test_an_element_may_hold_others_and_the_rest_of_a_text_stays():
+    text = "before <system-reminder>a <task>b</task> </environment_details> c</system-reminder> after <user_info>"
+    assert Harness().words(text) == "before  after <user_info>"
+
+
+PIECES = st.sampled_from(
+    [
+        "<system-reminder>",
+        "</system-reminder>",
+        "<task>",
+        "</task>",
+        "<user_info>",
+        "</user_info>",
+        "words",
+        " ",
+        "<",
+        "[a_b] Result:",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_what_is_left_has_no_complete_element_of_an_agent(text):
+    words = Harness().words(text)
+    assert Harness().words(words) == words or "[a_b] Result:" in text
+    for tag in HARNESS_TAGS:
+        assert f"</{tag}>" not in words.partition(f"<{tag}>")[2]
+
+
+def test_elements_that_are_not_closed_take_no_time_that_grows_with_the_square():
+    harness = Harness()
+    for text in (
+        "<system-reminder>" * 200_000,
+        "<system-reminder>x</user_info>" * 100_000,
+        "<task " * 300_000,
+        "<" * 2_000_000,
+    ):
+        assert harness.words(text) == text

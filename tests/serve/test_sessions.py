@@ -1,0 +1,202 @@
+"""Turns and conversations that stay with the model that began them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scripted_upstream import refuse
+from tests.serve.dialects import SPOKEN, speak
+
+import turnout
+
+ALL = ["chat", "messages", "responses"]
+
+
+class Alternating:
+    """Strong, weak, strong, weak."""
+
+    is_microseconds = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def win_rate(self, prompt: str) -> float:
+        self.calls += 1
+        return float(self.calls % 2)
+
+
+@pytest.fixture
+def begin(start, upstream, tables):
+    """Starts a server whose router alternates, with settings of `[sessions]`."""
+    turnout.register_router("alternating", Alternating)
+    upstream.default = speak
+    for model in tables["models"].values():
+        model["dialects"] = ALL
+    return lambda **settings: start(routers={"alternating": {}}, sessions=settings)
+
+
+def ask(server, *texts, **headers):
+    """The model that answers a chat of user and assistant."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return server.post({"model": "router-alternating-0.5", "messages": messages}, headers=headers).headers[
+        "x-turnout-model"
+    ]
+
+
+def test_each_turn_of_the_user_is_decided_by_default(begin):
+    server = begin()
+    assert [ask(server, "a"), ask(server, "a", "b", "c"), ask(server, "a", "b", "yes")] == ["big", "small", "big"]
+
+
+def test_a_conversation_stays_with_its_model_and_others_do_not(begin):
+    server = begin(stay="conversation")
+    assert [ask(server, "a"), ask(server, "a", "b", "c"), ask(server, "other")] == ["big", "big", "small"]
+    assert server.metric("turnout_undecided_total", rule="conversation") == 1
+    assert server.state.recent.count == 2
+
+
+def test_a_header_names_the_session(begin):
+    server = begin(stay="conversation", headers=["X-Session-Id", "X-Other"])
+    for name in ("x-session-id", "x-other"):
+        one = [ask(server, "a", **{name: "1"}), ask(server, "b", **{name: "1"})]
+        two = [ask(server, "a", **{name: "2"}), ask(server, "b", **{name: "2"})]
+        assert (one, two) == (["big"] * 2, ["small"] * 2)
+
+
+def test_nothing_stays_where_sessions_are_off(begin):
+    server = begin(stay="off")
+    assert [steps(server, SPOKEN["chat"], count) for count in (0, 1, 2)] == ["big", "small", "big"]
+
+
+def test_the_least_recently_used_sessions_are_forgotten(begin):
+    server = begin(stay="conversation", most=2)
+    assert [ask(server, one) for one in ("a", "b", "a", "c", "a", "b")] == [
+        "big",
+        "small",
+        "big",
+        "big",
+        "big",
+        "small",
+    ]
+
+
+def loop(spoken, task, count):
+    """A conversation in which the assistant has called a tool some times."""
+    items = [{"role": "user", "content": task}]
+    for number in range(count):
+        name = f"call_{number}"
+        if spoken.name == "chat":
+            call = {"id": name, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            items.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            items.append({"role": "tool", "tool_call_id": name, "content": "Prove that e is irrational."})
+        elif spoken.name == "messages":
+            items.append({"role": "assistant", "content": [{"type": "tool_use", "id": name, "name": "f", "input": {}}]})
+            result = {"type": "tool_result", "tool_use_id": name, "content": "Prove that e is irrational."}
+            reminder = {"type": "text", "text": "<system-reminder>Keep your todo list.</system-reminder>"}
+            items.append({"role": "user", "content": [result, reminder]})
+        else:
+            items.append({"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"})
+            items.append({"type": "function_call_output", "call_id": name, "output": "Prove that e is irrational."})
+    return items
+
+
+def steps(server, spoken, count, task="Fix the test.", then=(), **fields):
+    """The model that answers a loop after some steps."""
+    body = spoken.body("router-alternating-0.5", **fields)
+    body[spoken.conversation] = [*loop(spoken, task, count), *then]
+    answer = server.post(body, spoken.path)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-turnout-model"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_loop_of_tools_stays_with_its_model_and_is_one_decision(begin, name):
+    server, spoken = begin(), SPOKEN[name]
+    assert {steps(server, spoken, count) for count in range(20)} == {"big"}
+    assert server.state.recent.count == 1
+    assert server.metric("turnout_undecided_total", rule="turn") == 19
+    more = [{"role": "assistant", "content": "Done."}, {"role": "user", "content": "Now the docs."}]
+    assert steps(server, spoken, 20, then=more) == "small"
+    assert server.state.recent.count == 2
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_loop_goes_on_with_the_model_that_stood_in(begin, upstream, name):
+    server, spoken = begin(), SPOKEN[name]
+    upstream.by_model["big"] = refuse(500)
+    assert [steps(server, spoken, 0), steps(server, spoken, 1)] == ["small", "small"]
+    upstream.by_model.clear()
+    assert steps(server, spoken, 2) == "small"
+    assert server.state.recent.count == 1
+
+
+def test_a_loop_leaves_its_model_for_what_that_cannot_serve(begin, upstream, tables):
+    tables["models"]["big"]["capabilities"] = ["tools"]
+    server, spoken = begin(), SPOKEN["messages"]
+    assert steps(server, spoken, 1) == "big"
+    image = {"type": "tool_result", "tool_use_id": "x", "content": [{"type": "image", "source": {}}]}
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "x", "name": "f", "input": {}}]}
+    assert steps(server, spoken, 1, then=[use, {"role": "user", "content": [image]}]) == "small"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("messages", lambda one: {"metadata": {"user_id": one}}),
+        ("chat", lambda one: {"prompt_cache_key": one}),
+        ("responses", lambda one: {"prompt_cache_key": one}),
+    ],
+)
+def test_sessions_of_two_users_with_the_same_words_are_two(begin, name, fields):
+    server, spoken = begin(), SPOKEN[name]
+    first = [steps(server, spoken, 0, **fields(one)) for one in "ab"]
+    assert first == ["big", "small"]
+    assert [steps(server, spoken, 1, **fields(one)) for one in "abab"] == ["big", "small"] * 2
+
+
+def test_two_agents_of_one_session_are_two_turns(begin):
+    server, spoken = begin(), SPOKEN["messages"]
+    fields = {"metadata": {"user_id": "u_session_1"}}
+    assert [steps(server, spoken, 0, task, **fields) for task in ("Fix it.", "Search.")] == ["big", "small"]
+    assert [steps(server, spoken, 3, task, **fields) for task in ("Search.", "Fix it.")] == ["small", "big"]
+
+
+def test_a_loop_that_is_not_known_is_decided_by_its_task(begin):
+    server = begin()
+    assert steps(server, SPOKEN["messages"], 3) == "big"
+    assert server.state.recent.count == 1
+    assert steps(server, SPOKEN["messages"], 4) == "big"
+
+
+def test_messages_that_are_not_judged_need_not_be_readable(begin):
+    odd = {"role": "user", "content": [{"type": "hologram"}]}
+    for stay in ("turn", "conversation"):
+        body = {"model": "router-alternating-0.5", "messages": [odd, {"role": "user", "content": "Sort a list."}]}
+        assert begin(stay=stay).post(body).status_code == 200
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_helper_calls_of_an_agent_go_to_the_weak_model(begin, start, name):
+    spoken = SPOKEN[name]
+    limit = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}[name]
+    begin()
+    server = start(routers={"alternating": {}}, agents={"helper_max_tokens": 64})
+    title = server.post({**spoken.body("router-alternating-0.5"), limit: 64}, spoken.path)
+    assert (title.headers["x-turnout-model"], title.headers["x-turnout-rule"]) == ("small", "helper")
+    for fields in ({limit: 65}, {limit: 64, "tools": [{"name": "f"}]}):
+        assert (
+            "x-turnout-rule"
+            not in server.post({**spoken.body("router-alternating-0.5"), **fields}, spoken.path).headers
+        )
+    assert server.state.recent.count == 2
+
+
+def test_receipts_are_of_decisions_alone(begin, start, tmp_path):
+    begin()
+    server = start(routers={"alternating": {}}, log={"path": str(tmp_path / "log.jsonl")})
+    for count in range(3):
+        steps(server, SPOKEN["messages"], count)
+    server.__exit__()
+    assert [json.loads(line)["served"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == ["big"]
