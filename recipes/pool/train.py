@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
 from turnout.profiles.fitting import Fitted, calibrated, calibrations, fit
+from turnout.profiles.known import graph_hash
 from turnout.profiles.regression import Gaussian
 from turnout.router import load
 
 from .report import scores_of_models, write_report
 from .tables import Pooled, read_pooled
-from .write import add_profiles, graph_hash
+from .write import add_profiles
 
 
 def main() -> None:
@@ -43,7 +44,9 @@ def main() -> None:
         Profile(model, one.mean, one.covariance, len(rows.scores), tables.sources(model), found[model].facts())
         for (model, one), rows in zip(final.items(), tables.models().values(), strict=True)
     ]
-    path = add_profiles(args.artifact, Profiles(fitted.basis, profiles, graph_hash(args.artifact)), found)
+    path = add_profiles(
+        args.artifact, Profiles(fitted.basis, profiles, graph_hash(args.artifact), fitted.center), found
+    )
     print(f"{len(profiles)} profiles: {path}, {path.stat().st_size:,} bytes")
 
 

@@ -18,12 +18,6 @@ PROFILES = "profiles.safetensors"
 _BEGIN, _END = "<!-- profiles -->", "<!-- end of profiles -->"
 
 
-def graph_hash(artifact: Path) -> str:
-    """SHA-256 of the artifact's graph, as its manifest has it."""
-    manifest = Manifest.read(artifact)
-    return str(manifest.files[str(manifest.graph)]["sha256"])
-
-
 def add_profiles(artifact: Path, profiles: Profiles, found: Mapping[str, ModelScores]) -> Path:
     """Writes the profiles, lists them in the manifest and describes them in the card.
 

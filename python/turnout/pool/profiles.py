@@ -51,6 +51,8 @@ class Profiles:
         basis: Directions of the router's embedding, float64 ``[dim, r]``.
         models: The profiles.
         embedding: SHA-256 of the graph that makes the embeddings, in hexadecimal digits.
+        center: Mean projection of the prompts that a basis was fitted on, float64 ``[r]``; the projections have variance 1 there and no
+            correlation. ``None`` where that is not known.
 
     Example:
         >>> constant = Profile("mine", np.array([0.0, 0.0, 2.0]), np.diag([0.0, 0.0, 0.25]))
@@ -64,6 +66,7 @@ class Profiles:
     basis: Doubles
     models: Sequence[Profile]
     embedding: str
+    center: Doubles | None = None
 
     @property
     def names(self) -> list[str]:
@@ -149,6 +152,8 @@ class Profiles:
             for model in self.models
         ]
         metadata = {"embedding": self.embedding, "profiles": json.dumps(infos, ensure_ascii=False, allow_nan=False)}
+        if self.center is not None:
+            metadata["center"] = json.dumps([float(f"{number:.6g}") for number in self.center])
         contents = {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
         return bytes(save(contents, metadata=metadata))
 
@@ -177,6 +182,7 @@ def read_profiles(path: str | Path) -> Profiles:
         infos, embedding = json.loads(metadata["profiles"]), metadata["embedding"]
         basis, weights, bias = tensors["basis"], tensors["weights"], tensors["bias"]
         packed = tensors["covariance"]
+        center = np.array(json.loads(metadata["center"]), dtype=np.float64) if "center" in metadata else None
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of profiles: {error} is missing or invalid") from error
     size = basis.shape[-1] + 1
@@ -195,7 +201,7 @@ def read_profiles(path: str | Path) -> Profiles:
         facts = {name: value for name, value in info.items() if name not in ("name", "prompts", "sources")}
         mean = np.append(weights[row], bias[row])
         models.append(Profile(info["name"], mean, covariance, info["prompts"], info["sources"], facts))
-    return Profiles(basis, models, embedding)
+    return Profiles(basis, models, embedding, center)
 
 
 def sigmoid(logits: Doubles) -> Doubles:

@@ -47,11 +47,13 @@ class Fitted:
         basis: float64 ``[dim, r]``.
         prior: Of the weights and the bias.
         posteriors: Of each model.
+        center: Mean projection of the prompts, float64 ``[r]``.
     """
 
     basis: Doubles
     prior: Gaussian
     posteriors: Mapping[str, Gaussian]
+    center: Doubles
 
     def features(self, embeddings: NDArray[np.float32]) -> Doubles:
         """Features of prompts, float64 ``[prompts, r + 1]``; the last column is 1."""
@@ -64,7 +66,7 @@ def features(embeddings: NDArray[np.float32], basis: Doubles) -> Doubles:
     return np.column_stack([projected, np.ones(len(projected))])
 
 
-def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int = RANK) -> Fitted:
+def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int | None = RANK) -> Fitted:
     """Fits a basis and every model on it.
 
     All directions come first: the prior over the models' weights says in which of them models differ. The basis is what it varies in
@@ -73,9 +75,11 @@ def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int =
     Args:
         embeddings: float32 ``[rows, dim]``.
         models: Outcomes of each model.
-        rank: Directions of the basis.
+        rank: Directions of the basis; ``None`` for all.
     """
     mean, whitening = whitened(embeddings[np.unique(np.concatenate([rows.place for rows in models.values()]))])
+    if rank is None:
+        return refit(embeddings, models, mean, whitening)
     every = features(embeddings - mean.astype(np.float32), whitening)
     prior, _ = fit_population([_graded(every, rows) for rows in models.values()], _initial(whitening.shape[1]), steps=6)
     second = prior.covariance[:-1, :-1] + np.outer(prior.mean[:-1], prior.mean[:-1])
@@ -97,7 +101,7 @@ def refit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], mean: Dou
     back = np.eye(basis.shape[1] + 1)
     back[-1, :-1] = -(mean @ basis)
     moved = [Gaussian(back @ one.mean, back @ one.covariance @ back.T) for one in [prior, *found]]
-    return Fitted(basis, moved[0], dict(zip(models, moved[1:], strict=True)))
+    return Fitted(basis, moved[0], dict(zip(models, moved[1:], strict=True)), mean @ basis)
 
 
 def whitened(embeddings: NDArray[np.float32]) -> tuple[Doubles, Doubles]:

@@ -167,3 +167,30 @@ def with_more(one: Gaussian, features: Doubles, prompts: int) -> Gaussian:
     chance = sigmoid(features @ one.mean)
     information = (features * (chance * (1.0 - chance))[:, None]).T @ features / len(features)
     return Gaussian(one.mean, inverse(inverse(one.covariance) + prompts * information))
+
+
+def cross_fitted(before: Gaussian, features: Doubles, scores: Doubles, folds: int = 5) -> dict[str, float]:
+    """Log loss on graded prompts that are left out in turn, beside that of their mean score and of the prior.
+
+    Args:
+        before: The prior.
+        features: Of the graded prompts, float64 ``[prompts, r + 1]``.
+        scores: In 0..1, float64 ``[prompts]``.
+        folds: Parts to leave out.
+
+    Returns:
+        ``log_loss``, ``log_loss_constant`` and ``log_loss_before``.
+    """
+    part = np.random.default_rng(0).permutation(len(scores)) % folds
+    ours, constant = np.empty(len(scores)), np.empty(len(scores))
+    for number in range(folds):
+        out = part == number
+        ours[out] = sigmoid(features[out] @ posterior(before, Graded(features[~out], scores[~out])).mean)
+        constant[out] = (scores[~out].sum() + 1.0) / ((~out).sum() + 2.0)
+
+    def loss(chance: Doubles) -> float:
+        clipped = np.clip(chance, 1e-9, 1.0 - 1e-9)
+        return float(-np.mean(scores * np.log(clipped) + (1.0 - scores) * np.log(1.0 - clipped)))
+
+    losses = {"log_loss": ours, "log_loss_constant": constant, "log_loss_before": sigmoid(features @ before.mean)}
+    return {name: loss(chance) for name, chance in losses.items()}

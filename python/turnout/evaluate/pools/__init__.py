@@ -1,0 +1,1 @@
+"""Measures pools of models: cost-quality curves, baselines, RouterArena's scores, and files of other benchmarks."""

@@ -1,0 +1,239 @@
+"""`turnout train pool`: profiles from a user's outcomes, and whether to route by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from turnout._core import InvalidInputError
+from turnout.data import BadRows, read_outcomes
+from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
+from turnout.evaluate.pools.evaluation import PoolOnTable
+from turnout.evaluate.pools.frontier import ERROR_COSTS, chosen
+from turnout.pool.profiles import Doubles, Profile, Profiles
+from turnout.profiles.own import OUTER, Candidate, candidates, folds_of, log_loss, pick
+from turnout.profiles.predictors import Lessons, Predictor, by_cohort, by_neighbors
+
+#: Mean score that routing may lose against the best single model, at the lower end of its 95 % interval.
+MARGIN = 0.01
+#: Fewest prompts with a score of each model.
+MIN_OUTCOMES = 50
+#: What is measured beside the candidates; the core runs neither.
+BESIDE: Mapping[str, Predictor] = {"cohort table": by_cohort, "kNN": by_neighbors}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to route, measured on prompts that neither the profiles nor the cost of an error have seen.
+
+    Attributes:
+        route: Whether routing is worth it.
+        single: The best single model.
+        quality: Mean score of routing less that of the single model.
+        cost: Mean cost of routing, as a part of the single model's.
+        margin: What routing may lose.
+    """
+
+    route: bool
+    single: str
+    quality: Estimate
+    cost: Estimate
+    margin: float
+
+    def __str__(self) -> str:
+        figures = f"score {self.quality.value:+.3f} [{self.quality.low:+.3f}, {self.quality.high:+.3f}], cost {self.cost} times that of {self.single}"
+        if self.route:
+            return f"route: {figures}"
+        return f"do not route: {self.single} alone is as good and cheaper ({figures}; routing has to be cheaper at a score at most {self.margin:g} lower, or better)"
+
+
+@dataclass(frozen=True)
+class TrainedPool:
+    """Profiles from outcomes.
+
+    Attributes:
+        profiles: Of every model.
+        verdict: Whether to route by them.
+        picked: Name of the candidate.
+        losses: Log loss on left-out prompts by candidate, and of what is measured beside them.
+        error_cost: Cost of an error at which the score of the best single model is kept; ``None`` where there are no costs.
+    """
+
+    profiles: Profiles
+    verdict: Verdict
+    picked: str
+    losses: Mapping[str, float]
+    error_cost: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain values."""
+        verdict = self.verdict
+        return {
+            "route": verdict.route,
+            "verdict": str(verdict),
+            "single": verdict.single,
+            "quality": [verdict.quality.value, verdict.quality.low, verdict.quality.high],
+            "cost": [verdict.cost.value, verdict.cost.low, verdict.cost.high],
+            "picked": self.picked,
+            "log_loss": dict(self.losses),
+            "error_cost": self.error_cost,
+        }
+
+
+def train_pool(
+    seen: Lessons,
+    names: Sequence[str],
+    costs: Doubles,
+    known: Profiles | None,
+    embedding: str,
+    *,
+    margin: float = MARGIN,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> TrainedPool:
+    """Trains profiles on outcomes and measures what routing by them is worth.
+
+    Args:
+        seen: The outcomes.
+        names: Models of the columns, in canonical form.
+        costs: Expected cost of each model on each prompt, float64 ``[prompts, models]``.
+        known: Profiles to start from, or ``None``.
+        embedding: SHA-256 of the router's graph.
+        margin: Mean score that routing may lose.
+        resamples: Of the bootstrap.
+        seed: Of the folds and of the bootstrap.
+    """
+    tried = candidates(names, known)
+    outer = folds_of(seen.prompts, OUTER, seed)
+    routed = np.empty((2, len(seen.prompts)))
+    alone = np.empty((2, len(seen.prompts)))
+    for fold in range(OUTER):
+        out = outer == fold
+        rest, rest_costs = seen.rows(~out), costs[~out]
+        found = pick(tried, rest, seed + 1 + fold)
+        single = best_single(rest.scores, rest_costs)
+        error = error_cost(found.success, rest_costs, rest.scores, single)
+        success = tried[found.name](rest).success(seen.embeddings[out])
+        choice = _choice(success, costs[out], error, single)
+        rows = np.arange(int(out.sum()))
+        for into, column in ((routed, choice), (alone, np.full(len(rows), single))):
+            into[0, out] = seen.scores[out][rows, column]
+            into[1, out] = costs[out][rows, column]
+    last = pick(tried, seen, seed)
+    single = best_single(seen.scores, costs)
+    verdict = _verdict(routed, alone, seen.prompts, names[single], margin, resamples, seed)
+    error = error_cost(last.success, costs, seen.scores, single)
+    beside = {name: log_loss(_by(predict, seen, seed), seen.scores) for name, predict in BESIDE.items()}
+    picked = last.name if verdict.route else "means"
+    return TrainedPool(
+        _profiles(tried[picked], seen, names, embedding), verdict, picked, {**last.losses, **beside}, float(error)
+    )
+
+
+def lessons_of(path: str, pool: PoolOnTable, bad: BadRows, column: str) -> tuple[Lessons, Doubles, list[str]]:
+    """Outcomes of a pool's models with their embeddings and expected costs.
+
+    Args:
+        path: A table of outcomes.
+        pool: The pool.
+        bad: Takes the invalid rows.
+        column: Column of the prompts.
+
+    Returns:
+        The outcomes, the costs, float64 ``[prompts, models]``, and the names of the models.
+
+    Raises:
+        InvalidInputError: The table lacks a model, a score is outside 0..1, a model has no prices, or there are too few prompts.
+    """
+    table = read_outcomes(path, bad=bad, column=column)
+    names = pool.models
+    scores = np.stack([table.scores[table.find(name)] for name in names], axis=1)
+    outside = scores[(scores < 0.0) | (scores > 1.0)]
+    if len(outside):
+        raise InvalidInputError(f"{path}: a score is {outside[0]:g}, expected scores in 0..1")
+    few = [name for name, column in zip(names, scores.T, strict=True) if (~np.isnan(column)).sum() < MIN_OUTCOMES]
+    if few:
+        raise InvalidInputError(f"{path}: fewer than {MIN_OUTCOMES} prompts with a score of {', '.join(few)}")
+    costs = np.asarray(pool.costs(table.prompts), dtype=np.float64)
+    unpriced = [name for name, column in zip(names, costs.T, strict=True) if np.isnan(column).any()]
+    if unpriced:
+        raise InvalidInputError(
+            f"no prices of {', '.join(unpriced)} in the pool: routing has to pay in comparison with them"
+        )
+    return Lessons(table.prompts, np.asarray(pool.embed(table.prompts)), scores), costs, list(names)
+
+
+def best_single(scores: Doubles, costs: Doubles) -> int:
+    """Column of the model with the highest mean score; of equals the cheapest."""
+    means = np.nanmean(scores, axis=0)
+    equal = means >= means.max() - 1e-12
+    return int(np.where(equal, costs.mean(axis=0), np.inf).argmin())
+
+
+def error_cost(success: Doubles, costs: Doubles, scores: Doubles, single: int) -> float:
+    """The cost of an error at which routing is cheapest among those that keep the score of the single model.
+
+    Args:
+        success: P(success) on left-out prompts, float64 ``[prompts, models]``.
+        costs: float64 ``[prompts, models]``.
+        scores: float64 ``[prompts, models]``.
+        single: Column of the single model.
+
+    Returns:
+        Infinite where none keeps it.
+    """
+    scale = float(costs.mean(axis=0).max())
+    rows = np.arange(len(success))
+    best, lowest = np.inf, np.inf
+    target = np.nanmean(scores[:, single])
+    for error in ERROR_COSTS[:-1] * scale:
+        choice = chosen(success, costs, float(error))
+        cost = float(costs[rows, choice].mean())
+        if cost < lowest and np.nanmean(scores[rows, choice]) >= target:
+            best, lowest = float(error), cost
+    return best
+
+
+def _choice(success: Doubles, costs: Doubles, error: float, single: int) -> Any:
+    """Models of prompts; the single model where no cost of an error keeps its score."""
+    return chosen(success, costs, error) if np.isfinite(error) else np.full(len(success), single)
+
+
+def _verdict(
+    routed: Doubles, alone: Doubles, prompts: Sequence[str], single: str, margin: float, resamples: int, seed: int
+) -> Verdict:
+    """Paired bootstrap over prompts; rows where the chosen model has no score do not count."""
+    known = ~np.isnan(routed[0]) & ~np.isnan(alone[0])
+    routed, alone = routed[:, known], alone[:, known]
+    kept = [prompt for prompt, one in zip(prompts, known, strict=True) if one]
+    counts = np.concatenate(list(resample_counts(kept, resamples, seed)))
+    gains = counts @ (routed[0] - alone[0]) / counts.sum(axis=1)
+    parts = (counts @ routed[1]) / (counts @ alone[1])
+    quality = interval(float((routed[0] - alone[0]).mean()), gains)
+    cost = interval(float(routed[1].sum() / alone[1].sum()), parts)
+    cheaper = cost.high < 1.0 and quality.low > -margin
+    better = quality.low > 0.0 and cost.value <= 1.0
+    return Verdict(cheaper or better, single, quality, cost, margin)
+
+
+def _by(predict: Predictor, seen: Lessons, seed: int) -> Doubles:
+    fold = folds_of(seen.prompts, OUTER, seed)
+    found = np.empty(seen.scores.shape)
+    for one in range(OUTER):
+        out = fold == one
+        rest = seen.rows(out)
+        found[out] = predict(seen.rows(~out), rest.prompts, rest.embeddings)
+    return found
+
+
+def _profiles(candidate: Candidate, seen: Lessons, names: Sequence[str], embedding: str) -> Profiles:
+    fitted = candidate(seen)
+    counts = (~np.isnan(seen.scores)).sum(axis=0)
+    models = [
+        Profile(name, one.mean, one.covariance, int(count), ["own outcomes"])
+        for name, one, count in zip(names, fitted.models, counts, strict=True)
+    ]
+    return Profiles(fitted.basis, models, embedding)

@@ -1,0 +1,135 @@
+"""`turnout train pool`: routes where there is something to gain, and says so where there is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from turnout.calibrate.pool import calibrate_pool, shift_of
+from turnout.evaluate.robust import divergence, robust_target, worst_case
+from turnout.pool.profiles import Profiles, sigmoid
+from turnout.profiles.own import candidates, log_loss, pick
+from turnout.profiles.predictors import Lessons, by_cohort, by_length, by_neighbors, by_network, constant
+from turnout.training.own_pool import best_single, train_pool
+
+ROWS, DIM = 900, 6
+
+
+def _lessons(seed: int, slope: float, gap: float) -> Lessons:
+    """A cheap and a dear model whose chances depend on the first number of the embedding."""
+    generator = np.random.default_rng(seed)
+    embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
+    logit = slope * embeddings[:, 0].astype(np.float64)
+    chances = sigmoid(np.column_stack([logit, logit + gap if slope else np.full(ROWS, gap)]))
+    scores = (generator.random((ROWS, 2)) < chances).astype(np.float64)
+    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+
+
+def _costs() -> np.ndarray:
+    return np.tile([1.0, 20.0], (ROWS, 1))
+
+
+def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_told() -> None:
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
+    easy = embeddings[:, 0] > 0
+    chances = np.column_stack([np.where(easy, 0.97, 0.1), np.where(easy, 0.9, 0.9)])
+    scores = (generator.random((ROWS, 2)) < chances).astype(np.float64)
+    seen = Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+    found = train_pool(seen, ["cheap", "dear"], _costs(), None, "ab", resamples=300)
+    assert found.verdict.route, str(found.verdict)
+    assert found.verdict.cost.high < 0.8
+    assert found.picked == "own"
+    assert np.isfinite(found.error_cost)
+    assert found.losses["own"] < found.losses["means"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_signal_it_does_not_route(seed: int) -> None:
+    found = train_pool(_lessons(seed, 0.0, 1.0), ["cheap", "dear"], _costs(), None, "ab", resamples=300, seed=seed)
+    assert not found.verdict.route, str(found.verdict)
+    assert found.verdict.single == "dear"
+    assert str(found.verdict).startswith("do not route: dear alone is as good and cheaper")
+    assert found.picked == "means"
+    success = found.profiles.success(np.random.default_rng(1).normal(size=(5, DIM)))
+    assert np.ptp(success, axis=0).max() < 1e-12, "the same chance for every prompt"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts(seed: int) -> None:
+    from turnout.evaluate.pools.frontier import chosen
+
+    seen, new = _lessons(seed, 1.5, 0.6), _lessons(seed + 100, 1.5, 0.6)
+    found = train_pool(seen, ["cheap", "dear"], _costs(), None, "ab", resamples=300, seed=seed)
+    single = best_single(seen.scores, _costs())
+    if not found.verdict.route:
+        return
+    choice = chosen(found.profiles.success(new.embeddings), _costs(), found.error_cost)
+    got = new.scores[np.arange(ROWS), choice] - new.scores[:, single]
+    assert got.mean() > -0.01 - 2.0 * got.std() / np.sqrt(ROWS)
+
+
+def test_candidates_learn_and_the_best_is_picked() -> None:
+    seen, new = _lessons(0, 2.0, 0.5), _lessons(50, 2.0, 0.5)
+    picked = pick(candidates(["cheap", "dear"], None), seen, 0)
+    assert picked.name == "own"
+    losses = {
+        predict.__name__: log_loss(predict(seen, new.prompts, new.embeddings), new.scores)
+        for predict in (constant, by_length, by_cohort, by_neighbors, by_network)
+    }
+    assert losses["by_neighbors"] < losses["constant"]
+    assert losses["by_network"] < losses["constant"]
+    assert losses["by_cohort"] == pytest.approx(losses["constant"], abs=0.01)
+
+
+def test_missing_scores_do_not_count() -> None:
+    seen = _lessons(1, 1.0, 0.5)
+    scores = seen.scores.copy()
+    scores[::3, 0] = np.nan
+    some = Lessons(seen.prompts, seen.embeddings, scores)
+    for predict in (constant, by_length, by_cohort, by_neighbors, by_network):
+        assert np.isfinite(predict(some, seen.prompts[:20], seen.embeddings[:20])).all(), predict.__name__
+    found = train_pool(some, ["cheap", "dear"], _costs(), None, "ab", resamples=100)
+    assert found.profiles.models[0].prompts == ROWS - ROWS // 3
+
+
+def test_calibration_finds_the_models_that_do_not_fit() -> None:
+    generator = np.random.default_rng(2)
+    true = sigmoid(generator.normal(size=(1500, 2)))
+    scores = (generator.random((1500, 2)) < true).astype(np.float64)
+    told = np.column_stack([true[:, 0], sigmoid(3.0 * np.log(true[:, 1] / (1.0 - true[:, 1])) + 1.0)])
+    found = calibrate_pool(told, scores, ["right", "wrong"], [str(row) for row in range(1500)])
+    assert not found["right"].is_unlike
+    assert found["wrong"].is_unlike
+    assert found["wrong"].slope == pytest.approx(1 / 3, abs=0.08)
+    assert found["wrong"].after.ece.value < found["wrong"].before.ece.value / 2
+    assert found["wrong"].after.ece.value < 0.06
+
+
+def test_prompts_from_elsewhere_are_told_from_the_fitted_ones() -> None:
+    generator = np.random.default_rng(3)
+    profiles = Profiles(np.eye(4)[:, :2], [], "ab", np.array([1.0, 0.0]))
+    alike = generator.normal([1.0, 0.0, 5.0, 5.0], 1.0, (400, 4))
+    same, other = shift_of(profiles, alike), shift_of(profiles, alike + np.array([0.0, 2.0, 0.0, 0.0]))
+    assert same is not None
+    assert other is not None
+    assert same.p_value > 0.01
+    assert other.p_value < 1e-6
+    assert other.distance == pytest.approx(2.0, abs=0.2)
+    assert other.radius == pytest.approx(2.0, abs=0.3)
+    assert shift_of(Profiles(np.eye(4)[:, :2], [], "ab"), alike) is None
+
+
+def test_the_robust_target_is_the_inverse_of_the_worst_case() -> None:
+    for target in (0.3, 0.7, 0.95):
+        for radius in (0.001, 0.05, 0.3):
+            needed = robust_target(target, radius)
+            assert needed >= target
+            if needed < 1.0 - 1e-9:
+                assert worst_case(needed, radius) == pytest.approx(target, abs=1e-6)
+    assert worst_case(0.8, 0.0) == 0.8
+    assert worst_case(0.5, 10.0) == 0.0
+    # A search over coins finds nothing lower within the radius.
+    coins = np.linspace(1e-4, 0.8, 4000)
+    within = [coin for coin in coins if divergence(float(coin), 0.8) <= 0.05]
+    assert min(within) == pytest.approx(worst_case(0.8, 0.05), abs=1e-3)
