@@ -276,7 +276,8 @@ bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and compared
 	PYTHONPATH=$(CURDIR)/python $(TRAIN_PY) benches/bert_router.py
 
 bench-smoke: build $(DEV) ## every benchmark once: asserts answers, not times
-	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke; \
+	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke \
+	&& $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1; \
 	else echo "no benches/report.py"; fi
 
 bench-serve: build $(DEV) ## the latency that the server adds to a call, and 500 streams for a minute

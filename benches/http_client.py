@@ -12,7 +12,7 @@ def request(model: str, prompt: str, stream: bool = False) -> bytes:
     """A chat completion as it goes over the wire."""
     fields = {"model": model, "messages": [{"role": "user", "content": prompt}], **({"stream": True} if stream else {})}
     body = json.dumps(fields).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

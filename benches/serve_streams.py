@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     with upstream() as port, turnout(port) as pid:
-        print(json.dumps(asyncio.run(load(pid, args.streams, args.seconds)), indent=1))
+        found = asyncio.run(load(pid, args.streams, args.seconds))
+        print(json.dumps(found, indent=1))
+        assert found["complete"] and not found["failed"]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from turnout.progress import Show
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-FIRST, LAST = 16, 8
+FIRST, LAST = 64, 64
 
 
 @dataclass(frozen=True)

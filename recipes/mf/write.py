@@ -16,7 +16,7 @@ from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
-from turnout.artifact.text_rules import TEXT_RULES
+from turnout.artifact.text_rules import text_rules
 from turnout.artifact.tokenizer import tokenizer_of
 from turnout.artifact.writer import write_artifact
 from turnout.data import file_record
@@ -102,14 +102,15 @@ def write(
         calibration={"kind": "identity"},
         provenance=origin.provenance({"config": {"student": asdict(settings), "models": asdict(config)}}),
     )
+    content = tokenizer_of(tokenizer.read_text(encoding="utf-8"))
     with staged(out) as folder:
         write_artifact(
             folder,
             manifest,
             graph=static_graph(encoder, MatrixFactorizationHead(projection, factor_weights, vectors)),
-            tokenizer=tokenizer_of(tokenizer.read_text(encoding="utf-8")),
+            tokenizer=content,
             max_tokens=MAX_TOKENS,
-            text_rules=TEXT_RULES,
+            text_rules=text_rules(content),
         )
         return complete(folder, data)
 

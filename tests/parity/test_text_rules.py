@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import turnout
+from turnout.artifact.courtesy import Courtesy
 from turnout.artifact.text_rules import head_tail, plain
 from turnout.reference.mf import ReferenceRouter
 
@@ -57,6 +58,25 @@ def _declare(folder: Path, **rules: Any) -> None:
 def test_short_prompts_are_read_as_the_reference_reads_them(prompt: str) -> None:
     assert _ruled_mf().explain(prompt).ids == _reference_mf().ids(prompt)
     assert _reference_mf().ids(plain(prompt)) == _reference_mf().ids(prompt)
+
+
+PARTS = st.lists(st.sampled_from(["Please", "help me with this", ":", "Hi!", "could you", "sum two", "请", "谢谢", "thank you", "Answer:", "?", "\""]))
+
+
+@given(PARTS.map(" ".join))
+def test_polite_phrases_are_left_out_as_the_reference_and_training_leave_them_out(prompt: str) -> None:
+    ids = _ruled_mf().explain(prompt).ids if prompt.strip() else []
+    assert ids == (_reference_mf().ids(prompt) if prompt.strip() else [])
+    tokenizer = _reference_mf().tokenizer
+    assert ids == Courtesy(tokenizer).trim(tokenizer.encode(plain(prompt), add_special_tokens=False).ids)
+
+
+def test_polite_phrases_change_no_decision() -> None:
+    router = turnout.load()
+    for bare in ("How do I prove that the square root of 2 is irrational", "如何证明根号2是无理数", "Erkläre mir den Satz von Bayes"):
+        for written in ("Please help me with this: {}", "Hi! Could you please answer the following? {}", "{}\n\nThank you!", "{}\nAnswer:", '"{}"', "**{}**"):
+            assert router.win_rate(written.format(bare)) == router.win_rate(bare), written
+    assert router.win_rate("Could you help me?") != router.win_rate("Hello")
 
 
 _CACHE: dict[str, Any] = {}

@@ -73,12 +73,14 @@ class Manifest:
             parts = f"first and the last {limit // 2}, so that a question before or after a document counts"
         long = f"Of a prompt longer than {limit} tokens it reads the {parts}."
         short = " Case and punctuation at the ends of a prompt of at most three words are ignored."
-        return long + (short if self.tokenizer.get("short_prompts") == "plain" else "")
+        polite = " Greetings, polite words and labels such as \"Answer:\" at the ends of a prompt are not read."
+        rules = ((self.tokenizer.get("short_prompts") == "plain", short), ("courtesy" in self.tokenizer, polite))
+        return long + "".join(text for declared, text in rules if declared)
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``router.json``, as plain values."""
         # Version 2 is version 1 with the rules for text; the lowest version that says everything is read by most builds.
-        has_rules = self.tokenizer is not None and not TEXT_RULES.keys().isdisjoint(self.tokenizer)
+        has_rules = self.tokenizer is not None and not set(TEXT_RULES).isdisjoint(self.tokenizer)
         content = {
             "format_version": 2 if has_rules else 1,
             "name": self.name,

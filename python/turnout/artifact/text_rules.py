@@ -1,13 +1,14 @@
-"""Rules for short and for long prompts that an artifact may declare, as training applies them; the core applies the same."""
+"""Rules for text that an artifact may declare, as training applies them; the core applies the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-#: What trained routers declare in their manifest's ``tokenizer``: of a prompt beyond the token limit, beginning and end are read, and
-#: prompts of at most three words are read without punctuation at their ends, in lower case.
-TEXT_RULES = {"truncation": "head_tail", "short_prompts": "plain"}
+from turnout.artifact.courtesy import Courtesy
+
+#: What of a manifest's ``tokenizer`` is a rule for text.
+TEXT_RULES = ("truncation", "short_prompts", "courtesy")
 
 _MAX_WORDS, _MAX_BYTES = 3, 128
 _SPACES = " \t\n\r"
@@ -15,6 +16,21 @@ _SPACES = " \t\n\r"
 _PUNCTUATION = ".,!?;:'\"…“”„‘’«»¡¿、。！？，；：．"
 
 Row = TypeVar("Row", bound=Sequence[Any])
+
+
+def text_rules(tokenizer: bytes) -> dict[str, Any]:
+    """What trained routers declare in their manifest's ``tokenizer``.
+
+    Of a prompt beyond the token limit, beginning and end are read; prompts of at most three words are read without punctuation at their
+    ends, in lower case; and polite phrases at the ends of any prompt are not read.
+
+    Args:
+        tokenizer: Text of the ``tokenizer.json``.
+    """
+    from tokenizers import Tokenizer
+
+    courtesy = Courtesy(Tokenizer.from_buffer(tokenizer)).spec
+    return {"truncation": "head_tail", "short_prompts": "plain", "courtesy": courtesy}
 
 
 def plain(prompt: str) -> str:

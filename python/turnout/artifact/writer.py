@@ -19,7 +19,7 @@ def write_artifact(
     graph: bytes | None,
     tokenizer: bytes | None = None,
     max_tokens: int | None = None,
-    text_rules: Mapping[str, str] | None = None,
+    text_rules: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
     documents: Mapping[str, str] | None = None,
     data: Path | None = None,
@@ -32,7 +32,7 @@ def write_artifact(
         graph: Serialized ONNX model; ``None`` for a kind that needs none with an external encoder.
         tokenizer: Text of a ``tokenizer.json``; needed unless the encoder is external.
         max_tokens: Token limit of a prompt; needed with a tokenizer.
-        text_rules: What is done to long and to short prompts; see :mod:`turnout.artifact.text_rules`.
+        text_rules: What is read of a prompt; see :mod:`turnout.artifact.text_rules`.
         files: Further files of the router by name, listed in the manifest.
         documents: Further texts by file name, such as ``README.md``; not listed in the manifest.
         data: File in the folder, already written, that holds weights of the graph.

@@ -5,6 +5,7 @@ Token ids come from the ``tokenizers`` package; everything after them is here, i
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -96,8 +97,37 @@ def token_ids(prompt: str, tokenizer: Any, spec: dict[str, Any]) -> list[int]:
     if len(ids) > limit:
         tail = limit // 2 if spec.get("truncation") == "head_tail" else 0
         ids = ids[: limit - tail] + ids[len(ids) - tail :]
+    if spec.get("courtesy"):
+        ids = _without_courtesy(ids, tokenizer, spec["courtesy"])
     # The first special token is before the text, the others after it.
     return [*around[:1], *ids, *around[1:]]
+
+
+@functools.lru_cache(maxsize=16)
+def _encoded(tokenizer: Any, texts: tuple[str, ...]) -> list[list[int]]:
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+def _without_courtesy(ids: list[int], tokenizer: Any, spec: dict[str, list[str]]) -> list[int]:
+    """Ids without polite phrases at their ends: a run of phrases and fillers goes, up to its last phrase."""
+
+    def rows(name: str) -> list[list[int]]:
+        return _encoded(tokenizer, tuple(spec.get(name, [])))
+
+    def reach(ids: list[int], phrases: list[list[int]], fillers: list[list[int]]) -> int:
+        at = reached = 0
+        while True:
+            begins = [(len(row), kind) for kind, all_ in ((1, phrases), (0, fillers)) for row in all_ if ids[at : at + len(row)] == row]
+            if at == len(ids) or not begins:
+                return reached
+            length, is_phrase = max(begins)
+            at += length
+            reached = at if is_phrase else reached
+
+    front = reach(ids, rows("openings"), rows("opening_fillers"))
+    backward = [[row[::-1] for row in rows(name)] for name in ("closings", "closing_fillers")]
+    back = reach(ids[::-1], *backward)
+    return ids if front + back >= len(ids) else ids[front : len(ids) - back]
 
 
 class ReferenceRouter:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.artifact.courtesy import Courtesy
 from turnout.artifact.text_rules import head_tail, plain
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def count_table(tokens: Sequence[str]) -> Floats:
 
 
 def encode(tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[Ids]:
-    """Token ids without special tokens, as the artifact's rules for short and long prompts have them; int32, one array a prompt."""
+    """Token ids without special tokens, as the artifact's rules for text have them; int32, one array a prompt."""
     encodings = tokenizer.encode_batch([plain(prompt) for prompt in prompts], add_special_tokens=False)
-    return [np.array(head_tail(encoding.ids, max_tokens), dtype=np.int32) for encoding in encodings]
+    courtesy = Courtesy(tokenizer)
+    rows = (courtesy.trim(head_tail(encoding.ids, max_tokens)) for encoding in encodings)
+    return [np.array(row, dtype=np.int32) for row in rows]

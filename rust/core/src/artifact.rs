@@ -17,8 +17,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 pub use manifest::{
-    EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, ShortPrompts, Thresholds, TokenizerSpec,
-    Truncation,
+    CourtesySpec, EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, ShortPrompts, Thresholds,
+    TokenizerSpec, Truncation,
 };
 pub use network::{Generation, Label};
 pub use ranking::{CellsSpec, ErrorSpec, IndexSpec, RankingSpec};

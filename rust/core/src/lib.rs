@@ -33,8 +33,8 @@ pub mod tokenize;
 mod view;
 
 pub use artifact::{
-    Artifact, CellsSpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, Generation, IndexSpec, Kind, Label,
-    Manifest, Pair, Precision, RankingSpec, ShortPrompts, Thresholds, TokenizerSpec, Truncation,
+    Artifact, CellsSpec, CourtesySpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, Generation, IndexSpec, Kind,
+    Label, Manifest, Pair, Precision, RankingSpec, ShortPrompts, Thresholds, TokenizerSpec, Truncation,
 };
 pub use calibration::{Calibration, sigmoid};
 pub use config::{BatchConfig, Device, Devices, EngineChoice, IndexChoice, RouterConfig};

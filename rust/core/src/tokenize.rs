@@ -5,6 +5,7 @@
 //! without the crate, whose tokenizer is then made for the first text that needs it.
 
 mod characters;
+mod courtesy;
 mod ends;
 mod fast;
 mod pieces;
@@ -24,11 +25,12 @@ use tokenizers::{
 };
 
 use self::{
+    courtesy::Courtesy,
     ends::Ends,
     fast::{FastWordPiece, Outcome, special_ids},
 };
 use crate::{
-    artifact::{Artifact, ShortPrompts, TokenizerSpec, Truncation},
+    artifact::{Artifact, CourtesySpec, ShortPrompts, TokenizerSpec, Truncation},
     error::{Error, Result},
     shared::Shared,
 };
@@ -52,6 +54,7 @@ pub struct PromptTokenizer {
     /// Where the end of a long prompt is kept beside its beginning.
     ends: Option<Ends>,
     short_prompts: ShortPrompts,
+    courtesy: Option<Courtesy>,
     /// Whether a text may be cut at a space before it is tokenized, with the same ids as truncating afterwards.
     may_cut: bool,
 }
@@ -91,7 +94,9 @@ impl PromptTokenizer {
             let path = artifact.path().join(&spec.file);
             Self::new(&path, &json, spec.max_tokens, vocabulary)?
                 .with_rules(spec.short_prompts, spec.truncation)
-                .map_err(|message| Error::artifact(&path, "post_processor", message))
+                .map_err(|message| Error::artifact(&path, "post_processor", message))?
+                .with_courtesy(&spec.courtesy)
+                .map_err(|message| artifact.manifest_error("tokenizer.courtesy", message))
         })
     }
 
@@ -131,7 +136,7 @@ impl PromptTokenizer {
     }
 
     fn as_written(truth: Truth, fast: Option<FastWordPiece>, max_tokens: usize, may_cut: bool) -> Self {
-        Self { truth, fast, max_tokens, ends: None, short_prompts: ShortPrompts::AsWritten, may_cut }
+        Self { truth, fast, max_tokens, ends: None, short_prompts: ShortPrompts::AsWritten, courtesy: None, may_cut }
     }
 
     /// With the rules of a manifest for short and for long prompts.
@@ -157,6 +162,25 @@ impl PromptTokenizer {
         Ok(self)
     }
 
+    /// Without the phrases of a manifest at the ends of prompts, which needs [`Truncation::HeadTail`].
+    ///
+    /// # Errors
+    /// A message, for a phrase without tokens of its own.
+    pub fn with_courtesy(mut self, spec: &CourtesySpec) -> std::result::Result<Self, String> {
+        if let Some(ends) = &self.ends
+            && !spec.is_empty()
+        {
+            self.courtesy = Some(Courtesy::new(spec, ends.around(), |text| {
+                let mut ids = Vec::new();
+                match &self.fast {
+                    Some(fast) if fast.append(text, usize::MAX, &mut ids) == Outcome::Done => Ok(ids),
+                    _ => self.words(text).map_err(|error| error.to_string()),
+                }
+            })?);
+        }
+        Ok(self)
+    }
+
     /// Whether the fast path serves this tokenizer at all.
     pub fn has_fast_path(&self) -> bool {
         self.fast.is_some()
@@ -167,9 +191,14 @@ impl PromptTokenizer {
         if self.short_prompts == ShortPrompts::Plain
             && let Some(plain) = short::plain(prompt)
         {
-            return self.encode_text(&plain, ids);
+            self.encode_text(&plain, ids)?;
+        } else {
+            self.encode_text(prompt, ids)?;
         }
-        self.encode_text(prompt, ids)
+        if let Some(courtesy) = &self.courtesy {
+            courtesy.trim(ids);
+        }
+        Ok(())
     }
 
     fn encode_text(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {

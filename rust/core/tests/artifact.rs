@@ -796,6 +796,32 @@ fn any_tokenizer_opens_or_is_refused() {
 }
 
 #[test]
+fn polite_phrases_need_version_2_tokens_and_both_ends_of_a_prompt() {
+    let opened = |version: u64, truncation: &str, courtesy: Value| {
+        let copy = Folder::new();
+        let mut manifest = copy.manifest();
+        manifest["format_version"] = json!(version);
+        manifest["tokenizer"]["truncation"] = json!(truncation);
+        manifest["tokenizer"]["courtesy"] = courtesy;
+        copy.write("router.json", manifest.to_string().as_bytes());
+        Router::open(copy.path(), &RouterConfig::default()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let phrases = json!({"openings": ["what is"], "closings": ["the numbers"]});
+    assert_eq!(opened(2, "head_tail", phrases.clone()), Ok(()));
+    for (version, truncation, courtesy, expected) in [
+        (1, "head", phrases.clone(), "tokenizer.courtesy: present, expected format_version 2"),
+        (2, "head", phrases, "tokenizer.courtesy: present, expected truncation \"head_tail\""),
+        (2, "head_tail", json!({"openings": [" "]}), "has no tokens"),
+        (2, "head_tail", json!({"openings": [""]}), "a phrase of 0 bytes"),
+        (2, "head_tail", json!({"openings": vec!["a"; 5000]}), "5000 phrases"),
+        (2, "head_tail", json!({"closing": ["a"]}), "unknown field `closing`"),
+    ] {
+        let message = opened(version, truncation, courtesy).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn text_rules_need_version_2_and_known_names() {
     for (field, value) in [("truncation", "head_tail"), ("short_prompts", "plain")] {
         let opened = |version: u64, value: &str| {

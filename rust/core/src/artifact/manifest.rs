@@ -19,6 +19,9 @@ use crate::{
 pub const FORMAT_VERSION: u64 = 2;
 /// More tokens than any router here looks at, few enough that a batch stays small.
 const MAX_TOKENS: usize = 8192;
+/// Polite phrases of a manifest, in all, and bytes of each.
+const MAX_PHRASES: usize = 4096;
+const MAX_PHRASE_BYTES: usize = 256;
 const MAX_MODELS: usize = 4096;
 const MAX_DIM: usize = 16_384;
 const MAX_FILES: usize = 64;
@@ -158,6 +161,46 @@ pub struct TokenizerSpec {
     /// What is done to prompts of at most three words; since version 2.
     #[serde(default)]
     pub short_prompts: ShortPrompts,
+    /// Phrases at the ends of a prompt that are not read; since version 2.
+    #[serde(default)]
+    pub courtesy: CourtesySpec,
+}
+
+/// Greetings, polite words and labels that carry no content. From the beginning, a prompt is read as far as it consists of openings and
+/// fillers, and loses all up to the last opening; from the end likewise.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CourtesySpec {
+    /// Such as "please" and "could you".
+    pub openings: Vec<String>,
+    /// Words between openings, such as "help me with this".
+    pub opening_fillers: Vec<String>,
+    /// Such as "thank you" and "answer:".
+    pub closings: Vec<String>,
+    /// Words between and after closings, such as "in advance".
+    pub closing_fillers: Vec<String>,
+}
+
+impl CourtesySpec {
+    fn lists(&self) -> [&[String]; 4] {
+        [&self.openings, &self.opening_fillers, &self.closings, &self.closing_fillers]
+    }
+
+    /// Whether there are no phrases.
+    pub fn is_empty(&self) -> bool {
+        self.lists().iter().all(|list| list.is_empty())
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let phrases: usize = self.lists().iter().map(|list| list.len()).sum();
+        if phrases > MAX_PHRASES {
+            return Err(format!("{phrases} phrases, expected at most {MAX_PHRASES}"));
+        }
+        match self.lists().concat().iter().find(|text| text.is_empty() || text.len() > MAX_PHRASE_BYTES) {
+            Some(text) => Err(format!("a phrase of {} bytes, expected 1..={MAX_PHRASE_BYTES}", text.len())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What is read of a prompt beyond the token limit.
@@ -279,7 +322,12 @@ impl Manifest {
         let declared = [
             ("tokenizer.truncation", spec.truncation != Truncation::default()),
             ("tokenizer.short_prompts", spec.short_prompts != ShortPrompts::default()),
+            ("tokenizer.courtesy", !spec.courtesy.is_empty()),
         ];
+        spec.courtesy.check().map_err(|message| ("tokenizer.courtesy", message))?;
+        if !spec.courtesy.is_empty() && spec.truncation != Truncation::HeadTail {
+            return Err(("tokenizer.courtesy", "present, expected truncation \"head_tail\" with it".into()));
+        }
         match declared.iter().find(|(_, is_declared)| *is_declared) {
             Some((field, _)) if self.format_version < 2 => {
                 Err((field, "present, expected format_version 2 for it".into()))

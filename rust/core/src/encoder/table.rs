@@ -215,14 +215,26 @@ fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut
     }
 }
 
-/// Scales the sum over all tokens and adds the views.
+/// Scales the sum over all tokens and adds the views. A view of all tokens is that sum once more.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn add_views(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
-    embedding.iter_mut().for_each(|value| *value *= scale);
     let dim = embedding.len();
-    for (view, ids) in views.parts(ids) {
-        let scale = 1.0 / (ids.len().max(1) as f32).sqrt();
-        for id in ids.iter().map(|&id| id as usize) {
+    let parts = views.parts(ids);
+    embedding.iter_mut().for_each(|value| *value *= scale);
+    match parts.map(|(view, seen)| (seen.len() == ids.len()).then_some(&view.gain)) {
+        [Some(first), Some(last)] => {
+            for ((value, first), last) in embedding.iter_mut().zip(first).zip(last) {
+                *value = *value + *value * first + *value * last;
+            }
+        }
+        [Some(gain), None] | [None, Some(gain)] => {
+            embedding.iter_mut().zip(gain).for_each(|(value, gain)| *value += *value * gain);
+        }
+        [None, None] => {}
+    }
+    for (view, seen) in parts.iter().filter(|(_, seen)| seen.len() < ids.len()) {
+        let scale = 1.0 / (seen.len().max(1) as f32).sqrt();
+        for id in seen.iter().map(|&id| id as usize) {
             let (Some(row), Some(&row_scale)) =
                 (table.token_table.get(id * dim..(id + 1) * dim), table.row_scale.get(id))
             else {

@@ -25,6 +25,11 @@ impl Ends {
         Ok(Self { before, after, head: content.div_ceil(2), tail: content / 2 })
     }
 
+    /// Number of tokens before and after any text.
+    pub(super) fn around(&self) -> (usize, usize) {
+        (self.before.len(), self.after.len())
+    }
+
     /// Tokens of a text that is kept whole, at most.
     fn content(&self) -> usize {
         self.head + self.tail
@@ -103,7 +108,7 @@ impl PromptTokenizer {
         }
     }
 
-    fn words(&self, text: &str) -> Result<Vec<u32>> {
+    pub(super) fn words(&self, text: &str) -> Result<Vec<u32>> {
         let truth = self.truth()?;
         let encoding = guarded(|| truth.encode_fast(text, false))
             .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
