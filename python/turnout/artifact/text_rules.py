@@ -12,8 +12,8 @@ TEXT_RULES = ("truncation", "short_prompts", "courtesy")
 
 _MAX_WORDS, _MAX_BYTES = 3, 128
 _SPACES = " \t\n\r"
-#: Punctuation of sentences. Signs that carry meaning at the end of a word, as in ``C++``, ``C#`` and ``5%``, are not in it.
-_PUNCTUATION = ".,!?;:'\"…“”„‘’«»¡¿、。！？，；：．"
+#: Punctuation of sentences. Signs that carry meaning at the end of a word, as in ``C++``, ``5%`` and ``Answer:``, are not in it.
+_PUNCTUATION = ".,!?;'\"…“”„‘’«»¡¿、。！？，；．"
 
 Row = TypeVar("Row", bound=Sequence[Any])
 

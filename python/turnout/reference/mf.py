@@ -88,7 +88,7 @@ def token_ids(prompt: str, tokenizer: Any, spec: dict[str, Any]) -> list[int]:
     """
     if spec.get("short_prompts") == "plain" and len(prompt.encode()) <= 128:
         words = [word for word in prompt.replace("\t", " ").replace("\n", " ").replace("\r", " ").split(" ") if word]
-        bare = prompt.strip(" \t\n\r.,!?;:'\"…“”„‘’«»¡¿、。！？，；：．")
+        bare = prompt.strip(" \t\n\r.,!?;'\"…“”„‘’«»¡¿、。！？，；．")
         if len(words) <= 3 and bare:
             prompt = bare.lower()
     ids: list[int] = tokenizer.encode(prompt, add_special_tokens=False).ids

@@ -7,10 +7,11 @@ const MAX_WORDS: usize = 3;
 /// Bytes of such a prompt, at most: longer ones hold words that are none.
 const MAX_BYTES: usize = 128;
 const SPACES: [char; 4] = [' ', '\t', '\n', '\r'];
-/// Punctuation of sentences. Signs that carry meaning at the end of a word (`C++`, `C#`, `5%`, `f()`, `a/`) are not in it.
-const PUNCTUATION: [char; 26] = [
-    '.', ',', '!', '?', ';', ':', '\'', '"', '…', '“', '”', '„', '‘', '’', '«', '»', '¡', '¿', '、', '。', '！', '？',
-    '，', '；', '：', '．',
+/// Punctuation of sentences. Signs that carry meaning at the end of a word (`C++`, `C#`, `5%`, `f()`, `a/`, `Answer:`) are
+/// not in it.
+const PUNCTUATION: [char; 24] = [
+    '.', ',', '!', '?', ';', '\'', '"', '…', '“', '”', '„', '‘', '’', '«', '»', '¡', '¿', '、', '。', '！', '？',
+    '，', '；', '．',
 ];
 
 /// The plain form of a prompt of at most three words: without punctuation at its ends, in lower case. `None` where the rule does not
