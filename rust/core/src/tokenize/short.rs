@@ -10,8 +10,8 @@ const SPACES: [char; 4] = [' ', '\t', '\n', '\r'];
 /// Punctuation of sentences. Signs that carry meaning at the end of a word (`C++`, `C#`, `5%`, `f()`, `a/`, `Answer:`) are
 /// not in it.
 const PUNCTUATION: [char; 24] = [
-    '.', ',', '!', '?', ';', '\'', '"', '…', '“', '”', '„', '‘', '’', '«', '»', '¡', '¿', '、', '。', '！', '？',
-    '，', '；', '．',
+    '.', ',', '!', '?', ';', '\'', '"', '…', '“', '”', '„', '‘', '’', '«', '»', '¡', '¿', '、', '。', '！', '？', '，',
+    '；', '．',
 ];
 
 /// The plain form of a prompt of at most three words: without punctuation at its ends, in lower case. `None` where the rule does not
