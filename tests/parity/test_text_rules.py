@@ -60,7 +60,24 @@ def test_short_prompts_are_read_as_the_reference_reads_them(prompt: str) -> None
     assert _reference_mf().ids(plain(prompt)) == _reference_mf().ids(prompt)
 
 
-PARTS = st.lists(st.sampled_from(["Please", "help me with this", ":", "Hi!", "could you", "sum two", "请", "谢谢", "thank you", "Answer:", "?", "\""]))
+PARTS = st.lists(
+    st.sampled_from(
+        [
+            "Please",
+            "help me with this",
+            ":",
+            "Hi!",
+            "could you",
+            "sum two",
+            "请",
+            "谢谢",
+            "thank you",
+            "Answer:",
+            "?",
+            '"',
+        ]
+    )
+)
 
 
 @given(PARTS.map(" ".join))
@@ -73,8 +90,19 @@ def test_polite_phrases_are_left_out_as_the_reference_and_training_leave_them_ou
 
 def test_polite_phrases_change_no_decision() -> None:
     router = turnout.load()
-    for bare in ("How do I prove that the square root of 2 is irrational", "如何证明根号2是无理数", "Erkläre mir den Satz von Bayes"):
-        for written in ("Please help me with this: {}", "Hi! Could you please answer the following? {}", "{}\n\nThank you!", "{}\nAnswer:", '"{}"', "**{}**"):
+    for bare in (
+        "How do I prove that the square root of 2 is irrational",
+        "如何证明根号2是无理数",
+        "Erkläre mir den Satz von Bayes",
+    ):
+        for written in (
+            "Please help me with this: {}",
+            "Hi! Could you please answer the following? {}",
+            "{}\n\nThank you!",
+            "{}\nAnswer:",
+            '"{}"',
+            "**{}**",
+        ):
             assert router.win_rate(written.format(bare)) == router.win_rate(bare), written
     assert router.win_rate("Could you help me?") != router.win_rate("Hello")
 

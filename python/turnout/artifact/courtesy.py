@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PHRASES: Mapping[str, Mapping[str, str]] = {
     "marks": {
         "openings": ": . ! ? , ; \" ' ` * # > “ ” „ « » ， 。 ： ！ ？ 、 ، ؟ ¿ ¡ ।",
-        "closings": "\" ` * “ ” » « . , ; ! ， 。 ！ 、 ، । ---",
+        "closings": '" ` * “ ” » « . , ; ! ， 。 ！ 、 ، । ---',
         "closing_fillers": "? ？ ؟",
     },
     "English": {

@@ -73,7 +73,7 @@ class Manifest:
             parts = f"first and the last {limit // 2}, so that a question before or after a document counts"
         long = f"Of a prompt longer than {limit} tokens it reads the {parts}."
         short = " Case and punctuation at the ends of a prompt of at most three words are ignored."
-        polite = " Greetings, polite words and labels such as \"Answer:\" at the ends of a prompt are not read."
+        polite = ' Greetings, polite words and labels such as "Answer:" at the ends of a prompt are not read.'
         rules = ((self.tokenizer.get("short_prompts") == "plain", short), ("courtesy" in self.tokenizer, polite))
         return long + "".join(text for declared, text in rules if declared)
 

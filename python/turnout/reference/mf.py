@@ -117,7 +117,12 @@ def _without_courtesy(ids: list[int], tokenizer: Any, spec: dict[str, list[str]]
     def reach(ids: list[int], phrases: list[list[int]], fillers: list[list[int]]) -> int:
         at = reached = 0
         while True:
-            begins = [(len(row), kind) for kind, all_ in ((1, phrases), (0, fillers)) for row in all_ if ids[at : at + len(row)] == row]
+            begins = [
+                (len(row), kind)
+                for kind, all_ in ((1, phrases), (0, fillers))
+                for row in all_
+                if ids[at : at + len(row)] == row
+            ]
             if at == len(ids) or not begins:
                 return reached
             length, is_phrase = max(begins)
