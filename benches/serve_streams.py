@@ -64,7 +64,8 @@ def main() -> None:
     with upstream() as port, turnout(port) as pid:
         found = asyncio.run(load(pid, args.streams, args.seconds))
         print(json.dumps(found, indent=1))
-        assert found["complete"] and not found["failed"]
+        assert found["complete"]
+        assert not found["failed"]
 
 
 if __name__ == "__main__":
