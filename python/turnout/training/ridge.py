@@ -12,7 +12,9 @@ from turnout.progress import Show, silent
 Doubles = NDArray[np.float64]
 
 #: Penalties to choose from, for columns whose variances sum to about one a block.
-PENALTIES = tuple(10.0 ** np.arange(-1.0, 4.1, 0.5))
+PENALTIES = tuple(float(10.0**power) for power in np.arange(-1.0, 4.1, 0.5))
+#: Rows whose leverages are computed together.
+_PART = 4096
 
 
 @dataclass(frozen=True)
@@ -61,22 +63,24 @@ def fit_ridge(
     show("ridge", 0, 1)
     if len(x) > x.shape[1]:
         values, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
-        scores = x @ vectors
+        scores = x @ vectors.astype(x.dtype)
     else:
         values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
         scores = vectors * np.sqrt(np.maximum(values, 0.0))
-    values = np.maximum(values, 0.0)
-    projected, squared = scores.T @ centered, scores**2
+    shrinkage = 1.0 / (np.maximum(values, 0.0)[:, None] + np.array(penalties))
+    projected = scores.T @ centered
+    # In parts, because the square of all scores would be another matrix of the size of x.
+    parts = np.array_split(scores, -(-len(scores) // _PART))
+    leverage = np.concatenate([(part**2) @ shrinkage for part in parts]) + 1.0 / len(x)
 
-    def fitted(penalty: float) -> tuple[Doubles, Doubles]:
-        """Residuals, and leave-one-out residuals."""
-        residual = centered - scores @ (projected / (values + penalty)[:, None])
-        leverage = squared @ (1.0 / (values + penalty)) + 1.0 / len(x)
-        return residual, residual / np.maximum(1.0 - leverage, 1e-6)[:, None]
+    def residuals(index: int) -> Doubles:
+        return np.asarray(centered - scores @ (projected * shrinkage[:, index, None]), dtype=np.float64)
 
-    errors = [float((fitted(penalty)[1] ** 2).mean()) for penalty in penalties]
-    penalty = penalties[int(np.argmin(errors))]
-    residual, left_out_residual = fitted(penalty)
+    def left_out_residuals(index: int) -> Doubles:
+        return residuals(index) / np.maximum(1.0 - leverage[:, index, None], 1e-6)
+
+    best = int(np.argmin([(left_out_residuals(index) ** 2).mean() for index in range(len(penalties))]))
+    residual, left_out_residual, penalty = residuals(best), left_out_residuals(best), float(penalties[best])
     weights = np.asarray(x.T @ residual, dtype=np.float64) / penalty
     show("ridge", 1, 1)
     return Ridge(weights, mean - center @ weights, y - left_out_residual, penalty)
