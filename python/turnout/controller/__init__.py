@@ -14,7 +14,7 @@ from turnout.conversation import Context, judged_text, prompt_of
 from turnout.conversation.messages import listed
 from turnout.errors import RoutingError
 from turnout.extras import require
-from turnout.routing import Wanted, naming, needs_of, open_router, parse_model_name
+from turnout.routing import RouteSpec, naming, needs_of, open_router, parse_model_name
 from turnout.routing.names import unit_number
 from turnout.scored_router import AnyRouter
 from turnout.terminal import printable_console
@@ -137,11 +137,11 @@ class Controller:
             OverloadedError: The router's queue is full.
         """
         request = _with_list(request)
-        wanted = self._wanted(router, threshold, request)
+        spec = self._spec(router, threshold, request)
         prompt = prompt_of(request["messages"], self.context)
-        with naming(wanted.router):
-            decision = await self.routers[wanted.router].aroute(prompt, **wanted.cut)
-        return await self._calls.acomplete({**request, "model": self._counted(wanted.router, decision, request)})
+        with naming(spec.router):
+            decision = await self.routers[spec.router].aroute(prompt, **spec.options)
+        return await self._calls.acomplete({**request, "model": self._counted(spec.router, decision, request)})
 
     def route(self, prompt: str, router: str, threshold: float) -> str:
         """Decides one prompt without calling a model or counting the decision.
@@ -157,8 +157,8 @@ class Controller:
         Raises:
             RoutingError: An unknown router, or a threshold outside ``[0, 1]``.
         """
-        wanted = self._wanted(router, threshold, {})
-        return self._name(self._decided(judged_text(prompt), wanted))
+        spec = self._spec(router, threshold, {})
+        return self._name(self._decided(judged_text(prompt), spec))
 
     def batch_calculate_win_rate(self, prompts: Any, router: str) -> Any:
         """Win rates of many prompts.
@@ -173,7 +173,7 @@ class Controller:
         Raises:
             RoutingError: A router that is not there, or a prompt that cannot be routed.
         """
-        self._wanted(router, 0, {})
+        self._spec(router, 0, {})
         texts = [judged_text(prompt) for prompt in prompts]
         scored: list[float] = []
         for start in _progress(range(0, len(texts), _BATCH), "scoring", self.progress_bar):
@@ -192,13 +192,13 @@ class Controller:
         )
 
     def _chosen(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> str:
-        wanted = self._wanted(router, threshold, request)
-        decision = self._decided(prompt_of(request["messages"], self.context), wanted)
-        return self._counted(wanted.router, decision, request)
+        spec = self._spec(router, threshold, request)
+        decision = self._decided(prompt_of(request["messages"], self.context), spec)
+        return self._counted(spec.router, decision, request)
 
-    def _decided(self, prompt: str, wanted: Wanted) -> Decision:
-        with naming(wanted.router):
-            return self.routers[wanted.router].route(prompt, **wanted.cut)
+    def _decided(self, prompt: str, spec: RouteSpec) -> Decision:
+        with naming(spec.router):
+            return self.routers[spec.router].route(prompt, **spec.options)
 
     def _counted(self, router: str, decision: Decision, request: Mapping[str, Any]) -> str:
         model = self._calls.serving(needs_of(request), self._name(decision), self._name(decision, other=True))
@@ -209,17 +209,17 @@ class Controller:
     def _name(self, decision: Decision, other: bool = False) -> str:
         return self.model_pair.strong if decision.is_strong != other else self.model_pair.weak
 
-    def _wanted(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> Wanted:
+    def _spec(self, router: str | None, threshold: float | None, request: Mapping[str, Any]) -> RouteSpec:
         if "model" in request:
-            wanted = parse_model_name(str(request["model"]), self.routers)
-            if wanted.threshold is None and wanted.strong_share is None:
+            spec = parse_model_name(str(request["model"]), self.routers)
+            if spec.threshold is None and spec.strong_share is None:
                 raise RoutingError(f"invalid model {request['model']!r}: expected router-[name]-[threshold]")
-            return wanted
+            return spec
         if router is None or threshold is None:
             raise RoutingError("router or threshold unspecified: name both, or a model such as router-mf-0.5")
         if router not in self.routers:
             raise RoutingError(f"invalid router {router!r}: available routers: {', '.join(self.routers)}")
-        return Wanted(router, unit_number(threshold, "threshold"))
+        return RouteSpec(router, unit_number(threshold, "threshold"))
 
 
 def _with_list(request: dict[str, Any]) -> dict[str, Any]:

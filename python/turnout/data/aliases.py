@@ -90,8 +90,8 @@ class ModelAliases:
         names = list(available)
         if name in names:
             return name
-        wanted = self.canonical(name)
-        matches = [candidate for candidate in names if self.canonical(candidate) == wanted]
+        expected = self.canonical(name)
+        matches = [candidate for candidate in names if self.canonical(candidate) == expected]
         if len(matches) == 1:
             return matches[0]
         if matches:

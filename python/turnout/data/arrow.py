@@ -38,16 +38,16 @@ def read_parquet(path: Path, compression: str, columns: Sequence[str] | None, ch
         file = stack.enter_context(pyarrow.parquet.ParquetFile(source, pre_buffer=False))
         names = file.schema_arrow.names
         refuse_duplicates(str(path), names)
-        wanted = names if columns is None else [name for name in names if name in columns]
+        selected = names if columns is None else [name for name in names if name in columns]
         number = 1
-        for batch in file.iter_batches(batch_size=min(chunk_rows, _DECODED_ROWS), columns=wanted, use_threads=False):
+        for batch in file.iter_batches(batch_size=min(chunk_rows, _DECODED_ROWS), columns=selected, use_threads=False):
             for part in _split(batch):
                 chunk = Chunk(str(path), range(number, number + part.num_rows), batch=part)
                 number += part.num_rows
                 chunk.part = (number - 1) / file.metadata.num_rows
                 yield chunk
         if number == 1:
-            empty = pyarrow.RecordBatch.from_pylist([], schema=file.schema_arrow).select(wanted)
+            empty = pyarrow.RecordBatch.from_pylist([], schema=file.schema_arrow).select(selected)
             yield Chunk(str(path), range(0), batch=empty)
 
 

@@ -85,9 +85,9 @@ class Outcomes:
         try:
             return aliases.find(model, self.scores)
         except InvalidInputError:
-            wanted = aliases.canonical(model)
+            canonical = aliases.canonical(model)
             for column, reason in self.not_scores.items():
-                if model == column or aliases.canonical(column) == wanted:
+                if model == column or aliases.canonical(column) == canonical:
                     raise InvalidInputError(f"column {column!r} has no scores: {reason}") from None
             raise
 

@@ -90,9 +90,9 @@ class EmbeddingClient:
         keys = [self._key(prompt) for prompt in prompts]
         found = self._cache.get(keys)
         missing = list(dict.fromkeys(position for position, key in enumerate(keys) if key not in found))
-        wanted = list({keys[position]: prompts[position] for position in missing}.items())
-        for start in range(0, len(wanted), self.batch):
-            part = wanted[start : start + self.batch]
+        unknown = list({keys[position]: prompts[position] for position in missing}.items())
+        for start in range(0, len(unknown), self.batch):
+            part = unknown[start : start + self.batch]
             rows = self._request([prompt for _, prompt in part])
             fresh = dict(zip((key for key, _ in part), rows, strict=True))
             self._cache.put(fresh)
@@ -141,8 +141,10 @@ class EmbeddingClient:
             ) from error
         lengths = sorted({row.size for row in rows})
         if len(rows) != len(prompts) or lengths != [self.dim or lengths[0]]:
-            wanted = f"{len(prompts)} of length {self.dim or 'any'}"
-            raise InferenceError(f"{self.url} returned {len(rows)} embeddings of lengths {lengths}, expected {wanted}")
+            expected = f"{len(prompts)} of length {self.dim or 'any'}"
+            raise InferenceError(
+                f"{self.url} returned {len(rows)} embeddings of lengths {lengths}, expected {expected}"
+            )
         matrix = np.stack(rows)
         if not np.isfinite(matrix).all():
             raise InferenceError(f"{self.url} returned embeddings with values that are not finite")

@@ -5,12 +5,12 @@
 - :mod:`~turnout.routing.needs`: what a request needs of a model beyond text.
 """
 
-from turnout.routing.names import Wanted, naming, parse_model_name
+from turnout.routing.names import RouteSpec, naming, parse_model_name
 from turnout.routing.needs import able_to_serve, needs_of
 from turnout.routing.registry import open_router, register_router
 
 __all__ = [
-    "Wanted",
+    "RouteSpec",
     "able_to_serve",
     "naming",
     "needs_of",

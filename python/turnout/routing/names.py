@@ -1,4 +1,4 @@
-"""Model names that ask for routing: ``router-<name>-<threshold>`` and ``router-<name>-share-<share>``."""
+"""Names of models that mean routing: ``router-<name>-<threshold>`` and ``router-<name>-share-<share>``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUOTED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RouteSpec:
     """A router by name, and either a threshold or a share of strong calls; without both, the router's own threshold."""
 
     router: str
@@ -25,7 +25,7 @@ class Wanted:
     strong_share: float | None = None
 
     @property
-    def cut(self) -> dict[str, float]:
+    def options(self) -> dict[str, float]:
         """The threshold or share as arguments of a router's ``route``; none where the router's own threshold is meant."""
         given = {"threshold": self.threshold, "strong_share": self.strong_share}
         return {name: value for name, value in given.items() if value is not None}
@@ -46,24 +46,24 @@ def naming(router: str) -> Iterator[None]:
         raise RoutingError(f"router {router}: {error}", argument=error.argument) from error
 
 
-def parse_model_name(model: str, routers: Collection[str]) -> Wanted:
-    """What a model name asks for.
+def parse_model_name(model: str, routers: Collection[str]) -> RouteSpec:
+    """Parses a model name.
 
     Args:
         model: Such as ``router-mf-0.11593``, ``router-mf-share-0.3``, or ``router-mf`` for the router's own threshold.
         routers: Names of the routers that there are; they may contain hyphens.
 
     Returns:
-        What was wanted, its number in ``[0, 1]``.
+        The router and its number, which is in ``[0, 1]``.
 
     Raises:
         RoutingError: Another form, a router that is not there, or a number outside ``[0, 1]``.
 
     Example:
         >>> parse_model_name("router-mf-0.11593", ["mf"])
-        Wanted(router='mf', threshold=0.11593, strong_share=None)
+        RouteSpec(router='mf', threshold=0.11593, strong_share=None)
         >>> parse_model_name("router-mf-share-0.3", ["mf"])
-        Wanted(router='mf', threshold=None, strong_share=0.3)
+        RouteSpec(router='mf', threshold=None, strong_share=0.3)
     """
     if not model.startswith(PREFIX):
         raise RoutingError(
@@ -77,11 +77,11 @@ def parse_model_name(model: str, routers: Collection[str]) -> Wanted:
         )
     name = max(matching, key=len)
     if rest == name:
-        return Wanted(name)
+        return RouteSpec(name)
     number = rest[len(name) + 1 :]
     if number.startswith("share-"):
-        return Wanted(name, strong_share=unit_number(number[len("share-") :], "share"))
-    return Wanted(name, threshold=unit_number(number, "threshold"))
+        return RouteSpec(name, strong_share=unit_number(number[len("share-") :], "share"))
+    return RouteSpec(name, threshold=unit_number(number, "threshold"))
 
 
 def unit_number(value: object, what: str) -> float:

@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
-from turnout.routing import Wanted
+from turnout.routing import RouteSpec
 from turnout.routing.names import unit_number
 from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import candidates, decide, decide_many, read, wanted_of
+from turnout.serve.planning import candidates, decide, decide_many, read, spec_of
 
 if TYPE_CHECKING:
     from turnout._core import Decision
@@ -54,19 +54,19 @@ class Endpoints:
         snapshot = self.state.snapshot
         body = await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes)
         found = await parse(body)
-        wanted, pair = _wanted(found, snapshot)
+        spec, pair = _spec(found, snapshot)
         async with UntilDisconnect(request.receive):
             if "messages" in found:
                 reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
-                routed = await decide(reading.prompt, wanted, pair, snapshot)
+                routed = await decide(reading.prompt, spec, pair, snapshot)
                 model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
-                return JSONResponse(_answer(wanted, snapshot, [_told(routed.decision, model, routed.seconds)]))
-            return await self._route_many(_prompts(found), wanted, pair, snapshot)
+                return JSONResponse(_answer(spec, snapshot, [_told(routed.decision, model, routed.seconds)]))
+            return await self._route_many(_prompts(found), spec, pair, snapshot)
         raise ClientGone
 
-    async def _route_many(self, prompts: list[str], wanted: Wanted, pair: Pair, snapshot: Snapshot) -> Response:
+    async def _route_many(self, prompts: list[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot) -> Response:
         """Decides slice by slice: single prompts come in between, and a client that goes ends its batch."""
-        router = snapshot.routers[wanted.router]
+        router = snapshot.routers[spec.router]
         most = len(prompts) if router.router.is_microseconds else _SLICE
         names = {True: pair.strong.name, False: pair.weak.name}
         answers: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ class Endpoints:
             async with self._turn if len(prompts) > most else nullcontext():
                 try:
                     part = prompts[len(answers) : len(answers) + most]
-                    decisions, seconds = await decide_many(part, wanted, pair, snapshot)
+                    decisions, seconds = await decide_many(part, spec, pair, snapshot)
                 except ApiError as error:
                     # A batch that was let in is not refused half way.
                     if error.status != 429 or not answers:
@@ -83,7 +83,7 @@ class Endpoints:
                     await asyncio.sleep(_AGAIN_S)
                     continue
             answers += [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
-        response = _answer(wanted, snapshot, answers)
+        response = _answer(spec, snapshot, answers)
         # Thousands of decisions take milliseconds to write.
         is_long = len(prompts) > _INLINE_DECISIONS
         return await asyncio.to_thread(JSONResponse, response) if is_long else JSONResponse(response)
@@ -123,19 +123,19 @@ class Endpoints:
         return JSONResponse({"status": "reloaded", "routers": routers})
 
 
-def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
+def _spec(found: dict[str, Any], snapshot: Snapshot) -> tuple[RouteSpec, Pair]:
     if "model" in found or "router" not in found:
         if "model" not in found and len(snapshot.routers) == 1:
             return _numbered(found, next(iter(snapshot.routers))), snapshot.pair
-        wanted = wanted_of(found.get("model"), snapshot)
-        if wanted is None:
+        spec = spec_of(found.get("model"), snapshot)
+        if spec is None:
             raise ApiError(
                 400,
                 "model is not a router; expected router-[name]-[threshold] or an alias",
                 code="invalid_model",
                 param="model",
             )
-        return wanted
+        return spec
     if not isinstance(found["router"], str) or found["router"] not in snapshot.routers:
         raise ApiError(
             400,
@@ -146,7 +146,7 @@ def _wanted(found: dict[str, Any], snapshot: Snapshot) -> tuple[Wanted, Pair]:
     return _numbered(found, found["router"]), snapshot.pair
 
 
-def _numbered(found: dict[str, Any], router: str) -> Wanted:
+def _numbered(found: dict[str, Any], router: str) -> RouteSpec:
     values = {}
     for key in ("threshold", "strong_share"):
         if found.get(key) is not None:
@@ -156,7 +156,7 @@ def _numbered(found: dict[str, Any], router: str) -> Wanted:
                 raise ApiError(400, str(error), code="invalid_value", param=key) from None
     if len(values) == 2:
         raise ApiError(400, "both threshold and strong_share are given, expected one", code="invalid_value")
-    return Wanted(router, **values)
+    return RouteSpec(router, **values)
 
 
 def _prompts(found: dict[str, Any]) -> list[str]:
@@ -180,9 +180,9 @@ def _prompts(found: dict[str, Any]) -> list[str]:
     return many
 
 
-def _answer(wanted: Wanted, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
-    artifact_hash = snapshot.routers[wanted.router].artifact_hash
-    return {"object": "list", "router": wanted.router, "artifact_hash": artifact_hash, "decisions": told}
+def _answer(spec: RouteSpec, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
+    artifact_hash = snapshot.routers[spec.router].artifact_hash
+    return {"object": "list", "router": spec.router, "artifact_hash": artifact_hash, "decisions": told}
 
 
 def _told(decision: Decision, model: str, seconds: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from turnout._core import ConfigError, threshold_for_share
-from turnout.routing import Wanted, open_router
+from turnout.routing import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
 from turnout.serve.settings import RouterSettings
 
@@ -43,9 +43,9 @@ class LoadedRouter:
         path = getattr(self.router, "path", None)
         return path if isinstance(path, Path) and hasattr(self.router, "manifest") else None
 
-    def cut(self, wanted: Wanted) -> dict[str, float]:
+    def options_for(self, spec: RouteSpec) -> dict[str, float]:
         """The threshold or share of a request, as arguments of the router's ``route``."""
-        return wanted.cut or {"threshold": self.threshold}
+        return spec.options or {"threshold": self.threshold}
 
     def is_current(self, options: dict[str, Any]) -> bool:
         """Whether loading again with these options would give the same router."""

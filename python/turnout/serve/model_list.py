@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from turnout.serve.dialects import MESSAGES, of_scope
 from turnout.serve.errors import ApiError
-from turnout.serve.planning import wanted_of
+from turnout.serve.planning import spec_of
 
 if TYPE_CHECKING:
     from turnout.serve.snapshot import Snapshot
@@ -53,7 +53,7 @@ class ModelList:
 
 def _is_routed(name: str, snapshot: Snapshot) -> bool:
     try:
-        return wanted_of(name, snapshot) is not None
+        return spec_of(name, snapshot) is not None
     except ApiError:
         return False
 

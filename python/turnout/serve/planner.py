@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turnout.serve.dialects import Dialect
-from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, wanted_of
+from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, spec_of
 
 if TYPE_CHECKING:
     from turnout.serve.asgi import Scope
@@ -37,11 +37,11 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
         ApiError: 400 for what cannot be routed, 404 for a model that is not here, 429 or 500 from the router.
     """
     snapshot, sessions = state.snapshot, state.sessions
-    wanted = wanted_of(request.get("model"), snapshot)
-    if wanted is None:
+    spec = spec_of(request.get("model"), snapshot)
+    if spec is None:
         needed = await needs(request, size, dialect)
         return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
-    pair = wanted[1]
+    pair = spec[1]
     if maker := _maker(request, dialect, state):
         return _with_maker(maker, pair, await needs(request, size, dialect), dialect, state)
     sent = sessions.id_of(scope)
@@ -56,7 +56,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
             return replace(planned, rule=found.session.kind, session=found.session)
     if _is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
         return replace(candidates(pair, pair.weak, found.needs, dialect, snapshot), rule="helper")
-    routed = await decide(found.prompt, *wanted, snapshot, dialect.conversation)
+    routed = await decide(found.prompt, *spec, snapshot, dialect.conversation)
     planned = candidates(pair, routed.chosen, found.needs, dialect, snapshot)
     return replace(planned, routed=routed, session=found.session)
 

@@ -12,7 +12,7 @@ from typing import Any
 from turnout._core import Decision, OverloadedError, RouterError
 from turnout.conversation import judged_text, prompt_of
 from turnout.errors import RoutingError
-from turnout.routing import Wanted, able_to_serve, naming, needs_of, parse_model_name
+from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
 from turnout.serve.dialects import Dialect
@@ -77,7 +77,7 @@ class Reading:
     session: Session | None
 
 
-def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
+def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair] | None:
     """What a request's model name asks for; ``None`` for the plain name of a model.
 
     Raises:
@@ -88,8 +88,8 @@ def wanted_of(model: object, snapshot: Snapshot) -> tuple[Wanted, Pair] | None:
     model = snapshot.names.resolve(model)
     alias = snapshot.aliases.get(model)
     if alias is not None:
-        wanted = Wanted(alias.router, alias.threshold, alias.strong_share)
-        return wanted, snapshot.alias_pairs[model]
+        spec = RouteSpec(alias.router, alias.threshold, alias.strong_share)
+        return spec, snapshot.alias_pairs[model]
     if model in snapshot.models or not model.startswith(PREFIX):
         return None
     try:
@@ -135,12 +135,12 @@ async def needs(request: Mapping[str, Any], size: int, dialect: Dialect) -> froz
     return await beside_the_loop(size, lambda: needs_of(request, dialect.conversation))
 
 
-async def decide(prompt: str, wanted: Wanted, pair: Pair, snapshot: Snapshot, param: str = "messages") -> Routed:
+async def decide(prompt: str, spec: RouteSpec, pair: Pair, snapshot: Snapshot, param: str = "messages") -> Routed:
     """One decision, timed.
 
     Args:
         prompt: The text that is judged.
-        wanted: Which router, and where it cuts.
+        spec: Which router, and its threshold or share.
         pair: The models.
         snapshot: What is configured.
         param: The field of the request that has the text, for errors.
@@ -148,31 +148,31 @@ async def decide(prompt: str, wanted: Wanted, pair: Pair, snapshot: Snapshot, pa
     Raises:
         ApiError: 400 for a text that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
-    router = snapshot.router_for(wanted.router, pair)
+    router = snapshot.router_for(spec.router, pair)
     began = time.perf_counter()
     with _api_errors(param), naming(router.name):
-        decision = await router.router.aroute(prompt, **router.cut(wanted))
+        decision = await router.router.aroute(prompt, **router.options_for(spec))
     seconds = time.perf_counter() - began
     digest = await beside_the_loop(len(prompt), lambda: prompt_hash(prompt))
     return Routed(router, decision, prompt, digest, pair, seconds)
 
 
 async def decide_many(
-    prompts: Sequence[str], wanted: Wanted, pair: Pair, snapshot: Snapshot
+    prompts: Sequence[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot
 ) -> tuple[list[Decision], float]:
     """Decisions for many prompts in one crossing, and the seconds of one. A single prompt waits in the router's own queue.
 
     Raises:
         ApiError: 400 for a prompt that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
-    router = snapshot.router_for(wanted.router, pair)
+    router = snapshot.router_for(spec.router, pair)
     began = time.perf_counter()
     with _api_errors("prompt"), naming(router.name):
         if len(prompts) == 1:
-            decisions = [await router.router.aroute(judged_text(prompts[0]), **router.cut(wanted))]
+            decisions = [await router.router.aroute(judged_text(prompts[0]), **router.options_for(spec))]
         else:
             texts = [judged_text(prompt) for prompt in prompts]
-            decisions = await router.router.aroute_batch(texts, **router.cut(wanted))
+            decisions = await router.router.aroute_batch(texts, **router.options_for(spec))
     return decisions, (time.perf_counter() - began) / max(len(prompts), 1)
 
 

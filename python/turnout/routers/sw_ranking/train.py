@@ -183,8 +183,8 @@ def _ann_index(router: Built, options: Options, show: Show) -> AnnIndex:
         router.pair,
         lambda done: show("exact win rates", done, min(JUDGED, len(cells.cell))),
     )
-    wanted = {} if options.neighbors is None else {"neighbors": (options.neighbors,)}
-    ann_index = make_ann_index(router.vectors, judge, options.index or "", options.search, **wanted)
+    fixed = {} if options.neighbors is None else {"neighbors": (options.neighbors,)}
+    ann_index = make_ann_index(router.vectors, judge, options.index or "", options.search, **fixed)
     show("index", 1, 1)
     return ann_index
 
