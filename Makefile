@@ -79,7 +79,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build train-mf train-pool wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf train-pool train-sw-ranking wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -204,6 +204,10 @@ train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=fold
 train-pool: build $(DEV) ## fit profiles of all models in the tables and add them to an mf artifact: make train-pool DATA=folder OUT=artifact
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -f "$(OUT)/router.json" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder of an mf artifact: see recipes/README.md" >&2; exit 1; }
 	PYTHONPATH=python $(PY) -m recipes.pool.train --data "$(DATA)" --artifact "$(OUT)" $(if $(REPORT),--report "$(REPORT)")
+
+train-sw-ranking: build $(DEV) ## make the shipped sw_ranking again: make train-sw-ranking DATA=folder OUT=folder
+	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
+	PYTHONPATH=python $(PY) -m recipes.sw_ranking.train --data "$(DATA)" --out "$(OUT)"
 
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all

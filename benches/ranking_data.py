@@ -1,4 +1,4 @@
-"""Battles for the benchmarks of ``sw_ranking``: those that ship, tiled with noise to any number and any dimension."""
+"""Battles for the benchmarks of ``sw_ranking``: prompts of those that ship, tiled with noise to any number and any dimension."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import turnout
-from turnout.reference.sw_ranking import tiers_of
+from turnout.reference.sw_ranking import A_WINS, B_WINS, POINTS, TIE, tiers_of
 from turnout.routers.sw_ranking.ann_index import AnnIndex, ErrorDistribution, make_cells, make_index, set_search
 from turnout.routers.sw_ranking.encoder import Encoder
 from turnout.routers.sw_ranking.export import SwRanking, write_sw_ranking
@@ -20,15 +20,17 @@ from turnout.routers.sw_ranking.vectors import Storage, stored
 SHIPPED = Path(turnout.__file__).parent / "artifacts" / "sw_ranking"
 #: Length of the noise that is added to a unit vector, so that no two prompts are the same.
 NOISE = 0.3
+#: Models, and the share of battles that are ties.
+MODELS, TIES = 60, 0.1
 
 
 @dataclass(frozen=True)
 class Battles:
-    """Made-up prompts around real ones, and for each a real battle of the prompt that it is made from.
+    """Made-up prompts around real ones, and for each a battle of two made-up models that follows their ratings.
 
     Attributes:
         vectors: float32 ``[battles, dim]``, unit length; one prompt a battle.
-        rating: Battles, with the shipped ratings cut into ten tiers.
+        rating: Battles of models whose ratings lie evenly, cut into ten tiers.
         queries: float32 ``[200, dim]``, made the same way.
     """
 
@@ -46,29 +48,30 @@ class Battles:
 def make_battles(count: int, dim: int, seed: int = 0) -> Battles:
     """Embeds the shipped battles' prompts with the default router, turns them into ``dim`` dimensions, and tiles them."""
     generator = np.random.default_rng(seed)
-    encoder, shipped = turnout.load(), turnout.load(SHIPPED)
-    battles = shipped.battles()
-    real = np.stack([encoder.embed(prompt) for prompt in battles["prompts"]])
+    encoder, prompts = turnout.load(), turnout.load(SHIPPED).battles()["prompts"]
+    real = np.stack([encoder.embed(prompt) for prompt in prompts])
     # Rotation into more dimensions keeps every cosine.
     turn, _ = np.linalg.qr(generator.normal(size=(dim, real.shape[1])))
     real = unit(real @ turn.T)
-    order = generator.integers(0, len(battles["battle_id"]), count)
-    ratings = np.array(shipped.manifest["ranking"]["ratings"])
-    best = np.argsort(-ratings, kind="stable")
-    place = np.argsort(best)
+    order = generator.integers(0, len(real), count)
+    ratings = np.linspace(1400.0, 600.0, MODELS)
+    a = generator.integers(0, MODELS, count)
+    b = (a + generator.integers(1, MODELS, count)) % MODELS
+    won = generator.random(count) < 1.0 / (1.0 + np.exp((ratings[b] - ratings[a]) / POINTS))
+    outcome = np.where(generator.random(count) < TIES, TIE, np.where(won, A_WINS, B_WINS)).astype(np.uint8)
     table = BattleTable(
         prompts=[""] * count,
-        models=[shipped.models[model] for model in best],
+        models=[f"model {number}" for number in range(MODELS)],
         prompt=np.arange(count),
-        a=place[battles["battle_model_a"][order]],
-        b=place[battles["battle_model_b"][order]],
-        outcome=battles["battle_outcome"][order],
+        a=a,
+        b=b,
+        outcome=outcome,
         ids=np.arange(count, dtype=np.uint64),
     )
-    tiers = tiers_of(ratings[best], 10)
-    vectors = noisy(real[battles["battle_prompt"][order]], generator)
+    tiers = tiers_of(ratings, 10)
+    vectors = noisy(real[order], generator)
     queries = noisy(real[generator.integers(0, len(real), 200)], generator)
-    return Battles(vectors, Rating(table, ratings[best], tiers, np.zeros(len(best), dtype=np.int64)), queries)
+    return Battles(vectors, Rating(table, ratings, tiers, np.zeros(MODELS, dtype=np.int64)), queries)
 
 
 def noisy(rows: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import turnout
 from turnout.cli import main
 from turnout.data import BadRows
 from turnout.routers.sw_ranking.ann_index import ranking_of
-from turnout.routers.sw_ranking.encoder import encoder_of, reduced
+from turnout.routers.sw_ranking.encoder import encoder_of
 from turnout.routers.sw_ranking.rating import rate
 from turnout.routers.sw_ranking.table import read_battle_table
 from turnout.routers.sw_ranking.train import Options, build
@@ -110,15 +110,14 @@ def test_fewer_bits_move_a_win_rate_by_little(storage: Any, bound: float) -> Non
     assert max(errors) < bound
 
 
-def test_a_smaller_encoder_keeps_the_principal_directions(artifact: Path, prompts: list[str]) -> None:
-    encoder = encoder_of(artifact)
-    whole, small = reduced(encoder, prompts, 12), reduced(encoder, prompts, 4, counts=2)
-    rows, fewer = whole.embed(prompts), small.embed(prompts)
-    assert fewer.shape == (len(prompts), 4)
-    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=0.02)
-    assert np.all(np.diff(rows.var(axis=0)) <= 1e-3)
-    with pytest.raises(turnout.ConfigError, match=r"dim is 13, expected 1\.\.=12"):
-        reduced(encoder, prompts, 13)
+def test_prompts_are_read_as_the_encoder_was_trained_to_read_them(battles: Path, tmp_path: Path) -> None:
+    encoder = encoder_of(turnout.load("mf").path)
+    build(read_battle_table([battles], bad=BadRows()), encoder, Options("alpha", "delta", tiers=2), tmp_path / "out")
+    router = turnout.load(tmp_path / "out")
+    for name in ("truncation", "short_prompts"):
+        assert router.manifest["tokenizer"][name] == turnout.load("mf").manifest["tokenizer"][name]
+    np.testing.assert_array_equal(router.embed("Hello!"), router.embed("hello"))
+    np.testing.assert_array_equal(encoder.embed(["Hello!"])[0], turnout.load("mf").embed("hello"))
 
 
 def test_what_cannot_be_built_is_told(battles: Path, artifact: Path, tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def test_a_ranking_router_takes_names_by_the_same_rule() -> None:
     trained = turnout.load("sw_ranking")
     label = turnout.load("sw_ranking", strong="large", weak="small", strong_share=0.5)
     assert label.win_rates(PROMPTS).tolist() == trained.win_rates(PROMPTS).tolist()
-    placed = turnout.load("sw_ranking", strong="large", weak="small", tiers={"small": 4})
-    assert placed.win_rate("cat") > trained.win_rate("cat")
+    placed = turnout.load("sw_ranking", strong="large", weak="small", tiers={"large": 1, "small": 0})
+    assert placed.win_rate("cat") < trained.win_rate("cat")
     assert placed.quantiles == ()
 
 

@@ -54,8 +54,6 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="ARTIFACT",
         help="router whose encoder is used; default: turnout's mf",
     )
-    encoder.add_argument("--dim", type=int, metavar="N", help="keep the N principal directions of a static encoder")
-    encoder.add_argument("--counts", type=int, default=64, metavar="N", help="with --dim: counting features to keep")
     encoder.add_argument(
         "--storage",
         default="f16",
@@ -99,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from turnout.data import file_record, read_outcomes
     from turnout.data.aliases import read_aliases
     from turnout.progress import progress_bars
-    from turnout.routers.sw_ranking.encoder import encoder_of, reduced
+    from turnout.routers.sw_ranking.encoder import encoder_of
     from turnout.routers.sw_ranking.rating import largest_group
     from turnout.routers.sw_ranking.table import read_battle_table
     from turnout.routers.sw_ranking.train import Options, build
@@ -124,8 +122,6 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.largest_group:
             table = largest_group(table)
-        if args.dim is not None:
-            encoder = reduced(encoder, table.prompts, args.dim, args.counts)
         options = Options(
             strong=args.strong,
             weak=args.weak,

@@ -106,8 +106,9 @@ def battles_section(rating: Rating, strong: str, weak: str, unknown_tiers: Mappi
             f"The models form {groups} groups without battles between them. Their ratings are centered separately and are not comparable.",
         ]
     if unknown_tiers:
-        named = ", ".join(f"`{model}` to tier {tier}" for model, tier in unknown_tiers.items())
-        lines += ["", f"Models without battles have manually chosen tiers: {named}."]
+        named = [f"`{model}` to tier {tier}" for model, tier in unknown_tiers.items()]
+        more = f" and {len(named) - _NAMED} more, see `router.json`" if len(named) > _NAMED else ""
+        lines += ["", f"Models without battles of their own have given tiers: {', '.join(named[:_NAMED])}{more}."]
     return lines
 
 

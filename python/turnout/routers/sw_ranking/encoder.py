@@ -1,11 +1,11 @@
-"""The encoder of another artifact without its head, optionally reduced in size."""
+"""The encoder of another artifact without its head."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from turnout._core import ArtifactError, ConfigError
 from turnout.artifact.manifest import Manifest
+from turnout.artifact.text_rules import TEXT_RULES
 from turnout.artifact.writer import write_artifact
-from turnout.graphs.fold import quantize_rows
-from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, encoder_graph, static_graph
-from turnout.graphs.static_reader import read_static
+from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, static_graph
 from turnout.router import load
 
 #: Prompts embedded between two calls of a progress function.
@@ -33,6 +32,7 @@ class Encoder:
         tokenizer: Text of ``tokenizer.json``, likewise.
         max_tokens: Token limit, likewise.
         taken_from: For the record.
+        text_rules: What is done to long and to short prompts; see :mod:`turnout.artifact.text_rules`.
     """
 
     dim: int
@@ -40,6 +40,7 @@ class Encoder:
     tokenizer: bytes | None = None
     max_tokens: int | None = None
     taken_from: str = ""
+    text_rules: Mapping[str, str] = field(default_factory=dict)
 
     def embed(self, prompts: Sequence[str], progress: Callable[[int], None] | None = None) -> NDArray[np.float32]:
         """Embeddings of prompts by the core itself, float32 ``[prompts, dim]``."""
@@ -73,6 +74,7 @@ class Encoder:
             graph=with_silent_head(self.graph or b"", self.dim),
             tokenizer=self.tokenizer,
             max_tokens=self.max_tokens,
+            text_rules=self.text_rules,
         )
 
 
@@ -94,9 +96,10 @@ def encoder_of(artifact: str | Path) -> Encoder:
         graph = (folder / manifest["graph"]).read_bytes()
         tokenizer = (folder / manifest["tokenizer"]["file"]).read_bytes()
         max_tokens = int(manifest["tokenizer"]["max_tokens"])
+        text_rules = {name: manifest["tokenizer"][name] for name in TEXT_RULES if name in manifest["tokenizer"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError.at(folder, f"its encoder cannot be used: {error!r}") from error
-    return Encoder(dim, headless(graph, str(folder)), tokenizer, max_tokens, str(manifest["name"]))
+    return Encoder(dim, headless(graph, str(folder)), tokenizer, max_tokens, str(manifest["name"]), text_rules)
 
 
 def headless(graph: bytes, name: str) -> bytes:
@@ -157,39 +160,3 @@ def _any_encoder(dim: int) -> StaticEncoder:
         np.zeros((1, dim), np.float32),
         np.zeros(dim, np.float32),
     )
-
-
-def reduced(encoder: Encoder, prompts: Sequence[str], dim: int, counts: int = 64) -> Encoder:
-    """A smaller static encoder: the principal directions of these prompts' embeddings before the activation, centered.
-
-    Before the activation a static embedding is linear in the tokens' rows, so directions can be folded into the table, and the
-    center into the bias. The activation goes.
-
-    Args:
-        encoder: An encoder whose graph is the static one of ``models/README.md``.
-        prompts: Prompts that say what varies.
-        dim: Numbers to keep.
-        counts: Counting features to keep at most, those with the longest rows of weights first.
-
-    Raises:
-        ConfigError: The graph is another one, or has fewer numbers.
-    """
-    plain = replace(read_static(encoder.graph or b"", encoder.taken_from), activation="identity", views=None)
-    if not 0 < dim <= encoder.dim:
-        raise ConfigError(f"dim is {dim}, expected 1..={encoder.dim}")
-    kept = np.sort(np.argsort(-np.linalg.norm(plain.feature_weight, axis=1), kind="stable")[:counts])
-    plain = replace(plain, count_table=plain.count_table[:, kept], feature_weight=plain.feature_weight[kept])
-    linear = replace(encoder, graph=encoder_graph(plain))
-    before = linear.embed(prompts).astype(np.float64)
-    center = before.mean(axis=0)
-    directions = np.linalg.eigh(np.cov(before.T))[1][:, ::-1][:, :dim]
-    rows = plain.token_table.astype(np.float64) * plain.row_scale[:, None]
-    table, scale = quantize_rows(rows @ directions)
-    small = StaticEncoder(
-        table,
-        scale,
-        plain.count_table,
-        (plain.feature_weight @ directions).astype(np.float32),
-        ((plain.bias - center) @ directions).astype(np.float32),
-    )
-    return replace(encoder, dim=dim, graph=encoder_graph(small))

@@ -102,6 +102,7 @@ def write_sw_ranking(router: SwRanking, out: Path, documents: Mapping[str, str] 
         graph=encoder.graph,
         tokenizer=encoder.tokenizer,
         max_tokens=encoder.max_tokens,
+        text_rules=encoder.text_rules,
         files=files,
         documents=documents,
     )
