@@ -72,7 +72,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 CARGO_TEST := $(if $(NEXTEST),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 LIBRARY = $$($(PY) -c 'from turnout.engines import onnxruntime_library as library; print(library())')
 # Parts of the package whose imports need torch; their tests are `make test-train`.
-TRAIN_PARTS := $(wildcard $(addprefix python/turnout/,routers/bert/fine_tune.py routers/causal_llm/train.py training/matrix_factorization.py training/fine_tuning.py))
+TRAIN_PARTS := $(wildcard $(addprefix python/turnout/,routers/bert/fine_tune.py routers/causal_llm/train.py training/fine_tuning.py))
 # Likewise of the frameworks that turnout plugs into, and of a browser: `make test-integrations`, `make test-browser`.
 APART := tests/train $(TRAIN_PARTS) tests/integrations python/turnout/integrations tests/serve/playground/browser tests/e2e tests/fixtures/make_networks.py
 SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests python/turnout README.md docs/index.md docs/concepts.md docs/conversations.md

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_outcomes
-from turnout.training.tables import gains, matches, read_all_battles, read_tables, table_named
+from turnout.training.tables import read_all_battles, read_tables
+
+from .sides import gains, matches
 
 DEV_SHARE = 0.15
 
@@ -125,14 +127,14 @@ def read_data(
     dev_tables = [_first_columns(read_outcomes(path, bad=BadRows())) for path in dev]
     exclude = {prompt for table in dev_tables for prompt in table.prompts}
     tables = read_tables(correctness, exclude)
-    fought = read_all_battles(battles, exclude)
+    battle_rows = read_all_battles(battles, exclude)
     hidden = {prompt for prompt, dev in zip(grades.prompts, grades.dev, strict=True) if dev}
     for pair in PAIRS.values():
         table = named(tables, pair.table)
         hidden |= {prompt for prompt in table.prompts if held_out(prompt)}
-    everything = [*grades.prompts, *(prompt for table in tables for prompt in table.prompts), *fought.prompts]
+    everything = [*grades.prompts, *(prompt for table in tables for prompt in table.prompts), *battle_rows.prompts]
     prompts = [prompt for prompt in dict.fromkeys(everything) if prompt not in hidden]
-    return Data(tables, fought, dev_tables, grades, prompts)
+    return Data(tables, battle_rows, dev_tables, grades, prompts)
 
 
 def _first_columns(table: Outcomes) -> Outcomes:
@@ -150,10 +152,10 @@ def named(tables: Sequence[Outcomes], name: str) -> Outcomes:
     Raises:
         ConfigError: There is none.
     """
-    table = table_named(tables, name)
-    if table is None:
-        raise ConfigError(f"no table {name} in the data: recipes/mf/notes.md lists all")
-    return table
+    for table in tables:
+        if table.name == name:
+            return table
+    raise ConfigError(f"no table {name} in the data: recipes/mf/notes.md lists all")
 
 
 def outcomes(tables: Sequence[Outcomes], pair: Pair) -> tuple[list[str], NDArray[np.float64]]:

@@ -1,6 +1,6 @@
-"""What the student learns of every prompt: how hard it is, and where outcomes of a pair are known, how much the strong model gains.
+"""Labels of every prompt for the student: how hard it is, and where outcomes of a pair are known, how much the strong model gains.
 
-One scale: a prompt of grade 1 stands near -1, one of grade 5 near 3. Each source of outcomes is ranked by its own teacher, around
+One scale: a prompt of grade 1 is near -1, one of grade 5 near 3. Each source of outcomes is ranked by its own teacher, around
 what the grades say of the source.
 """
 
@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 Doubles = NDArray[np.float64]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 _HASHED = 1 << 14
 _LANDMARKS = 2500
@@ -26,7 +26,7 @@ _LANDMARKS = 2500
 
 @dataclass(frozen=True)
 class Features:
-    """What teachers see of every prompt.
+    """Inputs of the teachers for every prompt.
 
     Attributes:
         dense: Standardized sentence embeddings and log counts, ``[prompts, 512 + counts]``.
@@ -37,7 +37,7 @@ class Features:
     sparse: Any
 
 
-def features(ids: Sequence[Places], embeddings: NDArray[Any], counts: NDArray[Any], tokens: int) -> Features:
+def features(ids: Sequence[Indices], embeddings: NDArray[Any], counts: NDArray[Any], tokens: int) -> Features:
     """Makes them.
 
     Args:
@@ -54,32 +54,34 @@ def features(ids: Sequence[Places], embeddings: NDArray[Any], counts: NDArray[An
     return Features(dense, sp.csr_matrix(sp.hstack([*parts, counts])))
 
 
-def _bag(rows: Sequence[Places], width: int) -> Any:
+def _bag(rows: Sequence[Indices], width: int) -> Any:
     ends = np.cumsum([0, *(len(row) for row in rows)])
     weights = np.concatenate([np.full(len(row), len(row) ** -0.5) for row in rows if len(row)])
     return sp.csr_matrix((weights, np.concatenate(rows), ends), shape=(len(rows), width))
 
 
-def graded(seen: Features, places: Places, grades: Doubles) -> Doubles:
-    """Grades of all prompts as a teacher sees them that learned from some: a kernel on embeddings and a ridge on tokens."""
-    landmarks = min(_LANDMARKS, len(places))
-    near = Nystroem(gamma=0.25 / seen.dense.shape[1], n_components=landmarks, random_state=0).fit(seen.dense[places])
-    kernel = Ridge(alpha=0.1).fit(near.transform(seen.dense[places]), grades)
-    ridge = Ridge(alpha=2.0, solver="sparse_cg").fit(seen.sparse[places], grades)
-    joined = 0.75 * kernel.predict(near.transform(seen.dense)) + 0.35 * ridge.predict(seen.sparse)
-    return np.asarray(joined - joined[places].mean() + grades.mean())
+def graded(inputs: Features, indices: Indices, grades: Doubles) -> Doubles:
+    """Grades of all prompts, predicted by a teacher that learned from some: a kernel on embeddings and a ridge on tokens."""
+    landmarks = min(_LANDMARKS, len(indices))
+    kernel_map = Nystroem(gamma=0.25 / inputs.dense.shape[1], n_components=landmarks, random_state=0).fit(
+        inputs.dense[indices]
+    )
+    kernel = Ridge(alpha=0.1).fit(kernel_map.transform(inputs.dense[indices]), grades)
+    ridge = Ridge(alpha=2.0, solver="sparse_cg").fit(inputs.sparse[indices], grades)
+    joined = 0.75 * kernel.predict(kernel_map.transform(inputs.dense)) + 0.35 * ridge.predict(inputs.sparse)
+    return np.asarray(joined - joined[indices].mean() + grades.mean())
 
 
-def gains(seen: Features, places: Places, gain: Doubles, grade: Doubles) -> Doubles:
-    """Gains of the strong model as a teacher sees them that learned from one source, standardized over that source."""
-    dense = np.hstack([seen.dense / 20.0, 0.3 * _standard(grade, places)[:, None]])
-    embedded = Ridge(alpha=40.0).fit(dense[places], gain).predict(dense)
-    worded = Ridge(alpha=30.0, solver="sparse_cg").fit(seen.sparse[places], gain).predict(seen.sparse)
-    return _standard(_standard(embedded, places) + 0.7 * _standard(worded, places), places)
+def gains(inputs: Features, indices: Indices, gain: Doubles, grade: Doubles) -> Doubles:
+    """Gains of the strong model, predicted by a teacher that learned from one source, standardized over that source."""
+    dense = np.hstack([inputs.dense / 20.0, 0.3 * _standard(grade, indices)[:, None]])
+    by_meaning = Ridge(alpha=40.0).fit(dense[indices], gain).predict(dense)
+    by_words = Ridge(alpha=30.0, solver="sparse_cg").fit(inputs.sparse[indices], gain).predict(inputs.sparse)
+    return _standard(_standard(by_meaning, indices) + 0.7 * _standard(by_words, indices), indices)
 
 
-def _standard(values: Doubles, places: Places) -> Doubles:
-    return np.asarray((values - values[places].mean()) / (values[places].std() + 1e-9))
+def _standard(values: Doubles, indices: Indices) -> Doubles:
+    return np.asarray((values - values[indices].mean()) / (values[indices].std() + 1e-9))
 
 
 @dataclass(frozen=True)
@@ -87,38 +89,40 @@ class Source:
     """Prompts that one teacher of gains ranks.
 
     Attributes:
-        own: Places of the prompts with outcomes of the pair or its stand-ins.
+        own: Indices of the prompts with outcomes of the pair or its stand-ins.
         gain: Their gains, strong less weak, in -1..1.
-        alike: Places of further prompts of the same form.
+        alike: Indices of further prompts of the same form.
         share: Share of the teacher of gains in the label; the rest is the grade's.
     """
 
-    own: Places
+    own: Indices
     gain: Doubles
-    alike: Places
+    alike: Indices
     share: float
 
 
-def labels(seen: Features, places: Places, grades: Doubles, sources: Mapping[str, Source]) -> tuple[Doubles, Doubles]:
+def labels(
+    inputs: Features, indices: Indices, grades: Doubles, sources: Mapping[str, Source]
+) -> tuple[Doubles, Doubles]:
     """Label and weight of every prompt.
 
     Args:
-        seen: What teachers see.
-        places: Places of graded prompts.
+        inputs: Inputs of the teachers.
+        indices: Indices of graded prompts.
         grades: Their grades.
         sources: Sources of outcomes.
 
     Returns:
         Labels and weights, float64 ``[prompts]`` each.
     """
-    grade = graded(seen, places, grades)
+    grade = graded(inputs, indices, grades)
     mixed = grade.copy()
-    mixed[places] = 0.6 * grades + 0.4 * grade[places]
+    mixed[indices] = 0.6 * grades + 0.4 * grade[indices]
     label = (mixed - 2.1) / 0.9
     weight = np.ones(len(label))
-    weight[places] = 3.0
+    weight[indices] = 3.0
     for source in sources.values():
-        gain = gains(seen, source.own, source.gain, grade)
+        gain = gains(inputs, source.own, source.gain, grade)
         both = np.concatenate([source.own, source.alike])
         center = label[both].mean()
         for part, share in ((source.own, source.share), (source.alike, source.share / 2)):

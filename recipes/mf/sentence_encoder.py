@@ -62,10 +62,10 @@ class SentenceEncoder:
             return kept
         encoder = USE(threads=1)
         found = np.zeros((len(texts), DIM), np.float32)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), _BATCH):
-            places = order[start : start + _BATCH]
-            found[places] = encoder([shortened(texts[place]) for place in places])
+            indices = order[start : start + _BATCH]
+            found[indices] = encoder([shortened(texts[index]) for index in indices])
             show("sentence encoder", min(start + _BATCH, len(order)), len(order))
         self._cache.mkdir(parents=True, exist_ok=True)
         np.save(file, found)
@@ -75,7 +75,7 @@ class SentenceEncoder:
         """Input embeddings of WordPiece tokens, float32 ``[tokens, 512]``: of the piece that equals one, or of what it splits into."""
         table = _input_embeddings()
         rows = np.zeros((len(tokens), DIM), np.float32)
-        for place, token in enumerate(tokens):
+        for row, token in enumerate(tokens):
             if token in ("[PAD]", "[UNK]"):
                 continue
             inside = token.startswith("##") and len(token) > 2
@@ -84,7 +84,7 @@ class SentenceEncoder:
             split = [piece for piece in self.pieces.EncodeAsIds(text) if self.pieces.IdToPiece(piece) != "▁"]
             found = [whole] if inside and whole != self.pieces.unk_id() else split
             if found:
-                rows[place] = table[found].sum(axis=0) / np.sqrt(len(found))
+                rows[row] = table[found].sum(axis=0) / np.sqrt(len(found))
         return rows
 
 

@@ -140,12 +140,12 @@ def train_student(
         for step in range(steps):
             if step % 20 == 0:
                 hard = _hard_words(student)
-            places = order[step * config.batch : (step + 1) * config.batch]
-            swap = generator.random(len(places)) < config.rewritten
-            read = [rewritten[place] if other else ids[place] for place, other in zip(places, swap, strict=True)]
+            indices = order[step * config.batch : (step + 1) * config.batch]
+            swap = generator.random(len(indices)) < config.rewritten
+            read = [rewritten[row] if other else ids[row] for row, other in zip(indices, swap, strict=True)]
             drawn = [_changed(row, hard, config, generator) for row in read]
-            errors = (student(drawn, log_counts(drawn, count_table)) - torch.from_numpy(labels[places]).float()) ** 2
-            weight = torch.from_numpy(weights[places]).float()
+            errors = (student(drawn, log_counts(drawn, count_table)) - torch.from_numpy(labels[indices]).float()) ** 2
+            weight = torch.from_numpy(weights[indices]).float()
             loss = (weight * errors).sum() / weight.sum()
             optimizer.zero_grad()
             loss.backward()
@@ -179,8 +179,8 @@ def _changed(row: Ids, hard: Ids, config: StudentConfig, generator: np.random.Ge
     if generator.random() < config.planted:
         # One word three times is the stronger attack.
         words = generator.choice(hard, 3) if generator.random() < 0.4 else np.repeat(generator.choice(hard), 3)
-        place = (0, len(row), int(generator.integers(len(row) + 1)))[generator.integers(3)]
-        row = np.concatenate([row[:place], words, row[place:]])
+        position = (0, len(row), int(generator.integers(len(row) + 1)))[generator.integers(3)]
+        row = np.concatenate([row[:position], words, row[position:]])
     return row
 
 

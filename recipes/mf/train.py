@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from turnout.commands.train import teacher_folder
 from turnout.progress import Show, plain_lines, progress_bars
-from turnout.training.features import count_table, encode
 
 from .data import PAIRS, Data, outcomes, prompts_alike, read_data
 from .labels import Source, features, labels
 from .rewriting import rewritten
 from .sentence_encoder import SentenceEncoder
 from .student import Student, StudentConfig, log_counts, train_student
+from .tokens import count_table, encode
 from .vocabulary import english_vocabulary, vocabulary, write_tokenizer
 from .write import MAX_TOKENS, write
 
@@ -53,7 +52,7 @@ def main() -> None:
     console = Console(stderr=True)
     encoder = SentenceEncoder(args.cache)
     tokenizer_file = args.cache / "tokenizer.json"
-    tokens = vocabulary(english_vocabulary(teacher_folder(args.english)), encoder.pieces, data.prompts)
+    tokens = vocabulary(english_vocabulary(args.english), encoder.pieces, data.prompts)
     write_tokenizer(tokens, tokenizer_file)
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     counts = count_table(tokens)
@@ -78,27 +77,27 @@ def fit(
     show: Show,
 ) -> tuple[Student, dict[str, NDArray[np.int64]]]:
     """Labels every prompt and trains the student; returns it and the token ids of the prompts."""
-    place = {prompt: row for row, prompt in enumerate(data.prompts)}
+    row_of = {prompt: row for row, prompt in enumerate(data.prompts)}
     ids = encode(tokenizer, data.prompts, MAX_TOKENS)
     generator = random.Random(config.seed)
     other = encode(tokenizer, [rewritten(prompt, generator) for prompt in data.prompts], MAX_TOKENS)
     # A prompt without tokens has nothing to learn from.
     ids, other = ([row.astype(np.int64) if len(row) else np.array([1]) for row in rows] for rows in (ids, other))
     embeddings = encoder.embed(data.prompts, show)
-    seen = features(ids, embeddings, log_counts(ids, counts), len(tokens))
+    known_features = features(ids, embeddings, log_counts(ids, counts), len(tokens))
 
     sources = {}
     for name, pair in PAIRS.items():
         prompts, gain = outcomes(data.tables, pair)
-        known = np.array([prompt in place for prompt in prompts])
-        own = np.array([place[prompt] for prompt, kept in zip(prompts, known, strict=True) if kept])
-        alike = {place[prompt] for prompt in prompts_alike(data.tables, pair) if prompt in place} - set(own.tolist())
+        known = np.array([prompt in row_of for prompt in prompts])
+        own = np.array([row_of[prompt] for prompt, kept in zip(prompts, known, strict=True) if kept])
+        alike = {row_of[prompt] for prompt in prompts_alike(data.tables, pair) if prompt in row_of} - set(own.tolist())
         sources[name] = Source(own, gain[known], np.array(sorted(alike), dtype=np.int64), pair.share)
 
     grades = data.grades
-    kept = [row for row, dev in enumerate(grades.dev) if not dev and grades.prompts[row] in place]
-    graded = np.array([place[grades.prompts[row]] for row in kept])
-    label, weight = labels(seen, graded, grades.grade[kept], sources)
+    kept = [row for row, dev in enumerate(grades.dev) if not dev and grades.prompts[row] in row_of]
+    graded = np.array([row_of[grades.prompts[row]] for row in kept])
+    label, weight = labels(known_features, graded, grades.grade[kept], sources)
     student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, show)
     return student, dict(zip(data.prompts, ids, strict=True))
 

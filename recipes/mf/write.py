@@ -24,14 +24,13 @@ from turnout.evaluate.dev import dev_results
 from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, View, static_graph
 from turnout.router import load
-from turnout.training.config import MfConfig
-from turnout.training.matrix_factorization import fit_models
-from turnout.training.tables import EXAMPLES_A_TABLE, pair_examples
+from turnout.training.tables import pair_examples
 
 from .calibration import calibration_error, fit_platt, held_out_chances
 from .data import Data
 from .scores import graded_scores, pair_scores
 from .student import FIRST, LAST, Student, StudentConfig, log_counts
+from .vectors import VectorConfig, fit_vectors
 
 MAX_TOKENS = 512
 NOTES = Path(__file__).parent / "notes.md"
@@ -49,9 +48,9 @@ def write(
     dev: Sequence[Path],
 ) -> dict[str, Any]:
     """Writes the artifact and its card; returns scores on held-out prompts."""
-    config = MfConfig()
+    config = VectorConfig()
     examples = pair_examples(
-        data.tables, data.battles, per_table=EXAMPLES_A_TABLE, min_battles=config.min_battles, seed=config.seed
+        data.tables, data.battles, per_table=config.examples, min_battles=config.min_battles, seed=config.seed
     )
     known = np.array([prompt in ids for prompt in examples.prompts])
     examples = type(examples)(
@@ -69,9 +68,9 @@ def write(
             for at in range(0, len(rows), 512)
         ]
         direction = student.direction.weight[0].numpy()
-    place = {prompt: row for row, prompt in enumerate(distinct)}
-    embedded = np.concatenate(parts)[[place[prompt] for prompt in examples.prompts]]
-    projection, factor_weights, vectors, models = fit_models(direction, embedded, examples, config)
+    row_of = {prompt: row for row, prompt in enumerate(distinct)}
+    embedded = np.concatenate(parts)[[row_of[prompt] for prompt in examples.prompts]]
+    projection, factor_weights, vectors, models = fit_vectors(direction, embedded, examples, config)
 
     table, scale = quantize_rows(student.rows())
     feature_weight, bias = student.folded_counts()

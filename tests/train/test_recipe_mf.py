@@ -11,13 +11,17 @@ pytest.importorskip("torch")
 
 from recipes.mf.labels import Source, features, labels
 from recipes.mf.rewriting import rewritten
+from recipes.mf.sides import gains, mean_score
 from recipes.mf.student import FIRST, LAST, StudentConfig, log_counts, predict, train_student
+from recipes.mf.tokens import COUNTS, count_table
 from recipes.mf.vocabulary import normal, script
 
+from turnout.data import Outcomes
 from turnout.graphs.fold import quantize_rows
 from turnout.reference.mf import encode
 
 VOCABULARY = 80
+NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +31,19 @@ def prompts() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def count_table() -> np.ndarray:
+def counting() -> np.ndarray:
     generator = np.random.default_rng(1)
     return np.column_stack([np.ones(VOCABULARY), generator.integers(0, 2, VOCABULARY)]).astype(np.float32)
 
 
 def test_the_weights_that_are_exported_compute_the_logit_of_the_student(
-    prompts: list[np.ndarray], count_table: np.ndarray
+    prompts: list[np.ndarray], counting: np.ndarray
 ) -> None:
     base = np.random.default_rng(2).normal(0, 20, (VOCABULARY, 512)).astype(np.float32)
     hard = np.array([float((row < 20).mean()) for row in prompts])
     config = StudentConfig(dim=16, epochs=8, batch=50, drop=0.0, planted=0.0)
-    student = train_student(prompts, prompts, count_table, hard, np.ones(len(hard)), base, config, lambda *_: None)
-    expected = predict(student, prompts, count_table)
+    student = train_student(prompts, prompts, counting, hard, np.ones(len(hard)), base, config, lambda *_: None)
+    expected = predict(student, prompts, counting)
     assert np.corrcoef(expected, hard)[0, 1] > 0.7, "the student has learned"
 
     table, scale = quantize_rows(student.rows())
@@ -47,7 +51,7 @@ def test_the_weights_that_are_exported_compute_the_logit_of_the_student(
     weights = {
         "token_table": table,
         "row_scale": scale[:, None],
-        "count_table": count_table,
+        "count_table": counting,
         "feature_weight": feature_weight,
         "bias": bias,
         "first_tokens": np.array([FIRST], np.float32),
@@ -58,21 +62,22 @@ def test_the_weights_that_are_exported_compute_the_logit_of_the_student(
     direction = student.direction.weight[0].detach().numpy()
     found = np.array([encode(row, weights, "gelu") @ direction for row in prompts])
     offset = float(student.direction.bias.detach())
-    np.testing.assert_allclose(found + offset, expected, rtol=0, atol=0.05 * expected.std())
+    # int8 rounds each row once; a short prompt sums it three times: among all, the first and the last tokens.
+    np.testing.assert_allclose(found + offset, expected, rtol=0, atol=0.1 * expected.std())
 
 
-def test_labels_follow_grades_and_the_gains_of_a_source(prompts: list[np.ndarray], count_table: np.ndarray) -> None:
+def test_labels_follow_grades_and_the_gains_of_a_source(prompts: list[np.ndarray], counting: np.ndarray) -> None:
     hard = np.array([float((row < 20).mean()) for row in prompts])
     bags = np.stack([np.bincount(row, minlength=VOCABULARY) / len(row) for row in prompts])
-    seen = features(prompts, bags, log_counts(prompts, count_table), VOCABULARY)
+    inputs = features(prompts, bags, log_counts(prompts, counting), VOCABULARY)
     graded = np.arange(300)
     grades = 1.0 + 4.0 * hard[graded] / hard.max()
     own = np.arange(300, 500)
     gain = -hard[own]
     nothing = np.zeros(0, np.int64)
-    without, _ = labels(seen, graded, grades, {})
+    without, _ = labels(inputs, graded, grades, {})
     assert np.corrcoef(without[300:], hard[300:])[0, 1] > 0.8
-    against, weight = labels(seen, graded, grades, {"odd": Source(own, gain, nothing, 1.0)})
+    against, weight = labels(inputs, graded, grades, {"odd": Source(own, gain, nothing, 1.0)})
     assert np.corrcoef(against[own], hard[own])[0, 1] < -0.5, "where gains are known they decide"
     np.testing.assert_array_equal(against[500:], without[500:])
     assert weight.tolist() == [3.0] * 300 + [2.0] * 200 + [1.0] * 100
@@ -97,4 +102,35 @@ def test_tokens_are_in_the_normal_form_of_bert() -> None:
         "arabic",
         "devanagari",
         "other",
+    ]
+
+
+def _table() -> Outcomes:
+    scores = {
+        "large-1": np.array([1.0, NAN, 1.0]),
+        "large-2": np.array([0.0, NAN, 1.0]),
+        "small": np.array([0.0, 1.0, 0.5]),
+    }
+    return Outcomes("t", ["x", "y", "z"], scores, ["law", "maths", "law"])
+
+
+def test_mean_score_skips_missing_scores():
+    np.testing.assert_array_equal(mean_score(_table(), ("large-*",)), [0.5, NAN, 1.0])
+
+
+def test_gain_is_missing_where_a_side_is():
+    np.testing.assert_array_equal(gains(_table(), ("large-*",), ("small",)), [0.5, NAN, 0.5])
+    assert np.isnan(gains(_table(), ("absent",), ("small",))).all()
+
+
+def test_tokens_count_in_their_columns_and_special_ones_towards_the_length_alone() -> None:
+    table = count_table(["[UNK]", "12", "##5", "?", "each", "river"])
+    counted = [{name for name, value in zip(COUNTS, row, strict=True) if value} for row in table]
+    assert counted == [
+        {"tokens"},
+        {"tokens", "digits"},
+        {"tokens", "digits"},
+        {"tokens", "questions"},
+        {"tokens", "arithmetic"},
+        {"tokens"},
     ]

