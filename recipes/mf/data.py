@@ -1,4 +1,4 @@
-"""The tables of the recipe: prompts, grades, and where outcomes of the pair or its stand-ins are known."""
+"""The tables of the recipe: prompts, grades, and where outcomes of the pair or its proxy models are known."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Source:
     """Prompts that one teacher of gains ranks.
 
     Attributes:
-        own: Indices of the prompts with outcomes of the pair or its stand-ins.
+        own: Indices of the prompts with outcomes of the pair or its proxy models.
         gain: Their gains, strong less weak, in -1..1.
         alike: Indices of further prompts of the same form.
         share: Share of the teacher of gains in the label; the rest is the grade's.

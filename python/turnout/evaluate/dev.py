@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 #: Pairs to evaluate on tables that lack the router's pair, in order of preference.
-STAND_INS = (
+PROXY_PAIRS = (
     ("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"),
     ("gpt-4-turbo-2024-04-09", "mixtral-8x7b-instruct-v0.1"),
     ("gpt-4-turbo-2024-04-09", "gpt-3.5-turbo-0125"),
@@ -101,7 +101,7 @@ def dev_results(tables: Sequence[Outcomes], scorer: Scorer, pair: tuple[str, str
         pair: The router's strong and weak model.
         seed: Seed of the bootstrap.
     """
-    return [dev_result(table, scorer, [pair, *STAND_INS], seed) for table in tables]
+    return [dev_result(table, scorer, [pair, *PROXY_PAIRS], seed) for table in tables]
 
 
 def show(results: Sequence[DevResult], console: Console) -> None:

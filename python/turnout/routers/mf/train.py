@@ -127,7 +127,7 @@ def train_mf(
     manifest = Manifest.read(folder)
     encoder = read_static((folder / str(manifest.graph)).read_bytes(), manifest.name)
     router = load(folder)
-    seen = prompt_features(router, encoder, prompts, config.tokens, show)
+    features = prompt_features(router, encoder, prompts, config.tokens, show)
 
     # Each target by its own ridge regression. A prompt's own values are those of the fit without it.
     weights, values, penalties = [], [], []
@@ -135,10 +135,10 @@ def train_mf(
         if not texts:
             continue
         rows = np.array([row[text] for text in texts])
-        fit = fit_ridge(seen.columns[rows], target, show=show)
-        found = fit.predict(seen.columns)
+        fit = fit_ridge(features.columns[rows], target, show=show)
+        found = fit.predict(features.columns)
         found[rows] = fit.left_out
-        unscaled = seen.unscaled(fit.weights)
+        unscaled = features.unscaled(fit.weights)
         unscaled[-1] += fit.intercept
         weights.append(unscaled)
         values.append(found)
@@ -163,7 +163,7 @@ def train_mf(
         examples,
         {config.pair.strong: half, config.pair.weak: -half},
     )
-    extended, projection = with_columns(encoder, outputs, seen.tokens)
+    extended, projection = with_columns(encoder, outputs, features.tokens)
 
     win_rates = sigmoid(platt["slope"] * gain + platt["intercept"])
     table = Outcomes(
@@ -179,7 +179,7 @@ def train_mf(
         "start": manifest.name,
         "penalties": penalties,
         "labelled_prompts": len(own),
-        "token_columns": len(seen.tokens),
+        "token_columns": len(features.tokens),
     }
     return TrainedMf(
         encoder=extended,
