@@ -1,7 +1,6 @@
 //! Python extension `turnout._core`: conversions and nothing else; the core decides.
 
 mod arguments;
-mod battles;
 mod decision;
 mod ending;
 mod errors;
