@@ -1,26 +1,25 @@
 //! Prompts of many callers share the runs of one session.
 //!
-//! There is no thread of our own. A caller that finds the session free
-//! runs its prompt itself, without a hand-off. What arrives meanwhile waits and forms the next batch; the caller that ends a run
-//! hands the session to the one that has waited longest, which runs the batch for all that fit ([`queue`] has the rules). No timer
-//! is involved unless `max_wait_us` asks for one.
+//! There is no thread of our own. A caller that finds the session free runs its prompt itself, without a hand-off. What arrives
+//! meanwhile waits and forms the next batch; the caller that ends a run hands the session to the one that has waited longest, which
+//! runs the batch for all that fit ([`queue`] has the rules). No timer is involved unless `max_wait_us` asks for one.
 //!
 //! Callers that cannot wait on a thread (asyncio) leave a callback; a thread is started to run for them and ends with the batch.
 //!
 //! Performance notes: the free path takes the queue's lock twice and allocates one entry, some 0.2 us. A hand-over wakes one thread,
 //! 10 to 20 us during which the session rests; it happens before any result is told, so that both go on at once.
 
+mod leader;
+mod many;
 mod queue;
 mod reply;
 mod runner;
 mod split;
 
 use std::{
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,11 +29,10 @@ pub(crate) use self::{
     runner::{Request, Row, RunError, Runner},
 };
 use self::{
-    queue::{Arrival, Entry, FAIR_ROWS, Kind, Limits, Queue, bucket},
+    queue::{Arrival, Entry, Kind, Limits, Queue, bucket},
     reply::{Reply, State, Ticket},
 };
 use crate::{
-    batch::in_shares,
     config::BatchConfig,
     error::{Error, Result, StopReason},
 };
@@ -112,7 +110,7 @@ impl<R: Runner + 'static> Batcher<R> {
     /// tokens of a prompt where runners round the shapes of runs up.
     pub(crate) fn new(runners: Vec<R>, config: &BatchConfig, fixed_shapes: Option<usize>, restart: Restart<R>) -> Self {
         Self(Arc::new(Shared {
-            queue: Mutex::new(Queue::new(runners.len(), config.max_queue)),
+            queue: Mutex::new(Queue::new(runners.len(), config.max_queue, config.max_wait_us > 0)),
             arrived: Condvar::new(),
             runners: runners.into_iter().map(|runner| Mutex::new(Some(runner))).collect(),
             restart,
@@ -136,66 +134,6 @@ impl<R: Runner + 'static> Batcher<R> {
     pub(crate) fn run(&self, request: Request, deadline: Option<Instant>, admission: Admission) -> Result<Row> {
         let mut rows = self.run_entry(vec![request], vec![], deadline, admission)?;
         rows.pop().ok_or_else(|| Error::inference("the model gave no row"))
-    }
-
-    /// The rows of many requests of one variant, in their order, on all sessions. Similar lengths share a run, and other callers get
-    /// their turn between the runs. What is let in is run to its end, however many others come meanwhile, unless `stop` becomes true.
-    pub(crate) fn run_many(
-        &self,
-        requests: Vec<Request>,
-        deadline: Option<Instant>,
-        admission: Admission,
-        stop: &AtomicBool,
-    ) -> Result<Vec<Row>> {
-        let mut order: Vec<usize> = (0..requests.len()).collect();
-        order.sort_by_key(|&row| requests[row].length());
-        let parts = self.parts(&order.iter().map(|&row| requests[row].length()).collect::<Vec<_>>());
-        if admission == Admission::Asked {
-            let queue = lock(&self.0.queue);
-            if queue.is_full() {
-                return Err(self.0.overloaded(queue.rows()));
-            }
-        }
-        let mut requests: Vec<Option<Request>> = requests.into_iter().map(Some).collect();
-        let mut take = |part: &Range<usize>| {
-            Mutex::new(order[part.clone()].iter().filter_map(|&row| requests[row].take()).collect::<Vec<_>>())
-        };
-        let entries: Vec<_> = parts.iter().map(&mut take).collect();
-        let sessions = self.0.runners.len();
-        let found = in_shares(entries.len(), 1, sessions.min(entries.len()), &mut None, |share| {
-            let run = |part: usize| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                let batch_rows = order[parts[part].clone()].to_vec();
-                self.run_entry(std::mem::take(&mut *lock(&entries[part])), batch_rows, deadline, Admission::Given)
-            };
-            share.map(run).collect::<Result<Vec<_>>>().map(|rows| rows.concat())
-        })?;
-        let mut rows = vec![Row::new(); order.len()];
-        for (&row, found) in order.iter().zip(found) {
-            rows[row] = found;
-        }
-        Ok(rows)
-    }
-
-    /// Cuts requests of these lengths, which never fall, into the parts that run at once.
-    fn parts(&self, lengths: &[usize]) -> Vec<Range<usize>> {
-        let share = lengths.len().div_ceil(self.0.runners.len()).max(FAIR_ROWS);
-        let most = share.min(self.0.limits.rows).min(self.0.max_queue);
-        let mut parts = Vec::new();
-        let mut start = 0;
-        while start < lengths.len() {
-            let longest = bucket(lengths[start]);
-            let fits = |end: &usize| {
-                let length = lengths[end - 1];
-                end - start <= most && length <= longest && self.0.limits.allow(end - start, length)
-            };
-            let end = (start + 1..=lengths.len()).take_while(fits).last().unwrap_or(start + 1);
-            parts.push(start..end);
-            start = end;
-        }
-        parts
     }
 
     /// Leaves a request and goes on; `callback` is called once, on another thread, with its row or an error. Returns what
@@ -339,131 +277,6 @@ impl<R: Runner + 'static> Shared<R> {
             Arrival::Waits => self.tell_arrival(),
             Arrival::Overloaded(entry, rows) => entry.item.reply.tell(Err(self.overloaded(rows))),
             Arrival::Closed(entry) => entry.item.reply.tell(Err(closed())),
-        }
-    }
-
-    /// Runs the next batch of a slot, hands the slot over, tells the others of the batch and returns the rows of `head`.
-    fn lead(self: &Arc<Self>, slot: usize, mut head: Entry<Job>, start: Start) -> Result<Vec<Row>> {
-        let own = std::mem::replace(&mut head.item.reply, Reply::Own);
-        drop(own);
-        let may_wait = start != Start::Appointed && !self.max_wait.is_zero();
-        if may_wait && !self.wait_for_more(&head) {
-            self.hand_over(slot);
-            return Err(exceeded());
-        }
-        let followers = if start == Start::Inline && !may_wait { vec![] } else { self.gather(&head) };
-        let entries = std::iter::once(&head).chain(&followers);
-        let batch: Vec<&Request> = entries.flat_map(|entry| &entry.item.requests).collect();
-        let mut rows = self.run(slot, &batch).into_iter();
-        self.hand_over(slot);
-        // Every row of an entry is taken, also after one that failed: the next entry's rows follow.
-        let mut of = |entry: &Entry<Job>| {
-            let rows: Vec<Result<Row>> = rows.by_ref().take(entry.rows).collect();
-            let in_batch = |(place, row): (usize, Result<Row>)| match entry.item.batch_rows.get(place) {
-                Some(&place) => row.map_err(|error| error.of_row(place)),
-                None => row,
-            };
-            rows.into_iter().enumerate().map(in_batch).collect::<Result<Vec<Row>>>()
-        };
-        let own = of(&head);
-        // Those that sleep are woken first: a callback may take its time.
-        let mut callbacks = Vec::new();
-        for entry in followers {
-            let rows = of(&entry);
-            match entry.item.reply {
-                reply @ Reply::Callback(_) => callbacks.push((reply, rows)),
-                reply => reply.tell(rows),
-            }
-        }
-        callbacks.into_iter().for_each(|(reply, rows)| reply.tell(rows));
-        own
-    }
-
-    /// Waits until more prompts have come or the time for it is over; `false` if the caller's deadline passed meanwhile.
-    fn wait_for_more(&self, head: &Entry<Job>) -> bool {
-        let until = Instant::now() + self.max_wait;
-        let until = head.deadline.map_or(until, |deadline| deadline.min(until));
-        let mut queue = lock(&self.queue);
-        queue.begin_gathering(head.kind);
-        while !queue.is_closed() && head.rows + queue.rows() < self.limits.rows {
-            let now = Instant::now();
-            if now >= until {
-                break;
-            }
-            queue = self.arrived.wait_timeout(queue, until - now).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        queue.end_gathering(head.kind);
-        !head.is_late()
-    }
-
-    /// Takes what shares the run of `head`. What was gathered and is left goes to sessions that are free.
-    fn gather(self: &Arc<Self>, head: &Entry<Job>) -> Vec<Entry<Job>> {
-        let mut expired = Vec::new();
-        let mut queue = lock(&self.queue);
-        let batch = queue.gather(head, self.limits, Instant::now(), &mut expired);
-        self.appoint(queue, expired);
-        batch
-    }
-
-    /// Runs a batch on the runner of a slot; a panic costs the runner, and the callers of this batch an error.
-    fn run(&self, slot: usize, batch: &[&Request]) -> Vec<Result<Row>> {
-        let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let runner = lock(&self.runners[slot]).take();
-            let mut runner = runner.map_or_else(|| (self.restart)(slot), Ok)?;
-            let rows = split::run(&mut runner, batch);
-            *lock(&self.runners[slot]) = Some(runner);
-            Ok(rows)
-        }));
-        let error = match attempt {
-            Ok(Ok(rows)) => return rows,
-            Ok(Err(error)) => error,
-            Err(_) => Error::WorkerStopped(StopReason::Panicked),
-        };
-        vec![Err(error); batch.len()]
-    }
-
-    fn hand_over(self: &Arc<Self>, slot: usize) {
-        let mut queue = lock(&self.queue);
-        queue.finish(slot);
-        self.appoint(queue, vec![]);
-    }
-
-    /// Gives free sessions to those that wait, and tells those that waited too long.
-    fn appoint(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<Job>>, mut expired: Vec<Entry<Job>>) {
-        let mut callers = Vec::new();
-        while let Some((slot, mut head)) = queue.next(Instant::now(), &mut expired) {
-            match std::mem::replace(&mut head.item.reply, Reply::Own) {
-                // Under the queue's lock: a caller whose deadline passes must find either its entry or its appointment.
-                Reply::Ticket(ticket) => ticket.set(State::Lead(slot, head)),
-                reply => {
-                    head.item.reply = reply;
-                    callers.push((slot, head));
-                }
-            }
-        }
-        drop(queue);
-        callers.into_iter().for_each(|(slot, head)| Self::lead_on_a_thread(self, slot, head, Start::Appointed));
-        expired.into_iter().for_each(|entry| entry.item.reply.tell(Err(exceeded())));
-    }
-
-    /// Runs a batch for a caller that left a callback. The thread ends with it, so none is left behind by a fork.
-    fn lead_on_a_thread(self: &Arc<Self>, slot: usize, mut head: Entry<Job>, start: Start) {
-        let shared = self.clone();
-        let Reply::Callback(callback) = std::mem::replace(&mut head.item.reply, Reply::Own) else { return };
-        let work = Arc::new(Mutex::new(Some((head, callback))));
-        let task = {
-            let work = work.clone();
-            move || {
-                let taken = lock(&work).take();
-                if let Some((head, callback)) = taken {
-                    let rows = Self::lead(&shared, slot, head, start);
-                    Reply::Callback(callback).tell(rows);
-                }
-            }
-        };
-        // Without a thread, whoever is here runs the batch: late is better than never.
-        if std::thread::Builder::new().name("turnout-batch".into()).spawn(task.clone()).is_err() {
-            task();
         }
     }
 }
