@@ -21,6 +21,7 @@ mod int8;
 mod online;
 mod outcomes;
 mod vectors;
+mod weighting;
 
 use std::{
     cell::RefCell,
@@ -29,7 +30,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use multiversion::multiversion;
 
 #[cfg(not(feature = "faiss"))]
 use crate::config::IndexChoice;
@@ -40,12 +40,12 @@ pub use explanation::{Neighbor, RankingExplanation};
 pub use online::{BattleSnapshot, NewBattles};
 use outcomes::Outcomes;
 use vectors::{Query, largest};
+use weighting::{Weighting, weigh};
 
 use crate::{
     artifact::{Artifact, ErrorSpec, RankingSpec},
     config::RouterConfig,
     error::{Error, Result},
-    exponential::exp,
 };
 
 /// Similarities that a batch holds at once: beyond that, a larger group of queries costs more memory than it saves time.
@@ -119,34 +119,6 @@ impl Segment {
         self.outcomes.mute(&mut similarities);
         self.battles.vectors.refine(query, &mut similarities);
         similarities
-    }
-}
-
-/// How fast weights fall with similarity, and where they are largest: `w = exp(slope * (s - most))`, up to a common factor.
-#[derive(Debug, Clone, Copy)]
-struct Weighting {
-    slope: f32,
-    most: f32,
-}
-
-impl Weighting {
-    fn new(most: f32) -> Self {
-        if most > 0.0 && most.is_finite() {
-            Self { slope: std::f32::consts::LN_10 / most, most }
-        } else {
-            Self { slope: 0.0, most: 0.0 }
-        }
-    }
-
-    #[cfg(feature = "faiss")]
-    fn of(self, similarity: f32) -> f32 {
-        exp(self.slope * (similarity - self.most))
-    }
-
-    /// Mean weight of similarities that scatter normally around `mean` with variance `spread`, none above the largest.
-    #[cfg(feature = "faiss")]
-    fn mean(self, mean: f32, spread: f32) -> f32 {
-        exp((self.slope * (mean - self.most) + 0.5 * self.slope * self.slope * spread).min(0.0))
     }
 }
 
@@ -357,10 +329,4 @@ impl Ranking {
         }
         Ok(Estimate { strengths, logit: logit as f32 })
     }
-}
-
-/// Similarities become weights.
-#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn weigh(weighting: Weighting, similarities: &mut [f32]) {
-    similarities.iter_mut().for_each(|value| *value = exp(weighting.slope * (*value - weighting.most)));
 }

@@ -6,23 +6,19 @@
 //! `Replace` or `ByteLevel` in a sequence by some factor). What can be caught is caught where the crate is called; the rest is
 //! refused here, with limits that no tokenizer in use comes near.
 
-use std::{cell::Cell, fmt};
+mod bounded;
+mod patterns;
 
-use fancy_regex::Expr;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-/// Values in one of the parts that describe steps.
-const MAX_VALUES: usize = 4096;
+use self::{
+    bounded::{AddedTokens, Part, Vocabulary},
+    patterns::check_pattern,
+};
+
 const MAX_STEPS: usize = 32;
 const MAX_GROWTH: usize = 64;
-const MAX_PATTERN: usize = 2000;
-const MAX_LOOK_AROUND: usize = 32;
-const MAX_TOKEN_BYTES: usize = 1024;
-const MAX_ADDED_TOKENS: usize = 65_536;
 const MAX_WORD_CHARS: u64 = 256;
 const MAX_AFFIX_BYTES: usize = 64;
 
@@ -116,80 +112,6 @@ fn check_steps(part: &Value, growth: &mut usize) -> Result<(), String> {
     })
 }
 
-/// Bounds the time of a regular expression. Most are matched in one pass over a text, with as many steps for each character as the pattern
-/// has when its bounded repeats are written out. Those with a look-around or a possessive repeat are matched by trying: what a look-around
-/// holds again from each character on, and repeats inside repeats in every way in which they can share a text.
-fn check_pattern(pattern: &str) -> Result<(), String> {
-    // What cannot be parsed is refused by the crate.
-    let Ok(tree) = Expr::parse_tree(pattern).map(|tree| tree.expr) else { return Ok(()) };
-    let size = written_out(&tree);
-    if size > MAX_PATTERN {
-        return Err(format!(
-            "a regular expression of {size} steps, with its repeats written out; at most {MAX_PATTERN}"
-        ));
-    }
-    if !holds(&tree, &is_tried) {
-        return Ok(());
-    }
-    let varies = |node: &Expr| matches!(node, Expr::Repeat { lo, hi, .. } if lo != hi && *hi > 1);
-    let varies_within = |node: &Expr| children(node).iter().any(|part| holds(part, &varies));
-    let repeats = |node: &Expr| matches!(node, Expr::Repeat { hi: 2.., .. });
-    if holds(&tree, &|node| matches!(node, Expr::LookAround(..)) && written_out(node) > MAX_LOOK_AROUND) {
-        Err(format!("a look-around of more than {MAX_LOOK_AROUND} steps, with its repeats written out"))
-    } else if holds(&tree, &|node| repeats(node) && varies_within(node)) {
-        Err("a regular expression with a look-around or the like, and a repeat of varying length inside a repeat"
-            .into())
-    } else if holds(&tree, &|node| is_tried(node) && !matches!(node, Expr::LookAround(..) | Expr::AtomicGroup(_))) {
-        Err("a regular expression with a back reference, a condition or a call of a group".into())
-    } else {
-        Ok(())
-    }
-}
-
-/// Steps of an expression with its bounded repeats written out.
-fn written_out(node: &Expr) -> usize {
-    let parts = || children(node).iter().fold(0usize, |total, part| total.saturating_add(written_out(part)));
-    match node {
-        Expr::Literal { val, .. } => val.chars().count(),
-        Expr::Repeat { lo, hi: usize::MAX, .. } => parts().max(1).saturating_mul((*lo).max(1)),
-        Expr::Repeat { hi, .. } => parts().max(1).saturating_mul((*hi).max(1)),
-        _ => parts().max(1),
-    }
-}
-
-/// Whether a part of the expression is of a kind. The parser bounds how deep it is nested.
-fn holds(node: &Expr, is_of_kind: &dyn Fn(&Expr) -> bool) -> bool {
-    is_of_kind(node) || children(node).iter().any(|part| holds(part, is_of_kind))
-}
-
-/// Whether a part is matched by trying.
-fn is_tried(node: &Expr) -> bool {
-    let is_one_pass = matches!(
-        node,
-        Expr::Empty
-            | Expr::Any { .. }
-            | Expr::Assertion(_)
-            | Expr::Literal { .. }
-            | Expr::Delegate { .. }
-            | Expr::Concat(_)
-            | Expr::Alt(_)
-            | Expr::Group(_)
-            | Expr::Repeat { .. }
-    );
-    !is_one_pass
-}
-
-fn children(node: &Expr) -> Vec<&Expr> {
-    match node {
-        Expr::Concat(parts) | Expr::Alt(parts) => parts.iter().collect(),
-        Expr::Group(part) | Expr::AtomicGroup(part) | Expr::LookAround(part, _) | Expr::Repeat { child: part, .. } => {
-            vec![part]
-        }
-        Expr::Conditional { condition, true_branch, false_branch } => vec![condition, true_branch, false_branch],
-        _ => vec![],
-    }
-}
-
 /// How much longer a text may get where `pattern` is replaced by `content`; a regular expression may match nothing, everywhere.
 fn replacement_growth(pattern: Option<&Value>, content: &str) -> usize {
     match pattern.and_then(|pattern| pattern.get("String")).and_then(Value::as_str) {
@@ -249,167 +171,6 @@ fn check_post_processor(part: &Value) -> Result<(), String> {
     })
 }
 
-/// A part of the file as JSON with at most [`MAX_VALUES`] values: a `Value` may take thirty times the room of its text.
-#[derive(Default)]
-struct Part(Value);
-
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Counted(&Cell::new(MAX_VALUES)).deserialize(deserializer).map(Self)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Counted<'a>(&'a Cell<usize>);
-
-impl<'de> DeserializeSeed<'de> for Counted<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left =
-            self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?;
-        self.0.set(left);
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Counted<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = sequence.next_element_seed(self)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if object.insert(key.clone(), map.next_value_seed(self)?).is_some() {
-                return Err(A::Error::custom(format!("duplicate key {key:?}")));
-            }
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-/// Text of a token, of moderate length.
-struct Token;
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Token;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the text of a token")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Token, E> {
-                if text.len() > MAX_TOKEN_BYTES {
-                    return Err(E::custom(format!(
-                        "a token of {} bytes, expected at most {MAX_TOKEN_BYTES}",
-                        text.len()
-                    )));
-                }
-                Ok(Token)
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// Tokens with ids (a map) or with scores (a list of pairs).
-struct Vocabulary;
-
-impl<'de> Deserialize<'de> for Vocabulary {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vocabulary;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a vocabulary")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
-                while map.next_entry::<Token, IgnoredAny>()?.is_some() {}
-                Ok(Vocabulary)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vocabulary, A::Error> {
-                while sequence.next_element::<(Token, f64)>()?.is_some() {}
-                Ok(Vocabulary)
-            }
-        }
-        deserializer.deserialize_any(Entries)
-    }
-}
-
-#[derive(Default)]
-struct AddedTokens;
-
-impl<'de> Deserialize<'de> for AddedTokens {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Added {
-            #[serde(rename = "content")]
-            _content: Token,
-        }
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = AddedTokens;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of added tokens")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<AddedTokens, A::Error> {
-                let mut count = 0;
-                while sequence.next_element::<Added>()?.is_some() {
-                    count += 1;
-                    if count > MAX_ADDED_TOKENS {
-                        return Err(A::Error::custom(format!("more than {MAX_ADDED_TOKENS} added tokens")));
-                    }
-                }
-                Ok(AddedTokens)
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -420,51 +181,6 @@ mod tests {
         let mut file = json!({"model": {"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a"}, "added_tokens": []});
         file[part] = value;
         validate(file.to_string().as_bytes()).err().map(|(field, message)| format!("{field}: {message}"))
-    }
-
-    #[test]
-    fn bounded_repeats_inside_each_other_multiply() {
-        let size = |pattern: &str| written_out(&Expr::parse_tree(pattern).unwrap().expr);
-        assert_eq!(size("abc"), 3);
-        assert_eq!(size("a{3}(bc){1,10}"), 23);
-        assert_eq!(size("((a{1,100}){1,100}){1,100}"), 1_000_000);
-        assert!(
-            size(
-                r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+"
-            ) < 120
-        );
-        assert_eq!(size("(((((a){999999}){999999}){999999}){999999}){999999}"), usize::MAX);
-    }
-
-    #[test]
-    fn patterns_that_are_tried_over_and_over_are_refused() {
-        let split = |pattern: &str| fault("pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": pattern}}));
-        for (hostile, reason) in [
-            ("(?=(?:a{0,43}){0,43}b)a", "a look-around of more than 32 steps"),
-            ("(?<!a{1,100})b", "a look-around of more than 32 steps"),
-            ("(?:a*)*(?!b)", "a repeat of varying length inside a repeat"),
-            ("(?:a?b+){2,}(?!b)", "a repeat of varying length inside a repeat"),
-            ("(?>(a+)+)b", "a repeat of varying length inside a repeat"),
-            (r"(a)\1", "a back reference"),
-            (r"(?<x>a|b\g<x>)", "a call of a group"),
-            ("(a)?(?(1)b|c)", "a condition"),
-            ("a{2001}", "of 2001 steps"),
-        ] {
-            let found = split(hostile).unwrap_or_default();
-            assert!(found.contains(reason), "{hostile}: {found}");
-        }
-        // GPT-2, cl100k (with and without possessive repeats), o200k, digits in threes from the right, and what is matched in one pass.
-        for known in [
-            r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-            r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
-            "(?:a{1,40}){1,40}b",
-            "[(?=*)]+",
-        ] {
-            assert_eq!(split(known), None, "{known}");
-        }
     }
 
     #[test]
@@ -502,6 +218,16 @@ mod tests {
         assert!(fault("normalizer", json!({"type": "Sequence", "normalizers": many})).unwrap().contains("objects"));
         let huge = json!({"type": "Lowercase", "x": vec![0; 5000]});
         assert!(fault("normalizer", huge).unwrap().contains("values"));
+    }
+
+    #[test]
+    fn a_hostile_pattern_is_refused_in_every_step() {
+        let split = json!({"type": "Split", "pattern": {"Regex": "a{2001}"}});
+        for part in [split.clone(), json!({"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, split]})] {
+            assert!(
+                fault("pre_tokenizer", part).unwrap().contains("pre_tokenizer: a regular expression of 2001 steps")
+            );
+        }
     }
 
     #[test]
