@@ -26,7 +26,7 @@ fn main() {
     let manifest = artifact.manifest();
     let spec = manifest.tokenizer.as_ref().expect("a network has a tokenizer");
     let json = artifact.file(&spec.file).expect("it is listed");
-    let tokenizer = PromptTokenizer::new(spec.file.as_ref(), &json, spec.max_tokens, None).expect("it can be read");
+    let tokenizer = PromptTokenizer::new(spec.file.as_ref(), json, spec.max_tokens, None).expect("it can be read");
     let prompt = &prompts()["ascii-20"];
     let mut ids = Vec::new();
     tokenizer.encode(prompt, &mut ids).expect("the prompt has tokens");

@@ -8,7 +8,7 @@ fn main() {
     let spec = artifact.manifest().tokenizer.clone().expect("the shipped router has a tokenizer");
     let json = artifact.file(&spec.file).expect("it is listed");
     let path = artifact.path().join(&spec.file);
-    let tokenizer = PromptTokenizer::new(&path, &json, spec.max_tokens, None).expect("it parses");
+    let tokenizer = PromptTokenizer::new(&path, json.clone(), spec.max_tokens, None).expect("it parses");
     let graph = artifact.file(artifact.graph().expect("it has a graph")).expect("it is listed");
     let (mut ids, mut truth) = (Vec::new(), Vec::new());
     for (name, prompt) in prompts() {
@@ -19,6 +19,6 @@ fn main() {
         report(&format!("tokenize/crate/{name}"), 1, || tokenizer.encode_slowly(&prompt, &mut truth));
     }
     report("open/graph", 1, || Graph::parse(&graph).map(|graph| graph.nodes.len()));
-    report("open/tokenizer", 1, || PromptTokenizer::new(&path, &json, spec.max_tokens, None).is_ok());
+    report("open/tokenizer", 1, || PromptTokenizer::new(&path, json.clone(), spec.max_tokens, None).is_ok());
     report("open/artifact", 1, || Artifact::open(artifact.path()).is_ok());
 }

@@ -3,19 +3,20 @@
 //! Files are read into memory whole, once, and hashed and parsed from that memory: what was checked is what is used, and a
 //! file that somebody truncates later cannot fault the process, which a memory map could. The native artifacts are a few MB.
 
+mod contents;
 mod files;
 mod manifest;
 mod network;
 mod ranking;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::contents::Contents;
 pub use manifest::{
     CourtesySpec, EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, ShortPrompts, Thresholds,
     TokenizerSpec, Truncation,
@@ -35,7 +36,7 @@ pub struct Artifact {
     manifest: Manifest,
     manifest_text: String,
     hash: String,
-    contents: HashMap<String, Arc<[u8]>>,
+    contents: Arc<Contents>,
 }
 
 impl Artifact {
@@ -44,18 +45,27 @@ impl Artifact {
     /// # Errors
     /// [`Error::Artifact`] naming the file and the field.
     pub fn open(path: &Path) -> Result<Self> {
+        let artifact = Self::begin(path)?;
+        artifact.contents.check()?;
+        Ok(artifact)
+    }
+
+    /// As [`open`](Self::open), but each file is checked when it is asked for, and the others by [`Contents::check`].
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
         let manifest_path = path.join(MANIFEST);
         let bytes = files::read_inside(path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
         let manifest_text = String::from_utf8(bytes).map_err(|error| {
             Error::artifact(&manifest_path, "text", format!("expected UTF-8: {error}")).caused_by(error)
         })?;
         let manifest = Manifest::parse(&manifest_path, &manifest_text)?;
-        let mut contents = HashMap::new();
-        for (name, entry) in &manifest.files {
-            contents.insert(name.clone(), files::read_checked(path, name, entry)?);
-        }
+        let contents = Arc::new(Contents::of(path, &manifest.files));
         let hash = hex::encode(Sha256::digest(manifest_text.as_bytes()));
         Ok(Self { path: path.to_path_buf(), manifest, manifest_text, hash, contents })
+    }
+
+    /// The listed files.
+    pub(crate) fn contents(&self) -> Arc<Contents> {
+        Arc::clone(&self.contents)
     }
 
     /// The folder.
@@ -82,8 +92,7 @@ impl Artifact {
     pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
         self.contents
             .get(name)
-            .cloned()
-            .ok_or_else(|| Error::artifact(&self.manifest_path(), "files", format!("{name:?} is used but not listed")))
+            .unwrap_or_else(|| Err(self.manifest_error("files", format!("{name:?} is used but not listed"))))
     }
 
     /// Name of the graph's file.
@@ -96,7 +105,7 @@ impl Artifact {
 
     /// Lets go of the files: a loaded router needs them no more, and networks, battles and indexes may be large.
     pub(crate) fn release(&mut self) {
-        self.contents.clear();
+        self.contents = Arc::default();
     }
 
     /// An error about a field of the manifest.

@@ -8,6 +8,7 @@ mod failure;
 mod follow_ups;
 #[cfg(feature = "onnx")]
 mod head;
+mod native;
 #[cfg(feature = "onnx")]
 mod network;
 #[cfg(feature = "onnx")]
@@ -20,20 +21,16 @@ mod sessions;
 
 use std::{sync::Arc, time::Instant};
 
+use self::native::Native;
 #[cfg(feature = "onnx")]
 pub(crate) use self::network::Network;
 use crate::{
-    artifact::{Artifact, EncoderSpec, Kind, Precision, RankingSpec},
+    artifact::{Artifact, Kind, Precision, RankingSpec},
     config::{Devices, EngineChoice, RouterConfig},
-    encoder::{
-        Pattern, TableEncoder,
-        ports::{Size, TOKENS, check_inputs, check_ports},
-    },
     error::{Error, Result},
     interrupt::Interrupt,
-    onnx::{DataFile, DataType, Graph},
+    onnx::{DataFile, Graph},
     ranking::Ranking,
-    scorer::{MatrixFactorizationScorer, dot},
 };
 
 /// A graph ready to run for one pair of models.
@@ -48,15 +45,6 @@ pub(crate) enum Engine {
 
 /// Of a graph that ONNX Runtime runs: why the core does not, and the number of token ids.
 type Known = (String, Option<usize>);
-
-/// A graph that the core runs itself, with the pair folded in.
-#[derive(Debug)]
-pub(crate) struct Native {
-    /// Absent where embeddings come from the caller.
-    encoder: Option<Arc<TableEncoder>>,
-    scorer: MatrixFactorizationScorer,
-    pair: Vec<f32>,
-}
 
 impl Engine {
     pub(crate) fn open(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig) -> Result<Self> {
@@ -89,7 +77,7 @@ impl Engine {
             ));
         }
         let native = match manifest.kind {
-            Kind::Mf => Native::recognize(artifact, &graph, &manifest.files[file].sha256, pair),
+            Kind::Mf => Native::recognize(artifact, (&bytes, &manifest.files[file].sha256), &graph, pair),
             _ => Err("a router of this kind is a network".to_string()),
         };
         if let Ok(native) = &native {
@@ -204,7 +192,7 @@ impl Engine {
     /// Number of token ids the graph knows, where the core can tell.
     pub(crate) fn vocabulary(&self) -> Option<usize> {
         match self {
-            Self::Native(native) => native.encoder.as_ref().map(|encoder| encoder.vocabulary()),
+            Self::Native(native) => native.vocabulary(),
             Self::Ranked(ranked) => ranked.encoder.as_ref().map(|encoder| encoder.vocabulary()),
             #[cfg(feature = "onnx")]
             Self::Network(network) => network.vocabulary(),
@@ -217,7 +205,7 @@ impl Engine {
         match self {
             Self::Native(native) => {
                 native.embed_into(ids, embedding)?;
-                Ok(dot(&native.pair, embedding))
+                Ok(native.logit(embedding))
             }
             Self::Ranked(ranked) => {
                 ranked.embed_into(ids, embedding)?;
@@ -264,7 +252,7 @@ impl Engine {
         interrupt: &mut Option<Interrupt<'_>>,
     ) -> Result<Vec<f32>> {
         match self {
-            Self::Native(native) => Ok(rows.map(|embedding| dot(&native.pair, embedding)).collect()),
+            Self::Native(native) => Ok(rows.map(|embedding| native.logit(embedding)).collect()),
             Self::Ranked(ranked) => ranked.ranking.logits(&rows.flatten().copied().collect::<Vec<f32>>()),
             #[cfg(feature = "onnx")]
             Self::Network(network) => network.logits_of_embeddings(rows, interrupt),
@@ -293,7 +281,7 @@ impl Engine {
             Self::Native(native) => {
                 let mut embedding = Vec::new();
                 native.embed_into(ids, &mut embedding)?;
-                Ok(native.scorer.model_scores(&embedding))
+                Ok(native.model_scores(&embedding))
             }
             Self::Ranked(ranked) => {
                 let mut embedding = Vec::new();
@@ -303,65 +291,5 @@ impl Engine {
             #[cfg(feature = "onnx")]
             Self::Network(network) => network.model_scores(ids),
         }
-    }
-}
-
-impl Native {
-    /// The native form of a graph, or the first thing about it that the core does not know.
-    fn recognize(
-        artifact: &Artifact,
-        graph: &Graph<'_>,
-        sha256: &str,
-        (strong, weak): (usize, usize),
-    ) -> std::result::Result<Self, String> {
-        let manifest = artifact.manifest();
-        let mut pattern = Pattern::new(graph)?;
-        let inputs = ["input_ids", "attention_mask", "strong", "weak"];
-        let encoder = match manifest.encoder {
-            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(graph, &inputs, &mut pattern, sha256)?),
-            EncoderSpec::External { .. } => {
-                check_inputs(graph, &["embedding", "strong", "weak"])?;
-                None
-            }
-        };
-        let scorer = MatrixFactorizationScorer::recognize(graph, &mut pattern)?;
-        if encoder.as_ref().is_some_and(|encoder| encoder.dim() != scorer.dim()) {
-            return Err(format!("the head takes {} numbers, the encoder makes others", scorer.dim()));
-        }
-        let of_prompts = |columns| [Size::Prompts, Size::Of(columns)];
-        let (embeddings, scores) = (of_prompts(scorer.dim()), of_prompts(scorer.models()));
-        let embedding = ("embedding", DataType::F32, &embeddings[..]);
-        let [ids, mask] = ["input_ids", "attention_mask"].map(|name| (name, DataType::I64, TOKENS));
-        let [strong_row, weak_row] = ["strong", "weak"].map(|name| (name, DataType::I64, &[][..]));
-        let head = [("model_scores", DataType::F32, &scores[..]), ("win_rate", DataType::F32, &[Size::Prompts][..])];
-        match &encoder {
-            Some(_) => check_ports(graph, &[ids, mask, strong_row, weak_row], &[embedding, head[0], head[1]])?,
-            None => check_ports(graph, &[embedding, strong_row, weak_row], &head)?,
-        }
-        // A manifest that does not fit is told later; until then no pair may be out of range.
-        let pair = if strong.max(weak) < scorer.models() { scorer.fold_pair(strong, weak) } else { vec![] };
-        Ok(Self { encoder, scorer, pair })
-    }
-
-    /// Whether the manifest speaks of this graph.
-    fn check_against(&self, artifact: &Artifact) -> Result<()> {
-        let manifest = artifact.manifest();
-        let (dim, models) = (manifest.encoder.dim(), manifest.models.len());
-        if dim != self.scorer.dim() {
-            let message = format!("{dim}, but embeddings of the graph have {} numbers", self.scorer.dim());
-            return Err(artifact.manifest_error("encoder.dim", message));
-        }
-        if models != self.scorer.models() {
-            let message = format!("{models} names, but the graph scores {} models", self.scorer.models());
-            return Err(artifact.manifest_error("models", message));
-        }
-        Ok(())
-    }
-
-    fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
-        let encoder = self.encoder.as_ref().ok_or_else(|| Error::inference("this graph has no encoder"))?;
-        embedding.resize(encoder.dim(), 0.0);
-        encoder.encode(ids, embedding);
-        Ok(())
     }
 }

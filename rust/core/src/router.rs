@@ -2,6 +2,7 @@
 
 mod battles;
 mod many;
+mod open;
 
 use std::{
     sync::Arc,
@@ -15,13 +16,10 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     explanation::{Explanation, Stage},
-    pair::ScoredPair,
     policy::{Decision, Policy, threshold_of_checked},
     scratch,
     tokenize::PromptTokenizer,
 };
-
-const MAX_THREADS: usize = 1024;
 
 /// Routes prompts between two models. Immutable after construction and safe to share between threads.
 ///
@@ -51,52 +49,6 @@ pub struct Router {
 }
 
 impl Router {
-    /// Opens an artifact folder and prepares everything that deciding needs.
-    ///
-    /// # Errors
-    /// [`Error::Artifact`], [`Error::Config`], [`Error::Device`] or [`Error::Engine`].
-    pub fn open(path: &std::path::Path, config: &RouterConfig) -> Result<Self> {
-        if config.threads > MAX_THREADS {
-            return Err(Error::config(
-                "threads",
-                format!("threads is {}, expected at most {MAX_THREADS}", config.threads),
-            ));
-        }
-        config.check()?;
-        let mut artifact = Artifact::open(path)?;
-        let manifest = artifact.manifest();
-        let strong = config.strong.clone().unwrap_or_else(|| manifest.pair.strong.clone());
-        let weak = config.weak.clone().unwrap_or_else(|| manifest.pair.weak.clone());
-        config.check_kind(manifest.kind, &strong, &weak)?;
-        let pair = ScoredPair::of(&artifact, config, &strong, &weak)?;
-        let quantiles = if pair.is_trained { manifest.thresholds.quantiles.clone() } else { Vec::new() };
-        let engine = match &manifest.ranking {
-            Some(spec) => Engine::open_ranked(&artifact, spec, pair.rows, config)?,
-            None => Engine::open(&artifact, pair.rows, config)?,
-        };
-        let tokenizer = manifest
-            .tokenizer
-            .as_ref()
-            .map(|spec| PromptTokenizer::of(&artifact, spec, engine.vocabulary()))
-            .transpose()?;
-        let threads = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let (calibration, manifest_default) = (manifest.calibration.clone(), manifest.thresholds.default);
-        let frame =
-            manifest.generation.as_ref().map(|generation| (generation.before.clone(), generation.after.clone()));
-        artifact.release();
-        let policy = Policy::new(manifest_default)?;
-        let config = config.clone();
-        let mut router =
-            Self { frame, calibration, tokenizer, engine, policy, strong, weak, quantiles, config, threads, artifact };
-        if let Some(threshold) = router.choose_threshold(router.config.threshold, router.config.strong_share)? {
-            router.policy = Policy::new(threshold)?;
-        }
-        Ok(router)
-    }
-
     /// The artifact behind the router.
     pub fn artifact(&self) -> &Artifact {
         &self.artifact

@@ -11,6 +11,7 @@ mod fast;
 mod pieces;
 mod short;
 mod validate;
+mod vocabulary;
 mod wordpiece_file;
 
 use std::{
@@ -35,8 +36,8 @@ use crate::{
     shared::Shared,
 };
 
-/// By the hash of the file, what the manifest says of it, and the number of token ids that the graph knows.
-static TOKENIZERS: Shared<(String, TokenizerSpec, Option<usize>), PromptTokenizer> = Shared::new();
+/// By the hash of the file and what the manifest says of it.
+static TOKENIZERS: Shared<(String, TokenizerSpec), PromptTokenizer> = Shared::new();
 
 /// Largest number of bytes a `tokenizer.json` may have.
 const MAX_TOKENIZER_BYTES: usize = 64 << 20;
@@ -57,6 +58,8 @@ pub struct PromptTokenizer {
     courtesy: Option<Courtesy>,
     /// Whether a text may be cut at a space before it is tokenized, with the same ids as truncating afterwards.
     may_cut: bool,
+    /// The largest id of the vocabulary.
+    largest: u32,
 }
 
 /// The crate's tokenizer.
@@ -65,7 +68,7 @@ enum Truth {
     Read(Box<Tokenizer>),
     /// Made from the file when a text first needs it.
     Unread {
-        json: Vec<u8>,
+        json: Arc<[u8]>,
         made: OnceLock<std::result::Result<Box<Tokenizer>, String>>,
     },
 }
@@ -87,12 +90,12 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`with_rules`](Self::with_rules).
-    pub(crate) fn of(artifact: &Artifact, spec: &TokenizerSpec, vocabulary: Option<usize>) -> Result<Arc<Self>> {
+    pub(crate) fn of(artifact: &Artifact, spec: &TokenizerSpec) -> Result<Arc<Self>> {
         let json = artifact.file(&spec.file)?;
-        let key = (artifact.manifest().files[&spec.file].sha256.clone(), spec.clone(), vocabulary);
+        let key = (artifact.manifest().files[&spec.file].sha256.clone(), spec.clone());
         TOKENIZERS.get_or_make(key, || {
             let path = artifact.path().join(&spec.file);
-            Self::new(&path, &json, spec.max_tokens, vocabulary)?
+            Self::read(&path, json, spec.max_tokens)?
                 .with_rules(spec.short_prompts, spec.truncation)
                 .map_err(|message| Error::artifact(&path, "post_processor", message))?
                 .with_courtesy(&spec.courtesy)
@@ -104,22 +107,27 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// [`Error::Artifact`] if the crate refuses the file, or if some of its ids are not below `vocabulary`.
-    pub fn new(path: &Path, json: &[u8], max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
+    pub fn new(path: &Path, json: impl Into<Arc<[u8]>>, max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
+        let tokenizer = Self::read(path, json.into(), max_tokens)?;
+        tokenizer.check_ids(path, vocabulary)?;
+        Ok(tokenizer)
+    }
+
+    fn read(path: &Path, json: Arc<[u8]>, max_tokens: usize) -> Result<Self> {
         if json.len() > MAX_TOKENIZER_BYTES {
             let message = format!("{} bytes, expected at most {MAX_TOKENIZER_BYTES}", json.len());
             return Err(Error::artifact(path, "size", message));
         }
-        if let Some((fast, largest)) = wordpiece_file::read(json, max_tokens) {
-            check_largest(path, Some(largest), vocabulary)?;
-            let may_cut = fast.may_cut();
-            let truth = Truth::Unread { json: json.to_vec(), made: OnceLock::new() };
-            return Ok(Self::as_written(truth, Some(fast), max_tokens, may_cut));
+        if let Some((fast, largest)) = wordpiece_file::read(&json, max_tokens) {
+            let truth = Truth::Unread { json, made: OnceLock::new() };
+            return Ok(Self::as_written(truth, Some(fast), max_tokens, largest));
         }
-        validate::validate(json).map_err(|(field, message)| Error::artifact(path, field, message))?;
-        let truth = guarded(|| read(json)).map_err(|message| Error::artifact(path, "json", message))?;
+        validate::validate(&json).map_err(|(field, message)| Error::artifact(path, field, message))?;
+        let truth = guarded(|| read(&json)).map_err(|message| Error::artifact(path, "json", message))?;
         let vocab = truth.get_vocab(false);
         let added = truth.get_added_vocabulary().get_added_tokens_decoder();
-        check_largest(path, vocab.values().chain(added.keys()).max().copied(), vocabulary)?;
+        let largest = vocab.values().chain(added.keys()).max().copied();
+        let largest = largest.ok_or_else(|| Error::artifact(path, "vocab", "is empty"))?;
         // Checked here: the crate would subtract below zero.
         let special = truth.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if special > max_tokens {
@@ -129,14 +137,40 @@ impl PromptTokenizer {
         }
         let truth = limited(truth, Some(max_tokens))
             .map_err(|error| Error::artifact(path, "post_processor", error.to_string()))?;
-        check_probes(&truth, vocabulary).map_err(|message| Error::artifact(path, "model", message))?;
+        check_probes(&truth, None).map_err(|message| Error::artifact(path, "model", message))?;
         let fast = FastWordPiece::recognize(&truth, &vocab, max_tokens);
-        let may_cut = fast.as_ref().is_some_and(FastWordPiece::may_cut);
-        Ok(Self::as_written(Truth::Read(Box::new(truth)), fast, max_tokens, may_cut))
+        Ok(Self::as_written(Truth::Read(Box::new(truth)), fast, max_tokens, largest))
     }
 
-    fn as_written(truth: Truth, fast: Option<FastWordPiece>, max_tokens: usize, may_cut: bool) -> Self {
-        Self { truth, fast, max_tokens, ends: None, short_prompts: ShortPrompts::AsWritten, courtesy: None, may_cut }
+    fn as_written(truth: Truth, fast: Option<FastWordPiece>, max_tokens: usize, largest: u32) -> Self {
+        let may_cut = fast.as_ref().is_some_and(FastWordPiece::may_cut);
+        Self {
+            truth,
+            fast,
+            max_tokens,
+            ends: None,
+            short_prompts: ShortPrompts::AsWritten,
+            courtesy: None,
+            may_cut,
+            largest,
+        }
+    }
+
+    /// Whether every id has a row in a table of so many rows.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] with the first that has none.
+    pub(crate) fn check_ids(&self, path: &Path, rows: Option<usize>) -> Result<()> {
+        if let Some(rows) = rows.filter(|&rows| self.largest as usize >= rows) {
+            let message = format!("holds the id {}, but the graph's table has {rows} rows", self.largest);
+            return Err(Error::artifact(path, "vocab", message));
+        }
+        match &self.truth {
+            Truth::Read(truth) if rows.is_some() => {
+                check_probes(truth, rows).map_err(|message| Error::artifact(path, "model", message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// With the rules of a manifest for short and for long prompts.
@@ -277,18 +311,6 @@ fn limited(mut truth: Tokenizer, max_tokens: Option<usize>) -> tokenizers::Resul
     let truncation = max_tokens.map(|max_length| TruncationParams { max_length, ..TruncationParams::default() });
     truth.with_padding(None).with_truncation(truncation)?;
     Ok(truth)
-}
-
-/// The vocabulary holds something, and every id has a row in the graph's table.
-fn check_largest(path: &Path, largest: Option<u32>, vocabulary: Option<usize>) -> Result<()> {
-    match (largest, vocabulary) {
-        (None, _) => Err(Error::artifact(path, "vocab", "is empty")),
-        (Some(id), Some(rows)) if id as usize >= rows => {
-            let message = format!("holds the id {id}, but the graph's table has {rows} rows");
-            Err(Error::artifact(path, "vocab", message))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A file that the crate reads may still fail at the first prompt, or make ids of special tokens that no vocabulary holds.

@@ -26,6 +26,12 @@ impl<T: Pod> View<T> {
         Ok(Self::File { bytes: Arc::clone(bytes), range, kind: PhantomData })
     }
 
+    /// As [`of_file`](Self::of_file), of a part that was borrowed from the file.
+    pub(crate) fn of_part(bytes: &Arc<[u8]>, part: &[T]) -> Result<Self, String> {
+        let start = part.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr());
+        Self::of_file(bytes, start..start.saturating_add(size_of_val(part)))
+    }
+
     pub(crate) fn as_slice(&self) -> &[T] {
         match self {
             Self::File { bytes, range, .. } => bytemuck::cast_slice(&bytes[range.clone()]),
@@ -52,5 +58,7 @@ mod tests {
         for wrong in [start..start + 15, start + 1..start + 17, 60..68, 100..104] {
             assert!(View::<f32>::of_file(&bytes, wrong.clone()).is_err(), "{wrong:?}");
         }
+        assert_eq!(View::of_part(&bytes, &bytes[3..9]).unwrap().as_slice().as_ptr(), bytes[3..].as_ptr());
+        assert!(View::of_part(&bytes, &[0u8; 4]).is_err(), "of another allocation");
     }
 }

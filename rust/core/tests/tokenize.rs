@@ -33,7 +33,10 @@ impl Beside {
         let mut truth = Tokenizer::from_bytes(&json).unwrap();
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         truth.with_padding(None).with_truncation(Some(truncation)).unwrap();
-        Self { ours: PromptTokenizer::new(Path::new("tokenizer.json"), &json, max_tokens, None).unwrap(), truth }
+        Self {
+            ours: PromptTokenizer::new(Path::new("tokenizer.json"), json.as_slice(), max_tokens, None).unwrap(),
+            truth,
+        }
     }
 
     /// The ids of `text` and what the crate says they should be.
@@ -432,7 +435,7 @@ impl Ends {
         let json = tokenizer.to_string().into_bytes();
         let mut truth = Tokenizer::from_bytes(&json).unwrap();
         truth.with_padding(None).with_truncation(None).unwrap();
-        let ours = PromptTokenizer::new(Path::new("tokenizer.json"), &json, max_tokens, None).unwrap();
+        let ours = PromptTokenizer::new(Path::new("tokenizer.json"), json.as_slice(), max_tokens, None).unwrap();
         Self { ours: ours.with_rules(ShortPrompts::AsWritten, Truncation::HeadTail).unwrap(), truth, max_tokens }
     }
 
@@ -511,7 +514,7 @@ fn the_middle_of_a_megabyte_costs_nothing() {
 fn short_prompts_lose_case_and_punctuation_only_where_that_is_declared() {
     let json = with(&tokenizer('!'..='~'), "normalizer", json!({"lowercase": false})).to_string().into_bytes();
     let open = |rule| {
-        PromptTokenizer::new(Path::new("tokenizer.json"), &json, 16, None)
+        PromptTokenizer::new(Path::new("tokenizer.json"), json.as_slice(), 16, None)
             .unwrap()
             .with_rules(rule, Truncation::Head)
             .unwrap()
@@ -612,7 +615,7 @@ fn tiny_token_limits_have_the_ids_of_the_crate() {
 #[test]
 fn a_limit_below_the_special_tokens_is_refused() {
     let json = with(&tokenizer('!'..='~'), "post_processor", template()).to_string().into_bytes();
-    let error = PromptTokenizer::new(Path::new("tokenizer.json"), &json, 1, None).unwrap_err().to_string();
+    let error = PromptTokenizer::new(Path::new("tokenizer.json"), json.as_slice(), 1, None).unwrap_err().to_string();
     assert!(error.contains("max_tokens") && error.contains('2'), "{error}");
 }
 

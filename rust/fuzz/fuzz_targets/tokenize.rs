@@ -34,7 +34,7 @@ static TOKENIZERS: LazyLock<Vec<(PromptTokenizer, Tokenizer)>> = LazyLock::new(|
         let mut truth = Tokenizer::from_bytes(&json).unwrap();
         let truncation = TruncationParams { max_length: MAX_TOKENS, ..TruncationParams::default() };
         truth.with_truncation(Some(truncation)).unwrap();
-        (PromptTokenizer::new(Path::new("tokenizer.json"), &json, MAX_TOKENS, None).unwrap(), truth)
+        (PromptTokenizer::new(Path::new("tokenizer.json"), json.as_slice(), MAX_TOKENS, None).unwrap(), truth)
     });
     both.into()
 });

@@ -96,7 +96,8 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
         }
         return Err(other_size(size));
     }
-    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size as usize).collect();
+    // SAFETY: zero is a valid byte. Zeros that were written here would be touched twice; these come from the system.
+    let mut bytes: Arc<[u8]> = unsafe { Arc::new_zeroed_slice(size as usize).assume_init() };
     let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
     file.read_exact(place).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),

@@ -11,7 +11,8 @@
 //!
 //! Performance notes: a row of the table is one or two cache lines, and the table is larger than the caches, so a decision costs
 //! about one cache miss a token; rows are gathered in token order, which lets the processor overlap the misses. A call into ONNX
-//! Runtime for the same graph costs 14 to 23 us before any arithmetic.
+//! Runtime for the same graph costs 14 to 23 us before any arithmetic. Tables of int8 are used where they lie in the file: copying them
+//! took as long as reading it.
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::{activation::Activation, pattern::Pattern, ports::check_inputs, views
 use crate::{
     onnx::{Attribute, DataType, Graph},
     shared::Shared,
+    view::View,
 };
 
 /// By the hash of the graph's file.
@@ -32,26 +34,33 @@ pub struct TableEncoder {
     dim: usize,
     counts: usize,
     vocabulary: usize,
-    token_table: Arc<[i8]>,
+    token_table: View<i8>,
     row_scale: Vec<f32>,
-    count_table: Vec<f32>,
+    count_table: Counts,
     feature_weight: Vec<f32>,
     bias: Vec<f32>,
     activation: Activation,
     views: Option<Views>,
 }
 
+/// What each token counts, `[vocabulary, counts]`.
+#[derive(Debug)]
+enum Counts {
+    Int8(View<i8>),
+    Float(Vec<f32>),
+}
+
 impl TableEncoder {
-    /// Recognizes the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. Routers of one file,
-    /// identified by its hash, share the encoder.
+    /// Recognizes the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. `file` holds the graph;
+    /// routers of one file, identified by its hash, share the encoder.
     ///
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
     pub(crate) fn recognize(
+        (file, sha256): (&Arc<[u8]>, &str),
         graph: &Graph<'_>,
         inputs: &[&str],
         pattern: &mut Pattern<'_, '_>,
-        sha256: &str,
     ) -> Result<Arc<Self>, String> {
         check_inputs(graph, inputs)?;
         let float = [("to", Attribute::Int(1))];
@@ -107,10 +116,15 @@ impl TableEncoder {
         if graph.tensor("one")?.floats()? != [1.0] {
             return Err("tensor \"one\" is not 1".into());
         }
-        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(graph, activation, has_views))
+        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(file, graph, activation, has_views))
     }
 
-    fn from_tensors(graph: &Graph<'_>, activation: Activation, has_views: bool) -> Result<Self, String> {
+    fn from_tensors(
+        file: &Arc<[u8]>,
+        graph: &Graph<'_>,
+        activation: Activation,
+        has_views: bool,
+    ) -> Result<Self, String> {
         let table = graph.tensor("token_table")?;
         let (_, dim) = matrix("token_table", &table.dims)?;
         let count_table = graph.tensor("count_table")?;
@@ -139,11 +153,11 @@ impl TableEncoder {
             dim,
             counts,
             vocabulary,
-            token_table: table.int8()?.into(),
+            token_table: View::of_part(file, table.int8()?)?,
             row_scale,
             count_table: match count_table.data_type {
-                DataType::I8 => count_table.int8()?.iter().map(|&count| f32::from(count)).collect(),
-                _ => count_table.floats()?,
+                DataType::I8 => Counts::Int8(View::of_part(file, count_table.int8()?)?),
+                _ => Counts::Float(count_table.floats()?),
             },
             feature_weight: graph.tensor("feature_weight")?.floats()?,
             bias: graph.tensor("bias")?.floats()?,
@@ -168,7 +182,10 @@ impl TableEncoder {
         let mut sums = [0.0f32; MAX_COUNTS];
         let sums = &mut sums[..self.counts];
         embedding.fill(0.0);
-        gather(self, ids, embedding, sums);
+        match &self.count_table {
+            Counts::Int8(counts) => gather(self, counts.as_slice(), ids, embedding, sums),
+            Counts::Float(counts) => gather(self, counts, ids, embedding, sums),
+        }
         // `ln(1 + x)` of the standard library keeps relative precision near zero, which nobody needs here, at four times the cost.
         sums.iter_mut().for_each(|sum| *sum = (1.0 + sum.max(0.0)).ln());
         let tokens = ids.len().max(1) as f32;
@@ -200,18 +217,25 @@ fn matrix(name: &str, dims: &[i64]) -> Result<(usize, usize), String> {
 
 /// Adds up the rows of both tables over the tokens.
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut [f32]) {
+fn gather<T: Copy + Into<f32>>(
+    table: &TableEncoder,
+    count_table: &[T],
+    ids: &[u32],
+    embedding: &mut [f32],
+    counts: &mut [f32],
+) {
     let (dim, width) = (embedding.len(), counts.len());
+    let token_table = table.token_table.as_slice();
     for id in ids.iter().map(|&id| id as usize) {
         let (Some(row), Some(count_row), Some(&scale)) = (
-            table.token_table.get(id * dim..(id + 1) * dim),
-            table.count_table.get(id * width..(id + 1) * width),
+            token_table.get(id * dim..(id + 1) * dim),
+            count_table.get(id * width..(id + 1) * width),
             table.row_scale.get(id),
         ) else {
             continue;
         };
         embedding.iter_mut().zip(row).for_each(|(total, &value)| *total += f32::from(value) * scale);
-        counts.iter_mut().zip(count_row).for_each(|(total, &value)| *total += value);
+        counts.iter_mut().zip(count_row).for_each(|(total, &value)| *total += value.into());
     }
 }
 
@@ -219,6 +243,7 @@ fn gather(table: &TableEncoder, ids: &[u32], embedding: &mut [f32], counts: &mut
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn add_views(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
     let dim = embedding.len();
+    let token_table = table.token_table.as_slice();
     let parts = views.parts(ids);
     embedding.iter_mut().for_each(|value| *value *= scale);
     match parts.map(|(view, seen)| (seen.len() == ids.len()).then_some(&view.gain)) {
@@ -235,8 +260,7 @@ fn add_views(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embed
     for (view, seen) in parts.iter().filter(|(_, seen)| seen.len() < ids.len()) {
         let scale = 1.0 / (seen.len().max(1) as f32).sqrt();
         for id in seen.iter().map(|&id| id as usize) {
-            let (Some(row), Some(&row_scale)) =
-                (table.token_table.get(id * dim..(id + 1) * dim), table.row_scale.get(id))
+            let (Some(row), Some(&row_scale)) = (token_table.get(id * dim..(id + 1) * dim), table.row_scale.get(id))
             else {
                 continue;
             };

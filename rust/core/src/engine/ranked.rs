@@ -52,7 +52,7 @@ impl Ranked {
         let graph = Graph::parse(&bytes).map_err(|message| Error::artifact(&path, "graph", message))?;
         let recognized = Pattern::new(&graph).and_then(|mut pattern| {
             let inputs = ["input_ids", "attention_mask"];
-            let encoder = TableEncoder::recognize(&graph, &inputs, &mut pattern, sha256)?;
+            let encoder = TableEncoder::recognize((&bytes, sha256), &graph, &inputs, &mut pattern)?;
             pattern.end()?;
             let tokens = inputs.map(|name| (name, DataType::I64, TOKENS));
             let embedding = [Size::Prompts, Size::Of(encoder.dim())];

@@ -81,7 +81,7 @@ pub struct DataFile<'a> {
     pub bytes: u64,
 }
 
-impl Tensor<'_> {
+impl<'a> Tensor<'a> {
     /// Number of elements of a shape without negative or overflowing sizes.
     fn elements(&self) -> Result<usize, String> {
         self.dims
@@ -113,14 +113,26 @@ impl Tensor<'_> {
         if self.data_type != DataType::F32 || elements == 0 {
             return Ok(());
         }
-        let mut values = self.raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        match values.clone().position(|value| !value.is_finite()) {
-            Some(at) if !values.clone().all(|value| value == 0.0 || value == f32::NEG_INFINITY) => {
-                let found = values.nth(at).unwrap_or(f32::NAN);
+        match self.not_finite() {
+            Some((at, found)) if !self.values().all(|value| value == 0.0 || value == f32::NEG_INFINITY) => {
                 Err(format!("tensor {:?} holds {found} at element {at}, expected finite numbers", self.name))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Raw data as floats.
+    fn values(&self) -> impl Iterator<Item = f32> {
+        self.raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+    }
+
+    /// The first of them that is infinite or not a number, and its index.
+    fn not_finite(&self) -> Option<(usize, f32)> {
+        // A loop without an exit compares several numbers at a time.
+        if self.values().fold(true, |all, value| all & value.is_finite()) {
+            return None;
+        }
+        self.values().enumerate().find(|(_, value)| !value.is_finite())
     }
 
     /// Elements in a field of their type: an entry each, two for complex numbers; small ones may share an entry.
@@ -181,17 +193,16 @@ impl Tensor<'_> {
     /// The elements as finite floats.
     pub fn floats(&self) -> Result<Vec<f32>, String> {
         self.check(DataType::F32)?;
-        let values: Vec<f32> = self.raw.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(at) => {
-                Err(format!("tensor {:?} holds {} at element {at}, expected finite numbers", self.name, values[at]))
+        match self.not_finite() {
+            None => Ok(self.values().collect()),
+            Some((at, found)) => {
+                Err(format!("tensor {:?} holds {found} at element {at}, expected finite numbers", self.name))
             }
         }
     }
 
     /// The elements as bytes.
-    pub fn int8(&self) -> Result<&[i8], String> {
+    pub fn int8(&self) -> Result<&'a [i8], String> {
         self.check(DataType::I8)?;
         Ok(bytemuck::cast_slice(self.raw))
     }

@@ -12,13 +12,11 @@ use tokenizers::{
 
 use super::{
     characters::{Character, Characters, Class},
-    pieces::{MAX_WORD_BYTES, PieceTable, WordBuffer},
+    pieces::{CONTINUATION, Kind, MAX_WORD_BYTES, PieceTable, WordBuffer},
 };
 
 /// BERT's longest word; a longer one is unknown as a whole.
 pub(super) const MAX_WORD_CHARS: usize = 100;
-/// Prefix of pieces that continue a word.
-pub(super) const CONTINUATION: &str = "##";
 
 /// Whether the fast path gave an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +42,7 @@ enum Ascii {
 pub(super) struct FastWordPiece {
     ascii: [(Ascii, u8); 128],
     characters: Characters,
-    initial: PieceTable,
-    continuing: PieceTable,
+    pieces: PieceTable,
     unknown: u32,
     /// Texts that the crate takes for one token wherever they stand, longest first, with their ids.
     special: Vec<(String, u32)>,
@@ -91,11 +88,12 @@ impl FastWordPiece {
         let (before, after) = special_ids(truth, letter)?;
         let special = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
         let parts = Parts { normalizer: *normalizer, unknown, special, before, after, max_tokens };
-        Self::new(parts, vocab.iter().map(|(piece, id)| (piece.as_str(), *id)))
+        let mut pieces = PieceTable::with_capacity(vocab.len());
+        vocab.iter().all(|(piece, id)| pieces.insert(piece, *id)).then(|| Self::new(parts, pieces))?
     }
 
     /// The fast path of these parts; nothing if one of them is not what this file knows.
-    pub(super) fn new<'a>(parts: Parts, pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Option<Self> {
+    pub(super) fn new(parts: Parts, pieces: PieceTable) -> Option<Self> {
         let Parts { normalizer, unknown, mut special, before, after, max_tokens } = parts;
         // Runs of letters and of spaces are skipped without a look for special tokens.
         let begins_well =
@@ -109,14 +107,12 @@ impl FastWordPiece {
         special.iter().for_each(|(text, _)| begins_special[usize::from(text.as_bytes()[0])] = true);
         let characters = Characters::new(normalizer);
         let ascii = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
-        let continuing = pieces.clone().filter_map(|(piece, id)| Some((piece.strip_prefix(CONTINUATION)?, id)));
         let special_is_ascii = special.iter().all(|(text, _)| text.is_ascii());
         Some(Self {
             special_is_ascii,
             ascii,
             characters,
-            initial: PieceTable::new(pieces)?,
-            continuing: PieceTable::new(continuing)?,
+            pieces,
             unknown,
             special,
             begins_special,
@@ -311,17 +307,17 @@ impl Scan<'_> {
     /// Greedy longest match from the left; a word with a part that no piece covers is unknown as a whole.
     fn pieces(&mut self) {
         let first = self.ids.len();
-        let mut table = &self.fast.initial;
+        let mut kind = Kind::Initial;
         let mut start = 0;
         while start < self.word.len() {
-            let Some((id, end)) = table.longest_match(&self.word, start) else {
+            let Some((id, end)) = self.fast.pieces.longest_match(kind, &self.word, start) else {
                 self.ids.truncate(first);
                 self.ids.push(self.fast.unknown);
                 return;
             };
             self.ids.push(id);
             start = end;
-            table = &self.fast.continuing;
+            kind = Kind::Continuing;
         }
     }
 }

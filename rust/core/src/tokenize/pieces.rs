@@ -1,11 +1,17 @@
 //! A hash table from the bytes of a WordPiece to its id, built for probing many lengths of one word.
 //!
-//! Performance notes: most pieces have at most eight bytes and are compared as one 64-bit number with no second look; longer ones
-//! are found by a hash of their bytes and compared with the stored text. Words lie in a [`WordBuffer`] whose padding lets eight
-//! bytes be loaded at any offset. A general hash map over strings took about three times as long for a probe.
+//! Performance notes: the key of a piece is one 64-bit number. Up to seven bytes it holds them all, so equal keys are equal pieces;
+//! longer pieces are found by a hash of their bytes and compared with the stored text. Keys lie apart from ids, because most probes
+//! find nothing and need no id. Words lie in a [`WordBuffer`] whose padding lets eight bytes be loaded at any offset. A general hash
+//! map over strings took about three times as long for a probe. One table for both kinds of piece, filled while the file is read,
+//! takes a third of the memory of two that are made afterwards: at load, touching fresh memory costs more than hashing.
 
 /// Bytes that may be stored for one word: 100 characters of 4 bytes.
 pub(super) const MAX_WORD_BYTES: usize = 400;
+/// Prefix of pieces that continue a word.
+pub(super) const CONTINUATION: &str = "##";
+/// Pieces of so many bytes fit into a key.
+const KEY_BYTES: usize = 7;
 
 /// A word under construction, padded so that eight bytes can be read anywhere in it.
 #[derive(Debug)]
@@ -60,84 +66,123 @@ fn mix(value: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    key: u64,
-    id: u32,
-    /// Length in bytes; 0 marks an empty slot.
-    length: u32,
-    /// Where the text of a long piece begins.
-    start: u32,
+/// Where in a word a piece stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Initial,
+    Continuing,
 }
 
-const EMPTY: Slot = Slot { key: 0, id: 0, length: 0, start: 0 };
+/// A piece of more than [`KEY_BYTES`].
+#[derive(Debug, Clone, Copy)]
+struct Long {
+    id: u32,
+    start: u32,
+    length: u32,
+}
 
-/// Pieces of one kind: those that begin a word, or those that continue one.
+/// Pieces with their ids.
 #[derive(Debug)]
 pub(super) struct PieceTable {
-    slots: Vec<Slot>,
-    mask: usize,
+    /// Key of the piece in each slot; 0 where there is none. A power of two, and never more than half of them taken.
+    keys: Vec<u64>,
+    /// Id of the piece in each slot; of a long one, its index in `long`.
+    values: Vec<u32>,
+    pieces: usize,
+    long: Vec<Long>,
     text: Vec<u8>,
-    longest: usize,
+    /// Bytes of the longest piece of each kind.
+    longest: [usize; 2],
 }
 
 impl PieceTable {
-    /// Builds the table; pieces longer than any word are left out. Nothing if a piece occurs twice.
-    pub(super) fn new<'a>(pieces: impl Iterator<Item = (&'a str, u32)> + Clone) -> Option<Self> {
-        let size = (pieces.clone().count() * 2).next_power_of_two().max(16);
-        let mut table = Self { slots: vec![EMPTY; size], mask: size - 1, text: Vec::new(), longest: 0 };
-        let mut word = WordBuffer::new();
-        for (piece, id) in pieces.filter(|(piece, _)| !piece.is_empty() && piece.len() <= MAX_WORD_BYTES) {
-            word.clear();
-            word.extend(piece.as_bytes());
-            let key = key_of(&word, 0, piece.len());
-            let mut at = mix(key) as usize & table.mask;
-            while table.slots[at].length != 0 {
-                let slot = &table.slots[at];
-                if slot.key == key && table.text_of(slot) == piece.as_bytes() {
-                    return None;
-                }
-                at = (at + 1) & table.mask;
-            }
-            table.slots[at] = Slot { key, id, length: piece.len() as u32, start: table.text.len() as u32 };
-            table.text.extend_from_slice(piece.as_bytes());
-            table.longest = table.longest.max(piece.len());
-        }
-        Some(table)
+    /// An empty table with room for so many pieces; it grows beyond.
+    pub(super) fn with_capacity(pieces: usize) -> Self {
+        let size = (pieces * 2).next_power_of_two().max(16);
+        let (long, text) = (Vec::with_capacity(pieces / 2), Vec::with_capacity(pieces * 5));
+        Self { keys: vec![0; size], values: vec![0; size], pieces: 0, long, text, longest: [0; 2] }
     }
 
-    /// The id of `word[start..end]`.
-    #[inline]
-    fn get(&self, word: &WordBuffer, start: usize, end: usize) -> Option<u32> {
-        let key = key_of(word, start, end);
-        let length = (end - start) as u32;
-        let mut at = mix(key) as usize & self.mask;
+    /// Adds a piece as the vocabulary has it; false if it is there already. One that no word can hold is left out: longer than
+    /// any word, or nothing but the prefix. A piece with the prefix begins no word: BERT makes a word of its own of every `#`.
+    pub(super) fn insert(&mut self, piece: &str, id: u32) -> bool {
+        let (kind, piece) = kind_of(piece);
+        if piece.is_empty() || piece.len() > MAX_WORD_BYTES {
+            return true;
+        }
+        if (self.pieces + 1) * 2 > self.keys.len() {
+            self.grow();
+        }
+        let key = key_of_piece(kind, piece.as_bytes());
+        let Err(slot) = self.find(key, piece.as_bytes()) else { return false };
+        self.keys[slot] = key;
+        self.values[slot] = id;
+        if piece.len() > KEY_BYTES {
+            self.values[slot] = self.long.len() as u32;
+            self.long.push(Long { id, start: self.text.len() as u32, length: piece.len() as u32 });
+            self.text.extend_from_slice(piece.as_bytes());
+        }
+        self.pieces += 1;
+        let longest = &mut self.longest[kind as usize];
+        *longest = piece.len().max(*longest);
+        true
+    }
+
+    /// The id of a piece as the vocabulary has it.
+    pub(super) fn id_of(&self, piece: &str) -> Option<u32> {
+        let (kind, piece) = kind_of(piece);
+        self.find(key_of_piece(kind, piece.as_bytes()), piece.as_bytes()).ok()
+    }
+
+    fn grow(&mut self) {
+        let size = self.keys.len() * 2;
+        let keys = std::mem::replace(&mut self.keys, vec![0; size]);
+        let values = std::mem::replace(&mut self.values, vec![0; size]);
+        for (key, value) in keys.into_iter().zip(values).filter(|&(key, _)| key != 0) {
+            let mut slot = self.first_slot(key);
+            while self.keys[slot] != 0 {
+                slot = (slot + 1) & (size - 1);
+            }
+            (self.keys[slot], self.values[slot]) = (key, value);
+        }
+    }
+
+    #[inline(always)]
+    fn first_slot(&self, key: u64) -> usize {
+        mix(key) as usize & (self.keys.len() - 1)
+    }
+
+    /// The id of a piece with that key and these bytes, or the free slot where it belongs.
+    #[inline(always)]
+    fn find(&self, key: u64, piece: &[u8]) -> Result<u32, usize> {
+        let mut slot = self.first_slot(key);
         loop {
-            let slot = &self.slots[at];
-            if slot.length == 0 {
-                return None;
+            let found = self.keys[slot];
+            if found == 0 {
+                return Err(slot);
             }
-            if slot.key == key
-                && slot.length == length
-                && (length <= 8 || self.text_of(slot) == &word.bytes[start..end])
-            {
-                return Some(slot.id);
+            if found == key {
+                let value = self.values[slot];
+                if piece.len() <= KEY_BYTES {
+                    return Ok(value);
+                }
+                let Long { id, start, length } = self.long[value as usize];
+                if &self.text[start as usize..(start + length) as usize] == piece {
+                    return Ok(id);
+                }
             }
-            at = (at + 1) & self.mask;
+            slot = (slot + 1) & (self.keys.len() - 1);
         }
-    }
-
-    fn text_of(&self, slot: &Slot) -> &[u8] {
-        &self.text[slot.start as usize..(slot.start + slot.length) as usize]
     }
 
     /// The longest piece at the start of `word[start..]`: its id and where it ends.
     #[inline]
-    pub(super) fn longest_match(&self, word: &WordBuffer, start: usize) -> Option<(u32, usize)> {
-        let mut end = word.length.min(start + self.longest);
+    pub(super) fn longest_match(&self, kind: Kind, word: &WordBuffer, start: usize) -> Option<(u32, usize)> {
+        let mut end = word.length.min(start + self.longest[kind as usize]);
         while end > start {
             if word.is_boundary(end)
-                && let Some(id) = self.get(word, start, end)
+                && let key = key_of(kind, end - start, |at| word.word_at(start + at))
+                && let Ok(id) = self.find(key, &word.bytes[start..end])
             {
                 return Some((id, end));
             }
@@ -147,17 +192,78 @@ impl PieceTable {
     }
 }
 
+fn kind_of(piece: &str) -> (Kind, &str) {
+    match piece.strip_prefix(CONTINUATION) {
+        Some(rest) => (Kind::Continuing, rest),
+        None => (Kind::Initial, piece),
+    }
+}
+
+/// Bytes of a piece, or a hash of more than [`KEY_BYTES`]; above them its kind and the number of bytes, which is never 0.
+/// `word_at` gives eight bytes of it from an offset on; those after its end do not count.
 #[inline(always)]
-fn key_of(word: &WordBuffer, start: usize, end: usize) -> u64 {
-    let length = end - start;
-    if length <= 8 {
-        return low_bytes(word.word_at(start), length);
+fn key_of(kind: Kind, length: usize, word_at: impl Fn(usize) -> u64) -> u64 {
+    let top = ((kind as u64) << 4 | length.min(KEY_BYTES + 1) as u64) << (8 * KEY_BYTES);
+    if length <= KEY_BYTES {
+        return top | low_bytes(word_at(0), length);
     }
-    let mut key = length as u64;
-    let mut at = start;
-    while at < end {
-        key = mix(key ^ low_bytes(word.word_at(at), end - at));
-        at += 8;
+    let hash = (0..length).step_by(8).fold(length as u64, |hash, at| mix(hash ^ low_bytes(word_at(at), length - at)));
+    top | low_bytes(hash, KEY_BYTES)
+}
+
+fn key_of_piece(kind: Kind, piece: &[u8]) -> u64 {
+    key_of(kind, piece.len(), |at| first_eight(&piece[at..]))
+}
+
+/// The first eight bytes; zeros after the end, without a copy of a length that the processor cannot foresee.
+fn first_eight(bytes: &[u8]) -> u64 {
+    let four = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u64::from(u32::from_le_bytes(*four)));
+    match bytes.len() {
+        0 => 0,
+        length @ 1..4 => [0, length / 2, length - 1].iter().fold(0, |all, &at| all | u64::from(bytes[at]) << (8 * at)),
+        length @ 4..8 => four(0) | four(length - 4) << (8 * (length - 4)),
+        _ => four(0) | four(4) << 32,
     }
-    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn longest(table: &PieceTable, kind: Kind, text: &str) -> Option<(u32, usize)> {
+        let mut word = WordBuffer::new();
+        word.extend(text.as_bytes());
+        table.longest_match(kind, &word, 0)
+    }
+
+    #[test]
+    fn pieces_of_every_length_are_found_in_a_table_that_grew() {
+        let piece = |id: u32| format!("{}{id}", "x".repeat(id as usize % 20));
+        let mut table = PieceTable::with_capacity(0);
+        for id in 0..3000 {
+            assert!(table.insert(&piece(id), 2 * id) && table.insert(&format!("##{}", piece(id)), 2 * id + 1));
+        }
+        for id in 0..3000 {
+            let end = piece(id).len();
+            assert_eq!(longest(&table, Kind::Initial, &piece(id)), Some((2 * id, end)));
+            assert_eq!(longest(&table, Kind::Continuing, &piece(id)), Some((2 * id + 1, end)));
+            assert_eq!(table.id_of(&format!("##{}", piece(id))), Some(2 * id + 1));
+            assert!(!table.insert(&piece(id), 0));
+        }
+        assert_eq!(table.id_of("y"), None);
+    }
+
+    #[test]
+    fn a_piece_is_not_one_with_zero_bytes_behind_it() {
+        let mut table = PieceTable::with_capacity(2);
+        assert!(table.insert("a", 1) && table.insert("a\0", 2) && table.insert("\0", 3));
+        assert_eq!(["a", "a\0", "\0", "\0\0"].map(|piece| table.id_of(piece)), [Some(1), Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn pieces_that_no_word_can_hold_are_left_out() {
+        let mut table = PieceTable::with_capacity(2);
+        assert!(table.insert("", 1) && table.insert("##", 2) && table.insert(&"a".repeat(MAX_WORD_BYTES + 1), 3));
+        assert_eq!(table.pieces, 0);
+    }
 }

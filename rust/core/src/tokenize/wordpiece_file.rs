@@ -1,23 +1,19 @@
 //! The one form of `tokenizer.json` that is read without the `tokenizers` crate: uncased or cased BERT WordPiece, as shipped artifacts
 //! have it.
 //!
-//! The crate takes some 30 ms for a vocabulary of 30,000 pieces; this takes two. Every field must be present and known, or the
+//! The crate takes some 30 ms for a vocabulary of 30,000 pieces; this takes one. Every field must be present and known, or the
 //! crate reads the file, with its own checks and errors.
 
 use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
-};
+use serde::Deserialize;
 use tokenizers::normalizers::BertNormalizer;
 
-use super::fast::{CONTINUATION, FastWordPiece, MAX_WORD_CHARS, Parts};
-
-/// Larger vocabularies are left to the crate.
-const MAX_PIECES: usize = 1 << 20;
-/// Longer pieces are left to the crate.
-const MAX_PIECE_BYTES: usize = 256;
+use super::{
+    fast::{FastWordPiece, MAX_WORD_CHARS, Parts},
+    pieces::CONTINUATION,
+    vocabulary::{Vocabulary, cut_out},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +63,14 @@ enum Normalizer {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
-enum PreTokenizer {
+#[serde(deny_unknown_fields)]
+struct PreTokenizer {
+    #[serde(rename = "type")]
+    _type: PreTokenizerType,
+}
+
+#[derive(Deserialize)]
+enum PreTokenizerType {
     BertPreTokenizer,
 }
 
@@ -87,75 +89,42 @@ struct Model<'a> {
     #[serde(borrow)]
     continuing_subword_prefix: Cow<'a, str>,
     max_input_chars_per_word: usize,
-    #[serde(borrow)]
-    vocab: Vocabulary<'a>,
+    #[serde(rename = "vocab")]
+    _vocab: CutOut,
 }
 
-/// Pieces and ids in the order of the file.
-struct Vocabulary<'a>(Vec<(Cow<'a, str>, u32)>);
-
+/// What [`cut_out`] leaves of the vocabulary.
 #[derive(Deserialize)]
-struct Piece<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Vocabulary<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pieces;
-        impl<'de> Visitor<'de> for Pieces {
-            type Value = Vocabulary<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("pieces and their ids")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pieces: Vec<(Cow<'de, str>, u32)> = Vec::with_capacity(32_768);
-                while let Some((Piece(piece), id)) = map.next_entry()? {
-                    if pieces.len() == MAX_PIECES || piece.len() > MAX_PIECE_BYTES {
-                        return Err(A::Error::custom("too large"));
-                    }
-                    pieces.push((piece, id));
-                }
-                Ok(Vocabulary(pieces))
-            }
-        }
-        deserializer.deserialize_map(Pieces)
-    }
-}
+#[serde(deny_unknown_fields)]
+struct CutOut {}
 
 /// The tokenizer of a file of this form, and its largest id; nothing if any part of the file is of another form.
 pub(super) fn read(json: &[u8], max_tokens: usize) -> Option<(FastWordPiece, u32)> {
-    let file: File<'_> = serde_json::from_slice(json).ok()?;
+    // No object but the model may have the field, so it is the model's vocabulary that was cut out.
+    let (Vocabulary { pieces, largest }, rest) = cut_out(std::str::from_utf8(json).ok()?)?;
+    let file: File<'_> = serde_json::from_str(&rest).ok()?;
     let nulls = [file.truncation, file.padding, file.post_processor, file.decoder];
-    let model = &file.model;
-    let pieces = &model.vocab.0;
+    let model = file.model;
     let is_bert = model.continuing_subword_prefix == CONTINUATION && model.max_input_chars_per_word == MAX_WORD_CHARS;
-    if nulls.iter().any(Option::is_some) || !is_bert || !ids_are_distinct(pieces) {
+    if nulls.iter().any(Option::is_some) || !is_bert {
         return None;
     }
-    let id_of = |text: &str| pieces.iter().find(|(piece, _)| piece == text).map(|&(_, id)| id);
     let plain =
         |token: &Added<'_>| token.special && !(token.normalized || token.lstrip || token.rstrip || token.single_word);
     // The crate gives an added token outside the vocabulary an id of its own counting.
-    if !file.added_tokens.iter().all(|token| plain(token) && id_of(&token.content) == Some(token.id)) {
+    if !file.added_tokens.iter().all(|token| plain(token) && pieces.id_of(&token.content) == Some(token.id)) {
         return None;
     }
     let Normalizer::BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase } = file.normalizer;
     let parts = Parts {
         normalizer: BertNormalizer::new(clean_text, handle_chinese_chars, strip_accents, lowercase),
-        unknown: id_of(&model.unk_token)?,
+        unknown: pieces.id_of(&model.unk_token)?,
         special: file.added_tokens.iter().map(|token| (token.content.to_string(), token.id)).collect(),
         before: vec![],
         after: vec![],
         max_tokens,
     };
-    let largest = pieces.iter().map(|&(_, id)| id).max()?;
-    Some((FastWordPiece::new(parts, pieces.iter().map(|(piece, id)| (piece.as_ref(), *id)))?, largest))
-}
-
-/// Whether no id occurs twice; ids far beyond the number of pieces are not looked at.
-fn ids_are_distinct(pieces: &[(Cow<'_, str>, u32)]) -> bool {
-    let mut seen = vec![false; pieces.len() * 2];
-    pieces.iter().all(|&(_, id)| seen.get_mut(id as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+    Some((FastWordPiece::new(parts, pieces)?, largest))
 }
 
 #[cfg(test)]
@@ -214,6 +183,11 @@ mod tests {
         assert!(!part("/added_tokens/0/content", json!("new")));
         assert!(!is_read(|file| file["extra"] = json!(null)));
         assert!(!is_read(|file| file["model"]["fuse_unk"] = json!(true)));
+        assert!(!part("/pre_tokenizer", json!({"type": "BertPreTokenizer", "vocab": {"[UNK]": 0}})));
+        assert!(!is_read(|file| {
+            file["pre_tokenizer"]["vocab"] = json!({"[UNK]": 0});
+            file["model"]["vocab"] = json!({});
+        }));
         let twice = file().to_string().replace("\"a\":1", "\"a\":1,\"a\":3");
         assert!(read(twice.as_bytes(), 8).is_none());
     }
