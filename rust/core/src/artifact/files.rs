@@ -99,6 +99,7 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
     // SAFETY: zero is a valid byte. Zeros that were written here would be touched twice; these come from the system.
     let mut bytes: Arc<[u8]> = unsafe { Arc::new_zeroed_slice(size as usize).assume_init() };
     let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
+    advise_huge_pages(place);
     file.read_exact(place).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
         _ => Error::artifact_from(&path, "file", error),
@@ -113,6 +114,19 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
     }
     Ok(bytes)
 }
+
+/// Lets Linux back the memory of a large file with pages of 2 MiB: faults for each 4 KiB take as long as reading it.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(bytes: &mut [u8]) {
+    const HUGE_PAGE: usize = 2 << 20;
+    let start = bytes.as_ptr().align_offset(HUGE_PAGE);
+    let Some(pages) = bytes.get_mut(start..).filter(|pages| pages.len() >= HUGE_PAGE) else { return };
+    // SAFETY: the pages lie within the slice, and the advice does not change what they hold. Whether it is taken does not matter.
+    unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len() / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages(_: &mut [u8]) {}
 
 #[cfg(test)]
 mod tests {

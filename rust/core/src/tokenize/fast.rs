@@ -4,7 +4,7 @@
 //! 128 bytes; other characters through [`Characters`], which remembers what the crate says of each. A whole word is one probe of
 //! a hash table in most cases.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tokenizers::{
     AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer, normalizers::BertNormalizer,
@@ -89,7 +89,8 @@ impl FastWordPiece {
         let special = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
         let parts = Parts { normalizer: *normalizer, unknown, special, before, after, max_tokens };
         let mut pieces = PieceTable::with_capacity(vocab.len());
-        vocab.iter().all(|(piece, id)| pieces.insert(piece, *id)).then(|| Self::new(parts, pieces))?
+        let all: Vec<_> = vocab.iter().map(|(piece, &id)| (Cow::Borrowed(piece.as_str()), id)).collect();
+        pieces.insert_all(&all).then(|| Self::new(parts, pieces))?
     }
 
     /// The fast path of these parts; nothing if one of them is not what this file knows.

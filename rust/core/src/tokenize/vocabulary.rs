@@ -13,6 +13,8 @@ use super::pieces::PieceTable;
 const MAX_PIECES: usize = 1 << 20;
 /// Longer pieces are left to the crate.
 const MAX_PIECE_BYTES: usize = 256;
+/// Pieces that go into the table at once.
+const BATCH: usize = 64;
 const KEY: &str = "\"vocab\"";
 
 /// Pieces with their ids.
@@ -40,23 +42,32 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn vocabulary(&mut self) -> Option<Vocabulary> {
         let rest = &self.text.as_bytes()[self.at..];
-        // There is a comma between two pieces.
-        let count = 1 + rest.iter().filter(|&&byte| byte == b',').count().min(MAX_PIECES);
-        let (mut pieces, mut seen, mut largest) = (PieceTable::with_capacity(count), vec![false; 2 * count], 0);
+        // There is a comma between two pieces, and some elsewhere.
+        let most = 1 + rest.iter().filter(|&&byte| byte == b',').count().min(MAX_PIECES);
+        let (mut pieces, mut seen, mut largest) = (PieceTable::with_capacity(most), vec![false; 2 * most], 0);
+        let mut batch = Vec::with_capacity(BATCH);
         self.expect(b'{')?;
-        for _ in 0..MAX_PIECES {
+        for count in 1..=MAX_PIECES {
             let piece = self.string()?;
             self.expect(b':')?;
             let id = self.number()?;
-            // Ids far beyond the number of pieces are left to the crate.
             let is_new = seen.get_mut(id as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-            if !is_new || piece.len() > MAX_PIECE_BYTES || !pieces.insert(&piece, id) {
+            if !is_new || piece.len() > MAX_PIECE_BYTES {
                 return None;
             }
             largest = id.max(largest);
-            match self.next()? {
+            batch.push((piece, id));
+            let end = self.next()?;
+            if end == b'}' || batch.len() == BATCH {
+                if !pieces.insert_all(&batch) {
+                    return None;
+                }
+                batch.clear();
+            }
+            match end {
                 b',' => {}
-                b'}' => return Some(Vocabulary { pieces, largest }),
+                // Ids far beyond the number of pieces are left to the crate.
+                b'}' => return ((largest as usize) < 2 * count).then_some(Vocabulary { pieces, largest }),
                 _ => return None,
             }
         }
@@ -149,10 +160,10 @@ mod tests {
     #[test]
     fn the_object_is_cut_out_of_the_text() {
         let (vocabulary, rest) =
-            read("{\"[UNK]\":0,\n \"a,b\" : 12, \"\\\"\":3,\"\\u00e9\\\\\":4, \"ünïcödé, a longer one\": 1}").unwrap();
+            read("{\"[UNK]\":0,\n \"a,b\" : 9, \"\\\"\":3,\"\\u00e9\\\\\":4, \"ünïcödé, a longer one\": 1}").unwrap();
         assert_eq!(rest, "{\"a\": 1, \"vocab\" :\n{} , \"b\": 2}");
-        assert_eq!(vocabulary.largest, 12);
-        for (piece, id) in [("[UNK]", 0), ("a,b", 12), ("\"", 3), ("é\\", 4), ("ünïcödé, a longer one", 1)] {
+        assert_eq!(vocabulary.largest, 9);
+        for (piece, id) in [("[UNK]", 0), ("a,b", 9), ("\"", 3), ("é\\", 4), ("ünïcödé, a longer one", 1)] {
             assert_eq!(vocabulary.pieces.id_of(piece), Some(id), "{piece}");
         }
     }
@@ -164,7 +175,6 @@ mod tests {
         for other in [
             "{}",
             "[]",
-            "{\"a\":0",
             "{\"a\":0,}",
             "{\"a\":0,,\"b\":1}",
             "{\"a\" 0}",
@@ -194,6 +204,7 @@ mod tests {
         ] {
             assert!(read(other).is_none(), "{other}");
         }
+        assert!(cut_out("{\"vocab\":{\"a\":0").is_none() && cut_out("{\"vocab\":{\"a\":0,").is_none());
         assert!(cut_out("{\"vocabulary\":{\"a\":0}}").is_none() && cut_out("{\"vocab\"").is_none());
     }
 
