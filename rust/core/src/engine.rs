@@ -19,7 +19,9 @@ mod runner;
 #[cfg(feature = "onnx")]
 mod sessions;
 
-use std::{sync::Arc, time::Instant};
+#[cfg(feature = "onnx")]
+use std::sync::Arc;
+use std::time::Instant;
 
 use self::native::Native;
 #[cfg(feature = "onnx")]
