@@ -28,9 +28,13 @@ def onnxruntime_library() -> str | None:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return None
-    pattern = {"darwin": "libonnxruntime*.dylib", "win32": "onnxruntime.dll"}.get(sys.platform, "libonnxruntime.so*")
-    libraries = sorted((Path(spec.origin).parent / "capi").glob(pattern))
-    return str(libraries[0]) if libraries else None
+    start, end = {"darwin": ("libonnxruntime", ".dylib"), "win32": ("onnxruntime.dll", "")}.get(
+        sys.platform, ("libonnxruntime.so", "")
+    )
+    folder = os.path.join(os.path.dirname(spec.origin), "capi")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    libraries = sorted(name for name in names if name.startswith(start) and name.endswith(end))
+    return os.path.join(folder, libraries[0]) if libraries else None
 
 
 def faiss_library() -> str | None:
