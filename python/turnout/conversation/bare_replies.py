@@ -10,7 +10,7 @@ from __future__ import annotations
 BARE_REPLIES = {
     "en": """
         yes, yeah, yea, yep, yup, ya, aye, yes please, no, nope, nah, no thanks, no thank you, not really, ok, okay, okey, k, kk, okie,
-        sure, of course, certainly, definitely, absolutely, exactly, indeed, right, correct, true, false, agreed, i agree, fine, good,
+        sure, sure thing, of course, certainly, definitely, absolutely, exactly, indeed, right, correct, true, false, agreed, i agree, fine, good,
         great, nice, cool, perfect, excellent, awesome, amazing, wonderful, wow, well, oh, ah, aha, hm, hmm, hmmm, uh, um, mhm, uh huh,
         sounds good, looks good, lgtm, that works, works, good job, well done, got it, understood, i see, i understand, makes sense,
         that makes sense, alright, all right, roger, noted, done, ready, please, please do, do it, do that, do so, go, go ahead, go on,
