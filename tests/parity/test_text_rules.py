@@ -85,7 +85,9 @@ def test_polite_phrases_are_left_out_as_the_reference_and_training_leave_them_ou
     ids = _ruled_mf().explain(prompt).ids if prompt.strip() else []
     assert ids == (_reference_mf().ids(prompt) if prompt.strip() else [])
     tokenizer = _reference_mf().tokenizer
-    assert ids == Courtesy(tokenizer).trim(tokenizer.encode(plain(prompt), add_special_tokens=False).ids)
+    if "courtesy" not in _CACHE:
+        _CACHE["courtesy"] = Courtesy(tokenizer)
+    assert ids == _CACHE["courtesy"].trim(tokenizer.encode(plain(prompt), add_special_tokens=False).ids)
 
 
 def test_polite_phrases_change_no_decision() -> None:
