@@ -28,8 +28,6 @@ CLASSES = (
     ("weak", ("mixtral-8x7b*", "gpt-3.5*", "llama-2-*", "meta-llama--llama-2*", "code-llama*", "codegemma*", "yi-*")),
     ("weak", ("*vicuna*", "*guanaco*", "claude-instant*", "text-davinci-003", "wizardlm*", "palm*", "command*")),
 )
-#: Names of the other models of a class.
-OTHERS = ("other strong models", "other weak models")
 #: Scores of a right and of a wrong answer; an answer between them is neither.
 RIGHT, WRONG = 0.75, 0.25
 #: Prompts whose letters and digits are this similar count as one.
@@ -176,21 +174,12 @@ def balanced(fights: Sequence[Fight], share: float, generator: np.random.Generat
     return [fight for row, fight in enumerate(fights) if row not in dropped]
 
 
-def as_battles(fights: Sequence[Fight], named: Sequence[str]) -> Battles:
-    """The battles as a table; the strong model is model a in half of them.
+def as_battles(fights: Sequence[Fight], strong: str, weak: str) -> Battles:
+    """The battles as a table between two models, for whom the others of their class stand in; the strong one is model a in half of them.
 
-    Args:
-        fights: The battles.
-        named: Models that keep their names; all others become their class, since most have too few battles to be rated alone.
+    Most models have too few battles to be rated alone, and every source is balanced: ratings of single models would say nothing.
     """
-    rows = [
-        (
-            f.prompt,
-            *(name if name in named else OTHERS[side] for side, name in enumerate((f.strong, f.weak))),
-            f.outcome,
-        )
-        for f in fights
-    ]
+    rows = [(f.prompt, strong, weak, f.outcome) for f in fights]
     turned = [(p, w, s, 1.0 - o) if row % 2 else (p, s, w, o) for row, (p, s, w, o) in enumerate(rows)]
     prompts, first, second, outcome = ([row[place] for row in turned] for place in range(4))
     return Battles(prompts, first, second, np.array(outcome))  # type: ignore[arg-type]

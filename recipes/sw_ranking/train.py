@@ -108,7 +108,7 @@ def battle_table(data: Data, files: Sequence[Path], config: BattleConfig) -> Bat
             chosen = drawn(source, prompts, config, allowed, seen, generator)
             if chosen:
                 paths.append(Path(folder, f"{source.name}.parquet"))
-                write_battles(as_battles(chosen, (STRONG, WEAK)), paths[-1], source.name)
+                write_battles(as_battles(chosen, STRONG, WEAK), paths[-1], source.name)
         return read_battle_table(paths, bad=BadRows())
 
 

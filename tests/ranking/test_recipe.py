@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from recipes.graded.near_duplicates import NearDuplicates
 from recipes.sw_ranking.battles import (
-    OTHERS,
     SIMILAR,
     BattleConfig,
     Fight,
@@ -73,9 +72,9 @@ def test_held_out_prompts_and_those_nearly_like_them_have_no_battles() -> None:
     assert len(found) <= 2
 
 
-def test_models_with_few_battles_go_by_their_class() -> None:
+def test_models_of_a_class_stand_in_for_the_pair() -> None:
     fights = [Fight("first", STRONG, "gpt-3.5-turbo", 1.0), Fight("second", "gpt-4o", WEAK, 1.0)]
-    battles = as_battles(fights, (STRONG, WEAK))
+    battles = as_battles(fights, STRONG, WEAK)
     assert battles.model_a == [STRONG, WEAK]
-    assert battles.model_b == [OTHERS[1], OTHERS[0]]
+    assert battles.model_b == [WEAK, STRONG]
     assert battles.outcome.tolist() == [1.0, 0.0]
