@@ -1,4 +1,4 @@
-"""turnout routes prompts to a strong or a weak language model in microseconds."""
+"""turnout routes prompts to a strong or a weak language model, or to one of a pool, in microseconds."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,10 @@ from turnout._core import (
     InferenceError,
     InvalidInputError,
     InvalidTypeError,
+    NoFeasibleModelError,
     OverloadedError,
+    PoolDecision,
+    PoolError,
     RouterError,
     WorkerStoppedError,
     __version__,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from turnout.controller import Controller
     from turnout.embeddings.router import with_embeddings
     from turnout.errors import RoutingError
+    from turnout.pool import Model, Pool, PoolRouter
     from turnout.routing import register_router
 
 __all__ = [
@@ -43,7 +47,13 @@ __all__ = [
     "InferenceError",
     "InvalidInputError",
     "InvalidTypeError",
+    "Model",
+    "NoFeasibleModelError",
     "OverloadedError",
+    "Pool",
+    "PoolDecision",
+    "PoolError",
+    "PoolRouter",
     "Router",
     "RouterError",
     "RoutingError",
@@ -59,6 +69,9 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "Controller": "turnout.controller",
+    "Model": "turnout.pool",
+    "Pool": "turnout.pool",
+    "PoolRouter": "turnout.pool",
     "RoutingError": "turnout.errors",
     "register_router": "turnout.routing",
     "with_embeddings": "turnout.embeddings.router",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 #: Environment variable that names another FAISS library.
 FAISS_DYLIB_PATH = "FAISS_DYLIB_PATH"
@@ -15,6 +16,27 @@ ORT_DYLIB_PATH = "ORT_DYLIB_PATH"
 
 #: CUDA's libraries, each after those that it needs, and TensorRT's.
 _CUDA = ("cudart", "nvrtc", "cublasLt", "cublas", "curand", "cufft", "cudnn", "nvinfer", "nvonnxparser")
+
+
+def engine_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a router with what its engine needs: libraries, CUDA loaded, the cache of TensorRT.
+
+    Args:
+        options: Options of :func:`turnout.load`.
+
+    Returns:
+        Arguments of the extension's classes.
+    """
+    device = str(options.get("device") or "cpu")
+    if device != "cpu":
+        preload_cuda()
+    found = {**options, "faiss_library": faiss_library(), "onnxruntime_library": onnxruntime_library()}
+    if "tensorrt" in device:
+        found["tensorrt_cache"] = options.get("tensorrt_cache") or engine_cache()
+    # Since version 1.29 ONNX Runtime sends usage data on Linux unless this is set before loading. The threads that send it also block
+    # the exit of a forked process.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return found
 
 
 def onnxruntime_library() -> str | None:

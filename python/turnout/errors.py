@@ -5,6 +5,7 @@ What a program can act on is an attribute of the same name as the argument.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -90,6 +91,34 @@ class ArtifactError(RouterError):
         return cls(f"{place}: {message}", path=path, field=field)
 
 
+class PoolError(RouterError, ValueError):
+    """A pool of models whose description is wrong or does not fit the artifact.
+
+    Args:
+        message: What was wrong, what was expected, what was found.
+        path: The file at fault, where the pool comes from one.
+        field: The field at fault, with dots; empty where the whole is.
+    """
+
+    def __init__(self, message: str = "", *, path: str | PathLike[str] | None = None, field: str = "") -> None:
+        super().__init__(message)
+        self.path = None if path is None else Path(path)
+        self.field = field
+
+
+class NoFeasibleModelError(PoolError):
+    """No model of the pool may serve the request, and no fallback is declared that may.
+
+    Args:
+        message: Which models, and why not.
+        reasons: The reason by name of the model.
+    """
+
+    def __init__(self, message: str = "", *, reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
+
+
 class DeviceError(RouterError):
     """The requested device is unavailable. There is no fallback to another one.
 
@@ -154,7 +183,7 @@ class WorkerStoppedError(RouterError):
 
 
 # Tracebacks show the name by which users import a class.
-for _class in [RouterError, *RouterError.__subclasses__()]:
+for _class in [RouterError, *RouterError.__subclasses__(), NoFeasibleModelError]:
     _class.__module__ = "turnout"
 
 

@@ -6,10 +6,10 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from turnout import _core
-from turnout.engines import engine_cache, faiss_library, onnxruntime_library, preload_cuda
+from turnout.engines import engine_arguments
 from turnout.shipped import ARTIFACTS, DEFAULT, artifact_folder
 from turnout.threads import INLINE_CHARACTERS, BoundedThreads
 
@@ -18,10 +18,37 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import TypedDict, Unpack
 
     from turnout._core import Decision
     from turnout.battle_store import BattleStore
     from turnout.online_updates import Added
+    from turnout.pool import Pool, PoolRouter
+
+    class EngineOptions(TypedDict, total=False):
+        """Options of :func:`load` that a router of a pool has, too."""
+
+        engine: str
+        device: str
+        threads: int
+        device_memory_bytes: int | None
+        tensorrt_cache: str | Path | None
+        max_queue: int
+        max_batch_rows: int
+        max_batch_tokens: int
+        max_wait_us: int
+        sessions: int
+        index: str | Path | Any
+
+    class PairOptions(EngineOptions, total=False):
+        """Options of :func:`load` for a pair of models."""
+
+        strong: str | None
+        weak: str | None
+        threshold: float | None
+        strong_share: float | None
+        tiers: Mapping[str, int] | None
+
 
 #: Folder of the router that ships with the package.
 DEFAULT_ARTIFACT = ARTIFACTS / DEFAULT
@@ -56,18 +83,7 @@ class Router(_core.Router):
 
     def __new__(cls, path: str | Path, **options: Any) -> Router:
         """Opens an artifact folder; see :func:`load`."""
-        arguments = dict(options)
-        device = str(arguments.get("device") or "cpu")
-        if device != "cpu":
-            preload_cuda()
-        if "tensorrt" in device:
-            arguments["tensorrt_cache"] = arguments.get("tensorrt_cache") or engine_cache()
-        # Since version 1.29 ONNX Runtime sends usage data on Linux unless this is set before loading. The threads that send it also block
-        # the exit of a forked process.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        router = super().__new__(
-            cls, path, **arguments, faiss_library=faiss_library(), onnxruntime_library=onnxruntime_library()
-        )
+        router = super().__new__(cls, path, **engine_arguments(options))
         router._options = {"path": os.path.abspath(path), **options}
         router.threads = BoundedThreads(router.options()["max_queue"])
         if any(os.path.lexists(router.path / name) for name in ("battles.sqlite", "battles.sqlite-wal", "battles.log")):
@@ -293,9 +309,18 @@ def _reopen(cls: type[Router], options: dict[str, Any]) -> Router:
     return cls(**options)
 
 
+@overload
+def load(path: str | Path | None = None, *, pool: None = None, **options: Unpack[PairOptions]) -> Router: ...
+
+
+@overload
+def load(path: str | Path | None = None, *, pool: Pool, **options: Unpack[EngineOptions]) -> PoolRouter: ...
+
+
 def load(
     path: str | Path | None = None,
     *,
+    pool: Pool | None = None,
     strong: str | None = None,
     weak: str | None = None,
     threshold: float | None = None,
@@ -312,12 +337,14 @@ def load(
     sessions: int = _DEFAULTS["sessions"],
     tiers: Mapping[str, int] | None = None,
     index: str | Path | Any = None,
-) -> Router:
+) -> Router | PoolRouter:
     """Loads a router.
 
     Args:
         path: Artifact folder, or the name of a router in the package: ``"mf"`` (default), ``"sw_ranking"`` or ``"bert"``. A folder of
             that name takes precedence. Nothing is downloaded.
+        pool: Models to choose from in place of a pair; returns a :class:`turnout.PoolRouter`. The options for a pair (``strong``,
+            ``weak``, ``threshold``, ``strong_share``, ``tiers``) are errors then.
         strong: Name of the strong model; by default the artifact's. If the artifact knows the name (``router.models``), that model's
             scores are used. Otherwise the name is a label for the strong model of the trained pair. The Controller and the server
             follow the same rule, separately for each of the two names. Routers transfer to other pairs of unequal models ("RouteLLM:
@@ -367,22 +394,31 @@ def load(
         >>> decision.model == (router.strong if decision.win_rate >= decision.threshold else router.weak)
         True
     """
-    return Router(
-        artifact_folder(path),
-        strong=strong,
-        weak=weak,
-        threshold=threshold,
-        strong_share=strong_share,
-        engine=engine,
-        device=device,
-        threads=threads,
-        device_memory_bytes=device_memory_bytes,
-        tensorrt_cache=tensorrt_cache,
-        max_queue=max_queue,
-        max_batch_rows=max_batch_rows,
-        max_batch_tokens=max_batch_tokens,
-        max_wait_us=max_wait_us,
-        sessions=sessions,
-        tiers=dict(tiers) if tiers else None,
-        index=index,
-    )
+    engine_options: dict[str, Any] = {
+        "engine": engine,
+        "device": device,
+        "threads": threads,
+        "device_memory_bytes": device_memory_bytes,
+        "tensorrt_cache": tensorrt_cache,
+        "max_queue": max_queue,
+        "max_batch_rows": max_batch_rows,
+        "max_batch_tokens": max_batch_tokens,
+        "max_wait_us": max_wait_us,
+        "sessions": sessions,
+        "index": index,
+    }
+    pair_options: dict[str, Any] = {
+        "strong": strong,
+        "weak": weak,
+        "threshold": threshold,
+        "strong_share": strong_share,
+        "tiers": dict(tiers) if tiers else None,
+    }
+    if pool is None:
+        return Router(artifact_folder(path), **pair_options, **engine_options)
+    if given := [name for name, value in pair_options.items() if value is not None]:
+        raise _core.ConfigError(f"{given[0]} is given together with pool, which has no pair", option=given[0])
+    # Imported here: pairs need none of it.
+    from turnout.pool.router import PoolRouter
+
+    return PoolRouter(artifact_folder(path), pool, **engine_options)

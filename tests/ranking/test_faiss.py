@@ -183,8 +183,8 @@ def test_an_index_cut_short_is_refused_even_under_its_right_hash(folder: Path, t
 def test_without_faiss_the_error_says_what_to_install(folder: Path, run_python: Callable[..., str]) -> None:
     script = f"""
         import turnout
-        from turnout import router
-        router.faiss_library = lambda: None
+        from turnout import engines
+        engines.faiss_library = lambda: None
         try:
             turnout.load({str(folder)!r})
         except turnout.EngineError as error:
@@ -201,9 +201,9 @@ def test_another_library_in_its_place_is_refused(folder: Path, run_python: Calla
     assert library is not None
     script = f"""
         import turnout
-        from turnout import router
+        from turnout import engines
         for wrong in ({library!r}, "/nowhere/libfaiss.so"):
-            router.faiss_library = lambda: wrong
+            engines.faiss_library = lambda: wrong
             try:
                 turnout.load({str(folder)!r})
             except turnout.EngineError as error:

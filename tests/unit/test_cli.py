@@ -340,7 +340,7 @@ def test_inspect_json_holds_the_manifest(capsys):
 
 
 def test_inspect_of_an_artifact_whose_engine_is_missing_tells_the_rest(monkeypatch):
-    monkeypatch.setattr("turnout.router.onnxruntime_library", lambda: "/nowhere/libonnxruntime.so")
+    monkeypatch.setattr("turnout.engines.onnxruntime_library", lambda: "/nowhere/libonnxruntime.so")
     told = describe(str(TINY), engine="onnxruntime")
     assert told["engine"] is None
     assert told["unavailable"]

@@ -29,7 +29,7 @@ LAYERS = [
     {"scored_router", "model_client"},
     {"pool"},
     {"router"},
-    {"data"},
+    {"data", "pool"},
     {"conversation"},
     {
         "battle_store",

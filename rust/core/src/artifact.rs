@@ -16,7 +16,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::contents::Contents;
+pub(crate) use self::{contents::Contents, files::read_file};
 pub use manifest::{
     CourtesySpec, EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, ShortPrompts, Thresholds,
     TokenizerSpec, Truncation,

@@ -262,19 +262,21 @@ impl Engine {
     }
 
     pub(crate) fn embed(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut embedding = Vec::new();
+        self.embed_into(ids, &mut embedding)?;
+        Ok(embedding)
+    }
+
+    /// Writes the embedding of one prompt into a buffer.
+    pub(crate) fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
         match self {
-            Self::Native(native) => {
-                let mut embedding = Vec::new();
-                native.embed_into(ids, &mut embedding)?;
-                Ok(embedding)
-            }
-            Self::Ranked(ranked) => {
-                let mut embedding = Vec::new();
-                ranked.embed_into(ids, &mut embedding)?;
-                Ok(embedding)
-            }
+            Self::Native(native) => native.embed_into(ids, embedding),
+            Self::Ranked(ranked) => ranked.embed_into(ids, embedding),
             #[cfg(feature = "onnx")]
-            Self::Network(network) => network.embed(ids),
+            Self::Network(network) => {
+                *embedding = network.embed(ids)?;
+                Ok(())
+            }
         }
     }
 

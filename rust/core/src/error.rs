@@ -52,6 +52,26 @@ pub enum Error {
         /// What the parser, the engine or the operating system said.
         source: Option<Source>,
     },
+    /// A pool of models whose description is wrong or does not fit the artifact.
+    #[error("{}{}{message}", path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display())), prefix(field))]
+    Pool {
+        /// The file at fault, where the pool comes from one.
+        path: Option<PathBuf>,
+        /// The field at fault, with dots; empty where the whole is.
+        field: String,
+        /// What was expected and what was found.
+        message: String,
+        /// What the parser or the operating system said.
+        source: Option<Source>,
+    },
+    /// No model of the pool may serve the request, and no fallback is declared that may.
+    #[error("{message}")]
+    NoFeasibleModel {
+        /// Which models, and why not.
+        message: String,
+        /// Every model with its reason.
+        reasons: Vec<(String, String)>,
+    },
     /// The requested device is unavailable. There is no fallback to another one.
     #[error("{message}")]
     Device {
@@ -139,6 +159,11 @@ impl Display for StopReason {
     }
 }
 
+/// A field's name before a message about it.
+fn prefix(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
+}
+
 impl Error {
     /// An [`Error::InvalidInput`].
     pub fn invalid_input(argument: impl Into<String>, message: impl Into<String>) -> Self {
@@ -158,6 +183,9 @@ impl Error {
             }
             Self::Inference { message, source } => {
                 Self::Inference { message: format!("row {at} of the batch: {message}"), source }
+            }
+            Self::NoFeasibleModel { message, reasons } => {
+                Self::NoFeasibleModel { message: format!("row {at} of the batch: {message}"), reasons }
             }
             other => other,
         }
@@ -202,6 +230,7 @@ impl Error {
     pub fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         if let Self::Config { source, .. }
         | Self::Artifact { source, .. }
+        | Self::Pool { source, .. }
         | Self::Device { source, .. }
         | Self::Engine { source, .. }
         | Self::Inference { source, .. } = &mut self

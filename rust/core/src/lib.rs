@@ -20,10 +20,12 @@ mod explanation;
 mod exponential;
 #[cfg(feature = "faiss")]
 mod faiss;
+mod interpolate;
 mod interrupt;
 pub mod onnx;
 mod pair;
 mod policy;
+pub mod pool;
 mod ranking;
 mod router;
 pub mod scorer;

@@ -1,7 +1,7 @@
 //! Composes tokenizer, engine, scorer, calibration and policy into one decision.
 
 mod battles;
-mod many;
+pub(crate) mod many;
 mod open;
 
 use std::{
@@ -49,6 +49,11 @@ pub struct Router {
 }
 
 impl Router {
+    /// Writes the embedding of token ids into a buffer.
+    pub(crate) fn embed_into(&self, ids: &[u32], embedding: &mut Vec<f32>) -> Result<()> {
+        self.engine.embed_into(ids, embedding)
+    }
+
     /// The artifact behind the router.
     pub fn artifact(&self) -> &Artifact {
         &self.artifact
@@ -273,7 +278,7 @@ impl Router {
         })
     }
 
-    fn tokenizer(&self) -> Result<&PromptTokenizer> {
+    pub(crate) fn tokenizer(&self) -> Result<&PromptTokenizer> {
         self.tokenizer.as_deref().ok_or_else(|| {
             Error::invalid_input(
                 "prompt",
@@ -308,7 +313,7 @@ impl Router {
 
     /// Token ids of a prompt, in its frame where the router has one. A prompt that does not fit into its frame is refused: cutting
     /// it would cut the question off what is asked about it.
-    fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(crate) fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
         let tokenizer = self.tokenizer()?;
         match &self.frame {
             None => tokenizer.encode(prompt, ids),

@@ -285,6 +285,26 @@ impl PromptTokenizer {
         Ok(())
     }
 
+    /// Number of tokens of a text without the token limit and without special tokens around it; `ids` is a buffer to work in.
+    pub(crate) fn count(&self, text: &str, ids: &mut Vec<u32>) -> Result<usize> {
+        ids.clear();
+        if let Some(fast) = &self.fast
+            && fast.append(text, usize::MAX, ids) == Outcome::Done
+        {
+            return Ok(ids.len());
+        }
+        let truth = self.truth()?;
+        let encoding = guarded(|| truth.encode_fast(text, false))
+            .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
+        let cut: usize = encoding.get_overflowing().iter().map(tokenizers::Encoding::len).sum();
+        Ok(encoding.len() + cut)
+    }
+
+    /// Token ids of a prompt, at most.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// The text of a token.
     pub fn token(&self, id: u32) -> String {
         self.truth().ok().and_then(|truth| truth.id_to_token(id)).unwrap_or_default()

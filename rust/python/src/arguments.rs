@@ -85,7 +85,7 @@ pub(crate) fn prompt<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySt
 }
 
 /// Whether a value is a list whose first item is not a `str`, which would be a batch.
-fn are_messages(value: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn are_messages(value: &Bound<'_, PyAny>) -> bool {
     let is_list = value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>();
     is_list && !value.get_item(0).is_ok_and(|first| first.is_instance_of::<PyString>())
 }

@@ -8,7 +8,7 @@ use pyo3::{
 use turnout_core::Error;
 
 const MODULE: &str = "turnout.errors";
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "RouterError",
     "InvalidInputError",
     "InvalidTypeError",
@@ -20,6 +20,8 @@ const NAMES: [&str; 11] = [
     "OverloadedError",
     "DeadlineExceededError",
     "WorkerStoppedError",
+    "PoolError",
+    "NoFeasibleModelError",
 ];
 
 /// Adds the exception classes to the module.
@@ -46,6 +48,14 @@ fn made(py: Python<'_>, error: Error) -> PyResult<PyErr> {
             let fields = [("path", path)].into_py_dict(py)?;
             fields.set_item("field", field)?;
             ("ArtifactError", fields)
+        }
+        Error::Pool { path, field, .. } => {
+            let fields = [("path", path)].into_py_dict(py)?;
+            fields.set_item("field", field)?;
+            ("PoolError", fields)
+        }
+        Error::NoFeasibleModel { reasons, .. } => {
+            ("NoFeasibleModelError", [("reasons", reasons.into_py_dict(py)?)].into_py_dict(py)?)
         }
         Error::Device { device, .. } => ("DeviceError", [("device", device)].into_py_dict(py)?),
         Error::Engine { library, .. } => ("EngineError", [("library", library)].into_py_dict(py)?),

@@ -7,6 +7,9 @@ mod errors;
 mod interrupt;
 mod options;
 mod policy;
+mod pool;
+mod pool_decision;
+mod pool_request;
 mod router;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -34,6 +37,8 @@ mod _core {
     use super::{
         decision::{Decision, Explanation, Neighbor},
         policy::{choose_strong, decide, threshold_for_share},
+        pool::{PoolRouter, check_pool, read_pool},
+        pool_decision::{PoolDecision, Ranked},
         router::Router,
     };
     use pyo3::{prelude::*, types::PyMappingProxy};

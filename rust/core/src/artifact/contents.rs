@@ -38,7 +38,7 @@ impl Contents {
     }
 
     /// The checked bytes of a file, if it is listed.
-    pub(super) fn get(&self, name: &str) -> Option<Bytes> {
+    pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
         self.0.get(name).map(|file| LazyLock::force(file).clone())
     }
 

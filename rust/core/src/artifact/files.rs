@@ -47,31 +47,46 @@ fn open_inside(folder: &Path, name: &str, limit: u64) -> Result<(File, u64)> {
             return Err(Error::artifact(&path, "file", "is a link that leads out of the artifact folder"));
         }
     }
+    open_regular(&path, limit)
+}
+
+/// Opens a regular file of at most `limit` bytes; with its size.
+fn open_regular(path: &Path, limit: u64) -> Result<(File, u64)> {
+    let io_error = |error: std::io::Error| Error::artifact_from(path, "file", error);
     // Checked before opening: opening a named pipe would wait for a writer that never comes.
-    if !fs::metadata(&path).map_err(io_error)?.is_file() {
-        return Err(Error::artifact(&path, "file", "expected a regular file"));
+    if !fs::metadata(path).map_err(io_error)?.is_file() {
+        return Err(Error::artifact(path, "file", "expected a regular file"));
     }
-    let file = File::open(&path).map_err(io_error)?;
+    let file = File::open(path).map_err(io_error)?;
     let size = file.metadata().map_err(io_error)?.len();
     if size > limit {
-        return Err(Error::artifact(&path, "size", format!("{size} bytes, expected at most {limit}")));
+        return Err(Error::artifact(path, "size", format!("{size} bytes, expected at most {limit}")));
     }
     // Whether there is room is asked for here: the allocation of a shared slice has no way to say no.
     if Vec::<u8>::new().try_reserve_exact(size as usize).is_err() {
-        return Err(Error::artifact(&path, "size", format!("{size} bytes, more than this machine has memory for")));
+        return Err(Error::artifact(path, "size", format!("{size} bytes, more than this machine has memory for")));
     }
     Ok((file, size))
 }
 
 /// Reads a regular file that lies in `folder` itself, at most `limit` bytes.
 pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
-    let path = folder.join(name);
     let (file, size) = open_inside(folder, name, limit)?;
+    read_open(&folder.join(name), file, size, limit)
+}
+
+/// Reads a regular file, wherever it lies, at most `limit` bytes.
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open_regular(path, limit)?;
+    read_open(path, file, size, limit)
+}
+
+fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size as usize);
     let read = file.take(limit + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Error::artifact_from(&path, "file", error))?;
+    read.map_err(|error| Error::artifact_from(path, "file", error))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::artifact(&path, "size", format!("grew while it was read, expected at most {limit} bytes")));
+        return Err(Error::artifact(path, "size", format!("grew while it was read, expected at most {limit} bytes")));
     }
     Ok(bytes)
 }

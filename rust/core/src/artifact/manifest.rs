@@ -64,6 +64,9 @@ pub struct Manifest {
     /// Battles and tiers; for `sw_ranking` only.
     #[serde(default)]
     pub ranking: Option<RankingSpec>,
+    /// File with the profiles of models, from which a pool's chances of success come.
+    #[serde(default)]
+    pub profiles: Option<String>,
     /// Data, rows, licenses, recipe and scores; for people, `turnout inspect` prints it.
     pub provenance: serde_json::Value,
     /// Size and hash of every file of the folder that is used.
@@ -406,7 +409,11 @@ impl Manifest {
                 ));
             }
         }
-        let used = [("graph", self.graph.as_ref()), ("tokenizer.file", self.tokenizer.as_ref().map(|t| &t.file))];
+        let used = [
+            ("graph", self.graph.as_ref()),
+            ("tokenizer.file", self.tokenizer.as_ref().map(|t| &t.file)),
+            ("profiles", self.profiles.as_ref()),
+        ];
         for (field, name) in used.into_iter().chain(self.ranking.iter().flat_map(RankingSpec::files)) {
             if let Some(name) = name.filter(|name| !self.files.contains_key(*name)) {
                 return Err((field, format!("{name:?} is not listed in `files`")));

@@ -81,7 +81,7 @@ impl Router {
         })
     }
 
-    fn threads_for(&self, prompts: usize) -> usize {
+    pub(crate) fn threads_for(&self, prompts: usize) -> usize {
         // A decision over many battles takes longer than starting a thread.
         let least = if self.engine.is_microseconds() { MIN_BATCH_PER_THREAD } else { BATCH_SHARE };
         self.threads.min(prompts / least).max(1)
@@ -159,7 +159,7 @@ impl Router {
 }
 
 /// Prompts that a thread takes at a time: fewer where they are long, so that no share takes much longer than others.
-fn share_of(prompts: &[&str]) -> usize {
+pub(crate) fn share_of(prompts: &[&str]) -> usize {
     let bytes: usize = prompts.iter().map(|prompt| prompt.len()).sum();
     (SHARE_BYTES * prompts.len() / bytes.max(1)).clamp(1, BATCH_SHARE)
 }

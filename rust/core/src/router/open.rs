@@ -1,6 +1,6 @@
 //! From an artifact folder to a router.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::Router;
 use crate::{
@@ -21,6 +21,11 @@ impl Router {
     /// # Errors
     /// [`Error::Artifact`], [`Error::Config`], [`Error::Device`] or [`Error::Engine`].
     pub fn open(path: &Path, config: &RouterConfig) -> Result<Self> {
+        Self::open_with_profiles(path, config).map(|(router, _)| router)
+    }
+
+    /// As [`open`](Self::open), with the bytes of the artifact's profiles, where it has some.
+    pub(crate) fn open_with_profiles(path: &Path, config: &RouterConfig) -> Result<(Self, Option<Arc<[u8]>>)> {
         if config.threads > MAX_THREADS {
             return Err(Error::config(
                 "threads",
@@ -29,11 +34,12 @@ impl Router {
         }
         config.check()?;
         let artifact = Artifact::begin(path)?;
-        let contents = artifact.contents();
+        let (contents, profiles) = (artifact.contents(), artifact.manifest().profiles.clone());
         let router = Self::of(artifact, config);
         // First, because an altered file explains whatever else is wrong.
         contents.check()?;
-        router
+        let profiles = profiles.and_then(|file| contents.get(&file)).transpose()?;
+        Ok((router?, profiles))
     }
 
     /// A router of an artifact whose files may not all have been checked.

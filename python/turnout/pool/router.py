@@ -1,0 +1,89 @@
+"""The public ``PoolRouter``: the extension's class with asyncio and pickling."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnout import _core
+from turnout.engines import engine_arguments
+from turnout.pool.model import Pool
+from turnout.threads import INLINE_CHARACTERS, BoundedThreads
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from turnout._core import PoolDecision
+    from turnout.pool.request import PoolRequest
+
+
+class PoolRouter(_core.PoolRouter):
+    """Routes prompts between the models of a pool. Immutable, and safe to share between threads.
+
+    Created by :func:`turnout.load`. Pickling stores the path, the pool and the options: unpickling needs the artifact at that path.
+
+    Args:
+        path: Artifact folder.
+        pool: The pool.
+        **options: Options of :func:`turnout.load` for the engine.
+
+    Raises:
+        RouterError: As :func:`turnout.load`.
+    """
+
+    _arguments: dict[str, Any]
+    #: Threads that decide prompts which would block an event loop for too long.
+    threads: BoundedThreads
+
+    def __new__(cls, path: str | os.PathLike[str], pool: Pool, **options: Any) -> PoolRouter:
+        """Opens an artifact folder for a pool; see :func:`turnout.load`."""
+        router = super().__new__(cls, path, pool.to_dict(), pool.folder, **engine_arguments(options))
+        router._arguments = {"path": os.path.abspath(path), "pool": pool, **options}
+        router.threads = BoundedThreads(options.get("max_queue") or _core.DEFAULT_OPTIONS["max_queue"])
+        return router
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+        return self._arguments["pool"]  # type: ignore[no-any-return]
+
+    @property
+    def path(self) -> Path:
+        """The artifact folder."""
+        return Path(self._arguments["path"])
+
+    async def aroute(self, prompt: str | Sequence[Any], **request: Unpack[PoolRequest]) -> PoolDecision:
+        """:meth:`route` for asyncio: decisions that may take longer than microseconds are made on a worker thread.
+
+        Args:
+            prompt: As for :meth:`route`.
+            **request: As for :meth:`route`.
+
+        Returns:
+            The decision.
+
+        Raises:
+            OverloadedError: ``max_queue`` prompts are waiting.
+            RouterError: As :meth:`route`.
+
+        Example:
+            >>> import asyncio, turnout
+            >>> router = turnout.load(pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+            >>> asyncio.run(router.aroute("Hi")).model
+            'a'
+        """
+        if self.is_microseconds and isinstance(prompt, str) and len(prompt) <= INLINE_CHARACTERS:
+            return self.route(prompt, **request)
+        return await self.threads.run(lambda: self.route(prompt, **request))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self._arguments)
+
+    def __repr__(self) -> str:
+        return f"PoolRouter({self.path.name!r}, {self.pool!r}, engine={self.engine!r})"
+
+
+def _reopen(cls: type[PoolRouter], arguments: dict[str, Any]) -> PoolRouter:
+    return cls(**arguments)

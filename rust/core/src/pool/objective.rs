@@ -1,0 +1,177 @@
+//! What a decision is to achieve, and the one order of models that follows from it.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::rank::Reason;
+
+/// What a decision is to achieve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub enum Objective {
+    /// The cheapest model whose chance of success reaches `target`; the most likely one where none does. With a radius, the chance
+    /// counts that remains in the worst case of a shift by that Kullback-Leibler divergence.
+    Target {
+        /// In `0..=1`.
+        target: f64,
+        /// In nats; 0 or more.
+        kl_radius: f64,
+    },
+    /// The most likely model whose expected cost does not exceed it.
+    MaxCost(f64),
+    /// The least expected cost plus this times the chance of failure.
+    ErrorCost(f64),
+    /// The cheapest model whose chance is at most this much below the best one's.
+    Tolerance(f64),
+}
+
+/// As files and calls write it: exactly one of the first four.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tolerance: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_radius: Option<f64>,
+}
+
+impl TryFrom<Fields> for Objective {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let given = [
+            fields.target.map(|target| Self::Target { target, kl_radius: fields.kl_radius.unwrap_or(0.0) }),
+            fields.max_cost.map(Self::MaxCost),
+            fields.error_cost.map(Self::ErrorCost),
+            fields.tolerance.map(Self::Tolerance),
+        ];
+        let mut given = given.into_iter().flatten();
+        let (Some(objective), None) = (given.next(), given.next()) else {
+            return Err("expected exactly one of target, max_cost, error_cost and tolerance".into());
+        };
+        if fields.kl_radius.is_some() && fields.target.is_none() {
+            return Err("kl_radius is given, expected it with target only".into());
+        }
+        objective.check().map_err(|(_, message)| message)?;
+        Ok(objective)
+    }
+}
+
+impl From<Objective> for Fields {
+    fn from(objective: Objective) -> Self {
+        let none = Self::default();
+        match objective {
+            Objective::Target { target, kl_radius } => {
+                Self { target: Some(target), kl_radius: (kl_radius > 0.0).then_some(kl_radius), ..none }
+            }
+            Objective::MaxCost(cost) => Self { max_cost: Some(cost), ..none },
+            Objective::ErrorCost(cost) => Self { error_cost: Some(cost), ..none },
+            Objective::Tolerance(tolerance) => Self { tolerance: Some(tolerance), ..none },
+        }
+    }
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self::Tolerance(0.05)
+    }
+}
+
+impl Objective {
+    /// The first number that is out of range, with a message.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let is_share = |value: f64| (0.0..=1.0).contains(&value);
+        let is_amount = |value: f64| value.is_finite() && value >= 0.0;
+        let wrong = |field: &'static str, value: f64, expected: &str| {
+            Err((field, format!("{field} is {value}, expected {expected}")))
+        };
+        let (share, amount) = ("a number in 0..=1", "a finite number of 0 or more");
+        match *self {
+            Self::Target { target, .. } if !is_share(target) => wrong("target", target, share),
+            Self::Target { kl_radius, .. } if !is_amount(kl_radius) => wrong("kl_radius", kl_radius, amount),
+            Self::MaxCost(value) if !is_amount(value) => wrong("max_cost", value, amount),
+            Self::ErrorCost(value) if !is_amount(value) => wrong("error_cost", value, amount),
+            Self::Tolerance(value) if !is_share(value) => wrong("tolerance", value, share),
+            _ => Ok(()),
+        }
+    }
+
+    /// The argument's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Target { .. } => "target",
+            Self::MaxCost(_) => "max_cost",
+            Self::ErrorCost(_) => "error_cost",
+            Self::Tolerance(_) => "tolerance",
+        }
+    }
+
+    /// Whether every model needs prices. A tolerance of 0 chooses the most likely model, whatever it costs.
+    pub(super) fn needs_prices(&self) -> bool {
+        *self != Self::Tolerance(0.0)
+    }
+
+    /// The chance that a model has to reach: that of a target, raised so that it holds in the worst case within the radius.
+    pub(super) fn bar(&self, best: f64) -> f64 {
+        match *self {
+            Self::Target { target, kl_radius } => raised(target, kl_radius),
+            Self::Tolerance(tolerance) => best - tolerance,
+            Self::MaxCost(_) | Self::ErrorCost(_) => 0.0,
+        }
+    }
+
+    /// The place of a model in the order: a smaller key comes first. `bar` is that of [`bar`](Self::bar).
+    pub(super) fn key(&self, bar: f64, success: f64, cost: f64) -> Key {
+        let (group, value) = match *self {
+            Self::Target { .. } | Self::Tolerance(_) if success >= bar => (0, cost),
+            Self::Target { .. } | Self::Tolerance(_) => (1, -success),
+            Self::MaxCost(_) => (0, -success),
+            Self::ErrorCost(price) => (0, cost + price * (1.0 - success)),
+        };
+        Key { group, value, cost }
+    }
+
+    /// Why the first model of the order was chosen.
+    pub(super) fn reason(&self, key: Key) -> Reason {
+        match *self {
+            Self::Target { .. } if key.group > 0 => Reason::TargetMissed(*self),
+            _ => Reason::Objective(*self),
+        }
+    }
+}
+
+/// Place of a model in the order of an objective. Ties go to the cheaper model, then to the order of the pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    group: u8,
+    value: f64,
+    cost: f64,
+}
+
+impl Key {
+    pub(super) fn cmp(&self, other: &Self) -> Ordering {
+        self.group.cmp(&other.group).then(self.value.total_cmp(&other.value)).then(self.cost.total_cmp(&other.cost))
+    }
+}
+
+/// The least chance `p` for which no shift within `radius` nats brings success below `target`: `kl(target, p) = radius`, `p` above
+/// the target. Found by bisection: the divergence of two coins has no inverse in closed form.
+fn raised(target: f64, radius: f64) -> f64 {
+    if radius == 0.0 || target == 0.0 || target == 1.0 {
+        return target;
+    }
+    let divergence = |p: f64| target * (target / p).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - p)).ln();
+    let (mut low, mut high) = (target, 1.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if divergence(middle) < radius { low = middle } else { high = middle }
+    }
+    high
+}

@@ -1,0 +1,185 @@
+//! Reads `profiles.safetensors`. `models/README.md` is the contract.
+
+use std::collections::HashSet;
+
+use half::f16;
+use safetensors::{Dtype, SafeTensors, tensor::Metadata};
+
+use super::{
+    candidate::MAX_CANDIDATES,
+    profiles::{Profile, Profiles},
+};
+
+/// Directions of the embedding, at most.
+const MAX_RANK: usize = 256;
+/// Points of a calibration, at most.
+const MAX_KNOTS: usize = 256;
+
+type Fault = (String, String);
+
+impl Profiles {
+    /// Reads and checks the bytes of a file; `dim` is the length of an embedding. Errors name the tensor and say what was expected and
+    /// found.
+    pub(crate) fn parse(bytes: &[u8], dim: usize) -> Result<Self, Fault> {
+        let (header, metadata) =
+            SafeTensors::read_metadata(bytes).map_err(|error| fault("header", error.to_string()))?;
+        let tensors = Tensors { data: bytes.get(8 + header..).unwrap_or_default(), metadata: &metadata };
+        let (embedding, models) = read_header(&metadata)?;
+        let basis = tensors.shape("basis")?;
+        let &[rows, rank] = basis else { return Err(fault("basis", format!("shape {basis:?}, expected [{dim}, r]"))) };
+        if rows != dim || rank == 0 || rank > MAX_RANK.min(dim) {
+            return Err(fault("basis", format!("shape {basis:?}, expected [{dim}, 1..={}]", MAX_RANK.min(dim))));
+        }
+        let count = models.len();
+        let packed = (rank + 1) * (rank + 2) / 2;
+        let output = match (tensors.has("output_weights"), tensors.has("output_bias")) {
+            (false, false) => None,
+            _ => Some((tensors.floats("output_weights", &[count, rank])?, tensors.floats("output_bias", &[count])?)),
+        };
+        let profiles = Self {
+            dim,
+            rank,
+            basis: tensors.floats("basis", &[dim, rank])?,
+            weights: tensors.floats("weights", &[count, rank])?,
+            bias: tensors.floats("bias", &[count])?,
+            covariance: tensors.floats("covariance", &[count, packed])?,
+            output,
+            knots: tensors.knots(count)?,
+            embedding,
+            models,
+        };
+        profiles.check_variances()?;
+        profiles.check_folds()?;
+        tensors.refuse_others()?;
+        Ok(profiles)
+    }
+
+    fn check_variances(&self) -> Result<(), Fault> {
+        let packed = (self.rank + 1) * (self.rank + 2) / 2;
+        for (row, covariance) in self.covariance.chunks_exact(packed).enumerate() {
+            let negative = (0..=self.rank).find(|at| covariance[at * (at + 3) / 2] < 0.0);
+            if let Some(at) = negative {
+                return Err(fault("covariance", format!("the variance of number {at} of model {row} is negative")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finite numbers may still overflow where they are multiplied.
+    fn check_folds(&self) -> Result<(), Fault> {
+        for row in 0..self.models.len() {
+            let is_finite = |weights: &[f32]| weights.iter().all(|weight| weight.is_finite());
+            let output = self.folded_output(row).is_none_or(|(weights, _)| is_finite(&weights));
+            if !is_finite(&self.folded(row)) || !output {
+                return Err(fault("basis", format!("its product with the weights of model {row} overflows")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fault(place: &str, message: impl Into<String>) -> Fault {
+    (place.into(), message.into())
+}
+
+/// Hash of the graph and the models.
+fn read_header(metadata: &Metadata) -> Result<(String, Vec<Profile>), Fault> {
+    let text = |key: &str| {
+        let found = metadata.metadata().as_ref().and_then(|all| all.get(key));
+        found.ok_or_else(|| fault(&format!("__metadata__.{key}"), "missing"))
+    };
+    let place = "__metadata__.profiles";
+    let models: Vec<Profile> =
+        serde_json::from_str(text("profiles")?).map_err(|error| fault(place, error.to_string()))?;
+    if models.is_empty() || models.len() > MAX_CANDIDATES {
+        return Err(fault(place, format!("{} models, expected 1..={MAX_CANDIDATES}", models.len())));
+    }
+    let mut names = HashSet::new();
+    for model in &models {
+        if model.name.is_empty() || !names.insert(&model.name) {
+            return Err(fault(place, format!("name {:?} is empty or listed twice", model.name)));
+        }
+        let is_count = |tokens: f64| tokens.is_finite() && tokens > 0.0;
+        if let Some(tokens) = model.output_tokens.filter(|&tokens| !is_count(tokens)) {
+            return Err(fault(place, format!("output_tokens of {:?} is {tokens}, expected more than 0", model.name)));
+        }
+    }
+    Ok((text("embedding")?.clone(), models))
+}
+
+struct Tensors<'a> {
+    data: &'a [u8],
+    metadata: &'a Metadata,
+}
+
+impl Tensors<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
+    fn shape(&self, name: &str) -> Result<&[usize], Fault> {
+        self.metadata.info(name).map(|info| info.shape.as_slice()).ok_or_else(|| fault(name, "missing"))
+    }
+
+    /// A tensor of float32 or float16, which may hold NaN.
+    fn any_floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
+        let info = self.metadata.info(name).ok_or_else(|| fault(name, "missing"))?;
+        if info.shape != shape {
+            return Err(fault(name, format!("shape {:?}, expected {shape:?}", info.shape)));
+        }
+        let (start, end) = info.data_offsets;
+        let bytes = self.data.get(start..end).ok_or_else(|| fault(name, "ends after the file"))?;
+        match info.dtype {
+            Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect()),
+            Dtype::F16 => Ok(bytes.as_chunks::<2>().0.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect()),
+            other => Err(fault(name, format!("is {other:?}, expected F32 or F16"))),
+        }
+    }
+
+    /// As [`any_floats`](Self::any_floats), all finite.
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
+        let values = self.any_floats(name, shape)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(fault(name, format!("holds {} at position {at}, expected finite numbers", values[at]))),
+            None => Ok(values),
+        }
+    }
+
+    /// Points of every model's calibration; rows end in NaN where they are shorter than others.
+    fn knots(&self, count: usize) -> Result<Vec<(Vec<f32>, Vec<f32>)>, Fault> {
+        if !self.has("knots_x") && !self.has("knots_y") {
+            return Ok(vec![Default::default(); count]);
+        }
+        let shape = self.shape("knots_x")?;
+        let &[_, width @ 2..=MAX_KNOTS] = shape else {
+            return Err(fault("knots_x", format!("shape {shape:?}, expected [{count}, 2..={MAX_KNOTS}]")));
+        };
+        let [x, y] = ["knots_x", "knots_y"].map(|name| self.any_floats(name, &[count, width]));
+        let (x, y) = (x?, y?);
+        x.chunks_exact(width).zip(y.chunks_exact(width)).enumerate().map(|(row, (x, y))| curve(row, x, y)).collect()
+    }
+
+    fn refuse_others(&self) -> Result<(), Fault> {
+        const KNOWN: [&str; 8] =
+            ["basis", "weights", "bias", "covariance", "output_weights", "output_bias", "knots_x", "knots_y"];
+        let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
+        names.sort();
+        match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            Some(other) => Err(fault(other, format!("unknown tensor, expected some of {}", KNOWN.join(", ")))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn curve(row: usize, x: &[f32], y: &[f32]) -> Result<(Vec<f32>, Vec<f32>), Fault> {
+    let length = x.iter().position(|value| value.is_nan()).unwrap_or(x.len());
+    let (x, y, rest) = (&x[..length], &y[..length], (&x[length..], &y[length..]));
+    let padded = rest.0.iter().chain(rest.1).all(|value| value.is_nan());
+    let rising = x.windows(2).all(|pair| pair[0] < pair[1]) && y.windows(2).all(|pair| pair[0] <= pair[1]);
+    let inside = x.iter().all(|value| value.is_finite()) && y.iter().all(|value| (0.0..=1.0).contains(value));
+    if padded && rising && inside && length != 1 {
+        return Ok((x.to_vec(), y.to_vec()));
+    }
+    let expected = "no points or two and more, x rising, y in 0..=1 and never falling, NaN after them";
+    Err(fault("knots_x", format!("row {row}: expected {expected}")))
+}

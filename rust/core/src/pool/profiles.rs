@@ -1,0 +1,116 @@
+//! Profiles of models: how the chance of success follows from the embedding of a prompt, and how sure that is.
+
+use std::sync::Arc;
+
+use crate::{calibration::sigmoid, interpolate::interpolate};
+
+/// Standard deviations on either side of a 90 % interval.
+const DEVIATIONS: f32 = 1.645;
+
+/// Logistic regressions over a few directions of the embedding, one a model: `P = sigmoid(weights . (basis^T e) + bias)`, or a map of
+/// that logit where the model has knots.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profiles {
+    /// SHA-256 of the graph that makes the embedding.
+    pub embedding: String,
+    /// The models, in the order of the rows.
+    pub models: Vec<Profile>,
+    pub(super) dim: usize,
+    pub(super) rank: usize,
+    /// `[dim, rank]`.
+    pub(super) basis: Vec<f32>,
+    /// `[models, rank]`.
+    pub(super) weights: Vec<f32>,
+    /// `[models]`.
+    pub(super) bias: Vec<f32>,
+    /// Lower triangles of the posterior covariances of weights and bias, row by row: `[models, (rank + 1) (rank + 2) / 2]`.
+    pub(super) covariance: Vec<f32>,
+    /// Weights `[models, rank]` and bias `[models]` of the logarithm of the output tokens.
+    pub(super) output: Option<(Vec<f32>, Vec<f32>)>,
+    /// Logits and chances of a calibration, model by model; empty where a model has none.
+    pub(super) knots: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+/// What a profile was fitted on, and how well. Further keys are for people.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+pub struct Profile {
+    /// Name of the model.
+    pub name: String,
+    /// Graded prompts that it was fitted on.
+    pub prompts: u64,
+    /// Tables that they come from.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// Expected calibration error on held-out prompts.
+    #[serde(default)]
+    pub ece: Option<f64>,
+    /// Brier score on held-out prompts.
+    #[serde(default)]
+    pub brier: Option<f64>,
+    /// Mean output tokens of an answer.
+    #[serde(default)]
+    pub output_tokens: Option<f64>,
+}
+
+impl Profiles {
+    /// Row of a model.
+    pub(super) fn row(&self, name: &str) -> Option<usize> {
+        self.models.iter().position(|model| model.name == name)
+    }
+
+    /// Weights over the whole embedding, folded once so that a decision needs no other product. Infinite where they overflow.
+    pub(super) fn folded(&self, row: usize) -> Vec<f32> {
+        self.fold(&self.weights, row)
+    }
+
+    /// The same for the output tokens, with their bias.
+    pub(super) fn folded_output(&self, row: usize) -> Option<(Vec<f32>, f32)> {
+        self.output.as_ref().map(|(weights, bias)| (self.fold(weights, row), bias[row]))
+    }
+
+    fn fold(&self, weights: &[f32], row: usize) -> Vec<f32> {
+        let weights = &weights[row * self.rank..(row + 1) * self.rank];
+        let dot = |basis: &[f32]| basis.iter().zip(weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        self.basis.chunks_exact(self.rank).map(|basis| dot(basis) as f32).collect()
+    }
+
+    /// The chance that a logit stands for.
+    pub(super) fn success(&self, row: usize, logit: f32) -> f32 {
+        let (x, y) = &self.knots[row];
+        if x.is_empty() { sigmoid(logit) } else { interpolate(x, y, logit) }
+    }
+
+    /// The embedding in the directions of the basis.
+    pub(super) fn factors(&self, embedding: &[f32]) -> Vec<f32> {
+        let mut factors = vec![0.0f32; self.rank];
+        for (value, basis) in embedding.iter().zip(self.basis.chunks_exact(self.rank)) {
+            factors.iter_mut().zip(basis).for_each(|(sum, weight)| *sum += value * weight);
+        }
+        factors
+    }
+
+    /// Ends of the 90 % interval of a chance: those of its logit, whose variance is `f^T C f` with the factors and 1 as `f`.
+    pub(super) fn interval(&self, row: usize, logit: f32, factors: &[f32]) -> (f32, f32) {
+        let size = (self.rank + 1) * (self.rank + 2) / 2;
+        let packed = &self.covariance[row * size..(row + 1) * size];
+        let with_one: Vec<f64> = factors.iter().map(|&factor| f64::from(factor)).chain([1.0]).collect();
+        let mut entries = packed.iter().map(|&entry| f64::from(entry));
+        let mut variance = 0.0;
+        for (at, own) in with_one.iter().enumerate() {
+            for other in &with_one[..at] {
+                variance += 2.0 * own * other * entries.next().unwrap_or(0.0);
+            }
+            variance += own * own * entries.next().unwrap_or(0.0);
+        }
+        // Rounding of float16 may leave a little less than nothing.
+        let deviation = DEVIATIONS * (variance.max(0.0).sqrt() as f32);
+        (self.success(row, logit - deviation), self.success(row, logit + deviation))
+    }
+}
+
+/// One model of some profiles.
+#[derive(Debug, Clone)]
+pub(super) struct ProfileRow {
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) row: usize,
+}

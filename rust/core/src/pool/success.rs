@@ -1,0 +1,267 @@
+//! Chances of success and output tokens of all candidates for one embedding.
+//!
+//! Performance notes: profiles are folded into one row over the embedding a candidate, so that a decision is one product of a small
+//! matrix with a vector, whatever basis the profiles have. Nothing is allocated.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use multiversion::multiversion;
+
+use super::{
+    candidate::{Candidate, OUTPUT_TOKENS},
+    names::listed,
+    profiles::{ProfileRow, Profiles},
+};
+use crate::{
+    artifact::read_file,
+    error::{Error, Result},
+    exponential::exp,
+    scorer::dot,
+};
+
+/// A file of profiles, at most: those of the largest pool over the largest basis would need more, but nobody has them.
+const MAX_PROFILE_BYTES: u64 = 1 << 28;
+/// More tokens than any answer has.
+const MAX_OUTPUT_TOKENS: f32 = 1e7;
+
+/// Where the chance of one candidate comes from.
+#[derive(Debug, Clone)]
+enum Source {
+    Constant(f32),
+    Profile(ProfileRow),
+}
+
+/// Where the output tokens of one candidate come from.
+#[derive(Debug, Clone)]
+enum Output {
+    Mean(f64),
+    Learned(Vec<f32>, f32),
+}
+
+/// Chances and output tokens of all candidates.
+#[derive(Debug)]
+pub(super) struct Heads {
+    dim: usize,
+    sources: Vec<Source>,
+    outputs: Vec<Output>,
+    /// `[candidates, dim]`; zeros for constants.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    reads_embedding: bool,
+    has_knots: bool,
+    has_constants: bool,
+}
+
+/// From where profiles are read.
+pub(super) struct Files<'a> {
+    /// Folder of the pool's file.
+    pub(super) folder: &'a Path,
+    /// Those of the artifact.
+    pub(super) own: Option<Arc<Profiles>>,
+    /// Length of an embedding.
+    pub(super) dim: usize,
+    /// SHA-256 of the artifact's graph.
+    pub(super) embedding: &'a str,
+}
+
+impl Files<'_> {
+    /// The profile that a candidate names, or its own.
+    fn source(&self, candidate: &Candidate, read: &mut HashMap<String, Arc<Profiles>>) -> Result<Source> {
+        let spec = &candidate.spec;
+        if let Some(success) = spec.success {
+            return Ok(Source::Constant(success as f32));
+        }
+        if let Some(file) = &spec.profile {
+            let profiles = match read.get(file) {
+                Some(profiles) => Arc::clone(profiles),
+                None => Arc::new(self.read(file)?),
+            };
+            read.insert(file.clone(), Arc::clone(&profiles));
+            let row = profiles.row(&candidate.name).or_else(|| profiles.row(&candidate.model));
+            let row = row.or((profiles.models.len() == 1).then_some(0)).ok_or_else(|| {
+                let known = listed(profiles.models.iter().map(|one| one.name.as_str()), &candidate.model);
+                fault(candidate, "profile", format!("{file:?} has no profile of this name; it has {known}"))
+            })?;
+            return Ok(Source::Profile(ProfileRow { profiles, row }));
+        }
+        let (field, name) = match &spec.like {
+            Some(like) => ("like", like),
+            None => ("", &candidate.model),
+        };
+        let Some(own) = &self.own else {
+            let message = "the artifact has no profiles: give each model a `profile` or a `success`";
+            return Err(fault(candidate, field, message));
+        };
+        match own.row(name) {
+            Some(row) => Ok(Source::Profile(ProfileRow { profiles: Arc::clone(own), row })),
+            None => {
+                let known = listed(own.models.iter().map(|one| one.name.as_str()), name);
+                let message = format!(
+                    "the artifact has no profile of {name:?}: name a similar model with `like`, give a file with `profile` (`turnout \
+                     profile` makes one), or a constant with `success`; it has profiles of {known}"
+                );
+                Err(fault(candidate, field, message))
+            }
+        }
+    }
+
+    fn read(&self, file: &str) -> Result<Profiles> {
+        let path = self.folder.join(file);
+        let profiles = Profiles::parse(&read_file(&path, MAX_PROFILE_BYTES)?, self.dim)
+            .map_err(|(field, message)| Error::artifact(&path, field, message))?;
+        check_embedding(&profiles, self.embedding).map_err(|message| Error::artifact(&path, "embedding", message))?;
+        Ok(profiles)
+    }
+}
+
+/// Whether profiles were fitted on the embeddings of this graph.
+pub(super) fn check_embedding(profiles: &Profiles, embedding: &str) -> std::result::Result<(), String> {
+    if profiles.embedding == embedding {
+        return Ok(());
+    }
+    Err(format!(
+        "the profiles are for the embeddings of the graph {}, and that of the artifact is {embedding}: make them again",
+        profiles.embedding
+    ))
+}
+
+fn fault(candidate: &Candidate, field: &str, message: impl Into<String>) -> Error {
+    let effort = candidate.effort.as_ref().map_or_else(String::new, |effort| format!(".efforts.{effort}"));
+    let dot = if field.is_empty() { "" } else { "." };
+    let field = format!("models.{}{effort}{dot}{field}", candidate.model);
+    Error::Pool { path: None, field, message: message.into(), source: None }
+}
+
+impl Heads {
+    pub(super) fn open(candidates: &[Candidate], files: &Files<'_>) -> Result<Self> {
+        let mut read = HashMap::new();
+        let sources = candidates.iter().map(|one| files.source(one, &mut read)).collect::<Result<Vec<_>>>()?;
+        let (dim, mut weights, mut bias) = (files.dim, Vec::new(), Vec::new());
+        for source in &sources {
+            match source {
+                Source::Constant(_) => {
+                    weights.resize(weights.len() + dim, 0.0);
+                    bias.push(0.0);
+                }
+                Source::Profile(ProfileRow { profiles, row }) => {
+                    weights.extend(profiles.folded(*row));
+                    bias.push(profiles.bias[*row]);
+                }
+            }
+        }
+        let outputs: Vec<Output> = candidates.iter().zip(&sources).map(|(one, source)| output(one, source)).collect();
+        let is_constant = |source: &Source| matches!(source, Source::Constant(_));
+        let has_knots = |source: &Source| match source {
+            Source::Profile(ProfileRow { profiles, row }) => !profiles.knots[*row].0.is_empty(),
+            Source::Constant(_) => false,
+        };
+        Ok(Self {
+            dim,
+            reads_embedding: !sources.iter().all(is_constant),
+            has_constants: sources.iter().any(is_constant),
+            has_knots: sources.iter().any(has_knots),
+            sources,
+            outputs,
+            weights,
+            bias,
+        })
+    }
+
+    /// Whether any chance depends on the prompt.
+    pub(super) fn reads_embedding(&self) -> bool {
+        self.reads_embedding
+    }
+
+    /// What is known of a candidate's profile; nothing where its chance is a constant.
+    pub(super) fn profile(&self, candidate: usize) -> Option<&super::Profile> {
+        match &self.sources[candidate] {
+            Source::Constant(_) => None,
+            Source::Profile(ProfileRow { profiles, row }) => Some(&profiles.models[*row]),
+        }
+    }
+
+    /// Writes the chance of every candidate into `success`.
+    pub(super) fn success(&self, embedding: &[f32], success: &mut Vec<f32>) -> Result<()> {
+        success.clear();
+        if !self.reads_embedding {
+            success.extend(self.sources.iter().map(|source| match source {
+                Source::Constant(success) => *success,
+                Source::Profile(_) => f32::NAN,
+            }));
+            return Ok(());
+        }
+        let rows = self.weights.chunks_exact(self.dim).zip(&self.bias);
+        success.extend(rows.map(|(weights, bias)| dot(weights, embedding) + bias));
+        if success.iter().any(|logit| logit.is_nan()) {
+            return Err(Error::inference(
+                "the embedding of the prompt overflows, so that chances of success are not numbers",
+            ));
+        }
+        if self.has_knots {
+            for (logit, source) in success.iter_mut().zip(&self.sources) {
+                *logit = match source {
+                    Source::Constant(success) => *success,
+                    Source::Profile(ProfileRow { profiles, row }) => profiles.success(*row, *logit),
+                };
+            }
+            return Ok(());
+        }
+        sigmoids(success);
+        if self.has_constants {
+            for (chance, source) in success.iter_mut().zip(&self.sources) {
+                if let Source::Constant(success) = source {
+                    *chance = *success;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Expected output tokens of a candidate.
+    pub(super) fn output(&self, candidate: usize, embedding: &[f32]) -> f64 {
+        match &self.outputs[candidate] {
+            Output::Mean(tokens) => *tokens,
+            Output::Learned(weights, bias) => {
+                let tokens = exp(dot(weights, embedding) + bias);
+                // Not `clamp`: what is not a number becomes the smallest answer.
+                f64::from(tokens.max(1.0).min(MAX_OUTPUT_TOKENS))
+            }
+        }
+    }
+
+    /// Ends of the 90 % interval of every chance.
+    pub(super) fn intervals(&self, embedding: &[f32]) -> Vec<(f32, f32)> {
+        let mut factors: HashMap<*const Profiles, Vec<f32>> = HashMap::new();
+        let rows = self.weights.chunks_exact(self.dim).zip(&self.bias);
+        let interval = |(source, (weights, bias)): (&Source, (&[f32], &f32))| match source {
+            Source::Constant(success) => (*success, *success),
+            Source::Profile(ProfileRow { profiles, row }) => {
+                let factors = factors.entry(Arc::as_ptr(profiles)).or_insert_with(|| profiles.factors(embedding));
+                profiles.interval(*row, dot(weights, embedding) + bias, factors)
+            }
+        };
+        self.sources.iter().zip(rows).map(interval).collect()
+    }
+}
+
+/// The pool's mean, the profile's head, the profile's mean, or a default, in this order.
+fn output(candidate: &Candidate, source: &Source) -> Output {
+    if let Some(tokens) = candidate.spec.output_tokens {
+        return Output::Mean(tokens);
+    }
+    match source {
+        Source::Constant(_) => Output::Mean(OUTPUT_TOKENS),
+        Source::Profile(ProfileRow { profiles, row }) => match profiles.folded_output(*row) {
+            Some((weights, bias)) => Output::Learned(weights, bias),
+            None => Output::Mean(profiles.models[*row].output_tokens.unwrap_or(OUTPUT_TOKENS)),
+        },
+    }
+}
+
+/// Chances from logits, in place.
+#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
+fn sigmoids(values: &mut [f32]) {
+    for value in values {
+        *value = 1.0 / (1.0 + exp(-*value));
+    }
+}

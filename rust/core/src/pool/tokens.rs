@@ -1,0 +1,54 @@
+//! How many tokens a request has.
+//!
+//! A prompt that the router reads whole has the tokens that it reads. Of a longer text, windows are tokenized and the rest is taken
+//! to be like them. `docs/pools.md` has the measured error.
+
+use crate::{error::Result, tokenize::PromptTokenizer};
+
+/// By this the estimate of input tokens is multiplied before it is compared with a context window.
+pub const TOKEN_MARGIN: f64 = 1.3;
+/// Windows of a long text that are tokenized.
+const WINDOWS: usize = 8;
+/// Bytes of a window.
+const WINDOW_BYTES: usize = 1024;
+/// WordPiece takes a word of more than 100 characters for one unknown token. Models split such words, as base64 or long numbers, into
+/// pieces of about so many bytes.
+const BYTES_PER_PIECE: f64 = 2.5;
+const LONG_WORD: usize = 100;
+
+/// Tokens of a text of which the router has read `read` tokens, without those around the text.
+pub(super) fn tokens(
+    tokenizer: &PromptTokenizer,
+    text: &str,
+    read: usize,
+    is_whole: bool,
+    ids: &mut Vec<u32>,
+) -> Result<f64> {
+    // A text of letters alone has no fewer tokens than this, so nothing was cut and no word is unknown for its length.
+    if is_whole && text.len() <= 12 * read + LONG_WORD {
+        return Ok(read as f64);
+    }
+    estimate(tokenizer, text, ids)
+}
+
+/// Tokens of a text that may be long.
+pub(super) fn estimate(tokenizer: &PromptTokenizer, text: &str, ids: &mut Vec<u32>) -> Result<f64> {
+    if text.len() <= WINDOWS * WINDOW_BYTES {
+        return Ok(tokenizer.count(text, ids)? as f64 + long_words(text));
+    }
+    let (mut found, mut bytes) = (0.0, 0);
+    for window in 0..WINDOWS {
+        let start = (text.len() - WINDOW_BYTES) / (WINDOWS - 1) * window;
+        let (start, end) = (text.floor_char_boundary(start), text.floor_char_boundary(start + WINDOW_BYTES));
+        let part = &text[start..end];
+        found += tokenizer.count(part, ids)? as f64 + long_words(part);
+        bytes += part.len();
+    }
+    Ok(found * text.len() as f64 / bytes.max(1) as f64)
+}
+
+/// Tokens of words that are too long for the vocabulary, beyond the one that each has.
+fn long_words(text: &str) -> f64 {
+    let extra = |word: &str| (word.len() as f64 / BYTES_PER_PIECE - 1.0).max(0.0);
+    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > LONG_WORD).map(extra).sum()
+}
