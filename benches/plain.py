@@ -60,16 +60,17 @@ class PlainNumpy(_Plain):
         last = next(node.op_type for node in graph.node if "embedding" in node.output)
         self.activation = {"Relu": lambda x: np.maximum(x, 0), "Tanh": np.tanh, "Gelu": _gelu}.get(last, lambda x: x)
 
-    def win_rate(self, prompt: str) -> float:
-        ids = self.ids(prompt)
+    def embedding(self, ids: list[int]) -> np.ndarray:
         rows = self.table[ids] * self.scale[ids]
         total = rows.sum(axis=0) / max(len(ids), 1) ** 0.5
         for part, gain in self.views:
             view = rows[part]
             total += gain * (view.sum(axis=0) / max(len(view), 1) ** 0.5)
         features = np.log1p(np.maximum(self.counts[ids].sum(axis=0, dtype=np.float32), 0))
-        embedding = self.activation(total + features @ self.feature_weight + self.bias)
-        return float(self.calibrated(float(embedding @ self.pair)))
+        return self.activation(total + features @ self.feature_weight + self.bias)
+
+    def win_rate(self, prompt: str) -> float:
+        return float(self.calibrated(float(self.embedding(self.ids(prompt)) @ self.pair)))
 
 
 class PlainOnnx(_Plain):

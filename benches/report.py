@@ -18,6 +18,7 @@ from typing import Any
 
 from load import open_loop
 from plain import PROMPTS, PlainNumpy, PlainOnnx
+from pool import measure as measure_pools
 from startup import memory, start_times
 from threads import throughput
 from timing import medians
@@ -114,6 +115,7 @@ def measure(seconds: float) -> dict[str, Any]:
         # Alone and with warm caches, as the Rust benchmark is.
         "alone": medians({"turnout": lambda: router.route(prompt)}, seconds=seconds)["turnout"],
         "threads": threads,
+        "pools": measure_pools(seconds),
         "open_loop": load,
     }
 
@@ -126,6 +128,8 @@ def bars(results: dict[str, Any]) -> list[Bar]:
     above_rust = results["alone"][0] - results["rust"]["route/ascii-20"]["p50_ns"] / 1e3
     foreign = max(p50(n, "turnout") / p50(n, "tokenizers alone") for n in prompts if not n.startswith("ascii"))
     plain_batch = 10 * batch["plain NumPy, 1,000"][0]
+    pools = results["pools"]
+    batch_rate = 1e10 / pools["10,000 prompts, 10 models"]["two threads"][0]
     start = results["startup"]
     process = start["process_ms"] / start["numpy_process_ms"]
     return [
@@ -135,6 +139,9 @@ def bars(results: dict[str, Any]) -> list[Bar]:
         Bar("non-ASCII, `route` over `tokenizers` alone (worst)", foreign, 1.1, True, "x"),
         Bar("10,000 prompts, throughput over plain Python's", plain_batch / batch["two threads"][0], 15, False, "x"),
         Bar("10,000 prompts, two cores over one", batch["one thread"][0] / batch["two threads"][0], 1.7, False, "x"),
+        Bar("pool of 10 models, 20 ASCII tokens", pools["route, 10 models"]["turnout"][0], 6, True, "us"),
+        Bar("pool of 100 models, 20 ASCII tokens", pools["route, 100 models"]["turnout"][0], 15, True, "us"),
+        Bar("pool of 10 models, 10,000 prompts, two threads", batch_rate, 400_000, False, "prompts/s"),
         Bar("64 Python threads over one", threads["64"] / threads["1"], 1.0, False, "x"),
         Bar("`import turnout` over `import numpy`", start["import_ms"], 50, True, "ms"),
         Bar("`load()`", start["load_ms"], 60, True, "ms"),
@@ -162,6 +169,10 @@ def markdown(results: dict[str, Any]) -> str:
     kinds = ("turnout", "plain NumPy", "plain onnxruntime", "tokenizers alone")
     for name, times in results["prompts"].items():
         lines.append(f"| {name} | " + " | ".join(f"{times[k][0]:.2f} / {times[k][2]:.2f}" for k in kinds) + " |")
+    lines += ["", "| pools, microseconds a call (p50 / p99) | | | |", "|---|---|---|---|"]
+    for name, times in results["pools"].items():
+        cells = [f"{kind}: {row[0]:,.2f} / {row[2]:,.2f}" for kind, row in times.items()]
+        lines.append(f"| {name} | " + " | ".join([*cells, "", ""][:3]) + " |")
     lines += ["", "| threads calling `route`, decisions per second | 1 | 2 | 8 | 64 |", "|---|---|---|---|---|"]
     for kind, counts in results["threads"].items():
         lines.append(f"| {kind} | " + " | ".join(f"{count:,.0f}" for count in counts.values()) + " |")

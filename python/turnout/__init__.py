@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from turnout.controller import Controller
     from turnout.embeddings.router import with_embeddings
     from turnout.errors import RoutingError
-    from turnout.pool import Model, Pool, PoolRouter
+    from turnout.pool import Model, Pool, PoolBudget, PoolRouter
     from turnout.routing import register_router
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "NoFeasibleModelError",
     "OverloadedError",
     "Pool",
+    "PoolBudget",
     "PoolDecision",
     "PoolError",
     "PoolRouter",
@@ -71,6 +72,7 @@ _ON_FIRST_USE = {
     "Controller": "turnout.controller",
     "Model": "turnout.pool",
     "Pool": "turnout.pool",
+    "PoolBudget": "turnout.pool",
     "PoolRouter": "turnout.pool",
     "RoutingError": "turnout.errors",
     "register_router": "turnout.routing",

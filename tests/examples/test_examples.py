@@ -20,7 +20,7 @@ def test_every_script_is_listed_and_tested() -> None:
     listed = re.findall(r"^\| \[`(\w+\.py)`\]", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     tested = set(re.findall(r"\"(\w+\.py)\"", tests))
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     assert sorted(listed) == sorted(scripts)
     assert scripts <= tested
 
@@ -58,6 +58,12 @@ def test_evaluate_plot_measures_and_draws(run: Run, tmp_path: Path) -> None:
     printed = run("evaluate_plot.py", "matplotlib", "scipy")
     assert len(re.findall(r"^(?:mf|prompt length) +APGR 0\.\d{3} \[", printed, re.MULTILINE)) == 2
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pool_chooses_by_objective(run: Run) -> None:
+    lines = run("pool.py").splitlines()
+    assert [line.split(":")[0] for line in lines[:4]] == ["middle", "middle", "large", "large"]
+    assert lines[4:] == ["  middle: feasible", "  large: feasible", "  small: does not serve tools"]
 
 
 def test_own_embeddings_routes_by_the_callers_vectors(run: Run, tmp_path: Path) -> None:

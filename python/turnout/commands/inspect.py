@@ -20,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser("inspect", help="show the training data, files, engine and thresholds of a router")
     parser.add_argument("artifact", nargs="?", help="artifact folder, or the name of a shipped router; default: mf")
+    parser.add_argument("--pool", metavar="TOML", help="show this pool of models over the artifact")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument("--models", action="store_true", help="list every model")
     parser.add_argument(
@@ -172,6 +173,10 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    if args.pool:
+        from turnout.commands import pool
+
+        return pool.run(argparse.Namespace(pool=args.pool, router=args.artifact, json=args.json))
     found = describe(args.artifact, args.engine, args.device)
     if args.json:
         echo(printable_json(json.dumps(found, indent=1, ensure_ascii=False)))

@@ -2,11 +2,14 @@
 
 - :mod:`~turnout.pool.model`: ``Model`` and ``Pool``, the description;
 - :mod:`~turnout.pool.router`: ``PoolRouter``, from :func:`turnout.load`;
-- :mod:`~turnout.pool.request`: what a call may ask.
+- :mod:`~turnout.pool.request`: what a call may ask;
+- :mod:`~turnout.pool.budget`: limits on cost, CO2 and latency over many requests;
+- :mod:`~turnout.pool.profiles`: chances of success from embeddings, for fitting them.
 """
 
-from turnout.pool.model import Model, Pool
+from turnout.pool.budget import PoolBudget
+from turnout.pool.model import Effort, Model, Pool
 from turnout.pool.request import PoolRequest
 from turnout.pool.router import PoolRouter
 
-__all__ = ["Model", "Pool", "PoolRequest", "PoolRouter"]
+__all__ = ["Effort", "Model", "Pool", "PoolBudget", "PoolRequest", "PoolRouter"]

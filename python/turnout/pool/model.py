@@ -79,7 +79,7 @@ class Model(_Fields):
         """The fields that are given, as plain values; without the name."""
         found = super().to_dict()
         if self.efforts:
-            found["efforts"] = [(name, effort.to_dict()) for name, effort in self.efforts.items()]
+            found["efforts"] = {name: effort.to_dict() for name, effort in self.efforts.items()}
         return found
 
 
@@ -136,8 +136,11 @@ class Pool:
         given = locals()
         objective = {name: given[name] for name in _OBJECTIVE if given[name] is not None}
         limits = {name: _plain(given[name]) for name in _LIMITS if given[name] is not None}
+        pairs = [(model.name, model.to_dict()) for model in models]
+        by_name = dict(pairs)
         values = {
-            "models": [(model.name, model.to_dict()) for model in models],
+            # A name that is listed twice is the core's to refuse.
+            "models": by_name if len(by_name) == len(pairs) else pairs,
             "currency": currency,
             "limits": limits,
             **({"objective": objective} if objective else {}),

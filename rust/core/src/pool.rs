@@ -5,6 +5,7 @@
 //! an [`Objective`] orders the models. [`PoolRouter`] composes them. The reference in NumPy, `turnout.reference.pool`, is the
 //! specification.
 
+mod budget;
 mod candidate;
 mod cost;
 mod exclusion;
@@ -22,6 +23,7 @@ mod spec;
 mod success;
 mod tokens;
 
+pub use budget::{Budget, Resource};
 pub use candidate::{Candidate, MAX_CANDIDATES};
 pub use exclusion::Exclusion;
 pub use limits::{CAPABILITIES, Capabilities, Limits};

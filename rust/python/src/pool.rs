@@ -8,11 +8,11 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 use pythonize::{Depythonizer, pythonize};
-use turnout_core::pool::{CAPABILITIES, Choice, PoolSpec};
+use turnout_core::pool::{Budget, CAPABILITIES, Choice, PoolSpec, Request, Resource};
 
 use crate::{
     arguments::{are_messages, prompt as prompt_of, string, strings, text, texts},
-    errors::to_python,
+    errors::{invalid_input, to_python},
     interrupt::run_unless_interrupted,
     options::config_of,
     pool_decision::{PoolDecision, Ranked, Why},
@@ -65,6 +65,19 @@ pub(crate) struct PoolRouter {
 }
 
 impl PoolRouter {
+    fn choose(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, request: &Request) -> PyResult<Choice> {
+        let (prompt, whole) = prompt_and_whole(prompt)?;
+        let prompt = text(&prompt, "prompt")?;
+        let whole = whole.as_ref().map(|whole| text(whole, "prompt")).transpose()?;
+        let short = prompt.len() + whole.map_or(0, str::len) < DETACH_FROM_BYTES;
+        let choice = if short && self.core.router().is_microseconds() {
+            self.core.route(prompt, whole, request)
+        } else {
+            py.detach(|| self.core.route(prompt, whole, request))
+        };
+        choice.map_err(|error| to_python(py, error))
+    }
+
     fn decision(&self, py: Python<'_>, choice: Choice) -> PoolDecision {
         PoolDecision {
             model: self.names[choice.candidate].clone_ref(py),
@@ -138,16 +151,7 @@ impl PoolRouter {
         request: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PoolDecision> {
         let request = request_of(request)?;
-        let (prompt, whole) = prompt_and_whole(prompt)?;
-        let prompt = text(&prompt, "prompt")?;
-        let whole = whole.as_ref().map(|whole| text(whole, "prompt")).transpose()?;
-        let short = prompt.len() + whole.map_or(0, str::len) < DETACH_FROM_BYTES;
-        let choice = if short && self.core.router().is_microseconds() {
-            self.core.route(prompt, whole, &request)
-        } else {
-            py.detach(|| self.core.route(prompt, whole, &request))
-        };
-        Ok(self.decision(py, choice.map_err(|error| to_python(py, error))?))
+        Ok(self.decision(py, self.choose(py, prompt, &request)?))
     }
 
     /// Chooses a model for each of many prompts in one crossing, on all threads, in their order. Ctrl-C ends it early.
@@ -317,6 +321,39 @@ impl PoolRouter {
     #[getter]
     fn artifact_hash(&self) -> String {
         self.core.router().artifact().hash().to_owned()
+    }
+
+    /// Chooses by the price of a budget, and says what the request is expected to use of it.
+    #[pyo3(signature = (prompt, resource, price, limit_ms=0.0, **request))]
+    fn _route_budget(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        resource: &str,
+        price: f64,
+        limit_ms: f64,
+        request: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<(PoolDecision, f64)> {
+        let mut request = request_of(request)?;
+        let resource = match resource {
+            "cost" => Resource::Cost,
+            "co2" => Resource::Co2,
+            "latency" => Resource::Slow(limit_ms),
+            _ => {
+                return Err(invalid_input(
+                    py,
+                    "resource",
+                    format!("resource is {resource:?}, expected cost, co2 or latency"),
+                ));
+            }
+        };
+        if request.objective.is_some() {
+            return Err(invalid_input(py, "objective", "an objective is given, expected none with a budget".into()));
+        }
+        request.budget = Some(Budget { price, resource });
+        let choice = self.choose(py, prompt, &request)?;
+        let used = choice.used;
+        Ok((self.decision(py, choice), used))
     }
 
     /// Model and reasoning effort of every candidate, and what its profile was fitted on.

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de};
+use serde::{Deserialize, Serialize};
+
+use super::spec::Words;
 
 /// What a model may serve beyond text.
 pub const CAPABILITIES: [&str; 5] = ["images", "audio", "files", "tools", "json"];
 
 /// Some of [`CAPABILITIES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<&'static str>")]
+#[serde(try_from = "Words", into = "Vec<&'static str>")]
 pub struct Capabilities(u8);
 
 impl Capabilities {
@@ -41,10 +43,10 @@ impl Capabilities {
     }
 }
 
-impl TryFrom<Vec<String>> for Capabilities {
+impl TryFrom<Words> for Capabilities {
     type Error = String;
 
-    fn try_from(names: Vec<String>) -> Result<Self, String> {
+    fn try_from(Words(names): Words) -> Result<Self, String> {
         Self::new(names.iter().map(String::as_str))
     }
 }
@@ -72,13 +74,13 @@ pub struct Limits {
     #[serde(deserialize_with = "super::spec::amount", skip_serializing_if = "Option::is_none")]
     pub max_latency_ms: Option<f64>,
     /// The model has one of these tags.
-    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::words", skip_serializing_if = "Option::is_none")]
     pub allow_tags: Option<Vec<String>>,
     /// The model has none of these tags.
-    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::words", skip_serializing_if = "Option::is_none")]
     pub deny_tags: Option<Vec<String>>,
     /// The model runs in one of these regions.
-    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::words", skip_serializing_if = "Option::is_none")]
     pub regions: Option<Vec<String>>,
 }
 
@@ -102,14 +104,5 @@ impl Limits {
             deny_tags: self.deny_tags.clone().or_else(|| pool.deny_tags.clone()),
             regions: self.regions.clone().or_else(|| pool.regions.clone()),
         }
-    }
-}
-
-/// Words, none of them empty.
-fn words<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    let found = Option::<Vec<String>>::deserialize(deserializer)?;
-    match &found {
-        Some(words) if words.iter().any(String::is_empty) => Err(de::Error::custom("an empty text, expected words")),
-        _ => Ok(found),
     }
 }

@@ -30,15 +30,15 @@ pub enum Objective {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fields {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     target: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     max_cost: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     error_cost: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     tolerance: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     kl_radius: Option<f64>,
 }
 
@@ -156,6 +156,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// A key that orders by one value, then by cost.
+    pub(super) fn of(value: f64, cost: f64) -> Self {
+        Self { group: 0, value, cost }
+    }
+
     pub(super) fn cmp(&self, other: &Self) -> Ordering {
         self.group.cmp(&other.group).then(self.value.total_cmp(&other.value)).then(self.cost.total_cmp(&other.cost))
     }
@@ -174,4 +179,76 @@ fn raised(target: f64, radius: f64) -> f64 {
         if divergence(middle) < radius { low = middle } else { high = middle }
     }
     high
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn first(objective: Objective, models: &[(f64, f64)]) -> usize {
+        let bar = objective.bar(models.iter().map(|one| one.0).fold(0.0, f64::max));
+        let key = |&at: &usize| objective.key(bar, models[at].0, models[at].1);
+        (0..models.len()).min_by(|a, b| key(a).cmp(&key(b))).unwrap()
+    }
+
+    fn models() -> impl Strategy<Value = Vec<(f64, f64)>> {
+        prop::collection::vec((0.0f64..=1.0, 0.0f64..10.0), 1..20)
+    }
+
+    #[test]
+    fn a_radius_raises_the_target_to_the_chance_whose_worst_case_is_the_target() {
+        for (target, radius) in [(0.85, 0.02), (0.5, 0.1), (0.99, 1.0), (0.01, 0.001)] {
+            let p = raised(target, radius);
+            let divergence = target * (target / p).ln() + (1.0 - target) * ((1.0 - target) / (1.0 - p)).ln();
+            assert!(p > target && (divergence - radius).abs() < 1e-9, "{target} {radius}: {p}");
+        }
+        assert_eq!([raised(0.0, 1.0), raised(1.0, 1.0), raised(0.7, 0.0)], [0.0, 1.0, 0.7]);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_and_exactly_one_objective_is_expected() {
+        let target = |target, kl_radius| Objective::Target { target, kl_radius };
+        for wrong in [target(1.1, 0.0), target(f64::NAN, 0.0), target(0.5, -1.0), Objective::MaxCost(f64::INFINITY)] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+        let two = Fields { target: Some(0.5), max_cost: Some(1.0), ..Fields::default() };
+        assert!(Objective::try_from(two).is_err() && Objective::try_from(Fields::default()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_target_takes_the_cheapest_that_reaches_it_and_else_the_most_likely(
+            models in models(), target in 0.0f64..=1.0,
+        ) {
+            let (success, cost) = models[first(Objective::Target { target, kl_radius: 0.0 }, &models)];
+            let reach: Vec<f64> = models.iter().filter(|one| one.0 >= target).map(|one| one.1).collect();
+            match reach.iter().copied().reduce(f64::min) {
+                Some(least) => prop_assert!(success >= target && cost == least),
+                None => prop_assert_eq!(success, models.iter().map(|one| one.0).fold(0.0, f64::max)),
+            }
+        }
+
+        #[test]
+        fn a_higher_target_or_a_dearer_failure_never_lowers_the_chance(
+            models in models(), a in 0.0f64..=1.0, b in 0.0f64..=1.0,
+        ) {
+            let (low, high) = (a.min(b), a.max(b));
+            let error_cost = |price: f64| models[first(Objective::ErrorCost(100.0 * price), &models)].0;
+            prop_assert!(error_cost(low) <= error_cost(high) + 1e-9);
+            let tolerance = |value| models[first(Objective::Tolerance(value), &models)];
+            prop_assert!(tolerance(high).1 <= tolerance(low).1);
+        }
+
+        #[test]
+        fn the_files_form_of_an_objective_is_the_same_objective(value in 0.0f64..=1.0, radius in 0.0f64..2.0) {
+            for objective in [
+                Objective::Target { target: value, kl_radius: radius }, Objective::MaxCost(value),
+                Objective::ErrorCost(value), Objective::Tolerance(value),
+            ] {
+                prop_assert_eq!(Objective::try_from(Fields::from(objective)).unwrap(), objective);
+            }
+        }
+    }
 }

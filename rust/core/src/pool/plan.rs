@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     PoolRouter,
+    budget::Budget,
     candidate::{Candidate, without_prices},
     exclusion::Exclusion,
     limits::Limits,
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) objective: Objective,
+    pub(super) budget: Option<Budget>,
     pub(super) exclusions: Cow<'a, [Option<Exclusion>]>,
     /// Limit on the latency of candidates whose latency depends on the prompt.
     pub(super) max_latency: Option<f64>,
@@ -41,6 +43,9 @@ impl PoolRouter {
                     format!("{name} needs input_price and output_price of every model; missing for {missing}");
                 return Err(Error::invalid_input(name, message));
             }
+        }
+        if let Some(budget) = request.budget {
+            budget.check(&self.candidates)?;
         }
         request.limits.check().map_err(|(field, message)| Error::invalid_input(field, message))?;
         let named = request.unavailable.iter().map(|name| ("unavailable", name));
@@ -72,7 +77,9 @@ impl PoolRouter {
         let cached =
             if request.cached_tokens.is_empty() { Vec::new() } else { self.candidates.iter().map(cached).collect() };
         Ok(Plan {
-            objective,
+            // A budget has no limit of its own on a single request.
+            objective: if request.budget.is_some() { Objective::Tolerance(0.0) } else { objective },
+            budget: request.budget,
             exclusions,
             max_latency: limits.max_latency_ms,
             input: request.input_tokens,

@@ -20,7 +20,7 @@ type Fault = (String, String);
 impl Profiles {
     /// Reads and checks the bytes of a file; `dim` is the length of an embedding. Errors name the tensor and say what was expected and
     /// found.
-    pub(crate) fn parse(bytes: &[u8], dim: usize) -> Result<Self, Fault> {
+    pub fn parse(bytes: &[u8], dim: usize) -> Result<Self, Fault> {
         let (header, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|error| fault("header", error.to_string()))?;
         let tensors = Tensors { data: bytes.get(8 + header..).unwrap_or_default(), metadata: &metadata };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{calibration::sigmoid, interpolate::interpolate};
+use crate::{exponential::exp, interpolate::interpolate};
 
 /// Standard deviations on either side of a 90 % interval.
 const DEVIATIONS: f32 = 1.645;
@@ -53,9 +53,10 @@ pub struct Profile {
 }
 
 impl Profiles {
-    /// Row of a model.
+    /// Row of a model. Profiles that ship have names in lower case.
     pub(super) fn row(&self, name: &str) -> Option<usize> {
-        self.models.iter().position(|model| model.name == name)
+        let named = |name: &str| self.models.iter().position(|model| model.name == name);
+        named(name).or_else(|| named(&name.to_lowercase()))
     }
 
     /// Weights over the whole embedding, folded once so that a decision needs no other product. Infinite where they overflow.
@@ -77,7 +78,7 @@ impl Profiles {
     /// The chance that a logit stands for.
     pub(super) fn success(&self, row: usize, logit: f32) -> f32 {
         let (x, y) = &self.knots[row];
-        if x.is_empty() { sigmoid(logit) } else { interpolate(x, y, logit) }
+        if x.is_empty() { chance(logit) } else { interpolate(x, y, logit) }
     }
 
     /// The embedding in the directions of the basis.
@@ -103,9 +104,15 @@ impl Profiles {
             variance += own * own * entries.next().unwrap_or(0.0);
         }
         // Rounding of float16 may leave a little less than nothing.
-        let deviation = DEVIATIONS * (variance.max(0.0).sqrt() as f32);
+        let deviation = (DEVIATIONS * (variance.max(0.0).sqrt() as f32)).min(f32::MAX);
         (self.success(row, logit - deviation), self.success(row, logit + deviation))
     }
+}
+
+/// The chance of a logit, by the exponential function that can be vectorized: one form for decisions and for intervals.
+#[inline(always)]
+pub(super) fn chance(logit: f32) -> f32 {
+    1.0 / (1.0 + exp(-logit))
 }
 
 /// One model of some profiles.
@@ -113,4 +120,48 @@ impl Profiles {
 pub(super) struct ProfileRow {
     pub(super) profiles: Arc<Profiles>,
     pub(super) row: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profiles(knots: (Vec<f32>, Vec<f32>)) -> Profiles {
+        let model =
+            Profile { name: "a".into(), prompts: 1, sources: vec![], ece: None, brier: None, output_tokens: None };
+        Profiles {
+            embedding: String::new(),
+            models: vec![model],
+            dim: 3,
+            rank: 2,
+            basis: vec![1.0, 0.0, 0.0, 1.0, 1.0, -1.0],
+            weights: vec![0.5, 2.0],
+            bias: vec![-1.0],
+            covariance: vec![4.0, 0.5, 1.0, 0.0, -0.25, 2.0],
+            output: None,
+            knots: vec![knots],
+        }
+    }
+
+    #[test]
+    fn folding_gives_the_logit_of_the_factors() {
+        let profiles = profiles(Default::default());
+        assert_eq!(profiles.folded(0), [0.5, 2.0, -1.5]);
+        assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [4.0, -1.0]);
+    }
+
+    #[test]
+    fn an_interval_has_the_variance_of_the_packed_covariance() {
+        let profiles = profiles(Default::default());
+        // f = (4, -1, 1) and C = [[4, .5, 0], [.5, 1, -.25], [0, -.25, 2]]: f^T C f = 64 - 4 + 1 + 0.5 + 2.
+        let deviation = 1.645 * 63.5f32.sqrt();
+        let (low, high) = profiles.interval(0, 0.5, &[4.0, -1.0]);
+        assert!((low - chance(0.5 - deviation)).abs() < 1e-6 && (high - chance(0.5 + deviation)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn knots_take_the_place_of_the_sigmoid() {
+        let profiles = profiles((vec![-1.0, 1.0], vec![0.2, 0.6]));
+        assert!((profiles.success(0, 0.0) - 0.4).abs() < 1e-6 && profiles.success(0, 9.0) == 0.6);
+    }
 }

@@ -13,6 +13,8 @@ pub struct Choice {
     pub success: f32,
     /// Expected cost of the request; none without prices.
     pub cost: Option<f64>,
+    /// What the request is expected to use of a budget; 0 without one.
+    pub used: f64,
     /// Why it was chosen.
     pub reason: Reason,
 }
@@ -24,6 +26,8 @@ pub enum Reason {
     Objective(Objective),
     /// No feasible model reaches the target; it is the most likely one.
     TargetMissed(Objective),
+    /// It has the least chance of failure plus price of what it uses of a budget.
+    Budget,
     /// No model is feasible; it is the declared fallback.
     Fallback,
 }
@@ -49,6 +53,7 @@ impl fmt::Display for Reason {
                 write!(f, "no feasible model reaches P(success) >= {target}{}; the most likely one", worst(*kl_radius))
             }
             Self::TargetMissed(_) => write!(f, "most likely model"),
+            Self::Budget => write!(f, "best use of the budget"),
             Self::Fallback => write!(f, "fallback: no model is feasible"),
         }
     }

@@ -1,6 +1,7 @@
 //! What one request asks of the models, besides the prompt.
 
 use super::{
+    budget::Budget,
     limits::{Capabilities, Limits},
     objective::Objective,
 };
@@ -10,6 +11,8 @@ use super::{
 pub struct Request {
     /// In place of the pool's.
     pub objective: Option<Objective>,
+    /// In place of any objective: the price that the controller of a budget has set.
+    pub budget: Option<Budget>,
     /// In place of the pool's, field by field.
     pub limits: Limits,
     /// What the models have to serve beyond text.

@@ -65,6 +65,8 @@ struct Work {
 /// One candidate for one prompt.
 struct Estimate {
     output: f64,
+    /// Of a budget.
+    used: f64,
     cost: Option<f64>,
     latency: Option<f64>,
     exclusion: Option<Exclusion>,
@@ -176,12 +178,7 @@ impl PoolRouter {
     ///
     /// # Errors
     /// As [`route`](Self::route), except that no model needs to be feasible.
-    pub fn costs(
-        &self,
-        prompts: &[&str],
-        request: &Request,
-        mut interrupt: Option<Interrupt<'_>>,
-    ) -> Result<Vec<f64>> {
+    pub fn costs(&self, prompts: &[&str], request: &Request, mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f64>> {
         let plan = self.plan(request)?;
         self.for_each(prompts, &mut interrupt, |prompt, work, found| {
             self.read(prompt, None, plan.input, work)?;
@@ -273,7 +270,7 @@ impl PoolRouter {
     fn choose(&self, plan: &Plan<'_>, prompt: &str, whole: Option<&str>, work: &mut Work) -> Result<Choice> {
         self.read(prompt, whole, plan.input, work)?;
         let bar = self.bar(plan, work);
-        let mut best: Option<(Key, usize, Option<f64>)> = None;
+        let mut best: Option<(Key, usize, Estimate)> = None;
         for candidate in 0..self.candidates.len() {
             let estimate = self.estimate(plan, work, candidate);
             if estimate.exclusion.is_some() {
@@ -281,22 +278,24 @@ impl PoolRouter {
             }
             let key = self.key(plan, bar, work.success[candidate], &estimate);
             if best.as_ref().is_none_or(|(first, ..)| key.cmp(first).is_lt()) {
-                best = Some((key, candidate, estimate.cost));
+                best = Some((key, candidate, estimate));
             }
         }
-        let (reason, candidate, cost) = match best {
-            Some((key, candidate, cost)) => (plan.objective.reason(key), candidate, cost),
+        let (reason, candidate, estimate) = match best {
+            Some((_, candidate, estimate)) if plan.budget.is_some() => (Reason::Budget, candidate, estimate),
+            Some((key, candidate, estimate)) => (plan.objective.reason(key), candidate, estimate),
             None => self.fallback(plan, work)?,
         };
-        Ok(Choice { candidate, success: work.success[candidate], cost, reason })
+        let Estimate { cost, used, .. } = estimate;
+        Ok(Choice { candidate, success: work.success[candidate], cost, used, reason })
     }
 
     /// The declared fallback, where only limits on prices and times exclude it.
-    fn fallback(&self, plan: &Plan<'_>, work: &Work) -> Result<(Reason, usize, Option<f64>)> {
+    fn fallback(&self, plan: &Plan<'_>, work: &Work) -> Result<(Reason, usize, Estimate)> {
         if let Some(candidate) = self.fallback {
             let estimate = self.estimate(plan, work, candidate);
             if estimate.exclusion.is_none_or(|exclusion| exclusion.gives_way()) {
-                return Ok((Reason::Fallback, candidate, estimate.cost));
+                return Ok((Reason::Fallback, candidate, estimate));
             }
         }
         let reason = |(at, candidate): (usize, &Candidate)| {
@@ -345,13 +344,15 @@ impl PoolRouter {
                 _ => None,
             }
         });
-        Estimate { output, cost, latency, exclusion }
+        let used =
+            plan.budget.map_or(0.0, |budget| budget.used(&self.candidates[candidate], cost, input + output, latency));
+        Estimate { output, used, cost, latency, exclusion }
     }
 
     /// The chance that a model has to reach.
     fn bar(&self, plan: &Plan<'_>, work: &Work) -> f64 {
         let best = match plan.objective {
-            Objective::Tolerance(_) => {
+            Objective::Tolerance(_) if plan.budget.is_none() => {
                 let feasible = |&at: &usize| self.estimate(plan, work, at).exclusion.is_none();
                 let chances = (0..self.candidates.len()).filter(feasible).map(|at| f64::from(work.success[at]));
                 chances.fold(0.0, f64::max)
@@ -362,7 +363,11 @@ impl PoolRouter {
     }
 
     fn key(&self, plan: &Plan<'_>, bar: f64, success: f32, estimate: &Estimate) -> Key {
-        plan.objective.key(bar, success.into(), estimate.cost.unwrap_or(f64::INFINITY))
+        let (success, cost) = (f64::from(success), estimate.cost.unwrap_or(f64::INFINITY));
+        match plan.budget {
+            Some(budget) => Key::of(1.0 - success + budget.price * estimate.used, cost),
+            None => plan.objective.key(bar, success, cost),
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub struct ModelSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Words for `allow_tags` and `deny_tags`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
     /// Measured latency of a whole answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,11 +156,16 @@ fn checked<'de, D: Deserializer<'de>>(
     expected: &str,
     is_right: impl Fn(f64) -> bool,
 ) -> Result<Option<f64>, D::Error> {
-    let Some(value) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(Number(value)) = Option::deserialize(deserializer)? else { return Ok(None) };
     if value.is_finite() && is_right(value) {
         return Ok(Some(value));
     }
     Err(de::Error::custom(format!("{value}, expected {expected}")))
+}
+
+/// A number, or none; whoever uses it says which.
+pub(super) fn any_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Number(value)| value))
 }
 
 pub(super) fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
@@ -182,10 +187,100 @@ fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::E
 /// Tokens or requests: 1 or more, and no more than an exact float holds.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     const MOST: i64 = 1 << 53;
-    match Option::<i64>::deserialize(deserializer)? {
+    match Option::deserialize(deserializer)? {
         None => Ok(None),
-        Some(value) if (1..=MOST).contains(&value) => Ok(Some(value as u64)),
-        Some(value) => Err(de::Error::custom(format!("{value}, expected a whole number from 1 to 2^53"))),
+        Some(Whole(value)) if (1..=MOST).contains(&value) => Ok(Some(value as u64)),
+        Some(Whole(value)) => Err(de::Error::custom(format!("{value}, expected a whole number from 1 to 2^53"))),
+    }
+}
+
+/// A number as it is written. Deserializers of other languages would take a truth value for one.
+struct Number(f64);
+
+/// A whole number, likewise.
+struct Whole(i64);
+
+struct Numbers;
+
+impl Visitor<'_> for Numbers {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
+        Ok(value)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+}
+
+struct Wholes;
+
+impl Visitor<'_> for Wholes {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of at most 64 bits")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<i64, E> {
+        Ok(value)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<i64, E> {
+        i64::try_from(value).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Numbers).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Wholes).map(Self)
+    }
+}
+
+/// Words of a list, none of them empty. Deserializers of other languages would take a text for a list of its letters.
+pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Option::deserialize(deserializer).map(|found| found.map(|Words(words)| words))
+}
+
+pub(super) struct Words(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of words")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element::<String>()? {
+                    if word.is_empty() {
+                        return Err(de::Error::custom("an empty text, expected words"));
+                    }
+                    words.push(word);
+                }
+                Ok(words)
+            }
+        }
+        deserializer.deserialize_any(List).map(Self)
     }
 }
 

@@ -10,7 +10,7 @@ use multiversion::multiversion;
 use super::{
     candidate::{Candidate, OUTPUT_TOKENS},
     names::listed,
-    profiles::{ProfileRow, Profiles},
+    profiles::{ProfileRow, Profiles, chance},
 };
 use crate::{
     artifact::read_file,
@@ -262,6 +262,6 @@ fn output(candidate: &Candidate, source: &Source) -> Output {
 #[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
 fn sigmoids(values: &mut [f32]) {
     for value in values {
-        *value = 1.0 / (1.0 + exp(-*value));
+        *value = chance(*value);
     }
 }

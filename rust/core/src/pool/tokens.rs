@@ -52,3 +52,14 @@ fn long_words(text: &str) -> f64 {
     let extra = |word: &str| (word.len() as f64 / BYTES_PER_PIECE - 1.0).max(0.0);
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > LONG_WORD).map(extra).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_words_beyond_the_vocabularys_limit_count_more() {
+        assert_eq!(long_words(&format!("{} a-b {}", "x".repeat(100), "中".repeat(200))), 0.0);
+        assert_eq!(long_words(&format!("{} {}", "x".repeat(250), "7".repeat(500))), 99.0 + 199.0);
+    }
+}
