@@ -16,6 +16,8 @@ const MAX_RANK: usize = 256;
 const MAX_KNOTS: usize = 256;
 
 type Fault = (String, String);
+/// Logits and chances.
+type Curve = (Vec<f32>, Vec<f32>);
 
 impl Profiles {
     /// Reads and checks the bytes of a file; `dim` is the length of an embedding. Errors name the tensor and say what was expected and
@@ -146,7 +148,7 @@ impl Tensors<'_> {
     }
 
     /// Points of every model's calibration; rows end in NaN where they are shorter than others.
-    fn knots(&self, count: usize) -> Result<Vec<(Vec<f32>, Vec<f32>)>, Fault> {
+    fn knots(&self, count: usize) -> Result<Vec<Curve>, Fault> {
         if !self.has("knots_x") && !self.has("knots_y") {
             return Ok(vec![Default::default(); count]);
         }
@@ -171,7 +173,7 @@ impl Tensors<'_> {
     }
 }
 
-fn curve(row: usize, x: &[f32], y: &[f32]) -> Result<(Vec<f32>, Vec<f32>), Fault> {
+fn curve(row: usize, x: &[f32], y: &[f32]) -> Result<Curve, Fault> {
     let length = x.iter().position(|value| value.is_nan()).unwrap_or(x.len());
     let (x, y, rest) = (&x[..length], &y[..length], (&x[length..], &y[length..]));
     let padded = rest.0.iter().chain(rest.1).all(|value| value.is_nan());

@@ -223,8 +223,7 @@ impl Heads {
             Output::Mean(tokens) => *tokens,
             Output::Learned(weights, bias) => {
                 let tokens = exp(dot(weights, embedding) + bias);
-                // Not `clamp`: what is not a number becomes the smallest answer.
-                f64::from(tokens.max(1.0).min(MAX_OUTPUT_TOKENS))
+                if tokens.is_nan() { 1.0 } else { f64::from(tokens.clamp(1.0, MAX_OUTPUT_TOKENS)) }
             }
         }
     }
