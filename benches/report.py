@@ -18,7 +18,7 @@ from typing import Any
 
 from load import open_loop
 from plain import PROMPTS, PlainNumpy, PlainOnnx
-from pool import measure as measure_pools
+from pools import measure as measure_pools
 from startup import memory, start_times
 from threads import throughput
 from timing import medians

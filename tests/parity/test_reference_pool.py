@@ -80,7 +80,9 @@ def pools(draw: st.DrawFn, folder: Path) -> Pool:
 
 
 OBJECTIVES = st.one_of(
-    st.builds(lambda value, radius: {"target": value, "kl_radius": radius}, floats(0, 1), st.sampled_from([0.0, 0.02, 0.5])),
+    st.builds(
+        lambda value, radius: {"target": value, "kl_radius": radius}, floats(0, 1), st.sampled_from([0.0, 0.02, 0.5])
+    ),
     st.builds(lambda value: {"max_cost": value}, floats(0, 0.01)),
     st.builds(lambda value: {"error_cost": value}, floats(0, 0.1)),
     st.builds(lambda value: {"tolerance": value}, floats(0, 1)),

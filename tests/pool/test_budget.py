@@ -77,7 +77,14 @@ def test_a_budget_of_an_hour_holds_while_prompts_traffic_and_prices_change() -> 
     at = 0.0
     # Six hours: traffic from 600 to 6,000 an hour, gains of the dear model small, then large, its price trebles in the fourth.
     for hour, (rate, scale, dear) in enumerate(
-        [(600, 0.1, 0.01), (6000, 0.1, 0.01), (3000, 0.4, 0.01), (3000, 0.4, 0.03), (600, 0.4, 0.03), (6000, 0.05, 0.01)]
+        [
+            (600, 0.1, 0.01),
+            (6000, 0.1, 0.01),
+            (3000, 0.4, 0.01),
+            (3000, 0.4, 0.03),
+            (600, 0.4, 0.03),
+            (6000, 0.05, 0.01),
+        ]
     ):
         seconds = np.sort(rng.uniform(hour * HOUR, (hour + 1) * HOUR, rate))
         stream += stream_of(seconds, rng.beta(1, 3, rate) * scale, (0.0005, dear))
@@ -222,6 +229,10 @@ def test_the_core_counts_cost_co2_and_slow_answers(with_models: Callable[..., Po
         assert budget.used == pytest.approx(used, rel=5e-3)
         with pytest.raises(turnout.InvalidInputError, match="an objective is given"):
             budget.route("Hi", target=0.5)
-    for options, missing in (({"co2_grams": 1.0}, "co2_grams"), ({"p95_latency_ms": 5}, "latency_ms"), ({"cost": 1}, "input_price")):
+    for options, missing in (
+        ({"co2_grams": 1.0}, "co2_grams"),
+        ({"p95_latency_ms": 5}, "latency_ms"),
+        ({"cost": 1}, "input_price"),
+    ):
         with pytest.raises(turnout.InvalidInputError, match=f"a budget needs {missing}"):
             PoolBudget(with_models(Model("a", success=0.5), tolerance=0), **options)

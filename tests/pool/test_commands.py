@@ -48,7 +48,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def test_route_prints_a_table_of_all_models(capsys: pytest.CaptureFixture[str], toml: str, profiled: Path) -> None:
-    code, out, _ = run(capsys, "route", "--router", str(profiled), "--pool", toml, "what is the sum", "--needs", "images")
+    code, out, _ = run(
+        capsys, "route", "--router", str(profiled), "--pool", toml, "what is the sum", "--needs", "images"
+    )
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "what is the sum"

@@ -156,9 +156,13 @@ def test_an_objective_without_prices_names_the_models(with_models: Callable[...,
 
 def test_a_model_that_nobody_knows_lists_near_names(artifact: Path, profiled: Path) -> None:
     pool = Pool([Model("gpt-4-turbo")], tolerance=0)
-    with pytest.raises(turnout.PoolError, match="the artifact has no profiles: give each model a `profile` or a `success`"):
+    with pytest.raises(
+        turnout.PoolError, match="the artifact has no profiles: give each model a `profile` or a `success`"
+    ):
         turnout.load(artifact, pool=pool)
-    with pytest.raises(turnout.PoolError, match=r"no profile of \"gpt-4-turbo\": .* of \"gpt-4-1106-preview\"") as caught:
+    with pytest.raises(
+        turnout.PoolError, match=r"no profile of \"gpt-4-turbo\": .* of \"gpt-4-1106-preview\""
+    ) as caught:
         turnout.load(profiled, pool=pool)
     assert caught.value.field == "models.gpt-4-turbo"
     with pytest.raises(turnout.PoolError) as caught:

@@ -103,7 +103,9 @@ def test_a_profile_that_is_missing_is_named(profiled: Path, tmp_path: Path) -> N
         turnout.load(profiled, pool=Pool.load(tmp_path / "pool.toml"))
 
 
-def test_a_profile_of_other_names_lists_them(make_pool: Any, open_profile: Callable[[bytes], Any], content: bytes) -> None:
+def test_a_profile_of_other_names_lists_them(
+    make_pool: Any, open_profile: Callable[[bytes], Any], content: bytes
+) -> None:
     two = make_pool.random_profiles(["theirs", "others"], 12, metadata_of(content)["embedding"]).to_bytes()
     with pytest.raises(turnout.PoolError, match='has no profile of this name; it has "theirs", "others"'):
         open_profile(two)
@@ -153,7 +155,9 @@ def test_output_tokens_follow_the_head_of_a_profile(
     assert huge.rank("what is")[0].output_tokens == 1e7
 
 
-def test_the_artifacts_own_profiles_are_checked_too(profiled: Path, tmp_path: Path, edit_manifest: Callable[..., None]) -> None:
+def test_the_artifacts_own_profiles_are_checked_too(
+    profiled: Path, tmp_path: Path, edit_manifest: Callable[..., None]
+) -> None:
     import hashlib
     import shutil
 
@@ -161,7 +165,7 @@ def test_the_artifacts_own_profiles_are_checked_too(profiled: Path, tmp_path: Pa
     pool = Pool([Model("strong-other")], tolerance=0)
     wrong = changed((folder / "profiles.safetensors").read_bytes(), embedding="1" * 64)
     (folder / "profiles.safetensors").write_bytes(wrong)
-    with pytest.raises(turnout.ArtifactError, match="sha256|size"):
+    with pytest.raises(turnout.ArtifactError, match=r"sha256|size"):
         turnout.load(folder)
     entry = {"bytes": len(wrong), "sha256": hashlib.sha256(wrong).hexdigest()}
     edit_manifest(folder, lambda manifest: manifest["files"].update({"profiles.safetensors": entry}))
@@ -169,7 +173,7 @@ def test_the_artifacts_own_profiles_are_checked_too(profiled: Path, tmp_path: Pa
     with pytest.raises(turnout.ArtifactError, match="embedding: the profiles are for"):
         turnout.load(folder, pool=pool)
     edit_manifest(folder, lambda manifest: manifest.update(profiles="absent"))
-    with pytest.raises(turnout.ArtifactError, match="profiles: \"absent\" is not listed in `files`"):
+    with pytest.raises(turnout.ArtifactError, match='profiles: "absent" is not listed in `files`'):
         turnout.load(folder)
 
 

@@ -21,7 +21,11 @@ PROMPT = "what is the sum of two even numbers"
         ({"target": 0.7}, "middle", "cheapest model with P(success) >= 0.7"),
         ({"target": 0.0}, "small", "cheapest model with P(success) >= 0"),
         ({"target": 0.95}, "large", "no feasible model reaches P(success) >= 0.95; the most likely one"),
-        ({"target": 0.7, "kl_radius": 0.05}, "large", "cheapest model with P(success) >= 0.7 within a KL radius of 0.05"),
+        (
+            {"target": 0.7, "kl_radius": 0.05},
+            "large",
+            "cheapest model with P(success) >= 0.7 within a KL radius of 0.05",
+        ),
         ({"max_cost": 0.001}, "middle", "most likely model with an expected cost <= 0.001"),
         ({"max_cost": 0.1}, "large", "most likely model with an expected cost <= 0.1"),
         ({"error_cost": 0.0}, "small", "least expected cost + 0 x P(failure)"),
@@ -128,7 +132,9 @@ def test_limits_of_a_call_replace_those_of_the_pool(with_models: Callable[..., P
     assert router.route("Hi", deny_tags=[]).model == "a"
 
 
-def test_an_estimate_has_a_margin_before_it_is_compared_with_a_context_window(with_models: Callable[..., PoolRouter]) -> None:
+def test_an_estimate_has_a_margin_before_it_is_compared_with_a_context_window(
+    with_models: Callable[..., PoolRouter],
+) -> None:
     words = " ".join(["sum"] * 10)
     fits = with_models(Model("a", success=0.5, context_window=23, output_tokens=10), tolerance=0)
     assert fits.route(words).model == "a"
@@ -172,7 +178,9 @@ def test_an_effort_is_a_candidate_of_its_own(with_models: Callable[..., PoolRout
     from turnout.pool import Effort
 
     high = Effort(success=0.95, output_tokens=2000, latency_ms={"p95": 60_000})
-    model = Model("m", success=0.8, input_price=1, output_price=1, output_tokens=100, tags=["x"], efforts={"high": high})
+    model = Model(
+        "m", success=0.8, input_price=1, output_price=1, output_tokens=100, tags=["x"], efforts={"high": high}
+    )
     router = with_models(model, Model("n", success=0.5, input_price=0.1, output_price=0.1))
     assert router.models == ["m", "m:high", "n"]
     assert router.route("Hi", target=0.9).model == "m:high"

@@ -44,9 +44,7 @@ context_window = 128000
 def test_a_file_and_its_values_are_one_pool(tmp_path: Path) -> None:
     (tmp_path / "pool.toml").write_text(TOML)
     read = Pool.load(tmp_path / "pool.toml")
-    made = Pool(
-        read.models, **read.objective, **read.limits, fallback=read.fallback, currency=read.currency
-    )
+    made = Pool(read.models, **read.objective, **read.limits, fallback=read.fallback, currency=read.currency)
     assert made.to_dict() == read.to_dict()
     assert [model.name for model in read.models] == ["b", "a"]
     assert read.models[0].efforts == {"low": Effort(success=0.6, output_tokens=20)}

@@ -35,15 +35,15 @@ def table(ranked: Sequence[Ranked], currency: str) -> Iterator[str]:
         currency: Of the costs.
     """
     rows = [("model", "success", "90 % interval", f"cost/{printable(currency)}", "latency", "")]
-    for one in ranked:
-        rows.append(
-            (
-                printable(one.model),
-                f"{one.success:.3f}",
-                f"{one.success_low:.3f} to {one.success_high:.3f}",
-                "-" if one.expected_cost is None else f"{one.expected_cost:.6f}",
-                "-" if one.latency_ms is None else f"{one.latency_ms:.0f} ms",
-                "" if one.reason is None else cut(f"not feasible: {one.reason}", _REASON_COLUMNS),
-            )
+    rows += [
+        (
+            printable(one.model),
+            f"{one.success:.3f}",
+            f"{one.success_low:.3f} to {one.success_high:.3f}",
+            "-" if one.expected_cost is None else f"{one.expected_cost:.6f}",
+            "-" if one.latency_ms is None else f"{one.latency_ms:.0f} ms",
+            "" if one.reason is None else cut(f"not feasible: {one.reason}", _REASON_COLUMNS),
         )
+        for one in ranked
+    ]
     yield from columns(rows)

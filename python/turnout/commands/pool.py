@@ -34,7 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument("pool", metavar="TOML", help="the file")
-    check.add_argument("--router", metavar="ARTIFACT", help="artifact folder, or the name of a shipped router; default: mf")
+    check.add_argument(
+        "--router", metavar="ARTIFACT", help="artifact folder, or the name of a shipped router; default: mf"
+    )
     check.add_argument("--json", action="store_true", help="print the pool as JSON")
     check.set_defaults(run=run)
 
@@ -60,12 +62,18 @@ def lines(router: turnout.PoolRouter) -> Iterator[str]:
     """The models with their prices and where their chances come from, then the defaults."""
     pool = router.pool
     found = pool.to_dict()["models"]
-    rows = [("model", "input", "cached", "output", "context", "chance of success")]
+    rows: list[tuple[str, ...]] = [("model", "input", "cached", "output", "context", "chance of success")]
     for candidate in router._candidates():
         own = found[candidate["model"]]
         fields = {**own, **own.get("efforts", {}).get(candidate["effort"], {})}
         prices = [fields.get(name) for name in ("input_price", "cached_input_price", "output_price", "context_window")]
-        rows.append((printable(candidate["name"]), *("-" if one is None else f"{one:g}" for one in prices), _source(candidate, fields)))
+        rows.append(
+            (
+                printable(candidate["name"]),
+                *("-" if one is None else f"{one:g}" for one in prices),
+                _source(candidate, fields),
+            )
+        )
     yield from columns(rows)
     names, limits = len(rows) - 1, ", ".join(f"{name} = {value}" for name, value in pool.limits.items())
     objective = ", ".join(f"{name} = {value:g}" for name, value in pool.objective.items())

@@ -127,7 +127,9 @@ def decide(
         good = [index for index in range(len(chunk)) if index not in chunk.problems]
         decisions: list[Any] = [None] * len(chunk)
         try:
-            for index, decision in zip(good, router.route_batch([prompts[index] for index in good], **asked), strict=True):
+            for index, decision in zip(
+                good, router.route_batch([prompts[index] for index in good], **asked), strict=True
+            ):
                 decisions[index] = decision
         except (turnout.InvalidInputError, turnout.NoFeasibleModelError):
             # One prompt that is not UTF-8, or that no model may serve, is an error of the whole batch: find which.
@@ -163,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--out {args.out} is the file that is read: name another")
     request = pool_request(args)
     pool = load_pool_router(args) if args.pool else None
-    router = pool or load_router(args)
+    pair = None if pool else load_router(args)
+    router: Any = pool or pair
     bad = total = 0
     chosen: Counter[str] = Counter()
 
@@ -181,12 +184,12 @@ def run(args: argparse.Namespace) -> int:
                 chosen.update(decision.model for decision in decisions if decision is not None)
                 progress(total, chunk.part)
         seconds = time.perf_counter() - began
-        told = chosen.most_common() if pool else [(router.strong, chosen[router.strong])]
+        told = [(pair.strong, chosen[pair.strong])] if pair else chosen.most_common()
         shares = ", ".join(f"{count} ({count / max(total - bad, 1):.1%}) to {printable(name)}" for name, count in told)
         echo(f"{total} rows to {args.out} in {seconds:.2f} s; {shares}", file=sys.stderr)
     else:
-        names = pool.models if pool else [router.strong, router.weak]
-        width = max(len(printable(name)) for name in names)
+        models: list[str] = pool.models if pool else [router.strong, router.weak]
+        width = max(len(printable(name)) for name in models)
         for source in inputs:
             with file_progress(source.name, shown=source.is_file and not sys.stdout.isatty()) as progress:
                 done = 0

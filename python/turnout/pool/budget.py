@@ -99,7 +99,9 @@ class PoolBudget:
         for name, value, most in numbers:
             if not (0 < value <= most and math.isfinite(value)):
                 expected = "minute, hour, day or seconds" if name == "per" else "a finite number above 0"
-                raise InvalidInputError(f"{name} is {value if name != 'per' else per!r}, expected {expected}", argument=name)
+                raise InvalidInputError(
+                    f"{name} is {value if name != 'per' else per!r}, expected {expected}", argument=name
+                )
         self.period_s, self.horizon = period, horizon
         self._router, self._clock = router, clock
         self._path = None if path is None else Path(path)

@@ -179,7 +179,11 @@ class Pool:
     def models(self) -> tuple[Model, ...]:
         """The models, in order."""
         return tuple(
-            Model(name, **_without_efforts(own), efforts={key: Effort(**one) for key, one in own.get("efforts", {}).items()})
+            Model(
+                name,
+                **_without_efforts(own),
+                efforts={key: Effort(**one) for key, one in own.get("efforts", {}).items()},
+            )
             for name, own in self._values["models"].items()
         )
 

@@ -108,9 +108,9 @@ def is_feasible(
     if limits.get("regions") is not None and fields.get("region") not in limits["regions"]:
         return False
     prices = prices_of(fields)
-    if limits.get("max_price") is not None:
-        if prices is None or max(fields["input_price"], fields["output_price"]) > limits["max_price"]:
-            return False
+    price = math.inf if prices is None else max(fields["input_price"], fields["output_price"])
+    if limits.get("max_price") is not None and price > limits["max_price"]:
+        return False
     if limits.get("max_latency_ms") is not None:
         latency = latency_of(fields, output)
         if latency is None or latency > limits["max_latency_ms"]:
@@ -134,8 +134,10 @@ def latency_of(fields: Mapping[str, Any], output: float) -> float | None:
 
 
 def raised_target(target: float, radius: float) -> float:
-    """The chance ``p`` above the target with ``kl(target, p) = radius``, in nats: success stays above the target for every shift
-    within the radius (arXiv 2605.10805)."""
+    """The chance ``p`` above the target with ``kl(target, p) = radius``, in nats.
+
+    Success stays above the target for every shift within the radius (arXiv 2605.10805).
+    """
     if radius == 0 or target in (0.0, 1.0):
         return target
     low, high = target, 1.0

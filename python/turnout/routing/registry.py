@@ -144,7 +144,7 @@ def _made(name: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
 
 def _artifact(name: str, options: dict[str, Any]) -> AnyRouter:
     from turnout.embeddings.router import with_embeddings
-    from turnout.router import load
+    from turnout.router import Router, load
 
     if "checkpoint_path" in options:
         hint = _HINTS.get(name, "name an artifact folder with `path`")
@@ -153,7 +153,8 @@ def _artifact(name: str, options: dict[str, Any]) -> AnyRouter:
         raise ConfigError(
             f"router {name}: unknown option {unknown[0]!r}, expected {', '.join((*_LOAD_OPTIONS, *_EMBEDDING_OPTIONS))}"
         )
-    router = load(**{key: value for key, value in options.items() if key in _LOAD_OPTIONS})
+    given: Any = {key: value for key, value in options.items() if key in _LOAD_OPTIONS}
+    router: Router = load(**given)
     if router.manifest["encoder"]["kind"] != "external":
         return router
     model = options.get("embedding_model") or router.manifest["provenance"].get("embedding_model")

@@ -70,7 +70,10 @@ def measure(seconds: float) -> dict[str, Any]:
         for models in (10, 100):
             folder = artifact_with_profiles(Path(scratch) / str(models), models)
             pool = turnout.Pool(
-                [turnout.Model(f"m{at}", input_price=prices(at)[0], output_price=prices(at)[1]) for at in range(models)],
+                [
+                    turnout.Model(f"m{at}", input_price=prices(at)[0], output_price=prices(at)[1])
+                    for at in range(models)
+                ],
                 target=TARGET,
             )
             one_thread, two_threads = (turnout.load(folder, pool=pool, threads=threads) for threads in (1, 2))
