@@ -265,9 +265,9 @@ impl PoolRouter {
     ///
     /// Example:
     ///     >>> import turnout
-    ///     >>> model = turnout.Model("a", success=0.5, input_price=1.0, output_price=2.0, output_tokens=100)
+    ///     >>> model = turnout.Model("a", success=0.5, input_price=2e6, output_price=0)
     ///     >>> turnout.load(pool=turnout.Pool([model])).costs(["Hi"], input_tokens=10).tolist()
-    ///     [[0.00021]]
+    ///     [[20.0]]
     #[pyo3(signature = (prompts, **request))]
     fn costs<'py>(
         &self,
