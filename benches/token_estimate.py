@@ -35,7 +35,9 @@ def main() -> None:
     # A price of one for an input token: costs are the estimated tokens.
     model = turnout.Model("a", success=0.5, input_price=1e6, output_price=0)
     router = turnout.load(pool=turnout.Pool([model]))
-    print("| table | prompts | tokenizer | mean tokens | median of estimate / truth | median error | p95 error | beyond the margin |")
+    print(
+        "| table | prompts | tokenizer | mean tokens | median of estimate / truth | median error | p95 error | beyond the margin |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for table in args.tables:
         prompts = [text for _, texts in read_prompts(table, args.column) for text in texts if isinstance(text, str)]

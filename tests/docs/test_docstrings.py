@@ -80,6 +80,8 @@ def definition(module: str, name: str) -> tuple[str, ast.AST]:
         if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
             return definition(node.module, name)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name == name:
+            if any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list):
+                continue
             return module, node
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

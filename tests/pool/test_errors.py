@@ -51,7 +51,7 @@ INF, NAN = float("inf"), float("nan")
         ("[models.a]\nsuccess = 1", "the default, tolerance, needs input_price"),
         ("models = 5", "expected tables by name"),
         ("[models.a", "line 1, column"),
-        ("\ufeff[models.a]\nsuccess = 'x'", "expected f64"),
+        ("\ufeff[models.a]\nsuccess = 'x'", "expected a number"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_names_place_and_field(tmp_path: Path, text: str, message: str) -> None:
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ([Model("a", context_window=1.5)], {}, "models.a.context_window: invalid type: floating point"),
         ([Model("a", tags="open")], {}, "models.a.tags: invalid type: string"),
         ([Model("a", latency_ms={"p95": 5, "p99": 6})], {}, "unknown field `p99`"),
-        ([Model(5, success=0.5)], {}, "invalid type: integer"),
+        ([Model(5, success=0.5)], {}, "'int' object is not an instance of 'str'"),
         ([Model("a", success=0.5)], {"tolerance": 0, "target": 1}, "expected exactly one of"),
         ([Model("a", success=0.5)], {"tolerance": NAN}, "tolerance is NaN"),
         ([Model("a", success=0.5)], {"tolerance": 0, "max_price": INF}, "limits.max_price: inf"),

@@ -168,7 +168,7 @@ def test_the_options_in_use_open_an_equal_router(artifact: Path, prompts: list[s
     assert again.options() == options
     assert again.route_batch(prompts) == router.route_batch(prompts)
     parameters = inspect.signature(turnout.load).parameters
-    assert set(options) == set(parameters) - {"path"}
+    assert set(options) == set(parameters) - {"path", "pool"}
 
 
 def test_defaults_are_those_of_the_core(artifact: Path) -> None:

@@ -36,7 +36,7 @@ def whole_text(messages: Any) -> str:
 
     Example:
         >>> whole_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
-        'Be brief.\nHi'
+        'Be brief.\\nHi'
     """
     return "\n".join(any_text_of(message, index) for index, message in enumerate(listed(messages)))
 

@@ -56,7 +56,7 @@ class PoolBudget:
         router: A router of a pool.
         cost: Limit on the expected cost, in the pool's currency, for each ``per``. One of the first three is given.
         co2_grams: Limit on grams of CO2e, likewise; every model needs ``co2_grams``.
-        p95_latency_ms: Limit on the 95th percentile of latency; every model needs ``latency_ms`` or ``tokens_per_second``.
+        p95_latency_ms: Limit in milliseconds on the 95th percentile of latency; every model needs ``latency_ms`` or ``tokens_per_second``.
         per: ``"minute"``, ``"hour"``, ``"day"`` or seconds.
         horizon: Share of the budget by which the use may run ahead before the price rises by a factor of e, in ``(0, 1]``.
         path: File in which the state is kept: read now, and written in one step, at most once a second, and by :meth:`save`.

@@ -76,7 +76,11 @@ class Model(_Fields):
     efforts: Mapping[str, Effort] = field(default_factory=dict, kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that are given, as plain values; without the name."""
+        """The fields that are given, as plain values; without the name.
+
+        Returns:
+            Fields by name; efforts as a dictionary of such dictionaries.
+        """
         found = super().to_dict()
         if self.efforts:
             found["efforts"] = {name: effort.to_dict() for name, effort in self.efforts.items()}
@@ -95,7 +99,7 @@ class Pool:
         error_cost: As above.
         tolerance: As above.
         max_price: Default limit, as are the next four; a call's own replaces it.
-        max_latency_ms: As above.
+        max_latency_ms: Milliseconds; as above.
         allow_tags: As above.
         deny_tags: As above.
         regions: As above.
@@ -214,7 +218,11 @@ class Pool:
         return Path(self._folder)
 
     def to_dict(self) -> dict[str, Any]:
-        """The pool as plain values, as ``pool.toml`` holds them, with defaults filled in."""
+        """The pool as plain values, as ``pool.toml`` holds them, with defaults filled in.
+
+        Returns:
+            A copy that the caller may change.
+        """
         return _copy(self._values)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:

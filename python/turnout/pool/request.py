@@ -10,6 +10,11 @@ class PoolRequest(TypedDict, total=False):
     """Keyword arguments of :meth:`turnout.PoolRouter.route`, ``route_batch`` and ``rank``; ``None`` stands for the pool's own.
 
     At most one of ``target``, ``max_cost``, ``error_cost`` and ``tolerance``.
+
+    Example:
+        >>> request: PoolRequest = {"target": 0.85, "needs": ["images"]}
+        >>> sorted(request)
+        ['needs', 'target']
     """
 
     #: The cheapest model whose chance of success reaches this, in ``[0, 1]``; the most likely one where none does.

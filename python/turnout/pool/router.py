@@ -31,6 +31,12 @@ class PoolRouter(_core.PoolRouter):
 
     Raises:
         RouterError: As :func:`turnout.load`.
+
+    Example:
+        >>> import turnout
+        >>> router = turnout.load(pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+        >>> turnout.PoolRouter(router.path, router.pool).models
+        ['a']
     """
 
     _arguments: dict[str, Any]
