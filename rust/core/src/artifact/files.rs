@@ -133,11 +133,16 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
 /// Lets Linux back the memory of a large file with pages of 2 MiB: faults for each 4 KiB take as long as reading it.
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(bytes: &mut [u8]) {
+    const PAGE: usize = 4096;
     const HUGE_PAGE: usize = 2 << 20;
-    let start = bytes.as_ptr().align_offset(HUGE_PAGE);
-    let Some(pages) = bytes.get_mut(start..).filter(|pages| pages.len() >= HUGE_PAGE) else { return };
-    // SAFETY: the pages lie within the slice, and the advice does not change what they hold. Whether it is taken does not matter.
-    unsafe { libc::madvise(pages.as_mut_ptr().cast(), pages.len() / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE) };
+    if bytes.len() < HUGE_PAGE {
+        return;
+    }
+    // From the beginning of the page, where the allocator's mapping begins: Linux aligns large ones to huge pages.
+    let before = bytes.as_ptr().addr() % PAGE;
+    let start = bytes.as_mut_ptr().wrapping_sub(before);
+    // SAFETY: the pages hold the slice, and the advice changes the content of none. Whether it is taken does not matter.
+    unsafe { libc::madvise(start.cast(), before + bytes.len(), libc::MADV_HUGEPAGE) };
 }
 
 #[cfg(not(target_os = "linux"))]
