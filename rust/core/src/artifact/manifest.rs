@@ -328,15 +328,15 @@ impl Manifest {
             ("tokenizer.courtesy", !spec.courtesy.is_empty()),
         ];
         spec.courtesy.check().map_err(|message| ("tokenizer.courtesy", message))?;
-        if !spec.courtesy.is_empty() && spec.truncation != Truncation::HeadTail {
-            return Err(("tokenizer.courtesy", "present, expected truncation \"head_tail\" with it".into()));
-        }
         match declared.iter().find(|(_, is_declared)| *is_declared) {
             Some((field, _)) if self.format_version < 2 => {
                 Err((field, "present, expected format_version 2 for it".into()))
             }
             Some((field, _)) if self.generation.is_some() => {
                 Err((field, "present, but a prompt of the kind \"causal_llm\" is read as it is, and whole".into()))
+            }
+            _ if !spec.courtesy.is_empty() && spec.truncation != Truncation::HeadTail => {
+                Err(("tokenizer.courtesy", "present, expected truncation \"head_tail\" with it".into()))
             }
             _ => Ok(()),
         }

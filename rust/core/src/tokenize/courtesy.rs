@@ -119,8 +119,8 @@ mod tests {
     fn courtesy() -> Courtesy {
         let texts = |list: &[&str]| list.iter().map(|text| text.to_string()).collect::<Vec<_>>();
         let spec = CourtesySpec {
-            openings: texts(&["hi", "please", ":"]),
-            opening_fillers: texts(&["help", "me", "!"]),
+            openings: texts(&["hi", "please", ":", "!"]),
+            opening_fillers: texts(&["help", "me"]),
             closings: texts(&["thank you", "please"]),
             closing_fillers: texts(&["!"]),
         };
