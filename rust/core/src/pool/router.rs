@@ -255,13 +255,11 @@ impl PoolRouter {
             }
             self.heads.success(&work.embedding, &mut work.success)?;
             let tokenizer = self.router.tokenizer()?;
-            let (read, is_whole) = (scratch.ids.len(), scratch.ids.len() < tokenizer.max_tokens());
+            let read = scratch.ids.len().saturating_sub(self.around);
             work.input = match (input, whole) {
                 (Some(tokens), _) => tokens as f64,
                 (None, Some(whole)) => tokens::estimate(tokenizer, whole, &mut scratch.ids)?,
-                (None, None) => {
-                    tokens::tokens(tokenizer, prompt, read.saturating_sub(self.around), is_whole, &mut scratch.ids)?
-                }
+                (None, None) => tokens::tokens(tokenizer, prompt, read, &mut scratch.ids)?,
             };
             Ok(())
         })

@@ -16,16 +16,10 @@ const WINDOW_BYTES: usize = 1024;
 const BYTES_PER_PIECE: f64 = 2.5;
 const LONG_WORD: usize = 100;
 
-/// Tokens of a text of which the router has read `read` tokens, without those around the text.
-pub(super) fn tokens(
-    tokenizer: &PromptTokenizer,
-    text: &str,
-    read: usize,
-    is_whole: bool,
-    ids: &mut Vec<u32>,
-) -> Result<f64> {
-    // A text of letters alone has no fewer tokens than this, so nothing was cut and no word is unknown for its length.
-    if is_whole && text.len() <= 12 * read + LONG_WORD {
+/// Tokens of a text of which the router has read `read` tokens, without those around the text and without polite phrases.
+pub(super) fn tokens(tokenizer: &PromptTokenizer, text: &str, read: usize, ids: &mut Vec<u32>) -> Result<f64> {
+    // A token has at least one byte, so nothing of such a text was cut; a text of few tokens for its length has long words.
+    if text.len() <= tokenizer.max_tokens() && text.len() <= 12 * read + LONG_WORD {
         return Ok(read as f64);
     }
     estimate(tokenizer, text, ids)
