@@ -21,6 +21,7 @@ class _Plain:
         self.tokenizer = Tokenizer.from_file(str(ARTIFACT / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.limit = self.manifest["tokenizer"]["max_tokens"]
+        self.openings, self.closings = self._phrases("opening", 1), self._phrases("closing", -1)
         models, pair = self.manifest["models"], self.manifest["pair"]
         self.strong, self.weak = models.index(pair["strong"]), models.index(pair["weak"])
         calibration = self.manifest["calibration"]
@@ -32,7 +33,31 @@ class _Plain:
             prompt = prompt.strip(" .,!?;:'\"¡¿").lower() or prompt
         ids: list[int] = self.tokenizer.encode(prompt).ids
         tail = self.limit // 2
-        return ids if len(ids) <= self.limit else ids[: self.limit - tail] + ids[-tail:]
+        ids = ids if len(ids) <= self.limit else ids[: self.limit - tail] + ids[-tail:]
+        front, back = self._polite(ids, self.openings), self._polite(ids[::-1], self.closings)
+        return ids if front + back >= len(ids) else ids[front : len(ids) - back]
+
+    def _phrases(self, kind: str, step: int) -> tuple[dict[tuple[int, ...], bool], int]:
+        """Polite phrases (true) and fillers (false) by their ids, read forward or backward, and the longest of them."""
+        spec = self.manifest["tokenizer"].get("courtesy", {})
+        found = {}
+        for name, is_phrase in ((f"{kind}_fillers", False), (f"{kind}s", True)):
+            for text in spec.get(name, []):
+                found[tuple(self.tokenizer.encode(text, add_special_tokens=False).ids[::step])] = is_phrase
+        return found, max(map(len, found), default=0)
+
+    @staticmethod
+    def _polite(ids: list[int], phrases: tuple[dict[tuple[int, ...], bool], int]) -> int:
+        """Ids at the beginning that are a run of polite phrases and fillers, up to the last phrase."""
+        known, longest = phrases
+        at = reached = 0
+        while at < len(ids):
+            size = next((n for n in range(longest, 0, -1) if tuple(ids[at : at + n]) in known), 0)
+            if not size:
+                break
+            reached = at + size if known[tuple(ids[at : at + size])] else reached
+            at += size
+        return reached
 
     def calibrated(self, logit: float) -> float:
         return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))

@@ -78,8 +78,9 @@ def measure(seconds: float) -> dict[str, Any]:
             )
             one_thread, two_threads = (turnout.load(folder, pool=pool, threads=threads) for threads in (1, 2))
             plain = PlainPool(read_profiles(folder / "profiles.safetensors"))
-            chosen = [decision.model for decision in one_thread.route_batch(many[:500])]
-            assert chosen == [f"m{plain.route(text)}" for text in many[:500]]
+            texts = [*PROMPTS.values(), *many[:200]]
+            chosen = [decision.model for decision in one_thread.route_batch(texts)]
+            assert chosen == [f"m{plain.route(text)}" for text in texts]
             assert len(set(chosen)) > 1
             found[f"route, {models} models"] = medians(
                 {"turnout": lambda one_thread=one_thread: one_thread.route(prompt), "plain NumPy": lambda plain=plain: plain.route(prompt)},

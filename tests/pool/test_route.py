@@ -159,6 +159,15 @@ def test_a_long_text_does_not_fit_a_small_window(with_models: Callable[..., Pool
         router.route(text)
 
 
+def test_polite_words_hide_no_tokens() -> None:
+    """The shipped router reads 512 tokens at most, and none of polite phrases at the ends of them."""
+    router = turnout.load(pool=Pool([Model("a", success=0.5, input_price=1e6, output_price=0)]))
+    text = "the sum of twelve numbers and their product, " * 100
+    plain, polite = router.costs([text, f"Hello, please {text} Thank you!"])[:, 0]
+    assert plain == pytest.approx(900, rel=0.02)
+    assert plain < polite <= plain + 12
+
+
 def test_the_fallback_serves_where_only_prices_and_times_exclude(with_models: Callable[..., PoolRouter]) -> None:
     models = (
         Model("a", success=0.9, input_price=5, output_price=5, capabilities=[], region="us"),

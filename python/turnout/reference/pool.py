@@ -205,8 +205,11 @@ class ReferencePoolRouter:
         return own, own.find(fields.get("like", candidate.model))
 
     def tokens(self, prompt: str) -> float:
-        """Tokens of a prompt that the router reads whole."""
-        return float(len(self.router.ids(prompt)) - len(self.router.ids("")))
+        """Tokens of a prompt of at most 8 KiB without words of more than 100 characters: those read where nothing can be cut, else all."""
+        assert self.router.tokenizer is not None
+        if len(prompt.encode()) <= self.router.manifest["tokenizer"]["max_tokens"]:
+            return float(len(self.router.ids(prompt)) - len(self.router.ids("")))
+        return float(len(self.router.tokenizer.encode(prompt, add_special_tokens=False).ids))
 
     def estimates(self, prompt: str, request: Request) -> list[Estimate]:
         """Every candidate for one prompt, in the pool's order."""
