@@ -124,7 +124,7 @@ class Figures:
     Attributes:
         cost: Cost at the quality of the best single model, as a part of that model's cost; NaN where it is not reached.
         quality: Quality at the cost of the best single model.
-        aiq: Mean quality over costs from the cheapest to the dearest model (RouterBench, section 3).
+        aiq: Mean quality over costs from the cheapest to the dearest model, nothing below the method's cheapest point (RouterBench, section 3).
         best: Highest quality.
     """
 
@@ -163,7 +163,8 @@ def _read(
     """Cost, quality, AIQ and best quality of one hull."""
     reached = quality[-1] >= single_quality - 1e-12
     cost = float(np.interp(single_quality, quality, costs)) / single_cost if reached else np.nan
-    at = np.unique(np.concatenate([costs[(costs > low) & (costs < high)], [low, high]]))
+    # Below its cheapest point a method has nothing to offer.
+    at = np.unique(np.concatenate([costs[(costs > low) & (costs < high)], [max(low, costs[0]), max(high, costs[0])]]))
     values = np.interp(at, costs, quality)
     area = float((np.diff(at) * (values[1:] + values[:-1])).sum() / 2.0)
     aiq = area / (high - low) if high > low else float(values[0])
