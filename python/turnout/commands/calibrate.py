@@ -46,7 +46,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     source.add_argument(
         "--prompts", metavar="FILE", help="a table, a text file with one prompt per line, or - for lines of stdin"
     )
-    source.add_argument("--data", metavar="TABLE", help="a table of outcomes, for --quality and --win-rate")
+    source.add_argument(
+        "--data", "--outcomes", metavar="TABLE", help="a table of outcomes, for --quality, --win-rate and --pool"
+    )
+    pool = parser.add_argument_group(
+        "pools", "refit P(success) of every model on the outcomes; --save takes a .safetensors"
+    )
+    pool.add_argument("--pool", metavar="POOL_TOML", help="the pool")
+    pool.add_argument("--target", type=number, metavar="P", help="P(success) to keep in the worst case of a shift")
+    pool.add_argument(
+        "--radius",
+        type=number,
+        metavar="NATS",
+        help="KL divergence of that shift; default: that of these prompts from the fitted ones",
+    )
     target = parser.add_argument_group("what to choose")
     target.add_argument("--strong-share", type=number, metavar="S", help="target share of strong calls, in 0..1")
     target.add_argument("--cost-per-request", type=number, metavar="C", help="target mean cost of a request")
@@ -98,6 +111,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
 
+    if args.pool:
+        from turnout.commands._calibrate_pool import run_pool
+
+        return run_pool(args)
     require("eval", "scipy", "sklearn", "rich", purpose="calibrate")
     targets = [args.strong_share, args.cost_per_request, args.cost_per_month, args.quality, args.win_rate]
     if sum(target is not None for target in targets) != 1:

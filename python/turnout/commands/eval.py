@@ -24,6 +24,8 @@ examples:
   turnout eval --router my-router other-router --data a.csv b.jsonl --strong gpt-4-1106-preview --weak mixtral-8x7b-instruct-v0.1
   turnout eval --benchmark mmlu gsm8k mt-bench --data RouteLLM/routellm/evals --json results.json
   turnout eval --data outcomes.parquet --prices 0.0247 0.00024 --perturb
+  turnout eval --pool pool.toml --data outcomes.parquet --out report
+  turnout eval --pool pool.toml --data RouterArena/cached_results
 
 A table (csv, tsv, jsonl, json or parquet) has a column `prompt` and a column of scores per model; other columns are left alone, `category` groups. --strong and
 --weak take one name for all tables or one a table. Names are matched through aliases: mistralai/Mixtral-8x7B-Instruct-v0.1 is
@@ -48,6 +50,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="TABLE", help="tables of outcomes; or RouteLLM's evals folder"
+    )
+    parser.add_argument(
+        "--pool",
+        metavar="POOL_TOML",
+        help="measure this pool; --data may then be files of RouterBench, RouterArena, LLMRouterBench and LLMRouter too",
     )
     parser.add_argument(
         "--benchmark", nargs="+", choices=["mmlu", "gsm8k", "mt-bench"], help="benchmarks in RouteLLM's evals folder"
@@ -92,7 +99,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval", "matplotlib", "rich", purpose="eval")
-    check_files(args.data)
+    check_files([*args.data, args.pool])
+    if args.pool:
+        from turnout.commands._eval_pool import run_pool
+
+        require("eval", "scipy", "sklearn", purpose="eval --pool")
+        return run_pool(args)
     from rich.markup import escape
 
     from turnout import ConfigError

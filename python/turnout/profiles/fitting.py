@@ -15,6 +15,8 @@ from turnout.profiles.regression import Gaussian, Graded, fit_population
 RANK = 16
 #: Standard deviation of the weights of whitened features, and of the bias, before any model is known.
 _WEIGHT_SD, _BIAS_SD = 0.3, 1.5
+#: The former where all directions are kept, most of which say nothing.
+_WIDE_WEIGHT_SD = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int |
     """
     mean, whitening = whitened(embeddings[np.unique(np.concatenate([rows.place for rows in models.values()]))])
     if rank is None:
-        return refit(embeddings, models, mean, whitening)
+        return refit(embeddings, models, mean, whitening, _WIDE_WEIGHT_SD)
     every = features(embeddings - mean.astype(np.float32), whitening)
     prior, _ = fit_population([_graded(every, rows) for rows in models.values()], _initial(whitening.shape[1]), steps=6)
     second = prior.covariance[:-1, :-1] + np.outer(prior.mean[:-1], prior.mean[:-1])
@@ -95,9 +97,12 @@ def refit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], mean: Dou
         models: Outcomes of each model.
         mean: Of the embeddings, float64 ``[dim]``.
         basis: float64 ``[dim, r]``, such that the projections have variance 1.
+        weight_sd: Standard deviation of a weight before any model is known.
     """
     seen = features(embeddings - mean.astype(np.float32), basis)
-    prior, found = fit_population([_graded(seen, rows) for rows in models.values()], _initial(basis.shape[1]))
+    prior, found = fit_population(
+        [_graded(seen, rows) for rows in models.values()], _initial(basis.shape[1], weight_sd)
+    )
     back = np.eye(basis.shape[1] + 1)
     back[-1, :-1] = -(mean @ basis)
     moved = [Gaussian(back @ one.mean, back @ one.covariance @ back.T) for one in [prior, *found]]
@@ -117,8 +122,8 @@ def _graded(seen: Doubles, rows: Rows) -> Graded:
     return Graded(seen[rows.place], rows.scores)
 
 
-def _initial(size: int) -> Gaussian:
-    return Gaussian(np.zeros(size + 1), np.diag(np.append(np.full(size, _WEIGHT_SD**2), _BIAS_SD**2)))
+def _initial(size: int, weight_sd: float = _WEIGHT_SD) -> Gaussian:
+    return Gaussian(np.zeros(size + 1), np.diag(np.append(np.full(size, weight_sd**2), _BIAS_SD**2)))
 
 
 def calibrations(logits: Sequence[Doubles], scores: Sequence[Doubles]) -> list[tuple[float, float]]:
