@@ -89,7 +89,13 @@ def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int |
     return refit(embeddings, models, mean, whitening @ directions)
 
 
-def refit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], mean: Doubles, basis: Doubles) -> Fitted:
+def refit(
+    embeddings: NDArray[np.float32],
+    models: Mapping[str, Rows],
+    mean: Doubles,
+    basis: Doubles,
+    weight_sd: float = _WEIGHT_SD,
+) -> Fitted:
     """Fits every model over a given basis of centered embeddings; the result is for embeddings as they are.
 
     Args:

@@ -1,4 +1,4 @@
-"""`turnout profile`: graded prompts, leaderboards and models that are alike, from the command line."""
+"""`turnout profile`, `eval --pool`, `calibrate --pool` and `train pool` from the command line."""
 
 from __future__ import annotations
 
@@ -109,3 +109,80 @@ def test_a_router_without_profiles_says_so(
     code, text = _run(capsys, "mine", "--router", str(artifact), "--like", "model-3")
     assert code == 2
     assert "has no profiles of models" in text
+
+
+@pytest.fixture(scope="module")
+def pool(profiled: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a pool of two models of that artifact, and a table of their outcomes."""
+    folder = tmp_path_factory.mktemp("pool")
+    lines = [f'[models."{name}"]\ninput_price = {price}\noutput_price = {price}\n' for name, price in PRICES.items()]
+    (folder / "pool.toml").write_text("\n".join(lines), encoding="utf-8")
+    generator = np.random.default_rng(3)
+    rows = [f"How many words are in sentence {row}?,{row % 3 > 0:d},{generator.random() < 0.9:d}" for row in range(150)]
+    (folder / "table.csv").write_text("\n".join([",".join(["prompt", *PRICES]), *rows]) + "\n", encoding="utf-8")
+    return ["--pool", str(folder / "pool.toml"), "--router", str(profiled), "--outcomes", str(folder / "table.csv")]
+
+
+PRICES = {"model-3": 1.0, "model-5": 20.0}
+
+
+def test_eval_of_a_pool_reports_every_method(pool: list[str], tmp_path: Path) -> None:
+    options = ["--data" if option == "--outcomes" else option for option in pool]
+    out = tmp_path / "report"
+    assert main(["eval", *options, "--resamples", "20", "--out", str(out)]) == 0
+    (found,) = json.loads((out / "pool.json").read_text(encoding="utf-8"))["tables"]
+    assert found["prompts"] == 150
+    methods = {"pool", "prompt length", "cohort table", "kNN", "MLP", "random", "cheapest", "best single", "oracle"}
+    assert set(found["methods"]) == methods
+    assert found["single"] == "model-5"
+    assert found["methods"]["oracle"]["figures"]["regret"]["value"] == 0.0
+    assert all(one["figures"]["cost"]["value"] <= 1.0 + 1e-9 for one in found["methods"].values())
+    assert (out / "table-cost-quality.svg").exists()
+
+
+def test_calibrate_of_a_pool_writes_profiles_that_fit(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "calibrated.safetensors"
+    assert main(["calibrate", *pool, "--save", str(out), "--target", "0.8", "--radius", "0.05", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["models"]) == set(PRICES)
+    assert found["robust"]["robust_target"] > 0.8
+    table = Path(pool[-1]).read_text(encoding="utf-8").splitlines()[1:]
+    router = turnout.load(pool[3])
+    success = read_profiles(out).success(router.embed([line.split(",")[0] for line in table])).mean(axis=0)
+    true = np.array([[float(value) for value in line.split(",")[1:]] for line in table]).mean(axis=0)
+    np.testing.assert_allclose(success, true, atol=0.08)
+
+
+def test_train_pool_gives_a_verdict_and_profiles(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "own.safetensors"
+    assert main(["train", "pool", *pool, "--prior", pool[3], "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["single"] == "model-5"
+    assert {"means", "own", "mf, refitted", "kNN", "cohort table"} <= set(found["log_loss"])
+    assert read_profiles(out).names == list(PRICES)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["calibrate", "--quality", "0.9"], "--pool refits chances of success"),
+        (["calibrate", "--save", "folder"], "expected a file that ends in .safetensors"),
+        (["calibrate", "--target", "1.5"], "--target is 1.5, expected a number in 0..1"),
+        (["train", "pool", "--out", "own.json"], "expected a file that ends in .safetensors"),
+    ],
+)
+def test_options_that_mean_nothing_for_a_pool_are_errors(
+    pool: list[str], capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    assert main([*argv, *pool]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_eval_of_a_pool_refuses_the_options_of_pairs(pool: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data" if option == "--outcomes" else option for option in pool]
+    assert main(["eval", *options, "--strong", "model-3"]) == 2
+    assert "--strong cannot be used with --pool" in capsys.readouterr().err
