@@ -200,6 +200,7 @@ $(DOCS): | $(BASE)
 train-mf: build $(RECIPES) ## make the shipped mf again: make train-mf DATA=folder OUT=folder
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
 	PYTHONPATH=python $(TRAIN_PY) -m recipes.mf.train --data "$(DATA)" --cache "$(TURNOUT_CACHE)/recipes" --out "$(OUT)"
+	PYTHONPATH=python $(TRAIN_PY) -m recipes.pool.train --data "$(DATA)" --artifact "$(OUT)"
 
 train-pool: build $(DEV) ## fit profiles of all models in the tables and add them to an mf artifact: make train-pool DATA=folder OUT=artifact
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -f "$(OUT)/router.json" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder of an mf artifact: see recipes/README.md" >&2; exit 1; }
