@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from turnout._core import InvalidInputError
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
-from turnout.profiles.fitting import calibrated, calibrations, features
+from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations, features
 from turnout.profiles.own import Linear, folds_of
 from turnout.profiles.regression import Gaussian
 
@@ -135,6 +135,7 @@ def _fitted(logits: Doubles, scores: Doubles, rows: Any) -> list[tuple[float, fl
     return calibrations(
         [logits[kept, number] for number, kept in enumerate(columns)],
         [scores[kept, number] for number, kept in enumerate(columns)],
+        ELSEWHERE,
     )
 
 

@@ -17,6 +17,7 @@ RANK = 16
 _WEIGHT_SD, _BIAS_SD = 0.3, 1.5
 #: The former where all directions are kept, most of which say nothing.
 _WIDE_WEIGHT_SD = 0.1
+FITTED, ELSEWHERE = (0.1, 0.1), (0.4, 1.0)
 
 
 @dataclass(frozen=True)
@@ -132,18 +133,22 @@ def _initial(size: int, weight_sd: float = _WEIGHT_SD) -> Gaussian:
     return Gaussian(np.zeros(size + 1), np.diag(np.append(np.full(size, weight_sd**2), _BIAS_SD**2)))
 
 
-def calibrations(logits: Sequence[Doubles], scores: Sequence[Doubles]) -> list[tuple[float, float]]:
+def calibrations(
+    logits: Sequence[Doubles], scores: Sequence[Doubles], spread: tuple[float, float] = FITTED
+) -> list[tuple[float, float]]:
     """Slope and intercept of each model's logit on held-out prompts (Platt), drawn to those of the other models.
 
     Args:
         logits: Of each model on its held-out prompts, float64 ``[prompts]``.
         scores: The outcomes.
+        spread: Standard deviations of slope and intercept before any model is known: :data:`FITTED` for prompts like those that the logits were
+            fitted on, :data:`ELSEWHERE` for others.
     """
     held = [
         Graded(np.column_stack([logit, np.ones(len(logit))]), score)
         for logit, score in zip(logits, scores, strict=True)
     ]
-    initial = Gaussian(np.array([1.0, 0.0]), np.diag([0.1**2, 0.1**2]))
+    initial = Gaussian(np.array([1.0, 0.0]), np.diag(np.square(spread)))
     _, found = fit_population(held, initial)
     return [(max(float(one.mean[0]), 0.0), float(one.mean[1])) for one in found]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.pool.profiles import Doubles, Profiles, sigmoid
-from turnout.profiles.fitting import Rows, calibrated, calibrations, features, fit
+from turnout.profiles.fitting import ELSEWHERE, Rows, calibrated, calibrations, features, fit
 from turnout.profiles.new_model import ALIKE, prior_of
 from turnout.profiles.predictors import Lessons
 from turnout.profiles.regression import Gaussian, Graded, posterior
@@ -95,7 +95,7 @@ def _recalibrated(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linea
     projected = features(seen.embeddings, known.basis)
     columns = _columns(seen)
     logits = [projected[rows.place] @ one.mean for rows, one in zip(columns, before, strict=True)]
-    folds = calibrations(logits, [rows.scores for rows in columns])
+    folds = calibrations(logits, [rows.scores for rows in columns], ELSEWHERE)
     return Linear(known.basis, [calibrated(one, *fold) for one, fold in zip(before, folds, strict=True)])
 
 
