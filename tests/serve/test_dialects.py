@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from functools import partial
+from itertools import product
 
 import anthropic
 import httpx
@@ -475,3 +477,44 @@ def test_the_models_are_listed_in_the_shape_of_the_client(start, speaking):
     for query in ("limit=0", "limit=x", "limit=1001", "after_id=nobody"):
         found = httpx.get(f"{server.url}/v1/models?{query}", headers={"anthropic-version": "2023-06-01"})
         assert (found.status_code, found.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+KEY = "sk-Secret/Key+0123456789=="
+
+
+@pytest.mark.parametrize("name", ["messages", "responses"])
+def test_the_key_of_the_upstream_is_in_no_answer_of_any_dialect(start, speaking, monkeypatch, name):
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    spoken = SPOKEN[name]
+    settings = {"base_url": speaking.base_url, "key_env": "UPSTREAM_KEY", "retries": 0, "breaker_failures": 1000}
+    server = start(upstreams={"main": settings}, server={"fallback": False})
+    encoded = base64.b64encode(KEY.encode()).decode()
+    events = spoken.stream("m", ("one",))
+    for form in (KEY, encoded, KEY.replace("/", "\\/")):
+        error = {"type": "invalid_request_error", "message": f"Incorrect key: {form}", "code": "x"}
+        failed = [named("error", error=error, code="x", message=form)]
+        if name == "responses":
+            failed.append(named("response.failed", response=json.loads(spoken.whole("m", "", error=error))))
+        scripts = [
+            *(
+                partial(Exchange.whole, status=status, body=json.dumps({"error": error}).encode())
+                for status in (200, 400, 500)
+            ),
+            *(streaming(event) for event in failed),
+            *(streaming(*events[:-1], event) for event in failed),
+        ]
+        for script, is_stream in product(scripts, (False, True)):
+            speaking.default = script
+            answer = server.post(spoken.body(stream=is_stream), spoken.path)
+            for found in (answer.text, answer.text.replace("\\", ""), str(answer.headers)):
+                assert KEY not in found
+                assert encoded not in found
+    speaking.default = partial(Exchange.whole, status=200, body=spoken.whole("m", f"my key is {KEY}"))
+    assert KEY not in server.post(spoken.body(), spoken.path).text
+
+
+def test_an_overload_is_tried_again_with_the_same_model(start, speaking):
+    speaking.scripts = [refuse(529)]
+    answer = start().post(SPOKEN["messages"].body(), "/v1/messages")
+    assert (answer.status_code, answer.headers["x-turnout-model"]) == (200, "small")
+    assert speaking.models == ["small", "small"]

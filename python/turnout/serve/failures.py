@@ -29,8 +29,8 @@ _REFUSED = frozenset([401, 402, 403, 404, 407, 408, 409, 410, 429])
 _ABOUT_THE_KEY = frozenset([401, 403, 407])
 #: Statuses that may depend on the request, or pass by themselves: the circuit breaker does not count them.
 _NO_OUTAGE = frozenset([403, 404, 409, 410, 429])
-#: Statuses that say that no work was done.
-_REPEATABLE = frozenset([429, 503])
+#: Statuses that say that no work was done; 529 is Anthropic's for an overload.
+_REPEATABLE = frozenset([429, 503, 529])
 #: What aiohttp decodes, where the library is installed. No compression is requested, but some servers compress anyway.
 _ENCODINGS = frozenset(["", "identity", "gzip", "deflate", "br", "zstd"])
 
