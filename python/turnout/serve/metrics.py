@@ -55,7 +55,7 @@ class Metrics:
         )
         self.undecided = Counter(
             "turnout_undecided",
-            "Requests whose model a rule chose in place of a router: turn, conversation, response or helper.",
+            "Requests whose model a rule chose in place of a router: turn, conversation, stall, response or helper.",
             ["rule"],
             registry=registry,
         )

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from turnout.conversation.stalls import is_stalled
 from turnout.serve.dialects import Dialect
+from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, spec_of
 
 if TYPE_CHECKING:
     from turnout.serve.asgi import Scope
-    from turnout.serve.snapshot import Model, Pair
+    from turnout.serve.snapshot import Model, Pair, Snapshot
     from turnout.serve.state import State
 
 
@@ -22,7 +24,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
 
     1. the plain name of a model;
     2. the model that made what the request continues (``previous_response_id``, ``conversation``);
-    3. the model that began the turn, or the conversation;
+    3. the model that began the turn, or the conversation; the strong model where the weak one does not get on;
     4. the weak model for a helper call of an agent;
     5. the router.
 
@@ -52,13 +54,24 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
         name = sessions.recall(found.session)
         kept = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
         if kept is not None:
+            rule = found.session.kind
+            if kept is pair.weak and await _is_stalled(request, size, dialect, snapshot):
+                kept, rule = pair.strong, "stall"
             planned = candidates(pair, kept, found.needs, dialect, snapshot)
-            return replace(planned, rule=found.session.kind, session=found.session)
+            return replace(planned, rule=rule, session=found.session)
     if _is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
         return replace(candidates(pair, pair.weak, found.needs, dialect, snapshot), rule="helper")
     routed = await decide(found.prompt, *spec, snapshot, dialect.conversation)
     planned = candidates(pair, routed.chosen, found.needs, dialect, snapshot)
     return replace(planned, routed=routed, session=found.session)
+
+
+async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:
+    errors, steps = snapshot.settings.agents.escalate_after_errors, snapshot.settings.agents.escalate_after_steps
+    if not errors and not steps:
+        return False
+    messages, harness = dialect.messages(request), snapshot.harness
+    return await beside_the_loop(size, lambda: is_stalled(messages, errors, steps, harness))
 
 
 def _maker(request: Mapping[str, Any], dialect: Dialect, state: State) -> Model | None:

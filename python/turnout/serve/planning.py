@@ -60,7 +60,7 @@ class Plan:
     routed: Routed | None = None
     #: What the chosen model cannot serve, so that the other one was taken: capabilities, or the dialect.
     pinned_for: frozenset[str] = frozenset()
-    #: What chose the model in place of a router: ``turn``, ``conversation``, ``response`` or ``helper``.
+    #: What chose the model in place of a router: ``turn``, ``conversation``, ``stall``, ``response`` or ``helper``.
     rule: str = ""
     #: Remembers who answers.
     session: Session | None = None

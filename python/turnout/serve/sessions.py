@@ -21,6 +21,8 @@ class Session:
     """What a request belongs to."""
 
     key: bytes
+    #: Of the client's own id, where it names one: what goes on after a summary of the conversation is found by it.
+    id_key: bytes | None
     #: Whether the model that began it goes on; not at the beginning of a turn, where only turns stay.
     is_begun: bool
     #: ``turn`` or ``conversation``.
@@ -59,26 +61,23 @@ class Sessions:
         if self._settings.stay == "off":
             return None
         messages = dialect.messages(request)
-        digest = hashlib.sha256()
-        for part in (str(request["model"]).encode(), sent or b"", *self._begins(request, dialect, sent, harness)):
-            digest.update(len(part).to_bytes(8, "big") + part)
+        model, body_id = str(request["model"]), dialect.session_id(request)
+        id_key = _digest(model, sent or b"", body_id) if sent or body_id else None
+        # A header names one session. A user, or a key of a cache, may have several conversations.
+        first = self._first_words(messages, harness)
+        key = _digest(model, sent or b"", *(() if sent else (body_id, first)))
         if self._settings.stay == "conversation":
-            return Session(digest.digest(), True, "conversation")
-        digest.update(prompt.encode("utf-8", "surrogatepass"))
-        return Session(digest.digest(), not is_new_turn(messages, harness), "turn")
+            return Session(key, None, True, "conversation")
+        if id_key and not first:
+            return Session(id_key, None, True, "turn")
+        return Session(_digest(key, prompt), id_key, not is_new_turn(messages, harness), "turn")
 
-    def _begins(
-        self, request: Mapping[str, Any], dialect: Dialect, sent: bytes | None, harness: Harness
-    ) -> tuple[bytes, ...]:
-        """The body's own id, and the user's first words, as several conversations may share an id; none where a header names the session."""
-        if sent:
-            return ()
+    @staticmethod
+    def _first_words(messages: Any, harness: Harness) -> str:
         try:
-            first = first_words(dialect.messages(request), harness)
+            return first_words(messages, harness)
         except RoutingError:  # Only what is judged must be readable.
-            first = ""
-        texts = (dialect.session_id(request), first)
-        return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
+            return ""
 
     def id_of(self, scope: Scope) -> bytes | None:
         """The session that a header of the client names.
@@ -90,7 +89,10 @@ class Sessions:
 
     def recall(self, session: Session) -> str | None:
         """The model that goes on; ``None`` where a router decides."""
-        return self._models.get(session.key) if session.is_begun else None
+        if not session.is_begun:
+            return None
+        found = self._models.get(session.key)
+        return self._models.get(session.id_key) if found is None and session.id_key else found
 
     def remember(self, session: Session, model: str) -> None:
         """Keeps a session on a model.
@@ -100,3 +102,13 @@ class Sessions:
             model: The model's name.
         """
         self._models.put(session.key, model)
+        if session.id_key:
+            self._models.put(session.id_key, model)
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.digest()

@@ -1,0 +1,70 @@
+"""Transcripts of agents through the server: a decision a turn, and no other model within one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import httpx
+import pytest
+from agent_transcripts import transcript
+from tests.serve.dialects import SPOKEN, speak
+
+import turnout
+
+ALL = ["chat", "messages", "responses"]
+
+
+class Alternating:
+    """Weak, strong, weak, strong: every decision that is made once more would show."""
+
+    is_microseconds = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def win_rate(self, prompt: str) -> float:
+        self.calls += 1
+        return float(self.calls % 2 == 0)
+
+
+@pytest.fixture
+def replaying(start, upstream, tables):
+    """A server whose router alternates."""
+    turnout.register_router("alternating", Alternating)
+    upstream.default = speak
+    for model in tables["models"].values():
+        model["dialects"] = ALL
+    return lambda **agents: start(routers={"alternating": {}}, agents=agents)
+
+
+def replay(server, name, number):
+    """The models that answered, turn by turn."""
+    found = defaultdict(list)
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for request in transcript(name, number, "router-alternating-0.5"):
+            answer = client.post(SPOKEN[name].path, json=request.body)
+            assert answer.status_code == 200, answer.text
+            found[request.turn].append(answer.headers["x-turnout-model"])
+    return found
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_turn_of_twelve_transcripts_is_one_decision_and_has_one_model(replaying, name):
+    server = replaying()
+    turns = 0
+    for number in range(12):
+        for models in replay(server, name, number).values():
+            turns += 1
+            assert len(set(models)) == 1, (number, models)
+    assert turns == 30
+    assert server.state.recent.count == turns
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_turn_whose_tool_fails_again_and_again_goes_to_the_strong_model(replaying, name):
+    server = replaying(escalate_after_errors=3)
+    models = replay(server, name, 4)[0]
+    at = models.index("big")
+    assert set(models[:at]) == {"small"}
+    assert set(models[at:]) == {"big"}
+    assert server.metric("turnout_undecided_total", rule="stall") == 1
