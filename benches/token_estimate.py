@@ -16,11 +16,13 @@ import numpy as np
 import turnout
 from turnout.data.prompts import read_prompts
 
+#: That of the core.
+MARGIN = 2.0
 ENCODINGS = ("cl100k_base", "o200k_base")
 
 
 def main() -> None:
-    """Prints, for each table and tokenizer, the error and how often the margin of 1.3 is too small."""
+    """Prints, for each table and tokenizer, the error and how often the margin is too small."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", metavar="TABLE")
     parser.add_argument("--column", default="prompt")
@@ -47,7 +49,7 @@ def main() -> None:
             truth = np.array([max(len(ids), 1) for ids in encoding.encode_ordinary_batch(prompts)])
             ratio = np.maximum(estimates, 1) / truth
             error = np.abs(ratio - 1)
-            beyond = (estimates * 1.3 < truth).mean()
+            beyond = (estimates * MARGIN < truth).mean()
             print(
                 f"| {Path(table).stem} | {len(prompts):,} | {encoding.name} | {truth.mean():.0f} | {np.median(ratio):.2f} "
                 f"| {np.median(error):.1%} | {np.quantile(error, 0.95):.1%} | {beyond:.2%} |"

@@ -136,12 +136,12 @@ def test_an_estimate_has_a_margin_before_it_is_compared_with_a_context_window(
     with_models: Callable[..., PoolRouter],
 ) -> None:
     words = " ".join(["sum"] * 10)
-    fits = with_models(Model("a", success=0.5, context_window=23, output_tokens=10), tolerance=0)
+    fits = with_models(Model("a", success=0.5, context_window=30, output_tokens=10), tolerance=0)
     assert fits.route(words).model == "a"
-    tight = with_models(Model("a", success=0.5, context_window=22, output_tokens=10), tolerance=0)
-    with pytest.raises(turnout.NoFeasibleModelError, match="13 input and 10 output tokens exceed"):
+    tight = with_models(Model("a", success=0.5, context_window=29, output_tokens=10), tolerance=0)
+    with pytest.raises(turnout.NoFeasibleModelError, match="20 input and 10 output tokens exceed"):
         tight.route(words)
-    assert tight.route(words, input_tokens=12).model == "a"
+    assert tight.route(words, input_tokens=19).model == "a"
 
 
 def test_messages_are_counted_whole_and_judged_by_the_last_of_the_user(with_models: Callable[..., PoolRouter]) -> None:

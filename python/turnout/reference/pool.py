@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turnout.pool import Pool
 
 #: The estimate of input tokens times this has to fit into a context window.
-TOKEN_MARGIN = 1.3
+TOKEN_MARGIN = 2.0
 #: Output tokens where neither the pool nor a profile says how many.
 OUTPUT_TOKENS = 300.0
 

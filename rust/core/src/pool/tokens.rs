@@ -6,7 +6,7 @@
 use crate::{error::Result, tokenize::PromptTokenizer};
 
 /// By this the estimate of input tokens is multiplied before it is compared with a context window.
-pub const TOKEN_MARGIN: f64 = 1.3;
+pub const TOKEN_MARGIN: f64 = 2.0;
 /// Windows of a long text that are tokenized.
 const WINDOWS: usize = 8;
 /// Bytes of a window.
