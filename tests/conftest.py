@@ -39,6 +39,14 @@ def router(artifact: Path) -> turnout.Router:
 
 
 @pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small BERT of the fixtures, imported: an artifact that runs in ONNX Runtime."""
+    from turnout.routers.bert.import_ import import_bert
+
+    return import_bert(ROOT / "tests" / "fixtures" / "networks" / "bert", tmp_path_factory.mktemp("network") / "bert")
+
+
+@pytest.fixture(scope="session")
 def make_tiny() -> Any:
     """``tests/fixtures/make_tiny.py`` as a module: ``write`` makes variants of the tiny artifact."""
     spec = importlib.util.spec_from_file_location("make_tiny", ROOT / "tests" / "fixtures" / "make_tiny.py")

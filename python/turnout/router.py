@@ -341,8 +341,8 @@ def load(
     """Loads a router.
 
     Args:
-        path: Artifact folder, or the name of a router in the package: ``"mf"`` (default), ``"sw_ranking"`` or ``"bert"``. A folder of
-            that name takes precedence. Nothing is downloaded.
+        path: Artifact folder, or the name of a router in the package: ``"mf"`` (default) or ``"sw_ranking"``. A folder of that name
+            takes precedence. Nothing is downloaded.
         pool: Models to choose from in place of a pair; returns a :class:`turnout.PoolRouter`. The options for a pair (``strong``,
             ``weak``, ``threshold``, ``strong_share``, ``tiers``) are errors then.
         strong: Name of the strong model; by default the artifact's. If the artifact knows the name (``router.models``), that model's

@@ -14,6 +14,13 @@ ARTIFACTS = Path(__file__).parent / "artifacts"
 _SHOWN = 200
 #: The router where none is named.
 DEFAULT = "mf"
+#: Commands that make a router of a kind. RouteLLM knows routers by these names, and not all of them ship.
+MADE_BY = {
+    "mf": "import a checkpoint of RouteLLM with `turnout import mf CHECKPOINT --out FOLDER`",
+    "bert": "import a checkpoint with `turnout import bert CHECKPOINT --out FOLDER`, or train one with "
+    "`turnout train bert --encoder CHECKPOINT --outcomes TABLE --out FOLDER`",
+    "causal_llm": "import a checkpoint with `turnout import causal_llm CHECKPOINT --out FOLDER`",
+}
 
 
 def shipped_names() -> list[str]:
@@ -37,15 +44,16 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
         The folder. A path with a separator is returned as it is.
 
     Raises:
-        ArtifactError: There is neither a folder nor a router of this name; lists the routers that ship.
+        ArtifactError: There is neither a folder nor a router of this name; lists the routers that ship, and for a kind that does not
+            ship the commands that make one.
 
     Example:
-        >>> artifact_folder("bert").name
-        'bert'
-        >>> artifact_folder("brt")
+        >>> artifact_folder("sw_ranking").name
+        'sw_ranking'
+        >>> artifact_folder("ranking")
         Traceback (most recent call last):
             ...
-        turnout.ArtifactError: brt: no such artifact folder or shipped router; shipped routers: mf, bert, sw_ranking; did you mean 'bert'?
+        turnout.ArtifactError: ranking: no such artifact folder or shipped router; shipped routers: mf, sw_ranking; did you mean 'sw_ranking'?
     """
     if path is None:
         return ARTIFACTS / DEFAULT
@@ -55,9 +63,9 @@ def artifact_folder(path: str | os.PathLike[str] | None) -> Path:
     names = shipped_names()
     if name in names:
         return ARTIFACTS / name
+    advice = f"; for a {name} router, {MADE_BY[name]}" if name in MADE_BY else did_you_mean(name, names)
     raise ArtifactError(
-        f"{name[:_SHOWN] or repr(name)}: no such artifact folder or shipped router; "
-        f"shipped routers: {', '.join(names)}{did_you_mean(name, names)}",
+        f"{name[:_SHOWN] or repr(name)}: no such artifact folder or shipped router; shipped routers: {', '.join(names)}{advice}",
         path=name,
     )
 

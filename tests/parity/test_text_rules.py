@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ def ruled(make_tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny artifact with both rules and a limit of nine tokens."""
     folder: Path = make_tiny.write(tmp_path_factory.mktemp("artifacts") / "ruled")
     _declare(folder, max_tokens=9, truncation="head_tail", short_prompts="plain")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ruled_network(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of the fixtures with both rules."""
+    folder = Path(shutil.copytree(network, tmp_path_factory.mktemp("artifacts") / "network"))
+    _declare(folder, truncation="head_tail", short_prompts="plain")
     return folder
 
 
@@ -120,9 +129,9 @@ def _reference_mf() -> ReferenceRouter:
     return _CACHE.setdefault("reference", ReferenceRouter(turnout.load().path))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", ["mf", "bert"])
-def test_case_and_punctuation_of_a_short_prompt_change_nothing(name: str) -> None:
-    router = turnout.load(name)
+@pytest.mark.parametrize("name", ["mf", "network"])
+def test_case_and_punctuation_of_a_short_prompt_change_nothing(name: str, ruled_network: Path) -> None:
+    router = turnout.load(ruled_network if name == "network" else name)
     for prompts in (
         ["hello", "hello!", "Hello", " HELLO... "],
         ["Thank you", "thank you!", "“Thank you.”"],
@@ -153,9 +162,9 @@ def test_the_end_of_a_long_prompt_is_read(ruled: Path) -> None:
     assert tokens == ["what", "is", "the", "numbers", "sum", "prove", "in", "python", "code"]
 
 
-@pytest.mark.parametrize("name", ["mf", "bert"])
-def test_a_question_counts_before_and_after_a_document(name: str) -> None:
-    router = turnout.load(name)
+@pytest.mark.parametrize("name", ["mf", "network"])
+def test_a_question_counts_before_and_after_a_document(name: str, ruled_network: Path) -> None:
+    router = turnout.load(ruled_network if name == "network" else name)
     document = "The committee met on Tuesday and approved the budget of the previous year. " * 200
     questions = ["Prove that the series of reciprocals of the primes diverges.", "What is the capital of France?"]
     after = [router.win_rate(f"{document}\n\n{question}") for question in questions]

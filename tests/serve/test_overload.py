@@ -6,6 +6,7 @@ import asyncio
 import collections
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 
 import turnout
 
-#: About as many tokens as `bert` reads, so that a run takes milliseconds.
+#: More tokens than the network reads.
 PROMPT = "How many ways are there to place eight queens on a board so that no two of them attack each other? " * 12
 
 
@@ -23,9 +24,9 @@ async def _posted(url: str, bodies: list[dict[str, Any]], path: str = "/v1/route
         return list(await asyncio.gather(*(client.post(path, json=body) for body in bodies)))
 
 
-def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any) -> None:
-    server = start(routers={"bert": {"max_queue": 8}})
-    router = turnout.load("bert")
+def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any, network: Path) -> None:
+    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
+    router = turnout.load(network)
     prompts = [f"{row} {PROMPT}" for row in range(512)]
     answers = asyncio.run(_posted(server.url, [{"model": "router-bert-0.5", "prompt": one} for one in prompts]))
     statuses = collections.Counter(answer.status_code for answer in answers)
@@ -42,8 +43,8 @@ def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any) -> None
     assert server.post({"model": "router-bert-0.5", "prompt": PROMPT}, "/v1/route").status_code == 200
 
 
-def test_a_full_queue_is_a_429_for_chats_too(start: Any) -> None:
-    server = start(routers={"bert": {"max_queue": 8}})
+def test_a_full_queue_is_a_429_for_chats_too(start: Any, network: Path) -> None:
+    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
     body = {"model": "router-bert-0.5", "messages": [{"role": "user", "content": PROMPT}]}
     answers = asyncio.run(_posted(server.url, [body] * 256, "/v1/chat/completions"))
     statuses = collections.Counter(answer.status_code for answer in answers)
@@ -94,11 +95,12 @@ def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:
 
     statuses = asyncio.run(posted())
     assert set(statuses) == {200, 429}
-    assert 8 <= statuses[429] <= 9
+    # The queue takes four prompts at least: four requests, or two and the batch of two.
+    assert 8 <= statuses[429] <= 10
 
 
-def test_a_full_queue_is_a_429_for_explanations_of_the_playground_too(start: Any) -> None:
-    server = start(routers={"bert": {"max_queue": 8}})
+def test_a_full_queue_is_a_429_for_explanations_of_the_playground_too(start: Any, network: Path) -> None:
+    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
     body = {"router": "bert", "prompt": PROMPT}
     answers = asyncio.run(_posted(server.url, [body] * 32, "/playground/api/explain"))
     statuses = collections.Counter(answer.status_code for answer in answers)

@@ -130,17 +130,17 @@ def test_what_has_no_bound_is_refused(make: Callable[[], Any], match: str, artif
             turnout.load(folder, engine=engine)
 
 
-def test_threads_that_the_system_does_not_give_are_an_error(run_python: Callable[..., str]) -> None:
+def test_threads_that_the_system_does_not_give_are_an_error(run_python: Callable[..., str], network: Path) -> None:
     script = """
-        import resource
+        import resource, sys
         import turnout
-        turnout.load("bert", threads=1).win_rate("hello")
+        turnout.load(sys.argv[1], threads=1).win_rate("hello")
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize() + (256 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         try:
-            turnout.load("bert", threads=1024)
+            turnout.load(sys.argv[1], threads=1024)
         except turnout.EngineError as error:
             print(error)
     """
-    assert "threads cannot be started" in run_python(script)
+    assert "threads cannot be started" in run_python(script, str(network))

@@ -17,8 +17,8 @@ _CALLS = [
     ("mf", _SLOW_PROMPTS, "router.route_batch(work)"),
     ("mf", _SLOW_PROMPTS, "router.win_rates(work)"),
     ("mf", _SLOW_PROMPTS, "router.embed(work)"),
-    ("bert", "['what is ' * 200] * 100_000", "router.route_batch(work)"),
-    ("bert", "['what is ' * 200] * 100_000", "router.win_rates(work)"),
+    ("network", "['what is ' * 200] * 100_000", "router.route_batch(work)"),
+    ("network", "['what is ' * 200] * 100_000", "router.win_rates(work)"),
     ("sw_ranking", "['what is the sum of two numbers'] * 2_000_000", "router.route_batch(work)"),
     ("sw_ranking", "np.ones((2_000_000, router.embedding_dim), np.float32)", "router.win_rates(embeddings=work)"),
     (
@@ -40,7 +40,7 @@ def run(code: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize(("router", "work", "call"), _CALLS, ids=[f"{one[0]}-{one[2].split('(')[0]}" for one in _CALLS])
 def test_a_long_call_handles_signals_again_and_again_and_ends_with_what_a_handler_raises(
-    router: str, work: str, call: str, external: Path
+    router: str, work: str, call: str, external: Path, network: Path
 ) -> None:
     options = "engine='onnxruntime'" if router == "external" else "threads=2"
     code = f"""
@@ -63,23 +63,24 @@ def test_a_long_call_handles_signals_again_and_again_and_ends_with_what_a_handle
         except KeyboardInterrupt:
             print("ended after", len(handled))
     """
-    assert run(code, str(external) if router == "external" else router) == "ended after 5\n"
+    folder = {"external": str(external), "network": str(network)}.get(router, router)
+    assert run(code, folder) == "ended after 5\n"
 
 
-def test_a_router_is_as_before_after_a_batch_was_ended() -> None:
+def test_a_router_is_as_before_after_a_batch_was_ended(network: Path) -> None:
     code = """
-        import os, signal, threading, turnout
+        import os, signal, sys, threading, turnout
 
         # Shells start what runs in the background with SIGINT ignored, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        router = turnout.load("bert", threads=2)
+        router = turnout.load(sys.argv[1], threads=2)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
             router.route_batch(["what is " * 200] * 100_000)
         except KeyboardInterrupt:
             print("interrupted", router.route("a") == router.route_batch(["a"])[0])
     """
-    assert run(code) == "interrupted True\n"
+    assert run(code, str(network)) == "interrupted True\n"
 
 
 def test_a_handler_may_raise_what_it_likes_or_nothing() -> None:

@@ -15,7 +15,7 @@ from turnout.cli import main
 from turnout.shipped import shipped_names
 
 TINY = Path(__file__).parents[2] / "models" / "tiny"
-SHIPPED = "shipped routers: mf, bert, sw_ranking"
+SHIPPED = "shipped routers: mf, sw_ranking"
 
 
 @pytest.fixture
@@ -32,16 +32,27 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return told
 
 
+def commands(router: str, table: str) -> list[list[str]]:
+    """Every command that takes the name of a router."""
+    return [
+        ["route", "--router", router, "Hi"],
+        ["inspect", router],
+        ["eval", "--router", router, "--data", table],
+        ["calibrate", "--router", router, "--prompts", table, "--strong-share", "0.5"],
+        ["battles", "add", router, table],
+        ["battles", "compact", router],
+    ]
+
+
 def test_the_default_is_first_among_the_shipped_names():
-    assert shipped_names() == ["mf", "bert", "sw_ranking"]
+    assert shipped_names() == ["mf", "sw_ranking"]
 
 
-@pytest.mark.parametrize("name", ["mf", "bert", "sw_ranking"])
+@pytest.mark.parametrize("name", ["mf", "sw_ranking"])
 def test_inspect_and_route_take_shipped_names(name, capsys):
     assert main(["inspect", name]) == 0
     assert f"artifacts/{name}" in capsys.readouterr().out.replace(os.sep, "/")
-    if name != "bert":
-        assert main(["route", "--router", name, "What is 2 + 2?"]) == 0
+    assert main(["route", "--router", name, "What is 2 + 2?"]) == 0
 
 
 def test_a_miss_lists_the_shipped_routers_and_the_nearest(tmp_path, capsys, table):
@@ -49,20 +60,31 @@ def test_a_miss_lists_the_shipped_routers_and_the_nearest(tmp_path, capsys, tabl
         turnout.ArtifactError, match=rf"sw-ranking: no such artifact folder.*{SHIPPED}; did you mean 'sw_ranking'\?"
     ):
         turnout.load("sw-ranking")
-    for arguments in (
-        ["route", "--router", "brt", "Hi"],
-        ["inspect", "brt"],
-        ["eval", "--router", "brt", "--data", table],
-        ["calibrate", "--router", "brt", "--prompts", table, "--strong-share", "0.5"],
-        ["battles", "add", "brt", table],
-        ["battles", "compact", "brt"],
-    ):
-        assert f"{SHIPPED}; did you mean 'bert'?" in failed(capsys, *arguments), arguments
+    for arguments in commands("sw_rank", table):
+        assert f"{SHIPPED}; did you mean 'sw_ranking'?" in failed(capsys, *arguments), arguments
     with pytest.raises(
         turnout.ConfigError,
-        match=r"no router 'radnom'; known routers: mf, bert, sw_ranking, random.*; did you mean 'random'\?",
+        match=r"no router 'radnom'; known routers: mf, sw_ranking, random.*; did you mean 'random'\?",
     ):
         turnout.Controller(["radnom"], strong_model="a", weak_model="b")
+
+
+def test_a_kind_that_does_not_ship_is_an_error_with_the_commands_that_make_one(capsys, table):
+    made = (
+        "for a bert router, import a checkpoint with `turnout import bert CHECKPOINT --out FOLDER`, "
+        "or train one with `turnout train bert --encoder CHECKPOINT --outcomes TABLE --out FOLDER`"
+    )
+    with pytest.raises(turnout.ArtifactError) as missing:
+        turnout.load("bert")
+    assert str(missing.value) == f"bert: no such artifact folder or shipped router; {SHIPPED}; {made}"
+    for arguments in commands("bert", table):
+        assert f"{missing.value}\n" in failed(capsys, *arguments), arguments
+    with pytest.raises(turnout.ConfigError) as unknown:
+        turnout.Controller(["bert"], strong_model="a", weak_model="b")
+    assert str(unknown.value).startswith("no router 'bert'; known routers: mf, sw_ranking, random")
+    assert f"; {made}; then name its folder with `path` in the router's configuration" in str(unknown.value)
+    upstream = ["--strong-model", "a", "--weak-model", "b", "--base-url", "http://localhost:1/v1"]
+    assert str(unknown.value) in failed(capsys, "serve", "--router", "bert", *upstream)
 
 
 def test_battles_of_a_router_of_another_kind_are_refused(tmp_path, capsys, table):
@@ -72,8 +94,8 @@ def test_battles_of_a_router_of_another_kind_are_refused(tmp_path, capsys, table
 
 def test_a_folder_comes_before_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("bert").symlink_to(TINY, target_is_directory=True)
-    assert turnout.load("bert").manifest["name"] == "tiny"
+    Path("sw_ranking").symlink_to(TINY, target_is_directory=True)
+    assert turnout.load("sw_ranking").manifest["name"] == "tiny"
 
 
 def test_classes_are_found_beside_the_working_folder(tmp_path, table):
@@ -138,7 +160,7 @@ def test_a_class_may_lie_within_another(tmp_path, monkeypatch):
     assert open_router("own", {"class": "nested_router:A.B"}).win_rate("x") == 0.25
 
 
-@pytest.mark.parametrize("name", ["MF", "bert ", "own:Class", "", b"brt", "x" * 500])
+@pytest.mark.parametrize("name", ["MF", "mf ", "own:Class", "", b"brt", "x" * 500])
 def test_any_name_that_is_no_folder_lists_the_shipped_routers(name):
     with pytest.raises(turnout.ArtifactError, match=f"no such artifact folder.*{SHIPPED}"):
         turnout.load(name)

@@ -13,7 +13,7 @@ from typing import Any
 from turnout._core import DEFAULT_OPTIONS, ConfigError, RouterError
 from turnout.routing.random_router import RandomRouter
 from turnout.scored_router import AnyRouter, ScoredRouter
-from turnout.shipped import ARTIFACTS, did_you_mean, shipped_names
+from turnout.shipped import ARTIFACTS, MADE_BY, did_you_mean, shipped_names
 
 #: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
 ENTRY_POINTS = "turnout.routers"
@@ -23,11 +23,6 @@ _REGISTERED: dict[str, Callable[..., Any]] = {"random": RandomRouter}
 
 _LOAD_OPTIONS = ("path", "index", *DEFAULT_OPTIONS)
 _EMBEDDING_OPTIONS = ("embedding_url", "embedding_model", "embedding_key_env")
-_HINTS = {
-    "mf": "convert a RouteLLM checkpoint with `turnout import mf CHECKPOINT --out FOLDER`",
-    "bert": "convert a RouteLLM checkpoint with `turnout import bert CHECKPOINT --out FOLDER`",
-    "causal_llm": "none is shipped: convert a checkpoint with `turnout import causal_llm CHECKPOINT --out FOLDER`",
-}
 
 
 def register_router(name: str, router: Callable[..., Any]) -> None:
@@ -147,7 +142,7 @@ def _artifact(name: str, options: dict[str, Any]) -> AnyRouter:
     from turnout.router import Router, load
 
     if "checkpoint_path" in options:
-        hint = _HINTS.get(name, "name an artifact folder with `path`")
+        hint = MADE_BY.get(name, "name an artifact folder with `path`")
         raise ConfigError(f"router {name}: checkpoint_path names a checkpoint of RouteLLM, expected `path`; {hint}")
     if unknown := sorted(options.keys() - set(_LOAD_OPTIONS) - set(_EMBEDDING_OPTIONS)):
         raise ConfigError(
@@ -182,7 +177,10 @@ def _entry_point(name: str) -> Callable[..., Any] | None:
 
 def _unknown(name: str) -> str:
     known = [*shipped_names(), *_REGISTERED]
-    hint = _HINTS.get(
-        name, "name an artifact folder with `path` under the router's configuration, or register your own"
+    told = f"no router {name!r}; known routers: {', '.join(known)}"
+    if name in MADE_BY:
+        return f"{told}; for a {name} router, {MADE_BY[name]}; then name its folder with `path` in the router's configuration"
+    return (
+        f"{told}{did_you_mean(name, known)}; name an artifact folder with `path` in the router's configuration, "
+        "or register your own"
     )
-    return f"no router {name!r}; known routers: {', '.join(known)}{did_you_mean(name, known)}; {hint}"
