@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def by_neighbors(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.f
 
 def by_network(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """A network with 100 hidden units on the embedding, as RouterBench's MLP router."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
 
@@ -96,7 +98,10 @@ def by_network(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.flo
     network = MLPRegressor(
         hidden_layer_sizes=(100,), alpha=1e-3, early_stopping=len(targets) >= 200, max_iter=200, random_state=0
     )
-    network.fit(scaler.transform(seen.embeddings), targets)
+    with warnings.catch_warnings():
+        # A baseline that stops at its last iteration is still a baseline.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(scaler.transform(seen.embeddings), targets)
     found = network.predict(scaler.transform(embeddings)).reshape(len(prompts), -1)
     result: Doubles = np.clip(found, 0.0, 1.0)
     return result
