@@ -110,6 +110,9 @@ def is_new_turn(messages: Any, harness: Harness = DEFAULT) -> bool:
         messages: As for :func:`prompt_of`.
         harness: Knows the text that agents add.
 
+    Returns:
+        Whether a decision is due.
+
     Raises:
         RoutingError: As for :func:`prompt_of`.
 
@@ -137,8 +140,15 @@ def first_words(messages: Any, harness: Harness = DEFAULT) -> str:
         messages: As for :func:`prompt_of`.
         harness: Knows the text that agents add.
 
+    Returns:
+        The text of the first message of the user that has words of its own.
+
     Raises:
         RoutingError: As for :func:`prompt_of`.
+
+    Example:
+        >>> first_words([{"role": "user", "content": "Fix the test."}, {"role": "assistant", "content": "Done."}])
+        'Fix the test.'
     """
     for index, message in enumerate(listed(messages)):
         if is_user(message) and (text := words_of(message, index)) and (words := harness.words(text)):

@@ -64,6 +64,13 @@ class Harness:
 
         Args:
             text: The text of a message of the user.
+
+        Returns:
+            The words of the user; empty where the agent wrote all of it.
+
+        Example:
+            >>> Harness().words("<system-reminder>Be brief.</system-reminder>Fix the test.")
+            'Fix the test.'
         """
         if self._prefix.match(text):
             return ""
