@@ -154,11 +154,11 @@ def test_every_written_architecture_is_among_these():
 
 
 @pytest.mark.parametrize("name", ["modernbert", "modernbert, mean"])
-def test_modernbert_in_int8_is_the_same_alone_and_in_a_batch(name, checkpoint, tables, tmp_path):
+def test_modernbert_in_int8_is_the_same_alone_and_in_a_batch(name, checkpoint, data, tmp_path):
     folder = checkpoint("modernbert", WRITTEN[name])
     exact = turnout.load(import_bert(folder, tmp_path / "exact"))
     rough = turnout.load(import_bert(folder, tmp_path / "rough", precision="int8"))
-    prompts = ["", "law", *tables[0].prompts[:20], "apples " * 60]
+    prompts = ["", "law", *data.tables[0].prompts[:20], "apples " * 60]
     alone = np.array([rough.win_rate(prompt) for prompt in prompts])
     np.testing.assert_allclose(rough.win_rates(prompts), alone, rtol=0, atol=1e-5)
     assert 0 < np.abs(exact.win_rates(prompts) - alone).mean() < 0.05
