@@ -151,9 +151,12 @@ SPOKEN = {
 
 
 async def speak(exchange: Exchange) -> None:
-    """A healthy upstream of every dialect: words that name the model, streamed if asked."""
-    model = exchange.json["model"]
+    """A healthy upstream of every dialect: words that name the model, streamed if asked; one stored response for every id."""
     path = exchange.target.partition("?")[0]
+    if "/responses/" in path:
+        await exchange.whole(200, b'{"id": "resp_1", "object": "response"}')
+        return
+    model = exchange.json["model"]
     if path.endswith("/count_tokens"):
         await exchange.whole(200, b'{"input_tokens": 7}')
         return

@@ -23,6 +23,7 @@ def test_every_error_is_a_router_error_and_what_python_calls_it() -> None:
         turnout.InvalidTypeError: TypeError,
         turnout.ConfigError: ValueError,
         turnout.ArtifactError: Exception,
+        turnout.PoolError: ValueError,
         turnout.DeviceError: Exception,
         turnout.EngineError: Exception,
         turnout.InferenceError: Exception,

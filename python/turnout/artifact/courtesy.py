@@ -131,7 +131,7 @@ class Courtesy:
             >>> from turnout.shipped import artifact_folder
             >>> tokenizer = Tokenizer.from_file(str(artifact_folder("mf") / "tokenizer.json"))
             >>> tokenizer.decode(Courtesy(tokenizer).trim(tokenizer.encode("Please help me with this: 2 + 2? Thank you!").ids))
-            '2 + 2?'
+            '2 + 2 ?'
         """
         front, back = _reach(self._opening, ids), _reach(self._closing, ids[::-1])
         return list(ids if front + back >= len(ids) else ids[front : len(ids) - back])

@@ -60,7 +60,7 @@ def arena_score(accuracy: float, cost_per_1000: float) -> float:
 
     Example:
         >>> round(arena_score(0.6876, 4.27), 4)
-        0.4807
+        0.6347
     """
     if not 0.0 <= accuracy <= 1.0:
         raise InvalidInputError(f"accuracy is {accuracy:g}, expected a number in 0..1")
