@@ -264,7 +264,7 @@ class BattleStore:
 
         A crash during a call leaves it, whose battles were not acknowledged; damage of the file may leave it, too.
         """
-        wal, shared = (self.path.with_name(NAME + suffix) for suffix in ("-wal", "-shm"))
+        wal = self.path.with_name(f"{NAME}-wal")
         if not wal.exists() or not os.access(self.path.parent, os.W_OK):
             return
         connection.execute("PRAGMA busy_timeout=0")
@@ -273,8 +273,11 @@ class BattleStore:
         except sqlite3.OperationalError:
             return  # Another process is writing and has read it.
         try:
-            finished = int.from_bytes(shared.read_bytes()[16:20], "little") if shared.exists() else 0
-            if _frames(wal) > finished:
+            # SQLite says how many frames are whole. Reading its shared memory from the file would release this process's locks on it: that
+            # is what closing a file does to POSIX locks.
+            with contextlib.closing(self._open("mode=rw")) as beside:
+                _, finished, _ = beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if _frames(wal) > max(finished, 0):
                 copy = self._keep_copy()
                 warnings.warn(
                     f"{wal}: ends in an incomplete or damaged transaction; its battles are ignored; copy: {copy}",

@@ -160,3 +160,24 @@ def test_compaction_takes_its_turn_beside_two_busy_writers_and_no_battle_is_lost
         acknowledged = [int(line) for line in lines.splitlines(keepends=True) if line.endswith("\n")]
         assert added == list(range(start, start + len(added)))
         assert len(added) - 1 <= acknowledged[-1] + 1 - start <= len(added)
+
+
+def test_reading_keeps_the_lock_that_it_takes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a file releases the POSIX locks of this process on it, SQLite's among them."""
+    router = turnout.load(folder)
+    a, b = router.models[:2]
+    router.add_battles([{"prompt": "Prove it by induction, please.", "model_a": a, "model_b": b, "winner": "tie"}])
+    script = (
+        "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    )
+    found: list[str] = []
+
+    def frames(wal: Path) -> int:
+        command = [sys.executable, "-c", script, str(wal).removesuffix("-wal")]
+        found.append(subprocess.run(command, capture_output=True, text=True, check=False).stderr)
+        return 0
+
+    monkeypatch.setattr("turnout.battle_store._frames", frames)
+    turnout.load(folder)
+    assert len(found) == 1
+    assert "database is locked" in found[0]
