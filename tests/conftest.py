@@ -46,15 +46,26 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return import_bert(ROOT / "tests" / "fixtures" / "networks" / "bert", tmp_path_factory.mktemp("network") / "bert")
 
 
-@pytest.fixture(scope="session")
-def make_tiny() -> Any:
-    """``tests/fixtures/make_tiny.py`` as a module: ``write`` makes variants of the tiny artifact."""
-    spec = importlib.util.spec_from_file_location("make_tiny", ROOT / "tests" / "fixtures" / "make_tiny.py")
+def fixture_script(name: str) -> Any:
+    """A script of ``tests/fixtures`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "fixtures" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Any:
+    """``write`` makes variants of the tiny artifact."""
+    return fixture_script("make_tiny")
+
+
+@pytest.fixture(scope="session")
+def make_pool() -> Any:
+    """``write`` makes the tiny artifact with profiles."""
+    return fixture_script("make_pool")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from turnout.artifact.card import PLANTED_WORDS, DevScore, model_card
-from turnout.artifact.finish import finish
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.origin import Origin
 from turnout.artifact.staged import staged
@@ -20,15 +19,12 @@ from turnout.artifact.text_rules import text_rules
 from turnout.artifact.tokenizer import tokenizer_of
 from turnout.artifact.writer import write_artifact
 from turnout.data import file_record
-from turnout.evaluate.dev import dev_results
 from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, View, static_graph
-from turnout.router import load
 from turnout.training.tables import pair_examples
 
-from .calibration import calibration_error, fit_platt, held_out_chances
+from .completion import complete
 from .data import Data
-from .scores import graded_scores, pair_scores
 from .student import FIRST, LAST, Student, StudentConfig, log_counts
 from .vectors import VectorConfig, fit_vectors
 
@@ -92,6 +88,7 @@ def write(
         dev_data=[file_record(path) for path in dev],
         notes=NOTES.read_text(encoding="utf-8"),
     )
+    training = {"config": {"student": asdict(settings), "models": asdict(config)}}
     manifest = Manifest(
         name=origin.name,
         models=models,
@@ -99,7 +96,7 @@ def write(
         weak=config.weak,
         encoder={"kind": "graph", "dim": len(bias)},
         calibration={"kind": "identity"},
-        provenance=origin.provenance({"config": {"student": asdict(settings), "models": asdict(config)}}),
+        provenance=origin.provenance(training),
     )
     content = tokenizer_of(tokenizer.read_text(encoding="utf-8"))
     with staged(out) as folder:
@@ -111,50 +108,7 @@ def write(
             max_tokens=MAX_TOKENS,
             text_rules=text_rules(content),
         )
-        return complete(folder, data)
-
-
-def complete(folder: Path, data: Data) -> dict[str, Any]:
-    """Calibrates a written artifact, scores it and writes its card: all of the weights as they are stored.
-
-    Args:
-        folder: An artifact whose win rate is the sigmoid of its logit.
-        data: Tables with held-out prompts.
-
-    Returns:
-        Scores on held-out prompts.
-    """
-    router = load(folder)
-
-    def logits(prompts: Sequence[str]) -> NDArray[np.float64]:
-        rates = router.win_rates(prompts).astype(np.float64)
-        return np.asarray(np.log(rates / (1.0 - rates)))
-
-    prompts, chance, _ = held_out_chances(data)
-    slope, intercept = fit_platt(logits(prompts), chance)
-    report = {
-        "graded": graded_scores(data.grades, logits),
-        "pairs": pair_scores(data, logits),
-        "calibration": calibration_error(data, logits),
-    }
-    router.close()
-    manifest = Manifest.read(folder)
-    training = {**manifest.provenance["training"], **report}
-    manifest = replace(
-        manifest,
-        calibration={"kind": "platt", "slope": slope, "intercept": intercept},
-        provenance={**manifest.provenance, "training": training},
-    )
-    manifest.write(folder)
-    sources = [table.prompts for table in data.tables] + [data.battles.prompts, data.grades.prompts]
-    pair = (manifest.strong, manifest.weak)
-    finish(
-        folder,
-        [list(dict.fromkeys(source)) for source in sources],
-        lambda router: dev_results(data.dev, router.win_rates, pair),
-        card,
-    )
-    return report
+        return complete(folder, data, card, training)
 
 
 def card(spec: Manifest, dev: Sequence[DevScore]) -> str:

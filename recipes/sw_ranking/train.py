@@ -12,31 +12,23 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from turnout.artifact.finish import finish
-from turnout.artifact.manifest import Manifest
 from turnout.artifact.staged import staged
 from turnout.augment.battle_table import write_battles
 from turnout.data import BadRows, ModelAliases, file_record
-from turnout.evaluate.dev import dev_results
 from turnout.progress import plain_lines, progress_bars
-from turnout.router import load
 from turnout.routers.sw_ranking.card import card
 from turnout.routers.sw_ranking.encoder import encoder_of
-from turnout.routers.sw_ranking.export import SwRanking
 from turnout.routers.sw_ranking.table import BattleTable, read_battle_table
 from turnout.routers.sw_ranking.train import Options, build
 from turnout.shipped import artifact_folder
 
 from ..graded.near_duplicates import NearDuplicates
-from ..mf.calibration import calibration_error, fit_platt, held_out_chances
+from ..mf.completion import complete
 from ..mf.data import Data, read_data
-from ..mf.scores import graded_scores, pair_scores
 from .battles import SIMILAR, BattleConfig, as_battles, class_of, drawn, implied, judged
 
 FOLDER = Path(__file__).parent
@@ -82,7 +74,14 @@ def main() -> None:
     table = battle_table(data, battles, config)
     with staged(args.out) as folder, progress_bars(console) as show:
         written, _ = build(table, encoder, options, folder, show=show)
-        report = complete(folder, data, written, config)
+        report = complete(
+            folder,
+            data,
+            lambda manifest, scores: card(
+                replace(written, quantiles=manifest.quantiles, threshold=manifest.default_threshold), scores
+            ),
+            {"config": asdict(config)},
+        )
     say = plain_lines(console)
     for name, scores in report.items():
         say(f"{name}: {scores}")
@@ -110,42 +109,6 @@ def battle_table(data: Data, files: Sequence[Path], config: BattleConfig) -> Bat
                 paths.append(Path(folder, f"{source.name}.parquet"))
                 write_battles(as_battles(chosen, STRONG, WEAK), paths[-1], source.name)
         return read_battle_table(paths, bad=BadRows())
-
-
-def complete(folder: Path, data: Data, written: SwRanking, config: BattleConfig) -> dict[str, Any]:
-    """Calibrates the written artifact, scores it and writes its card.
-
-    Returns:
-        Scores on held-out prompts.
-    """
-    router = load(folder)
-
-    def logits(prompts: Sequence[str]) -> NDArray[np.float64]:
-        rates = router.win_rates(prompts).astype(np.float64)
-        return np.asarray(np.log(rates / (1.0 - rates)))
-
-    prompts, chance, _ = held_out_chances(data)
-    slope, intercept = fit_platt(logits(prompts), chance)
-    report: dict[str, Any] = {
-        "graded": graded_scores(data.grades, logits),
-        "pairs": pair_scores(data, logits),
-        "calibration": calibration_error(data, logits),
-    }
-    router.close()
-    manifest = Manifest.read(folder)
-    provenance = {**manifest.provenance, "training": {"config": asdict(config), **report}}
-    calibration = {"kind": "platt", "slope": slope, "intercept": intercept}
-    replace(manifest, calibration=calibration, provenance=provenance).write(folder)
-    sources = [table.prompts for table in data.tables] + [data.battles.prompts, data.grades.prompts]
-    finish(
-        folder,
-        [list(dict.fromkeys(source)) for source in sources],
-        lambda router: dev_results(data.dev, router.win_rates, (STRONG, WEAK)),
-        lambda manifest, scores: card(
-            replace(written, quantiles=manifest.quantiles, threshold=manifest.default_threshold), scores
-        ),
-    )
-    return report
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,6 @@ import pytest
 
 import turnout
 from turnout import Model, Pool, PoolRouter
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def make_pool() -> Any:
-    """``tests/fixtures/make_pool.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("make_pool", ROOT / "tests" / "fixtures" / "make_pool.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

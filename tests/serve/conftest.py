@@ -15,6 +15,7 @@ import httpx
 import openai
 import pytest
 
+import turnout
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.config_file import settings_of
 from turnout.serve.connection import Limits
@@ -116,6 +117,37 @@ def start(tables: dict[str, Any]) -> Iterator[Callable[..., RunningServer]]:
 def server(start: Callable[..., RunningServer]) -> RunningServer:
     """The server with nothing added."""
     return start()
+
+
+class Alternating:
+    """Strong, weak, strong, weak, or the other way round: a decision that is made once more shows.
+
+    Args:
+        first: Win rate of the first decision, 1 or 0.
+    """
+
+    is_microseconds = True
+
+    def __init__(self, first: float = 1.0) -> None:
+        self._next = first
+
+    def win_rate(self, prompt: str) -> float:
+        found, self._next = self._next, 1.0 - self._next
+        return found
+
+
+@pytest.fixture
+def alternating(
+    start: Callable[..., RunningServer], upstream: Any, tables: dict[str, Any]
+) -> Callable[..., RunningServer]:
+    """Starts servers whose router alternates, between models of every dialect."""
+    from tests.serve.dialects import SPOKEN, speak
+
+    turnout.register_router("alternating", Alternating)
+    upstream.default = speak
+    for model in tables["models"].values():
+        model["dialects"] = list(SPOKEN)
+    return lambda first=1.0, **added: start(routers={"alternating": {"first": first}}, **added)
 
 
 @pytest.fixture

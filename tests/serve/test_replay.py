@@ -7,34 +7,13 @@ from collections import defaultdict
 import httpx
 import pytest
 from agent_transcripts import transcript
-from tests.serve.dialects import SPOKEN, speak
-
-import turnout
-
-ALL = ["chat", "messages", "responses"]
-
-
-class Alternating:
-    """Weak, strong, weak, strong: every decision that is made once more would show."""
-
-    is_microseconds = True
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def win_rate(self, prompt: str) -> float:
-        self.calls += 1
-        return float(self.calls % 2 == 0)
+from tests.serve.dialects import SPOKEN
 
 
 @pytest.fixture
-def replaying(start, upstream, tables):
-    """A server whose router alternates."""
-    turnout.register_router("alternating", Alternating)
-    upstream.default = speak
-    for model in tables["models"].values():
-        model["dialects"] = ALL
-    return lambda **agents: start(routers={"alternating": {}}, agents=agents)
+def replaying(alternating):
+    """A server whose router alternates, with settings of `[agents]`."""
+    return lambda **agents: alternating(first=0.0, agents=agents)
 
 
 def replay(server, name, number):
@@ -48,7 +27,7 @@ def replay(server, name, number):
     return found
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(SPOKEN))
 def test_each_turn_of_a_transcript_is_one_decision_and_has_one_model(replaying, name):
     server = replaying()
     turns = 0
@@ -61,7 +40,7 @@ def test_each_turn_of_a_transcript_is_one_decision_and_has_one_model(replaying, 
     assert server.state.recent.count == turns
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(SPOKEN))
 def test_a_turn_whose_tool_fails_again_and_again_goes_to_the_strong_model(replaying, name):
     server = replaying(escalate_after_errors=3)
     models = replay(server, name, 4)[0]

@@ -6,34 +6,13 @@ import json
 
 import pytest
 from scripted_upstream import refuse
-from tests.serve.dialects import SPOKEN, speak
-
-import turnout
-
-ALL = ["chat", "messages", "responses"]
-
-
-class Alternating:
-    """Strong, weak, strong, weak."""
-
-    is_microseconds = True
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def win_rate(self, prompt: str) -> float:
-        self.calls += 1
-        return float(self.calls % 2)
+from tests.serve.dialects import SPOKEN
 
 
 @pytest.fixture
-def begin(start, upstream, tables):
+def begin(alternating):
     """Starts a server whose router alternates, with settings of `[sessions]`."""
-    turnout.register_router("alternating", Alternating)
-    upstream.default = speak
-    for model in tables["models"].values():
-        model["dialects"] = ALL
-    return lambda **settings: start(routers={"alternating": {}}, sessions=settings)
+    return lambda **settings: alternating(sessions=settings)
 
 
 def ask(server, *texts, **headers):
@@ -111,7 +90,7 @@ def steps(server, spoken, count, task="Fix the test.", then=(), **fields):
     return answer.headers["x-turnout-model"]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(SPOKEN))
 def test_a_loop_of_tools_stays_with_its_model_and_is_one_decision(begin, name):
     server, spoken = begin(), SPOKEN[name]
     assert {steps(server, spoken, count) for count in range(20)} == {"big"}
@@ -122,7 +101,7 @@ def test_a_loop_of_tools_stays_with_its_model_and_is_one_decision(begin, name):
     assert server.state.recent.count == 2
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(SPOKEN))
 def test_a_loop_goes_on_with_the_model_that_stood_in(begin, upstream, name):
     server, spoken = begin(), SPOKEN[name]
     upstream.by_model["big"] = refuse(500)
@@ -177,7 +156,7 @@ def test_messages_that_are_not_judged_need_not_be_readable(begin):
         assert begin(stay=stay).post(body).status_code == 200
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(SPOKEN))
 def test_helper_calls_of_an_agent_go_to_the_weak_model(begin, start, name):
     spoken = SPOKEN[name]
     limit = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from turnout.serve.errors import ApiError
 from turnout.serve.judging import BadAnswerError
 
 
-class Dialect:
+class Dialect(ABC):
     """One API. Instances have no state."""
 
     #: As ``[models.NAME] dialects`` names it.
@@ -54,6 +55,7 @@ class Dialect:
         """
         return request.get(self.conversation)
 
+    @abstractmethod
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """Checks a whole answer with status 200.
 
@@ -66,8 +68,8 @@ class Dialect:
         Raises:
             BadAnswerError: It is not an answer of this dialect, or an error.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def event(self, data: bytes) -> dict[str, Any]:
         """Checks the data of one of the first events of a stream.
 
@@ -80,15 +82,14 @@ class Dialect:
         Raises:
             BadAnswerError: The event is an error, or not one of this dialect.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def begins(self, event: Mapping[str, Any]) -> bool:
         """Whether the model has begun to answer. Events before this one are held back, so that another model can still answer.
 
         Args:
             event: Of :meth:`event`.
         """
-        raise NotImplementedError
 
     def session_id(self, request: Mapping[str, Any]) -> str:
         """What a request says of its session or its user; empty for nothing.
