@@ -50,25 +50,38 @@ def stream_of(seconds: np.ndarray, gains: np.ndarray, uses: tuple[float, float])
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.tuples(st.floats(0, 0.5), st.floats(0.0, 60.0), st.integers(1, 300)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.floats(0, 0.5), st.floats(0.0, 60.0), st.integers(1, 300), st.floats(0.01, 300.0)), min_size=1, max_size=6
+    ),
     st.floats(0.5, 200.0),
     st.sampled_from([0.005, 0.02, 0.2]),
 )
 def test_use_never_exceeds_the_allowance_by_more_than_the_proven_bound(
-    pieces: list[tuple[float, float, int]], limit: float, horizon: float
+    pieces: list[tuple[float, float, int, float]], limit: float, horizon: float
 ) -> None:
     # The second model costs nothing, so that every limit can be kept.
     budget = PoolBudget(Stream(), cost=limit, per="hour", horizon=horizon)
     at, stream = 0.0, []
-    for gain, pause, count in pieces:
+    for gain, pause, count, use in pieces:
         for _ in range(count):
             at += pause
-            stream.append((at, ((0.5, 0.5 + gain), (0.0, 1.0))))
+            stream.append((at, ((0.5, 0.5 + gain), (0.0, use))))
     used, times = run(budget, stream), np.array([at for at, _ in stream])
     excess = np.cumsum(used) - limit / HOUR * times
     # From every start to every end.
     assert (excess - np.minimum.accumulate(np.concatenate([[0.0], excess])[:-1])).max() <= budget.overshoot + 1e-9
-    assert not budget.is_exceeded
+
+
+def test_a_request_larger_than_any_before_is_paid_back() -> None:
+    budget = PoolBudget(Stream(), cost=1.0, per="hour")
+    # The allowance of the pause expires, then a request of a hundred units comes, again and again.
+    for cycle in range(1, 40):
+        for at in (0.0, 0.5):
+            budget.route(((0.5, 1.0), (0.0, 0.0)), at=(cycle + at) * HOUR)
+        used = run(budget, [((cycle + 0.5) * HOUR, ((0.5, 1.0), (0.0, 100.0)))])
+        assert used[0] in (0.0, 100.0)
+        assert budget.used <= budget.allowed + budget.overshoot
+    assert budget.overshoot < 200.0
 
 
 def test_a_budget_of_an_hour_holds_while_prompts_traffic_and_prices_change() -> None:
@@ -157,7 +170,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(turnout.InvalidInputError, match="expected the state of a PoolBudget"):
         PoolBudget(Stream(), cost=5.0, path=tmp_path / "budget.json")
     good = PoolBudget(Stream(), cost=5.0).state()
-    for wrong in ({"log_price": 1e9}, {"log_price": "x"}, {"used": math.inf}, {"at": math.nan}, {"requests": "five"}):
+    for wrong in ({"log_price": -1e9}, {"largest": -1.0}, {"log_price": "x"}, {"used": math.inf}, {"at": math.nan}, {"requests": "five"}):
         with pytest.raises(turnout.InvalidInputError):
             PoolBudget(Stream(), cost=5.0).restore({**good, **wrong})
 

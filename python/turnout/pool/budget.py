@@ -45,9 +45,9 @@ class PoolBudget:
     be known. For a limit on p95 latency, the use is the chance that the answer is slower, and the allowance 5 % a request.
 
     The changes of the logarithm add up to ``(use - allowance) / scale``, so over any stretch the use exceeds the allowance by at most
-    ``scale x (log price at its end - at its beginning)``, and the logarithm is bounded: :attr:`overshoot` says by how much. Unused
-    allowance expires where the price reaches its lower end. At the upper end every request goes to the model of least use; if that
-    exceeds the limit, no choice keeps it, and :attr:`is_exceeded` is true.
+    ``scale x (log price at its end - at its beginning)``: :attr:`overshoot` is the bound. Unused allowance expires where the price reaches
+    its lower end. At the upper end (:attr:`is_exceeded`) every request goes to the model of least use, and what that uses beyond the
+    allowance is not counted: no choice would avoid it.
 
     Decisions depend on the prompts, the times and the state alone: the same stream gives the same decisions again. Instances can be
     shared between threads; the router decides outside the lock.
@@ -108,6 +108,7 @@ class PoolBudget:
         self._lock = threading.Lock()
         largest = 1.0 if self.resource == "latency" else _largest_use(router, self.resource)
         self._unit = largest or 1.0
+        self._largest = self._unit
         ahead = SLOW_SHARE if self.resource == "latency" else self.limit * horizon
         self._scale = max(ahead, self._unit / LARGEST_STEP)
         self._log_price = START
@@ -147,7 +148,10 @@ class PoolBudget:
             self._requests += 1
             self._used += used
             self._allowed += allowance
-            self._move(used - allowance)
+            self._largest = max(self._largest, used)
+            # At the upper end the least use was chosen. To count what it exceeds would only delay the recovery.
+            if used <= allowance or not self.is_exceeded:
+                self._move(used - allowance)
             due = self._path is not None and (self._at >= self._saved_at + 1.0)
             if due:
                 self._saved_at = self._at
@@ -172,12 +176,13 @@ class PoolBudget:
             raise InvalidInputError(f"used is {used}, expected a finite number", argument="used")
         with self._lock:
             self._used += used
+            self._largest = max(self._largest, used)
             self._move(used)
 
     @property
     def price(self) -> float:
-        """Chances of success that one unit of the resource has to buy at present."""
-        return math.exp(self._log_price) / self._unit
+        """Current price: the gain in P(success) that one unit of the resource must bring."""
+        return math.exp(min(self._log_price, HIGHEST)) / self._unit
 
     @property
     def requests(self) -> int:
@@ -196,12 +201,15 @@ class PoolBudget:
 
     @property
     def overshoot(self) -> float:
-        """By how much the use of any stretch of requests can exceed its allowance, as long as some choice keeps the limit."""
-        return self._scale * (HIGHEST - LOWEST) + self._unit
+        """Bound on the use of any stretch of requests so far beyond its allowance, without requests decided while :attr:`is_exceeded`.
+
+        It grows with the largest use of a single request.
+        """
+        return self._scale * (HIGHEST - LOWEST) + self._largest
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether the price is at its upper end: even the models of least use exceed the limit at present."""
+        """Whether the price is at its upper end: the next request goes to the model of least use, until the allowance has caught up."""
         return self._log_price >= HIGHEST
 
     def state(self) -> dict[str, Any]:
@@ -217,6 +225,7 @@ class PoolBudget:
                 "period_s": self.period_s,
                 "horizon": self.horizon,
                 "log_price": self._log_price,
+                "largest": self._largest,
                 "at": self._at,
                 "used": self._used,
                 "allowed": self._allowed,
@@ -234,7 +243,7 @@ class PoolBudget:
         """
         try:
             other = [name for name in _SAVED if state[name] != getattr(self, name)]
-            log_price, used, allowed = (float(state[name]) for name in ("log_price", "used", "allowed"))
+            log_price, largest, used, allowed = (float(state[name]) for name in ("log_price", "largest", "used", "allowed"))
             at = None if state["at"] is None else float(state["at"])
             requests = int(state["requests"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -243,10 +252,11 @@ class PoolBudget:
             found = ", ".join(f"{name} {state[name]!r}" for name in other)
             expected = ", ".join(f"{name} {getattr(self, name)!r}" for name in other)
             raise InvalidInputError(f"the state is of another budget: {found}, expected {expected}")
-        if not (LOWEST <= log_price <= HIGHEST and all(map(math.isfinite, (used, allowed, at or 0.0)))):
+        numbers = (log_price, largest, used, allowed, at or 0.0)
+        if not (log_price >= LOWEST and largest >= 0.0 and all(map(math.isfinite, numbers))):
             raise InvalidInputError("expected the state of a PoolBudget, found numbers out of range")
         with self._lock:
-            self._log_price, self._used, self._allowed = log_price, used, allowed
+            self._log_price, self._largest, self._used, self._allowed = log_price, largest, used, allowed
             self._at, self._requests = at, requests
 
     def save(self) -> None:
@@ -283,7 +293,7 @@ class PoolBudget:
         return self._router._route_budget(prompt, self.resource, price, limit_ms, **request)
 
     def _move(self, excess: float) -> None:
-        self._log_price = min(max(self._log_price + excess / self._scale, LOWEST), HIGHEST)
+        self._log_price = max(self._log_price + excess / self._scale, LOWEST)
 
 
 def _largest_use(router: PoolRouter, resource: str) -> float:
