@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from turnout.evaluate.json_values import json_values
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles
 
@@ -101,7 +102,7 @@ def write_report(found: Mapping[str, ModelScores], folder: Path) -> None:
         for model, one in found.items()
     }
     document = {"summary": summary(found), "models": content}
-    text = json.dumps(_without_nan(document), indent=1, allow_nan=False)
+    text = json.dumps(json_values(document), indent=1, allow_nan=False)
     (folder / "profiles.json").write_text(text + "\n", encoding="utf-8")
     _diagram(found, folder / "profiles-reliability")
 
@@ -124,9 +125,3 @@ def _diagram(found: Mapping[str, ModelScores], path: Path) -> None:
         figure.supxlabel("P(success)")
         figure.supylabel("mean score")
         save(figure, path)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

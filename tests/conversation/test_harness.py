@@ -43,14 +43,15 @@ CLINE = [
 CURSOR = [user(f"<additional_data>\nfiles\n</additional_data>\n<user_query>\n{TASK}\n</user_query>")]
 
 
-@pytest.mark.parametrize("messages", [CLAUDE_CODE, CODEX, CLINE, CURSOR], ids=["claude", "codex", "cline", "cursor"])
-def test_the_users_task_is_judged_at_every_step(messages):
-    for count in range(1, len(messages) + 1):
-        if not first_words(messages[:count]):
-            continue
+@pytest.mark.parametrize(
+    ("messages", "first"),
+    [(CLAUDE_CODE, 1), (CODEX, 3), (CLINE, 1), (CURSOR, 1)],
+    ids=["claude", "codex", "cline", "cursor"],
+)
+def test_the_users_task_is_judged_at_every_step(messages, first):
+    for count in range(first, len(messages) + 1):
         assert prompt_of(messages[:count]) == first_words(messages[:count]) == TASK
-        is_asked = messages[count - 1]["role"] == "user" if count == 1 or (messages is CODEX and count == 3) else False
-        assert is_new_turn(messages[:count]) == is_asked
+        assert is_new_turn(messages[:count]) == (count == first)
     approved = [
         *messages,
         {"role": "assistant", "content": "Shall I?"},
@@ -130,7 +131,9 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_what_is_left_has_no_complete_element_of_an_agent(text):
     words = Harness().words(text)
-    assert Harness().words(words) == words or "[a_b] Result:" in text
+    # The mark of a tool's result makes text of what comes after it.
+    if "[a_b] Result:" not in text:
+        assert Harness().words(words) == words
     for tag in HARNESS_TAGS:
         assert f"</{tag}>" not in words.partition(f"<{tag}>")[2]
 

@@ -60,3 +60,14 @@ def test_many_steps_without_a_change_are_a_stall(step):
 def test_without_rules_and_without_steps_nothing_stalls():
     assert not is_stalled([ASK, *9 * chat("run", ERROR)])
     assert not is_stalled([ASK], errors=1, steps=1)
+
+
+@pytest.mark.parametrize("calls", [1, True, "x", {"function": 1}, [1, None]])
+def test_calls_that_are_none_are_left_out(calls):
+    odd = [{"role": "assistant", "tool_calls": calls}, {"role": "tool", "content": ERROR}]
+    assert is_stalled([ASK, *3 * odd], errors=3, steps=9)
+
+
+def test_a_message_of_the_user_that_cannot_be_read_begins_a_turn():
+    unreadable = {"role": "user", "content": [{"type": "unheard-of"}]}
+    assert not is_stalled([ASK, *2 * chat("run", ERROR), unreadable, *chat("run", ERROR)], errors=3)

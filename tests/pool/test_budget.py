@@ -51,7 +51,9 @@ def stream_of(seconds: np.ndarray, gains: np.ndarray, uses: tuple[float, float])
 @settings(max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.floats(0, 0.5), st.floats(0.0, 60.0), st.integers(1, 300), st.floats(0.01, 300.0)), min_size=1, max_size=6
+        st.tuples(st.floats(0, 0.5), st.floats(0.0, 60.0), st.integers(1, 300), st.floats(0.01, 300.0)),
+        min_size=1,
+        max_size=6,
     ),
     st.floats(0.5, 200.0),
     st.sampled_from([0.005, 0.02, 0.2]),
@@ -170,7 +172,14 @@ def test_a_damaged_state_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(turnout.InvalidInputError, match="expected the state of a PoolBudget"):
         PoolBudget(Stream(), cost=5.0, path=tmp_path / "budget.json")
     good = PoolBudget(Stream(), cost=5.0).state()
-    for wrong in ({"log_price": -1e9}, {"largest": -1.0}, {"log_price": "x"}, {"used": math.inf}, {"at": math.nan}, {"requests": "five"}):
+    for wrong in (
+        {"log_price": -1e9},
+        {"largest": -1.0},
+        {"log_price": "x"},
+        {"used": math.inf},
+        {"at": math.nan},
+        {"requests": "five"},
+    ):
         with pytest.raises(turnout.InvalidInputError):
             PoolBudget(Stream(), cost=5.0).restore({**good, **wrong})
 

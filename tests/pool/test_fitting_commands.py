@@ -147,7 +147,7 @@ def test_calibrate_of_a_pool_writes_profiles_that_fit(
     assert main(["calibrate", *pool, "--save", str(out), "--target", "0.8", "--radius", "0.05", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["models"]) == set(PRICES)
-    assert found["robust"]["robust_target"] > 0.8
+    assert found["robust"] == {"target": 0.8, "kl_radius": 0.05}
     table = Path(pool[-1]).read_text(encoding="utf-8").splitlines()[1:]
     router = turnout.load(pool[3])
     success = read_profiles(out).success(router.embed([line.split(",")[0] for line in table])).mean(axis=0)

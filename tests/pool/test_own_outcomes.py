@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from turnout.calibrate.pool import calibrate_pool, shift_of
-from turnout.evaluate.robust import divergence, robust_target, worst_case
 from turnout.pool.profiles import Profiles, sigmoid
 from turnout.profiles.own import candidates, log_loss, pick
 from turnout.profiles.predictors import Lessons, by_cohort, by_length, by_neighbors, by_network, constant
@@ -29,14 +28,18 @@ def _costs() -> np.ndarray:
     return np.tile([1.0, 20.0], (ROWS, 1))
 
 
-def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_told() -> None:
-    generator = np.random.default_rng(0)
+def _easy_and_hard(seed: int) -> Lessons:
+    """The cheap model is good on the half of the prompts that the embedding tells apart."""
+    generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     easy = embeddings[:, 0] > 0
     chances = np.column_stack([np.where(easy, 0.97, 0.1), np.where(easy, 0.9, 0.9)])
     scores = (generator.random((ROWS, 2)) < chances).astype(np.float64)
-    seen = Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
-    found = train_pool(seen, ["cheap", "dear"], _costs(), None, "ab", resamples=300)
+    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+
+
+def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_told() -> None:
+    found = train_pool(_easy_and_hard(0), ["cheap", "dear"], _costs(), None, "ab", resamples=300)
     assert found.verdict.route, str(found.verdict)
     assert found.verdict.cost.high < 0.8
     assert found.picked == "own"
@@ -50,7 +53,7 @@ def test_without_a_signal_it_does_not_route(seed: int) -> None:
     assert not found.verdict.route, str(found.verdict)
     assert found.verdict.single == "dear"
     assert str(found.verdict).startswith("do not route: dear alone is as good and cheaper")
-    assert found.picked == "means"
+    assert found.losses["means"] <= min(found.losses.values()) + 0.01
     success = found.profiles.success(np.random.default_rng(1).normal(size=(5, DIM)))
     assert np.ptp(success, axis=0).max() < 1e-12, "the same chance for every prompt"
 
@@ -59,11 +62,10 @@ def test_without_a_signal_it_does_not_route(seed: int) -> None:
 def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts(seed: int) -> None:
     from turnout.evaluate.pools.frontier import chosen
 
-    seen, new = _lessons(seed, 1.5, 0.6), _lessons(seed + 100, 1.5, 0.6)
+    seen, new = _easy_and_hard(seed), _easy_and_hard(seed + 100)
     found = train_pool(seen, ["cheap", "dear"], _costs(), None, "ab", resamples=300, seed=seed)
     single = best_single(seen.scores, _costs())
-    if not found.verdict.route:
-        return
+    assert found.verdict.route, str(found.verdict)
     choice = chosen(found.profiles.success(new.embeddings), _costs(), found.error_cost)
     got = new.scores[np.arange(ROWS), choice] - new.scores[:, single]
     assert got.mean() > -0.01 - 2.0 * got.std() / np.sqrt(ROWS)
@@ -118,18 +120,3 @@ def test_prompts_from_elsewhere_are_told_from_the_fitted_ones() -> None:
     assert other.distance == pytest.approx(2.0, abs=0.2)
     assert other.radius == pytest.approx(2.0, abs=0.3)
     assert shift_of(Profiles(np.eye(4)[:, :2], [], "ab"), alike) is None
-
-
-def test_the_robust_target_is_the_inverse_of_the_worst_case() -> None:
-    for target in (0.3, 0.7, 0.95):
-        for radius in (0.001, 0.05, 0.3):
-            needed = robust_target(target, radius)
-            assert needed >= target
-            if needed < 1.0 - 1e-9:
-                assert worst_case(needed, radius) == pytest.approx(target, abs=1e-6)
-    assert worst_case(0.8, 0.0) == 0.8
-    assert worst_case(0.5, 10.0) == 0.0
-    # A search over coins finds nothing lower within the radius.
-    coins = np.linspace(1e-4, 0.8, 4000)
-    within = [coin for coin in coins if divergence(float(coin), 0.8) <= 0.05]
-    assert min(within) == pytest.approx(worst_case(0.8, 0.05), abs=1e-3)

@@ -474,7 +474,14 @@ def test_the_models_are_listed_in_the_shape_of_the_client(start, speaking):
     assert [one.id for one in SPOKEN["chat"].client(server.url).models.list()] == names
     with pytest.raises(anthropic.NotFoundError, match="unknown model"):
         client.models.retrieve("nobody")
-    for query in ("limit=0", "limit=x", "limit=1001", "after_id=nobody"):
+    for query in (
+        "limit=0",
+        "limit=x",
+        "limit=1001",
+        "limit=0000000019999",
+        "limit=000000001" + "1" * 5000,
+        "after_id=nobody",
+    ):
         found = httpx.get(f"{server.url}/v1/models?{query}", headers={"anthropic-version": "2023-06-01"})
         assert (found.status_code, found.json()["error"]["type"]) == (400, "invalid_request_error")
 
@@ -509,6 +516,12 @@ def test_the_key_of_the_upstream_is_in_no_answer_of_any_dialect(start, speaking,
             for found in (answer.text, answer.text.replace("\\", ""), str(answer.headers)):
                 assert KEY not in found
                 assert encoded not in found
+        if name == "responses":
+            failed_before = spoken.whole("m", "", error=error, status="failed")
+            speaking.default = partial(Exchange.whole, status=200, body=failed_before)
+            stored = httpx.get(f"{server.url}/v1/responses/resp_1").text
+            assert KEY not in stored.replace("\\", "")
+            assert encoded not in stored
     speaking.default = partial(Exchange.whole, status=200, body=spoken.whole("m", f"my key is {KEY}"))
     assert KEY not in server.post(spoken.body(), spoken.path).text
 

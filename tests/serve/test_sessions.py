@@ -6,7 +6,7 @@ import json
 
 import pytest
 from scripted_upstream import refuse
-from tests.serve.dialects import SPOKEN
+from tests.serve.dialects import SPOKEN, speak
 
 
 @pytest.fixture
@@ -179,3 +179,33 @@ def test_receipts_are_of_decisions_alone(begin, start, tmp_path):
         steps(server, SPOKEN["messages"], count)
     server.__exit__()
     assert [json.loads(line)["served"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == ["big"]
+
+
+def test_counting_tokens_moves_no_turn(begin, upstream):
+    server = begin()
+    spoken = SPOKEN["messages"]
+
+    async def counted_by_the_strong_model_alone(exchange):
+        if exchange.target.endswith("/count_tokens") and exchange.json["model"] == "small":
+            await refuse(404)(exchange)
+        else:
+            await speak(exchange)
+
+    upstream.default = counted_by_the_strong_model_alone
+    assert steps(server, spoken, 0, "first") == "big"
+    assert steps(server, spoken, 0, "second") == "small"
+    body = spoken.body("router-alternating-0.5", messages=loop(spoken, "second", 1))
+    assert server.post(body, "/v1/messages/count_tokens").status_code == 200
+    assert steps(server, spoken, 1, "second") == "small"
+
+
+def test_turns_after_a_first_message_that_cannot_be_read_are_decided(begin):
+    server = begin()
+
+    def ask_after(*texts):
+        odd = [{"role": "user", "content": [{"type": "unheard-of"}]}, {"role": "assistant", "content": "?"}]
+        said = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+        body = {"model": "router-alternating-0.5", "messages": [*odd, *said], "prompt_cache_key": "k"}
+        return server.post(body).headers["x-turnout-model"]
+
+    assert [ask_after("a"), ask_after("a", "b", "c")] == ["big", "small"]

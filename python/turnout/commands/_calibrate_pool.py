@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turnout.commands._tables import bad_rows, check_files, show_bad
 from turnout.extras import require
@@ -38,6 +38,7 @@ def run_pool(args: argparse.Namespace) -> int:
     from turnout.calibrate.pool import PoolCalibration, calibrate_pool, calibrated_profiles, shift_of
     from turnout.data import read_outcomes
     from turnout.data.writer import check_folder
+    from turnout.evaluate.json_values import json_values
     from turnout.profiles.known import graph_hash, known_profiles, profiles_of_pool
 
     if args.save:
@@ -64,20 +65,18 @@ def run_pool(args: argparse.Namespace) -> int:
     robust = _robust(args, result)
     if args.json:
         document = {**result.to_json(), "robust": robust}
-        echo(printable_json(json.dumps(_without_nan(document), indent=1, allow_nan=False)))
+        echo(printable_json(json.dumps(json_values(document), indent=1, allow_nan=False)))
     else:
         _show(result, robust, saved)
     return 0
 
 
 def _robust(args: argparse.Namespace, result: PoolCalibration) -> dict[str, float] | None:
-    """The target whose worst case within the radius is the one wanted."""
-    from turnout.evaluate.robust import robust_target
-
+    """The target and the radius of the shift, as the pool's file takes them."""
     radius = args.radius if args.radius is not None else (result.shift.radius if result.shift else None)
     if args.target is None or radius is None:
         return None
-    return {"target": args.target, "radius": radius, "robust_target": robust_target(args.target, radius)}
+    return {"target": args.target, "kl_radius": radius}
 
 
 def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path | None) -> None:
@@ -128,13 +127,8 @@ def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path 
             )
     if robust is not None:
         console.print(
-            f"target {robust['target']:g}, kept in the worst case within {robust['radius']:.3f} nats: use target = {robust['robust_target']:.4f}"
+            f"to keep the target under such a shift: [objective] target = {robust['target']:g}, kl_radius = {robust['kl_radius']:.3g}",
+            markup=False,
         )
     if saved is not None:
         console.print(f"stored in {saved}: profile = {json.dumps(saved.name)} for each model of the pool", markup=False)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    return None if isinstance(value, float) and value != value else value

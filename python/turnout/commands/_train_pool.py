@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     prior = args.prior if args.prior not in ("mf", "none") else None
     check_files([args.outcomes, args.pool, prior])
     from turnout.data.writer import check_folder
+    from turnout.evaluate.json_values import json_values
     from turnout.profiles.known import graph_hash, known_profiles
     from turnout.training.own_pool import lessons_of, train_pool
 
@@ -74,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
     trained = train_pool(lessons, names, costs, known, embedding, margin=args.margin, seed=args.seed)
     args.out.write_bytes(trained.profiles.to_bytes())
     show_bad(bad)
-    echo(printable_json(json.dumps(trained.to_json(), indent=1)) if args.json else _text(trained, args.out))
+    echo(
+        printable_json(json.dumps(json_values(trained.to_json()), indent=1, allow_nan=False))
+        if args.json
+        else _text(trained, args.out)
+    )
     return 0
 
 

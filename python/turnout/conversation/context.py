@@ -22,25 +22,6 @@ CONTEXTS = ("last_user", "conversation")
 LOOK_BACK = 16
 
 
-def whole_text(messages: Any) -> str:
-    """The text of all messages of any role, results of tools included: what a model has to read.
-
-    Args:
-        messages: As for :func:`prompt_of`.
-
-    Returns:
-        The texts, a line each.
-
-    Raises:
-        RoutingError: As for :func:`prompt_of`.
-
-    Example:
-        >>> whole_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
-        'Be brief.\\nHi'
-    """
-    return "\n".join(any_text_of(message, index) for index, message in enumerate(listed(messages)))
-
-
 def prompt_of(messages: Any, context: Context = "last_user", harness: Harness = DEFAULT) -> str:
     """Selects the text of a conversation that a router judges.
 
@@ -103,18 +84,18 @@ def judged_text(prompt: str) -> str:
     return prompt if reply is None else reply
 
 
-def is_new_turn(messages: Any, harness: Harness = DEFAULT) -> bool:
+def is_new_turn(messages: Sequence[Any], harness: Harness = DEFAULT) -> bool:
     """Whether a conversation ends with words of the user; not within a loop of tools, nor where the assistant's answer was begun.
 
     Args:
-        messages: As for :func:`prompt_of`.
+        messages: A list of messages, each as for :func:`prompt_of`.
         harness: Knows the text that agents add.
 
     Returns:
         Whether a decision is due.
 
     Raises:
-        RoutingError: As for :func:`prompt_of`.
+        RoutingError: The last message of the user cannot be read.
 
     Example:
         >>> ask = {"role": "user", "content": "Fix the test."}
@@ -123,35 +104,38 @@ def is_new_turn(messages: Any, harness: Harness = DEFAULT) -> bool:
         >>> is_new_turn([ask, {"role": "user", "content": [{"type": "tool_result", "content": "1 failed"}]}])
         False
     """
-    found = listed(messages)
-    for index in range(len(found) - 1, -1, -1):
-        if is_user(found[index]):
-            text = words_of(found[index], index)
+    for index in range(len(messages) - 1, -1, -1):
+        if is_user(messages[index]):
+            text = words_of(messages[index], index)
             return text is not None and (not text or bool(harness.words(text)))
-        if role_of(found[index]) not in ("system", "developer"):
+        if role_of(messages[index]) not in ("system", "developer"):
             return False
     return True
 
 
-def first_words(messages: Any, harness: Harness = DEFAULT) -> str:
-    """The user's first words, by which a conversation is told from others; empty where there are none.
+def first_words(messages: Sequence[Any], harness: Harness = DEFAULT) -> str:
+    """Text of the user's first message, which identifies a conversation; empty if there is none.
 
     Args:
-        messages: As for :func:`prompt_of`.
+        messages: A list of messages, each as for :func:`prompt_of`.
         harness: Knows the text that agents add.
 
     Returns:
-        The text of the first message of the user that has words of its own.
-
-    Raises:
-        RoutingError: As for :func:`prompt_of`.
+        The text of the first message of the user that has words of its own. Messages that cannot be read are skipped: only what is
+        judged must be readable.
 
     Example:
         >>> first_words([{"role": "user", "content": "Fix the test."}, {"role": "assistant", "content": "Done."}])
         'Fix the test.'
     """
-    for index, message in enumerate(listed(messages)):
-        if is_user(message) and (text := words_of(message, index)) and (words := harness.words(text)):
+    for index, message in enumerate(messages):
+        if not is_user(message):
+            continue
+        try:
+            text = words_of(message, index)
+        except RoutingError:
+            continue
+        if text and (words := harness.words(text)):
             return words
     return ""
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from turnout.conversation.context import is_new_turn
 from turnout.conversation.harness import DEFAULT, Harness
-from turnout.conversation.messages import any_text_of, content_of, field, is_user, listed, parts_of, role_of
+from turnout.conversation.messages import any_text_of, content_of, field, is_user, listed, parts_of, role_of, words_of
 from turnout.errors import RoutingError
 
 #: Results of tools that are errors, where the dialect does not mark them.
@@ -30,8 +29,11 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         steps: The last so many calls of tools changed nothing, by their names; 0 for no such rule.
         harness: Knows the text that agents add.
 
+    Returns:
+        Whether one of the rules holds.
+
     Raises:
-        RoutingError: Messages that cannot be read.
+        RoutingError: ``messages`` is not a list of messages.
 
     Example:
         >>> call = {"role": "assistant", "tool_calls": [{"function": {"name": "run"}}]}
@@ -43,7 +45,7 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
     found = listed(messages)
     for index in range(len(found) - 1, -1, -1):
         message = found[index]
-        if is_user(message) and is_new_turn([message], harness):
+        if is_user(message) and _has_words(message, index, harness):
             break
         results.extend(_results(message, index))
         calls.extend(_calls(message))
@@ -54,6 +56,15 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         if len({text for text, _ in last}) == 1 and (last[0][1] or _ERROR.search(last[0][0])):
             return True
     return bool(steps) and len(calls) >= steps and not any(_EDIT.search(name) for name in calls[:steps])
+
+
+def _has_words(message: Any, index: int, harness: Harness) -> bool:
+    """Whether a message of the user has words of the user; one that cannot be read counts as such."""
+    try:
+        text = words_of(message, index)
+    except RoutingError:
+        return True
+    return text is not None and (not text or bool(harness.words(text)))
 
 
 def _results(message: Any, index: int) -> Iterator[tuple[str, bool]]:
@@ -79,7 +90,8 @@ def _calls(message: Any) -> Iterator[str]:
     """Names of the tools that a message calls, the last one first."""
     if role_of(message) in ("function_call", "custom_tool_call"):
         yield str(field(message, "name"))
-    for call in reversed(field(message, "tool_calls") or []):
+    calls = field(message, "tool_calls")
+    for call in reversed(calls if isinstance(calls, list | tuple) else ()):
         yield str(field(field(call, "function") or call, "name"))
     for part in reversed(parts_of(message)):
         if field(part, "type") == "tool_use":

@@ -243,7 +243,9 @@ class PoolBudget:
         """
         try:
             other = [name for name in _SAVED if state[name] != getattr(self, name)]
-            log_price, largest, used, allowed = (float(state[name]) for name in ("log_price", "largest", "used", "allowed"))
+            log_price, largest, used, allowed = (
+                float(state[name]) for name in ("log_price", "largest", "used", "allowed")
+            )
             at = None if state["at"] is None else float(state["at"])
             requests = int(state["requests"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:

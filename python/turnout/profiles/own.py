@@ -1,7 +1,7 @@
 """Profiles from a user's own outcomes, and the answer whether routing by them pays at all.
 
 Nested cross-validation: inner folds pick the candidate and the cost of an error, outer folds say what both are worth. The answer may be that
-one model alone is as good and cheaper (arXiv 2605.06339).
+one model alone is as good and cheaper.
 """
 
 from __future__ import annotations

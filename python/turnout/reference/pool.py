@@ -136,7 +136,7 @@ def latency_of(fields: Mapping[str, Any], output: float) -> float | None:
 def raised_target(target: float, radius: float) -> float:
     """The chance ``p`` above the target with ``kl(target, p) = radius``, in nats.
 
-    Success stays above the target for every shift within the radius (arXiv 2605.10805).
+    Success stays above the target for every shift within the radius: the bound for two outcomes.
     """
     if radius == 0 or target in (0.0, 1.0):
         return target

@@ -60,7 +60,7 @@ class EventRelay:
                     break
                 if any(self._begins(data) for data in events(piece)):
                     self._tail = (b"", piece)
-                    return self._without_key(b"".join(pieces))
+                    return self._cleaned(b"".join(pieces))
             if not chunk or self.body.is_at_end:
                 break
             chunk = await self.body.read()
@@ -78,10 +78,7 @@ class EventRelay:
         while chunk := await self.body.read():
             if piece := self._push(chunk):
                 self._tail = (self._tail[1], piece)
-                # One scan each: healthy events are not parsed.
-                if b'"error"' in piece or self._key.is_plain_in(piece):
-                    return self._without_key(piece)
-                return piece
+                return self._cleaned(piece)
         return self._end()
 
     def error_event(self, error: ApiError) -> bytes:
@@ -111,6 +108,10 @@ class EventRelay:
             return self._buffer.push(chunk)
         except EventTooLongError as error:
             raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
+
+    def _cleaned(self, piece: bytes) -> bytes:
+        # One scan each: healthy events are not parsed.
+        return self._without_key(piece) if b'"error"' in piece or self._key.is_plain_in(piece) else piece
 
     def _without_key(self, piece: bytes) -> bytes:
         if not any(self._dialect.is_error_event(data) for data in events(piece)):

@@ -58,7 +58,7 @@ class Endpoints:
         async with UntilDisconnect(request.receive):
             if "messages" in found:
                 reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
-                routed = await decide(reading.prompt, spec, pair, snapshot)
+                routed = await decide(reading.prompt, reading.prompt_sha256, spec, pair, snapshot)
                 model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
                 return JSONResponse(_answer(spec, snapshot, [_told(routed.decision, model, routed.seconds)]))
             return await self._route_many(_prompts(found), spec, pair, snapshot)

@@ -80,7 +80,7 @@ def _anthropic(name: str) -> dict[str, Any]:
 def _page(names: list[str], query: Mapping[str, str]) -> dict[str, Any]:
     """A page of the list, as ``limit`` and ``after_id`` or ``before_id`` ask for it."""
     limit = query.get("limit", str(_PAGE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _LONGEST_PAGE):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= _LONGEST_PAGE):
         raise ApiError(
             400, f"limit is {limit[:200]!r}, expected 1 to {_LONGEST_PAGE}", code="invalid_value", param="limit"
         )

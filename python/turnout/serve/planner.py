@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation.stalls import is_stalled
@@ -35,6 +34,9 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
         dialect: What the body is written in.
         state: The server's state.
 
+    Returns:
+        Who answers.
+
     Raises:
         ApiError: 400 for what cannot be routed, 404 for a model that is not here, 429 or 500 from the router.
     """
@@ -46,9 +48,8 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     pair = spec[1]
     if maker := _maker(request, dialect, state):
         return _with_maker(maker, pair, await needs(request, size, dialect), dialect, state)
-    sent = sessions.id_of(scope)
     found = await read(
-        request, size, snapshot, dialect, lambda prompt: sessions.of(request, dialect, sent, prompt, snapshot.harness)
+        request, size, snapshot, dialect, lambda digest: sessions.of(request, dialect, scope, digest, snapshot.harness)
     )
     if found.session is not None:
         name = sessions.recall(found.session)
@@ -57,13 +58,11 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
             rule = found.session.kind
             if kept is pair.weak and await _is_stalled(request, size, dialect, snapshot):
                 kept, rule = pair.strong, "stall"
-            planned = candidates(pair, kept, found.needs, dialect, snapshot)
-            return replace(planned, rule=rule, session=found.session)
+            return candidates(pair, kept, found.needs, dialect, snapshot, rule=rule, session=found.session)
     if _is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
-        return replace(candidates(pair, pair.weak, found.needs, dialect, snapshot), rule="helper")
-    routed = await decide(found.prompt, *spec, snapshot, dialect.conversation)
-    planned = candidates(pair, routed.chosen, found.needs, dialect, snapshot)
-    return replace(planned, routed=routed, session=found.session)
+        return candidates(pair, pair.weak, found.needs, dialect, snapshot, rule="helper")
+    routed = await decide(found.prompt, found.prompt_sha256, *spec, snapshot, dialect.conversation)
+    return candidates(pair, routed.chosen, found.needs, dialect, snapshot, routed=routed, session=found.session)
 
 
 async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:
@@ -89,5 +88,7 @@ def _with_maker(maker: Model, pair: Pair, needed: frozenset[str], dialect: Diale
 
 def _is_helper(request: Mapping[str, Any], dialect: Dialect, limit: int) -> bool:
     """Whether a request is too small to be a task: a title, a summary, a check of the topic."""
+    if limit <= 0 or request.get("tools"):
+        return False
     most = dialect.output_limit(request)
-    return limit > 0 and most is not None and most <= limit and not request.get("tools")
+    return most is not None and most <= limit

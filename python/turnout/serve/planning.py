@@ -25,7 +25,7 @@ from turnout.serve.snapshot import Model, Pair, Snapshot
 
 logger = logging.getLogger("turnout.serve")
 
-#: The session of a text that is judged.
+#: The session of the hash of a text that is judged.
 SessionOf = Callable[[str], Session | None]
 
 
@@ -72,8 +72,9 @@ class Reading:
 
     #: What it needs beyond text.
     needs: frozenset[str]
-    #: The text that is judged.
+    #: The text that is judged, and its hash.
     prompt: str
+    prompt_sha256: str
     session: Session | None
 
 
@@ -108,7 +109,10 @@ async def read(
         size: The body's bytes.
         snapshot: What is configured.
         dialect: What the body is written in.
-        session: Gives the session of the text that is judged.
+        session: Gives the session of the hash of the text that is judged.
+
+    Returns:
+        What was read.
 
     Raises:
         ApiError: 400 for messages that hold no prompt.
@@ -118,7 +122,8 @@ async def read(
     def reading() -> Reading:
         needs = needs_of(request, key)
         prompt = prompt_of(dialect.messages(request), snapshot.context, snapshot.harness)
-        return Reading(needs, prompt, session(prompt))
+        digest = prompt_hash(prompt)
+        return Reading(needs, prompt, digest, session(digest))
 
     with _api_errors(key):
         return await beside_the_loop(size, reading)
@@ -135,15 +140,21 @@ async def needs(request: Mapping[str, Any], size: int, dialect: Dialect) -> froz
     return await beside_the_loop(size, lambda: needs_of(request, dialect.conversation))
 
 
-async def decide(prompt: str, spec: RouteSpec, pair: Pair, snapshot: Snapshot, param: str = "messages") -> Routed:
+async def decide(
+    prompt: str, prompt_sha256: str, spec: RouteSpec, pair: Pair, snapshot: Snapshot, param: str = "messages"
+) -> Routed:
     """One decision, timed.
 
     Args:
         prompt: The text that is judged.
+        prompt_sha256: Its hash.
         spec: Which router, and its threshold or share.
         pair: The models.
         snapshot: What is configured.
         param: The field of the request that has the text, for errors.
+
+    Returns:
+        The decision.
 
     Raises:
         ApiError: 400 for a text that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
@@ -153,8 +164,7 @@ async def decide(prompt: str, spec: RouteSpec, pair: Pair, snapshot: Snapshot, p
     with _api_errors(param), naming(router.name):
         decision = await router.router.aroute(prompt, **router.options_for(spec))
     seconds = time.perf_counter() - began
-    digest = await beside_the_loop(len(prompt), lambda: prompt_hash(prompt))
-    return Routed(router, decision, prompt, digest, pair, seconds)
+    return Routed(router, decision, prompt, prompt_sha256, pair, seconds)
 
 
 async def decide_many(
@@ -193,7 +203,17 @@ def _api_errors(param: str) -> Iterator[None]:
         raise ApiError(500, str(error), code="router_failed") from None
 
 
-def candidates(pair: Pair, chosen: Model, needs: frozenset[str], dialect: Dialect, snapshot: Snapshot) -> Plan:
+def candidates(
+    pair: Pair,
+    chosen: Model,
+    needs: frozenset[str],
+    dialect: Dialect,
+    snapshot: Snapshot,
+    *,
+    routed: Routed | None = None,
+    rule: str = "",
+    session: Session | None = None,
+) -> Plan:
     """The chosen model of a pair, and the other one where it may stand in.
 
     Args:
@@ -202,6 +222,12 @@ def candidates(pair: Pair, chosen: Model, needs: frozenset[str], dialect: Dialec
         needs: Of the request.
         dialect: Of the request.
         snapshot: Says whether the other model may stand in.
+        routed: The decision, if a router made one.
+        rule: What chose in its place.
+        session: Remembers who answers.
+
+    Returns:
+        The plan.
 
     Raises:
         ApiError: 400 where neither model can serve the request.
@@ -209,9 +235,9 @@ def candidates(pair: Pair, chosen: Model, needs: frozenset[str], dialect: Dialec
     other = pair.weak if chosen is pair.strong else pair.strong
     able = serving((chosen, other), needs, dialect)
     if able[0] is not chosen:
-        return Plan((other,), pinned_for=lacking(chosen, needs) | _foreign(chosen, dialect))
+        return Plan((other,), routed, lacking(chosen, needs) | _foreign(chosen, dialect), rule, session)
     with_other = snapshot.settings.server.fallback and able[-1] is not chosen
-    return Plan((chosen, other) if with_other else (chosen,))
+    return Plan((chosen, other) if with_other else (chosen,), routed, rule=rule, session=session)
 
 
 def plain(name: str, needs: frozenset[str], snapshot: Snapshot, dialect: Dialect) -> Model:

@@ -105,7 +105,8 @@ class RoutedEndpoint:
                 falls_back_on_context_overflow=self.state.snapshot.settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)
-            self.state.served(planned, served.model, (served.answer.id, *continues))
+            if self.dialect.is_logged:
+                self.state.served(planned, served.model, (served.answer.id, *continues))
             with sending_until(served.answer.deadline, send) as sending:
                 await relay(served.answer, sending, response_headers, self.state.metrics)
         except UpstreamError as error:

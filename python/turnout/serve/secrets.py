@@ -40,12 +40,14 @@ class Secret:
         text: The key; empty for none.
     """
 
-    __slots__ = ("_bytes", "_in_json", "_needles", "_text")
+    __slots__ = ("_bytes", "_in_json", "_marks", "_needles", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._bytes = text.encode() if len(text) >= SHORTEST_SECRET else b""
         self._in_json = _in_json(self._bytes)
+        # How JSON escapes a character of a key: by its number, or with the character itself.
+        self._marks = (b"\\u00", *(b"\\" + bytes([one]) for one in set(self._bytes) & set(b'"/\\')))
         self._needles = tuple(dict.fromkeys(_needles(self._bytes))) if self._bytes else ()
 
     def __bool__(self) -> bool:
@@ -83,7 +85,9 @@ class Secret:
         """Whether content has the key as a text of JSON, escaped or not: one scan or two, for answers that succeeded."""
         if not self._bytes:
             return False
-        return self._bytes in content or (b"\\" in content and self._in_json.search(content) is not None)
+        return self._bytes in content or (
+            any(mark in content for mark in self._marks) and self._in_json.search(content) is not None
+        )
 
     @property
     def size(self) -> int:

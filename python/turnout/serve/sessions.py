@@ -9,8 +9,7 @@ from typing import Any
 
 from turnout.conversation import first_words, is_new_turn
 from turnout.conversation.harness import Harness
-from turnout.errors import RoutingError
-from turnout.serve.asgi import Scope, header
+from turnout.serve.asgi import Scope
 from turnout.serve.dialects import Dialect
 from turnout.serve.expiring import ExpiringMap
 from turnout.serve.settings import SessionSettings
@@ -39,10 +38,11 @@ class Sessions:
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
         self._headers = tuple(name.lower().encode() for name in settings.headers)
+        self._names = frozenset(self._headers)
         self._models: ExpiringMap[bytes, str] = ExpiringMap(settings.most, settings.ttl_s)
 
     def of(
-        self, request: Mapping[str, Any], dialect: Dialect, sent: bytes | None, prompt: str, harness: Harness
+        self, request: Mapping[str, Any], dialect: Dialect, scope: Scope, prompt_sha256: str, harness: Harness
     ) -> Session | None:
         """The session of a request; ``None`` where sessions are off.
 
@@ -51,41 +51,34 @@ class Sessions:
         Args:
             request: The body.
             dialect: What it is written in.
-            sent: The client's own id, of :meth:`id_of`.
-            prompt: The text that is judged.
+            scope: Of ASGI; a header may name the session.
+            prompt_sha256: SHA-256 of the text that is judged, hexadecimal.
             harness: Knows the text that agents add.
 
+        Returns:
+            The session, or ``None``.
+
         Raises:
-            RoutingError: Messages that cannot be read.
+            RoutingError: The last message of the user cannot be read.
         """
         if self._settings.stay == "off":
             return None
-        messages = dialect.messages(request)
+        messages, sent = dialect.messages(request), self._id_of(scope)
         model, body_id = str(request["model"]), dialect.session_id(request)
         id_key = _digest(model, sent or b"", body_id) if sent or body_id else None
         # A header names one session. A user, or a key of a cache, may have several conversations.
-        first = self._first_words(messages, harness)
+        first = first_words(messages, harness)
         key = _digest(model, sent or b"", *(() if sent else (body_id, first)))
         if self._settings.stay == "conversation":
             return Session(key, None, True, "conversation")
         if id_key and not first:
             return Session(id_key, None, True, "turn")
-        return Session(_digest(key, prompt), id_key, not is_new_turn(messages, harness), "turn")
+        return Session(_digest(key, prompt_sha256), id_key, not is_new_turn(messages, harness), "turn")
 
-    @staticmethod
-    def _first_words(messages: Any, harness: Harness) -> str:
-        try:
-            return first_words(messages, harness)
-        except RoutingError:  # Only what is judged must be readable.
-            return ""
-
-    def id_of(self, scope: Scope) -> bytes | None:
-        """The session that a header of the client names.
-
-        Args:
-            scope: Of ASGI.
-        """
-        return next((found for name in self._headers if (found := header(scope, name))), None)
+    def _id_of(self, scope: Scope) -> bytes | None:
+        """The session that a header of the client names. Of a header that comes twice the first one counts."""
+        found = {name: value for name, value in reversed(scope["headers"]) if name in self._names}
+        return next((found[name] for name in self._headers if found.get(name)), None)
 
     def recall(self, session: Session) -> str | None:
         """The model that goes on; ``None`` where a router decides."""
@@ -110,5 +103,6 @@ def _digest(*parts: str | bytes) -> bytes:
     digest = hashlib.sha256()
     for part in parts:
         content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(content).to_bytes(8, "big") + content)
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
     return digest.digest()

@@ -21,6 +21,10 @@ from turnout.serve.upstream import Upstream
 logger = logging.getLogger("turnout.serve")
 
 
+#: Characters of a model's name that is passed through.
+LONGEST_NAME = 256
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that requests may go to."""
@@ -77,7 +81,7 @@ class Snapshot:
 
     def passed_through(self, name: str) -> Model | None:
         """A model that is not configured, for the upstream that takes such names; ``None`` where there is none."""
-        if not self.settings.server.passthrough:
+        if not self.settings.server.passthrough or len(name) > LONGEST_NAME:
             return None
         upstream = self.upstreams[self.settings.server.passthrough]
         return Model(name, name, upstream, None, frozenset(DIALECTS), safe_value(name), "other")

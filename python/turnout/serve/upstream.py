@@ -188,7 +188,12 @@ class Upstream:
             return Answer(status, headers, relay.push(content), body.deadline, relay)
         found = await beside_the_loop(len(content), lambda: request.dialect.check_whole(content))
         body.close()
-        cleaned = self.key.plain_removed_from(content)
+        cleaned: bytes | None = self.key.plain_removed_from(content)
+        if found.get("error"):
+            # A stored response that failed: an error under status 200.
+            cleaned = self.key.removed_from(content) if len(content) <= LONGEST_ERROR else None
+        if cleaned is None:
+            raise UpstreamError("key_in_answer", f"upstream {self.name} sent an error that may have the server's key")
         return Answer(status, headers, cleaned, body.deadline, id=request.dialect.id_of(found))
 
     def _url(self, request: Request) -> yarl.URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class TrainedPool:
         verdict: Whether to route by them.
         picked: Name of the candidate.
         losses: Log loss on left-out prompts by candidate, and of what is measured beside them.
-        error_cost: Cost of an error at which the score of the best single model is kept; ``None`` where there are no costs.
+        error_cost: Cost of an error at which routing keeps the score of the best single model; infinite if none does.
     """
 
     profiles: Profiles
@@ -127,6 +127,8 @@ def train_pool(
     verdict = _verdict(routed, alone, seen.prompts, names[single], margin, resamples, seed)
     error = error_cost(last.success, costs, seen.scores, single)
     beside = {name: log_loss(_by(predict, seen, seed), seen.scores) for name, predict in BESIDE.items()}
+    # No cost of an error keeps the quality on all of the outcomes: the one that the folds had is not enough.
+    verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
     picked = last.name if verdict.route else "means"
     return TrainedPool(
         _profiles(tried[picked], seen, names, embedding), verdict, picked, {**last.losses, **beside}, float(error)

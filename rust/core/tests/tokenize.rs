@@ -720,3 +720,16 @@ fn a_megabyte_costs_what_its_first_tokens_cost() {
         assert!(of_long < of_short * 10, "{unit:?}: {of_long:?} for a megabyte, {of_short:?} for 8 KB");
     }
 }
+
+#[test]
+fn a_file_of_the_shipped_form_has_no_more_added_tokens_than_any_other() {
+    let mut file = tokenizer(common_characters());
+    for part in ["truncation", "padding", "post_processor", "decoder"] {
+        file[part] = Value::Null;
+    }
+    let unknown = file["model"]["unk_token"].as_str().unwrap().to_owned();
+    let id = file["model"]["vocab"][&unknown].as_u64().unwrap() as u32;
+    file["added_tokens"] = vec![added(id, &unknown, &["special"]); 65_537].into();
+    let error = PromptTokenizer::new(Path::new("tokenizer.json"), file.to_string().as_bytes(), 16, None).unwrap_err();
+    assert!(error.to_string().contains("more than 65536 added tokens"), "{error}");
+}

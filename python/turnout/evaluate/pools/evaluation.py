@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from turnout._core import InvalidInputError
 from turnout.data import ModelAliases
 from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
+from turnout.evaluate.json_values import json_values
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.pools.arena import ArenaScores, arena_scores
 from turnout.evaluate.pools.frontier import Choices, figures, hull, singles, sweep
@@ -105,7 +106,7 @@ class PoolEvaluation:
             }
             for name, one in self.methods.items()
         }
-        plain: dict[str, Any] = _plain(
+        plain: dict[str, Any] = json_values(
             {
                 "table": self.table,
                 "prompts": self.prompts,
@@ -227,12 +228,3 @@ def _measured(
         difference = interval(float(less[0]), less[1:]) if name != POOL else Estimate(np.nan, np.nan, np.nan)
         methods[name] = Method(estimates, difference, hull(*(part[0] for part in choices[name].points(once))))
     return methods
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

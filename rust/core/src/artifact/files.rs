@@ -111,7 +111,7 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
         }
         return Err(other_size(size));
     }
-    // SAFETY: zero is a valid byte. Zeros that were written here would be touched twice; these come from the system.
+    // SAFETY: zero is a valid byte. Zeros that were written here would be touched twice; these come from the system where the allocator maps large blocks.
     let mut bytes: Arc<[u8]> = unsafe { Arc::new_zeroed_slice(size as usize).assume_init() };
     let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
     advise_huge_pages(place);
@@ -133,15 +133,17 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
 /// Lets Linux back the memory of a large file with pages of 2 MiB: faults for each 4 KiB take as long as reading it.
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(bytes: &mut [u8]) {
-    const PAGE: usize = 4096;
     const HUGE_PAGE: usize = 2 << 20;
     if bytes.len() < HUGE_PAGE {
         return;
     }
     // From the beginning of the page, where the allocator's mapping begins: Linux aligns large ones to huge pages.
-    let before = bytes.as_ptr().addr() % PAGE;
+    // SAFETY: reads a constant of the system.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(1);
+    let before = bytes.as_ptr().addr() % page;
     let start = bytes.as_mut_ptr().wrapping_sub(before);
-    // SAFETY: the pages hold the slice, and the advice changes the content of none. Whether it is taken does not matter.
+    // SAFETY: the range is that of the slice, from the start of its first page. The advice changes no content, neither the slice's nor
+    // that of others on its first and last page. Whether it is taken does not matter.
     unsafe { libc::madvise(start.cast(), before + bytes.len(), libc::MADV_HUGEPAGE) };
 }
 

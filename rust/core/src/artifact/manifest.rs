@@ -20,7 +20,7 @@ pub const FORMAT_VERSION: u64 = 2;
 /// More tokens than any router here looks at, few enough that a batch stays small.
 const MAX_TOKENS: usize = 8192;
 /// Polite phrases of a manifest, in all, and bytes of each.
-const MAX_PHRASES: usize = 4096;
+const MAX_PHRASES: usize = 1024;
 const MAX_PHRASE_BYTES: usize = 256;
 const MAX_MODELS: usize = 4096;
 const MAX_DIM: usize = 16_384;
@@ -199,7 +199,7 @@ impl CourtesySpec {
         if phrases > MAX_PHRASES {
             return Err(format!("{phrases} phrases, expected at most {MAX_PHRASES}"));
         }
-        match self.lists().concat().iter().find(|text| text.is_empty() || text.len() > MAX_PHRASE_BYTES) {
+        match self.lists().into_iter().flatten().find(|text| text.is_empty() || text.len() > MAX_PHRASE_BYTES) {
             Some(text) => Err(format!("a phrase of {} bytes, expected 1..={MAX_PHRASE_BYTES}", text.len())),
             None => Ok(()),
         }

@@ -63,10 +63,10 @@ impl PoolRouter {
             && request.unavailable.is_empty()
             && request.max_output.is_none()
             && request.limits == Limits::default();
-        let limits = request.limits.over(&self.spec.limits);
         let exclusions = if asks_nothing {
             Cow::Borrowed(&self.exclusions[..])
         } else {
+            let limits = request.limits.over(&self.spec.limits);
             Cow::Owned(self.candidates.iter().map(|one| exclusion(one, request, &limits)).collect())
         };
         let cached = |candidate: &Candidate| {
@@ -81,7 +81,7 @@ impl PoolRouter {
             objective: if request.budget.is_some() { Objective::Tolerance(0.0) } else { objective },
             budget: request.budget,
             exclusions,
-            max_latency: limits.max_latency_ms,
+            max_latency: request.limits.max_latency_ms.or(self.spec.limits.max_latency_ms),
             input: request.input_tokens,
             cached,
             max_output: request.max_output,

@@ -2,6 +2,9 @@
 
 use crate::artifact::CourtesySpec;
 
+/// Tokens of a phrase, at most: matching takes as many steps for each phrase with the same first token.
+const MAX_PHRASE_TOKENS: usize = 16;
+
 /// Phrases that carry no content at either end of a prompt, as token ids.
 #[derive(Debug)]
 pub(super) struct Courtesy {
@@ -29,6 +32,9 @@ impl Courtesy {
                     let mut ids = ids_of(text)?;
                     if ids.is_empty() {
                         return Err(format!("{text:?} has no tokens"));
+                    }
+                    if ids.len() > MAX_PHRASE_TOKENS {
+                        return Err(format!("{text:?} has {} tokens, expected at most {MAX_PHRASE_TOKENS}", ids.len()));
                     }
                     if reversed {
                         ids.reverse();
@@ -154,8 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn phrases_without_tokens_are_refused() {
+    fn phrases_without_tokens_or_with_many_are_refused() {
         let spec = CourtesySpec { openings: vec![" ".into()], ..CourtesySpec::default() };
         assert!(Courtesy::new(&spec, (0, 0), ids).unwrap_err().contains("has no tokens"));
+        let spec = CourtesySpec { closings: vec!["sum ".repeat(17)], ..CourtesySpec::default() };
+        assert!(Courtesy::new(&spec, (0, 0), ids).unwrap_err().contains("has 17 tokens, expected at most 16"));
     }
 }

@@ -12,6 +12,7 @@ mod patterns;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
+pub(super) use self::bounded::MAX_ADDED_TOKENS;
 use self::{
     bounded::{AddedTokens, Part, Vocabulary},
     patterns::check_pattern,

@@ -12,6 +12,7 @@ use tokenizers::normalizers::BertNormalizer;
 use super::{
     fast::{FastWordPiece, MAX_WORD_CHARS, Parts},
     pieces::CONTINUATION,
+    validate::MAX_ADDED_TOKENS,
     vocabulary::{Vocabulary, cut_out},
 };
 
@@ -106,7 +107,8 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Option<(FastWordPiece, u32
     let nulls = [file.truncation, file.padding, file.post_processor, file.decoder];
     let model = file.model;
     let is_bert = model.continuing_subword_prefix == CONTINUATION && model.max_input_chars_per_word == MAX_WORD_CHARS;
-    if nulls.iter().any(Option::is_some) || !is_bert {
+    // With more added tokens the general path refuses the file.
+    if nulls.iter().any(Option::is_some) || !is_bert || file.added_tokens.len() > MAX_ADDED_TOKENS {
         return None;
     }
     let plain =

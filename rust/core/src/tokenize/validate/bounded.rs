@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// Values in one of the parts that describe steps.
 const MAX_VALUES: usize = 4096;
 const MAX_TOKEN_BYTES: usize = 1024;
-const MAX_ADDED_TOKENS: usize = 65_536;
+pub(in crate::tokenize) const MAX_ADDED_TOKENS: usize = 65_536;
 
 /// A part of the file as JSON with at most [`MAX_VALUES`] values: a `Value` may take thirty times the room of its text.
 #[derive(Default)]
