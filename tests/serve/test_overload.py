@@ -14,6 +14,9 @@ import pytest
 
 import turnout
 
+#: A queue of eight prompts; the session waits for more prompts before it runs, so that the queue fills on any machine.
+SMALL_QUEUE = {"max_queue": 8, "max_wait_us": 1_000_000}
+
 #: More tokens than the network reads.
 PROMPT = "How many ways are there to place eight queens on a board so that no two of them attack each other? " * 12
 
@@ -25,9 +28,9 @@ async def _posted(url: str, bodies: list[dict[str, Any]], path: str = "/v1/route
 
 
 def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any, network: Path) -> None:
-    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
+    server = start(routers={"bert": {"path": str(network), **SMALL_QUEUE}})
     router = turnout.load(network)
-    prompts = [f"{row} {PROMPT}" for row in range(512)]
+    prompts = [f"{row} {PROMPT}" for row in range(128)]
     answers = asyncio.run(_posted(server.url, [{"model": "router-bert-0.5", "prompt": one} for one in prompts]))
     statuses = collections.Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
@@ -44,9 +47,9 @@ def test_a_full_queue_of_a_network_is_a_429_with_retry_after(start: Any, network
 
 
 def test_a_full_queue_is_a_429_for_chats_too(start: Any, network: Path) -> None:
-    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
+    server = start(routers={"bert": {"path": str(network), **SMALL_QUEUE}})
     body = {"model": "router-bert-0.5", "messages": [{"role": "user", "content": PROMPT}]}
-    answers = asyncio.run(_posted(server.url, [body] * 256, "/v1/chat/completions"))
+    answers = asyncio.run(_posted(server.url, [body] * 64, "/v1/chat/completions"))
     statuses = collections.Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
@@ -100,7 +103,7 @@ def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:
 
 
 def test_a_full_queue_is_a_429_for_explanations_of_the_playground_too(start: Any, network: Path) -> None:
-    server = start(routers={"bert": {"path": str(network), "max_queue": 8}})
+    server = start(routers={"bert": {"path": str(network), **SMALL_QUEUE}})
     body = {"router": "bert", "prompt": PROMPT}
     answers = asyncio.run(_posted(server.url, [body] * 32, "/playground/api/explain"))
     statuses = collections.Counter(answer.status_code for answer in answers)

@@ -206,6 +206,9 @@ def test_turns_after_a_first_message_that_cannot_be_read_are_decided(begin):
         odd = [{"role": "user", "content": [{"type": "unheard-of"}]}, {"role": "assistant", "content": "?"}]
         said = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
         body = {"model": "router-alternating-0.5", "messages": [*odd, *said], "prompt_cache_key": "k"}
-        return server.post(body).headers["x-turnout-model"]
+        answer = server.post(body)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-turnout-model"]
 
-    assert [ask_after("a"), ask_after("a", "b", "c")] == ["big", "small"]
+    sort, prove = "Sort a list in Rust.", "Prove that the sort is stable."
+    assert [ask_after(sort), ask_after(sort, "Done.", prove)] == ["big", "small"]

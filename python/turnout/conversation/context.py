@@ -22,6 +22,25 @@ CONTEXTS = ("last_user", "conversation")
 LOOK_BACK = 16
 
 
+def whole_text(messages: Any) -> str:
+    """The text of all messages of any role, results of tools included: what a model has to read.
+
+    Args:
+        messages: As for :func:`prompt_of`.
+
+    Returns:
+        The texts, a line each.
+
+    Raises:
+        RoutingError: As for :func:`prompt_of`.
+
+    Example:
+        >>> whole_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+        'Be brief.\\nHi'
+    """
+    return "\n".join(any_text_of(message, index) for index, message in enumerate(listed(messages)))
+
+
 def prompt_of(messages: Any, context: Context = "last_user", harness: Harness = DEFAULT) -> str:
     """Selects the text of a conversation that a router judges.
 
