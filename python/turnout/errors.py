@@ -189,3 +189,32 @@ for _class in [RouterError, *RouterError.__subclasses__(), NoFeasibleModelError]
 
 class RoutingError(InvalidInputError):
     """A model name, router, threshold or list of messages that cannot be routed with; says what was expected."""
+
+
+class OutcomesError(RouterError):
+    """A database of outcomes that cannot be read or written: damaged, full, of another program, or opened before a fork.
+
+    Args:
+        message: What was wrong, what was expected, what was found.
+        path: The database.
+        limit: The outcomes that it takes, where it is full.
+    """
+
+    def __init__(self, message: str = "", *, path: str | PathLike[str] | None = None, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.path = None if path is None else Path(path)
+        self.limit = limit
+
+
+class OutcomeConflictError(InvalidInputError):
+    """An outcome whose receipt already has another value of the same kind. The first one stays.
+
+    Args:
+        message: Both values.
+        receipt_id: The receipt.
+        row: The row of the outcome, from 0, in a call with many.
+    """
+
+    def __init__(self, message: str = "", *, receipt_id: str = "", row: int | None = None) -> None:
+        super().__init__(message, argument="receipt_id", row=row)
+        self.receipt_id = receipt_id

@@ -35,7 +35,7 @@ def test_every_answer_is_one_that_is_described(case, shared_server):
 
 
 @pytest.fixture(scope="module")
-def shared_server(request):
+def shared_server(tmp_path_factory):
     """One server for all examples."""
     from pathlib import Path
 
@@ -51,6 +51,7 @@ def shared_server(request):
             "upstreams": {"main": {"base_url": upstream.base_url}},
             "models": {name: {"upstream": "main", "dialects": dialects} for name in ("big", "small")},
             "routers": {"mf": {"path": str(Path(__file__).parents[2] / "models" / "tiny")}},
+            "outcomes": {"path": str(tmp_path_factory.mktemp("outcomes") / "outcomes.sqlite")},
         }
         with RunningServer(tables, Limits()) as server:
             yield server

@@ -35,6 +35,7 @@ LAYERS = [
         "battle_store",
         "engines",
         "extras",
+        "outcomes",
         "progress",
         "retry_after",
         "sample_prompts",

@@ -23,6 +23,7 @@ from turnout.serve.errors import ApiError
 from turnout.serve.gate import Gate
 from turnout.serve.model_list import ModelList
 from turnout.serve.openapi import openapi
+from turnout.serve.outcomes import OutcomesEndpoint
 from turnout.serve.routed_endpoint import RoutedEndpoint
 from turnout.serve.stored_responses import StoredResponses
 
@@ -44,6 +45,7 @@ def client_app(state: State) -> Starlette:
         Route("/v1/responses/{id}/cancel", StoredResponses(state, "/cancel"), methods=["POST"]),
         Route("/v1/responses/{id}/input_items", StoredResponses(state, "/input_items"), methods=["GET"]),
         Route("/v1/route", endpoints.route, methods=["POST"]),
+        Route("/v1/outcomes", OutcomesEndpoint(state).record, methods=["POST"]),
         Route("/v1/models", listed.models),
         Route("/v1/models/{name:path}", listed.model),
         Route("/health", endpoints.health),

@@ -67,6 +67,7 @@ class Metrics:
             registry=registry,
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
+        self.outcomes = Counter("turnout_outcomes", "Outcomes received: added or known.", ["result"], registry=registry)
         self.log_dropped = Counter("turnout_log_dropped", "Receipts that were dropped.", registry=registry)
 
     def text(self) -> bytes:

@@ -23,6 +23,9 @@ from turnout.serve.openapi_models import (
     ListedModel,
     MessagesRequest,
     ModelList,
+    Outcome,
+    OutcomeBatch,
+    RecordedOutcomes,
     ResponsesRequest,
     RouteRequest,
     RouteResponse,
@@ -44,6 +47,11 @@ _ERRORS = {
     502: "The upstream failed.",
     503: "The upstream failed, or its circuit breaker is open.",
     504: "The upstream was too slow.",
+}
+_OUTCOME_ERRORS = {
+    404: "The server keeps no outcomes.",
+    409: "The receipt has another outcome of this kind.",
+    507: "The database of outcomes is full.",
 }
 
 
@@ -98,6 +106,15 @@ def description() -> dict[str, Any]:
                     "operationId": "route",
                     "requestBody": _body(RouteRequest),
                     "responses": _responses([RouteResponse], 400, 401, 403, 404, 408, 413, 415, 421, 429, 500),
+                }
+            },
+            "/v1/outcomes": {
+                "post": {
+                    "summary": "Record what came of answered requests",
+                    "operationId": "outcomes",
+                    "requestBody": {"required": True, "content": _json(Outcome, OutcomeBatch)},
+                    "responses": _responses([RecordedOutcomes], 400, 401, 403, 408, 413, 415, 421, 429, 500)
+                    | {str(status): _error(text, Error) for status, text in _OUTCOME_ERRORS.items()},
                 }
             },
             "/v1/models": {

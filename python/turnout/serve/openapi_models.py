@@ -73,6 +73,32 @@ class RouteResponse(BaseModel):
     decisions: list[RouteDecision]
 
 
+class Outcome(BaseModel, extra="forbid"):
+    """What came of a request: exactly one of ``score``, ``preference``, ``thumbs``, ``passed`` and ``regenerated``."""
+
+    receipt_id: Annotated[str, Field(min_length=1, max_length=256, description="The x-request-id of the answer.")]
+    model: Annotated[str, Field(max_length=256, description="Whose answer, if not the delivered one.")] | None = None
+    score: Unit | None = None
+    preference: Literal["win", "tie", "loss"] | None = None
+    thumbs: Literal["up", "down"] | None = None
+    passed: bool | None = None
+    regenerated: Literal[True] | None = None
+
+
+class OutcomeBatch(BaseModel, extra="forbid"):
+    """Outcomes that are recorded together or not at all."""
+
+    outcomes: Annotated[list[Outcome], Field(max_length=1000)]
+
+
+class RecordedOutcomes(BaseModel):
+    """How many outcomes are new, and how many were recorded before."""
+
+    object: Literal["outcomes"]
+    added: int
+    known: int
+
+
 class ListedModel(BaseModel):
     """A name that a request's ``model`` may have."""
 
@@ -145,6 +171,6 @@ class AnthropicError(BaseModel):
 
 
 MODELS: list[type[BaseModel]] = [
-    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, ListedModel, ModelList,
-    AnthropicModel, AnthropicModelList, Status, Error, AnthropicError,
+    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, Outcome, OutcomeBatch,
+    RecordedOutcomes, ListedModel, ModelList, AnthropicModel, AnthropicModelList, Status, Error, AnthropicError,
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from turnout.routing.names import PREFIX, parse_model_name
 from turnout.routing.needs import CAPABILITIES
 from turnout.serve.alias_settings import AliasSettings, Cut
 from turnout.serve.dialects import DIALECTS
+from turnout.serve.outcome_settings import OutcomeSettings
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
 
@@ -40,7 +41,7 @@ class ServerSettings(Table):
     """Table ``[server]``.
 
     Addresses, limits of connections, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do
-    ``[sessions]``, ``[log]`` and ``[telemetry]``. All other settings change on reload.
+    ``[sessions]``, ``[log]``, ``[outcomes]`` and ``[telemetry]``. All other settings change on reload.
     """
 
     host: str = "127.0.0.1"
@@ -198,6 +199,7 @@ class Settings(Table):
     sessions: SessionSettings = SessionSettings()
     agents: AgentSettings = AgentSettings()
     log: LogSettings = LogSettings()
+    outcomes: OutcomeSettings = OutcomeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from turnout._core import ConfigError
+from turnout.outcomes import Outcomes
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
@@ -66,6 +67,8 @@ class State:
         self.bodies = ByteBudget(settings.server.max_bodies_bytes)
         dropped = self.metrics.log_dropped.inc
         self.log = DecisionLog(settings.log, dropped, self.bodies) if settings.log.path else None
+        kept = settings.outcomes
+        self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
@@ -190,12 +193,14 @@ class State:
                 await upstream.retire()
 
     async def close(self) -> None:
-        """Closes connections and the log."""
+        """Closes connections, the log and the outcomes."""
         self.is_ready = False
         for upstream in (*self.snapshot.upstreams.values(), *self._retired):
             await upstream.close()
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
+        if self.outcomes is not None:
+            self.outcomes.close()
 
     @staticmethod
     def _warn_of_what_needs_a_restart(before: Settings, after: Settings) -> None:
@@ -203,7 +208,9 @@ class State:
             f"[server] {key}" for key in _UNTIL_RESTART if getattr(before.server, key) != getattr(after.server, key)
         ]
         changed += [
-            f"[{key}]" for key in ("sessions", "log", "telemetry") if getattr(before, key) != getattr(after, key)
+            f"[{key}]"
+            for key in ("sessions", "log", "outcomes", "telemetry")
+            if getattr(before, key) != getattr(after, key)
         ]
         if changed:
             logger.warning("reloaded; changes of %s need a restart", ", ".join(changed))

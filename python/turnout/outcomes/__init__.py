@@ -1,0 +1,10 @@
+"""What came of routed requests, and learning from it.
+
+- :mod:`~turnout.outcomes.outcome`: ``Outcome``, one value of one kind for a route receipt;
+- :mod:`~turnout.outcomes.store`: ``Outcomes``, the database that keeps them.
+"""
+
+from turnout.outcomes.outcome import KINDS, Outcome
+from turnout.outcomes.store import Outcomes, Recorded
+
+__all__ = ["KINDS", "Outcome", "Outcomes", "Recorded"]

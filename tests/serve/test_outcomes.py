@@ -1,0 +1,110 @@
+"""``POST /v1/outcomes``: what came of answered requests is kept durably, once."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from turnout import ConfigError, RouterError
+from turnout.outcomes import Outcomes
+from turnout.serve.client_keys import key_hash
+from turnout.serve.config_file import settings_of
+
+PATH = "/v1/outcomes"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "outcomes.sqlite"
+
+
+def test_an_outcome_is_kept_for_the_id_of_an_answer(start, path):
+    server = start(outcomes={"path": str(path)})
+    body = {"model": "router-mf-0.5", "messages": [{"role": "user", "content": "Hi"}]}
+    receipt_id = server.post(body).headers["x-request-id"]
+    answer = server.post({"receipt_id": receipt_id, "thumbs": "up"}, PATH)
+    assert (answer.status_code, answer.json()) == (200, {"object": "outcomes", "added": 1, "known": 0})
+    again = server.post({"receipt_id": receipt_id, "thumbs": "up"}, PATH)
+    assert again.json() == {"object": "outcomes", "added": 0, "known": 1}
+    assert [(one.receipt_id, one.kind, one.value) for one in Outcomes(path).read()] == [(receipt_id, "thumbs", 1.0)]
+    assert server.metric("turnout_outcomes_total", result="added") == 1
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(start, path):
+    server = start(outcomes={"path": str(path)})
+    many = [{"receipt_id": f"r{number}", "score": number / 10} for number in range(10)]
+    assert server.post({"outcomes": many}, PATH).json()["added"] == 10
+    conflict = server.post(
+        {"outcomes": [{"receipt_id": "new", "passed": True}, {"receipt_id": "r1", "score": 0}]}, PATH
+    )
+    assert conflict.status_code == 409
+    assert conflict.json()["error"]["code"] == "outcome_conflict"
+    assert "outcome 1: receipt 'r1' has score 0.1 already, found 0; the first one stays" in conflict.text
+    assert len(Outcomes(path)) == 10
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "receipt_id is missing"),
+        ({"receipt_id": "a"}, "expected exactly one of"),
+        ({"receipt_id": "a", "score": 2}, "score is 2, expected a number in 0..=1"),
+        ({"receipt_id": ["a"], "score": 1}, "receipt_id is of type list"),
+        ({"outcomes": {"receipt_id": "a"}}, "expected one outcome, or outcomes alone with an array"),
+        ({"outcomes": ["a"]}, "outcome 0 is of type str"),
+        ({"outcomes": [{"receipt_id": "a", "score": 1}] * 1001}, "outcomes has 1001 items, expected at most 1000"),
+        ([], "the body is of type list"),
+    ],
+)
+def test_a_bad_body_is_400_and_leaves_nothing(start, path, body, words):
+    answer = start(outcomes={"path": str(path)}).post(json.dumps(body).encode(), PATH)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    assert len(Outcomes(path)) == 0
+
+
+def test_without_a_path_there_are_no_outcomes(server):
+    answer = server.post({"receipt_id": "a", "thumbs": "up"}, PATH)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "outcomes_off")
+
+
+def test_client_keys_apply_and_their_names_are_kept(start, path, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(f"team-a:{key_hash('a-key-of-team-a')}\n")
+    server = start(outcomes={"path": str(path)}, server={"client_keys_file": str(keys)})
+    outcome = {"receipt_id": "a", "thumbs": "up"}
+    assert server.post(outcome, PATH).status_code == 401
+    assert server.post(outcome, PATH, headers={"authorization": "Bearer a-key-of-team-a"}).status_code == 200
+    assert [one.source for one in Outcomes(path).read()] == ["team-a"]
+
+
+def test_a_full_database_is_507_and_the_server_goes_on(start, path):
+    server = start(outcomes={"path": str(path), "most": 1})
+    assert server.post({"receipt_id": "a", "thumbs": "up"}, PATH).status_code == 200
+    full = server.post({"receipt_id": "b", "thumbs": "up"}, PATH)
+    assert (full.status_code, full.json()["error"]["code"]) == (507, "outcomes_failed")
+    assert str(path) not in full.text
+    assert server.post({"receipt_id": "a", "thumbs": "up"}, PATH).json()["known"] == 1
+
+
+def test_clients_that_record_at_once_are_each_counted_once(start, path):
+    server = start(outcomes={"path": str(path)})
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(
+            lambda number: server.post({"receipt_id": f"{number % 20}", "thumbs": "up"}, PATH), range(40)
+        )
+        assert sum(answer.json()["added"] for answer in answers) == 20
+    assert len(Outcomes(path)) == 20
+
+
+def test_a_file_of_another_program_stops_the_server_from_starting(start, path):
+    path.write_text("mine " * 1000)
+    with pytest.raises(RouterError, match="not a database"):
+        start(outcomes={"path": str(path)})
+
+
+def test_unknown_keys_of_the_table_are_errors(tables):
+    with pytest.raises(ConfigError, match=r"\[outcomes\] has an unknown key 'file', expected path, most"):
+        settings_of({**tables, "outcomes": {"file": "x"}})
