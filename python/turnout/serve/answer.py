@@ -12,6 +12,7 @@ from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.sse import DONE, LONGEST_EVENT, EventBuffer, EventTooLongError, events, is_event_stream, split
+from turnout.serve.usage import UNKNOWN, Usage, usage_of, usage_of_stream
 
 
 class EventRelay:
@@ -35,6 +36,12 @@ class EventRelay:
         self.id = ""
         #: Whether an event was an error.
         self.has_error = False
+        self._first_usage = UNKNOWN
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, as far as the events so far say."""
+        return usage_of_stream(self._first_usage, b"".join(self._tail))
 
     async def begin(self, chunk: bytes) -> bytes:
         """The first events, up to one with which the model begins to answer.
@@ -92,6 +99,8 @@ class EventRelay:
     def _begins(self, data: bytes) -> bool:
         event = self._dialect.event(data)
         self.id = self.id or self._dialect.id_of(event)
+        if self._first_usage.input_tokens is None:
+            self._first_usage = usage_of(event)
         return self._dialect.begins(event)
 
     def _no_stream(self, content: bytes) -> BadAnswerError:
@@ -200,6 +209,13 @@ class Answer:
     is_context_overflow: bool = False
     #: Under which it can be referred to later; empty for none.
     id: str = ""
+    #: Tokens of an answer that was read whole.
+    whole_usage: Usage = UNKNOWN
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, as far as the answer says; of a stream when it has been relayed."""
+        return self.rest.usage if isinstance(self.rest, EventRelay) else self.whole_usage
 
     def close(self) -> None:
         """Gives the connection back."""

@@ -30,6 +30,7 @@ from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
 from turnout.serve.state import State
 from turnout.serve.upstream import Request
+from turnout.serve.usage import UNKNOWN
 
 logger = logging.getLogger("turnout.serve")
 
@@ -120,7 +121,8 @@ class RoutedEndpoint:
                 served.answer.close()
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
-            self.state.answered(decided, planned, name, reason, time.perf_counter() - began)
+            usage = served.answer.usage if served else UNKNOWN
+            self.state.answered(decided, planned, name, reason, time.perf_counter() - began, usage)
 
 
 def _describe(span: Any, planned: Plan) -> None:

@@ -103,7 +103,7 @@ class ModelSettings(Table):
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
     #: What the upstream speaks: a request goes to models that speak its own dialect.
     dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
-    #: Price of a million tokens, for the playground's estimate.
+    #: Price of a million tokens, for the costs in receipts and the playground's estimate.
     input_cost_per_mtok: Cost | None = None
     output_cost_per_mtok: Cost | None = None
 

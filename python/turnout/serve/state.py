@@ -22,6 +22,7 @@ from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Made, Model, Snapshot, take
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
+from turnout.serve.usage import Usage
 
 logger = logging.getLogger("turnout.serve")
 
@@ -113,6 +114,9 @@ class State:
                 "served": None,
                 "fallback": "",
                 "latency_ms": None,
+                "input_tokens": None,
+                "output_tokens": None,
+                "cost": None,
             }
         )
 
@@ -134,7 +138,9 @@ class State:
             if name:
                 self.made.put(name, Made.by(model))
 
-    def answered(self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float) -> None:
+    def answered(
+        self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float, usage: Usage
+    ) -> None:
         """Completes the receipt of :meth:`decided` and logs it.
 
         Args:
@@ -143,10 +149,12 @@ class State:
             served: The model that answered; ``None`` where none did.
             fallback: Why it was not the chosen one; empty where it was.
             seconds: From the decision to the end of the answer.
+            usage: Tokens of the answer.
         """
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
+        decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.models.get(served or "")))
         self.recent.changed(decided)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts

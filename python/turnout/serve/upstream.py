@@ -22,6 +22,7 @@ from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
 from turnout.serve.upstream_settings import UpstreamSettings
+from turnout.serve.usage import usage_of
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout_at
@@ -194,7 +195,8 @@ class Upstream:
             cleaned = self.key.removed_from(content) if len(content) <= LONGEST_ERROR else None
         if cleaned is None:
             raise UpstreamError("key_in_answer", f"upstream {self.name} sent an error that may have the server's key")
-        return Answer(status, headers, cleaned, body.deadline, id=request.dialect.id_of(found))
+        name, usage = request.dialect.id_of(found), usage_of(found)
+        return Answer(status, headers, cleaned, body.deadline, id=name, whole_usage=usage)
 
     def _url(self, request: Request) -> yarl.URL:
         path = request.dialect.path + request.path

@@ -1,0 +1,94 @@
+"""What an answer says of its tokens, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from turnout.serve.sse import events
+
+if TYPE_CHECKING:
+    from turnout.serve.settings import ModelSettings
+
+#: The last events of a stream are read up to this size: longer ones would hold the event loop.
+_LONGEST_TAIL = 1 << 20
+#: Where the dialects put the object ``usage``: beside the answer, or in an event's answer.
+_INSIDE = ("message", "response")
+
+
+class Usage(NamedTuple):
+    """Tokens of a request and its answer; ``None`` where the upstream does not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def cost(self, model: ModelSettings | None) -> float | None:
+        """What they cost, in the currency of the prices; ``None`` where tokens or prices are unknown.
+
+        Args:
+            model: Has the prices.
+        """
+        if model is None or self.input_tokens is None or self.output_tokens is None:
+            return None
+        if model.input_cost_per_mtok is None or model.output_cost_per_mtok is None:
+            return None
+        return (self.input_tokens * model.input_cost_per_mtok + self.output_tokens * model.output_cost_per_mtok) / 1e6
+
+
+#: Nothing is known.
+UNKNOWN = Usage()
+
+
+def usage_of(found: Mapping[str, Any]) -> Usage:
+    """The usage in an answer or an event, of any dialect.
+
+    Args:
+        found: The JSON object.
+
+    Example:
+        >>> usage_of({"usage": {"prompt_tokens": 12, "completion_tokens": 3}})
+        Usage(input_tokens=12, output_tokens=3)
+        >>> usage_of({"message": {"usage": {"input_tokens": 12, "cache_read_input_tokens": 88}}})
+        Usage(input_tokens=100, output_tokens=None)
+    """
+    inner = next((found[name] for name in _INSIDE if isinstance(found.get(name), dict)), found)
+    usage = inner.get("usage") or found.get("usage")
+    if not isinstance(usage, dict):
+        return Usage()
+    inputs = _count(usage, "prompt_tokens", "input_tokens")
+    if inputs is not None and "prompt_tokens" not in usage:
+        # Anthropic counts cached tokens apart from the others.
+        inputs += sum(_count(usage, f"cache_{name}_input_tokens") or 0 for name in ("creation", "read"))
+    return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"))
+
+
+def usage_of_stream(begin: Usage, tail: bytes) -> Usage:
+    """The usage of a stream: Anthropic says the input at the beginning; the last one that is said counts.
+
+    Args:
+        begin: Of the first events.
+        tail: The last events.
+    """
+    found = begin
+    if b'"usage"' not in tail or len(tail) > _LONGEST_TAIL:
+        return found
+    for data in events(tail):
+        if b'"usage"' not in data:
+            continue
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            told = usage_of(event)
+            # ``message_delta`` may repeat input tokens without the cached ones.
+            inputs = found.input_tokens if found.input_tokens is not None else told.input_tokens
+            found = Usage(inputs, told.output_tokens if told.output_tokens is not None else found.output_tokens)
+    return found
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    found = next((usage[name] for name in names if name in usage), None)
+    return found if type(found) is int and 0 <= found < 1 << 53 else None

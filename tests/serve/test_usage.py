@@ -1,0 +1,95 @@
+"""Receipts hold the tokens of answers and their cost, in every dialect, streamed or whole."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from tests.serve.dialects import SPOKEN, chat_stream, completion, message, message_stream, named, response, streaming
+
+from turnout.serve.usage import Usage, usage_of, usage_of_stream
+
+CACHED = {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 7}
+RESPONSE = {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 90}}
+
+
+def whole(body):
+    async def script(exchange):
+        await exchange.whole(200, body)
+
+    return script
+
+
+def with_usage(body, usage):
+    return json.dumps({**json.loads(body), "usage": usage}).encode()
+
+
+def event(**fields):
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+CHAT_END = event(
+    id="c1", object="chat.completion.chunk", choices=[], usage={"prompt_tokens": 100, "completion_tokens": 20}
+)
+CHAT = chat_stream("m", ("Hi",))
+MESSAGE_HEAD = named("message_start", message={**json.loads(message("m", "")), "content": [], "usage": CACHED})
+MESSAGE_END = named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 20, "input_tokens": 3})
+MESSAGE = [MESSAGE_HEAD, *message_stream("m", ("Hi",))[1:-2], MESSAGE_END, named("message_stop")]
+RESPONSE_HEAD = named("response.output_text.delta", delta="Hi", sequence_number=0)
+RESPONSE_END = named("response.completed", response=json.loads(response("m", "Hi", usage=RESPONSE)), sequence_number=1)
+
+SCRIPTS = {
+    "chat": (whole(with_usage(completion("m", "Hi"), {"prompt_tokens": 100, "completion_tokens": 20})),
+             streaming(*CHAT[:-1], CHAT_END, CHAT[-1])),
+    "messages": (whole(with_usage(message("m", "Hi"), {**CACHED, "output_tokens": 20})), streaming(*MESSAGE)),
+    "responses": (whole(response("m", "Hi", usage=RESPONSE)), streaming(RESPONSE_HEAD, RESPONSE_END)),
+}  # fmt: skip
+
+
+@pytest.fixture
+def priced(start, tables, tmp_path):
+    for model in tables["models"].values():
+        model.update(dialects=list(SPOKEN), input_cost_per_mtok=2.0, output_cost_per_mtok=10.0)
+    return start(log={"path": str(tmp_path / "decisions.jsonl")})
+
+
+def receipt(path):
+    until = time.monotonic() + 10
+    while not (lines := path.read_text().splitlines()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return json.loads(lines[-1])
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("name", list(SPOKEN))
+def test_a_receipt_has_the_tokens_and_the_cost(priced, upstream, tmp_path, name, is_stream):
+    upstream.default = SCRIPTS[name][is_stream]
+    answer = priced.post(SPOKEN[name].body(stream=is_stream), SPOKEN[name].path)
+    assert answer.status_code == 200
+    found = receipt(tmp_path / "decisions.jsonl")
+    assert (found["input_tokens"], found["output_tokens"]) == (100, 20)
+    assert found["cost"] == pytest.approx((100 * 2 + 20 * 10) / 1e6)
+
+
+def test_what_the_upstream_does_not_say_is_unknown(priced, upstream, tmp_path):
+    upstream.default = streaming(*CHAT)
+    priced.post(SPOKEN["chat"].body(stream=True))
+    found = receipt(tmp_path / "decisions.jsonl")
+    assert [found[name] for name in ("input_tokens", "output_tokens", "cost")] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "usage", [None, 7, [], {}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": True}]
+)
+def test_a_hostile_usage_is_unknown(usage):
+    assert usage_of({"usage": usage}) == Usage()
+    assert usage_of_stream(Usage(1), event(usage=usage)) == Usage(1)
+
+
+@pytest.mark.parametrize(
+    "tail", [b'data: {"usage"\n\n', b'data: ["usage"]\n\n', b'data: {"usage": 1e999}\n\n', b'"usage"' * 2**18]
+)
+def test_a_tail_that_is_no_event_says_nothing(tail):
+    assert usage_of_stream(Usage(), tail) == Usage()
