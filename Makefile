@@ -20,9 +20,9 @@ UV := $(PY) -m uv --quiet
 
 # Changes of pyproject.toml that name no dependency (a lint rule, say) install nothing anew.
 hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
-TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra completion --group test
+TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra redis --extra completion --group test
 INTEGRATED := --extra langchain --extra litellm --extra ray --group integrations
-tested = dependencies|onnx|faiss|eval|serve|completion|test
+tested = dependencies|onnx|faiss|eval|serve|redis|completion|test
 BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
 DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|$(tested)|lint) = \[/)
 TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^($(tested)|train) = \[/)
@@ -79,7 +79,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build train-mf train-pool train-sw-ranking wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf train-pool train-sw-ranking wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium redis docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -261,6 +261,9 @@ test-e2e: build $(E2E) ## the server in front of a real local model, in a separa
 
 chromium: ## install Chromium from Debian's packages if it is missing (needs root)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+
+redis: ## install redis-server from Debian's packages if it is missing (needs root)
+	@command -v redis-server >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; }
 
 test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped if there is none
 	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 
@@ -10,6 +11,8 @@ import openai
 import pytest
 from scripted_upstream import Exchange, refuse
 from tests.serve.dialects import SPOKEN, named, speak, streaming
+
+from turnout.serve.client_keys import key_hash
 
 RESPONSES = SPOKEN["responses"]
 
@@ -93,7 +96,7 @@ def test_what_is_not_stored_is_not_remembered(start, two):
     two["small"].default = lambda exchange: exchange.whole(200, RESPONSES.whole("small", "x", store=False))
     server = start()
     server.post(RESPONSES.body("router-mf-1.0"), RESPONSES.path)
-    assert len(server.state.made) == 0
+    assert asyncio.run(server.state.made.of(["resp_1"])) == [None]
 
 
 def test_an_unknown_response_is_an_error_or_asked_for_at_the_only_upstream(start, two, tables):
@@ -120,3 +123,34 @@ def test_a_failed_response_is_relayed_as_it_is(start, two):
     assert httpx.get(f"{server.url}/v1/responses/resp_small").json()["error"]["message"] == "scripted 404"
     two["small"].default = partial(Exchange.whole, status=200, body=b"<html>")
     assert httpx.get(f"{server.url}/v1/responses/resp_small").status_code == 502
+
+
+def test_a_response_belongs_to_the_client_that_made_it(start, two, tmp_path):
+    keys = {"Authorization": "Bearer key-of-the-first"}, {"Authorization": "Bearer key-of-another"}
+    lines = [f"{name}:{key_hash(one['Authorization'].split()[1])}" for name, one in zip("ab", keys, strict=True)]
+    (tmp_path / "keys").write_text("\n".join(lines))
+    server = start(server={"client_keys_file": str(tmp_path / "keys")})
+
+    def ask(client, method, path, **options):
+        return httpx.request(method, server.url + path, headers=keys[client], timeout=30, **options).status_code
+
+    def post(client, **refers):
+        return ask(client, "POST", RESPONSES.path, json=RESPONSES.body("router-mf-1.0", **refers))
+
+    assert post(0, conversation="conv_1") == 200
+    sent = len(two["small"].requests)
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")):
+        assert ask(1, method, f"/v1/responses/resp_small{path}") == 404
+    assert post(1, previous_response_id="resp_small") == 404
+    assert post(1, conversation="conv_1") == 404
+    # Nobody is known to have made this one.
+    assert [ask(client, "GET", "/v1/responses/resp_x") for client in (0, 1)] == [404, 404]
+    assert post(0, previous_response_id="resp_x") == 404
+    assert len(two["small"].requests) == sent
+    assert not two["big"].requests
+    assert ask(0, "GET", "/v1/responses/resp_small") == 200
+    assert [post(0, **one) for one in ({"previous_response_id": "resp_small"}, {"conversation": "conv_1"})] == [
+        200,
+        200,
+    ]
+    assert ask(0, "DELETE", "/v1/responses/resp_small") == 200

@@ -17,6 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     from async_timeout import timeout_at
 
+#: Where a scope has the name of the client whose key was sent.
+CLIENT = "turnout.client"
 #: A client that sends its body more slowly holds a place that others could have.
 _BODY_S = 60.0
 
@@ -53,6 +55,11 @@ class UntilDisconnect:
         self._gone = True
         if self._task is not None:
             self._task.cancel()
+
+
+def client_of(scope: Scope) -> str:
+    """Name of the client whose key was sent; empty where clients need none."""
+    return scope.get(CLIENT) or ""
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

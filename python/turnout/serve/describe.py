@@ -38,7 +38,7 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     yield f"context     {server.context}"
     yield f"client keys {'required' if server.client_keys_file else 'none: any client that reaches the address can use the server'}"
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
-    yield f"sessions    stay: {sessions.stay}"
+    yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
 
 

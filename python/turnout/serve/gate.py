@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from turnout.serve.asgi import Message, Receive, Scope, Send, header, send_error
+from turnout.serve.asgi import CLIENT, Message, Receive, Scope, Send, header, send_error
 from turnout.serve.dialects import of_scope
 from turnout.serve.errors import ApiError
 
@@ -82,7 +82,9 @@ class Gate:
         state = self.state
         if state.needs_key and path.startswith(_NEEDS_KEY) and scope["method"] != "OPTIONS":
             sent = (header(scope, name) for name in (b"authorization", b"x-api-key"))
-            if state.keys.client_of(*(one.decode("latin-1") if one else None for one in sent)) is None:
+            client = state.keys.client_of(*(one.decode("latin-1") if one else None for one in sent))
+            scope[CLIENT] = client
+            if client is None:
                 return ApiError(
                     401,
                     "invalid key: send Authorization: Bearer, or x-api-key, with a key of this server",

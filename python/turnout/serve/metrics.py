@@ -59,6 +59,12 @@ class Metrics:
             ["rule"],
             registry=registry,
         )
+        self.session_store_errors = Counter(
+            "turnout_session_store_errors",
+            "Calls of the shared session store that failed, or were left out while it is paused.",
+            ["reason"],
+            registry=registry,
+        )
         self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
         self.breaker_open = Gauge(
             "turnout_breaker_open",

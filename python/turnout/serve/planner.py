@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation.stalls import is_stalled
+from turnout.serve.asgi import client_of
 from turnout.serve.dialects import Dialect
+from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, spec_of
 
@@ -46,13 +48,13 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
         needed = await needs(request, size, dialect)
         return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
     pair = spec[1]
-    if maker := _maker(request, dialect, state):
+    if maker := await _maker(request, client_of(scope), dialect, state):
         return _with_maker(maker, pair, await needs(request, size, dialect), dialect, state)
     found = await read(
         request, size, snapshot, dialect, lambda digest: sessions.of(request, dialect, scope, digest, snapshot.harness)
     )
     if found.session is not None:
-        name = sessions.recall(found.session)
+        name = await sessions.recall(found.session)
         kept = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
         if kept is not None:
             rule = found.session.kind
@@ -73,10 +75,21 @@ async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, s
     return await beside_the_loop(size, lambda: is_stalled(messages, errors, steps, harness))
 
 
-def _maker(request: Mapping[str, Any], dialect: Dialect, state: State) -> Model | None:
-    """The model that made an answer to which a request refers."""
-    made = [found for name in dialect.continues(request) if (found := state.made.get(name)) is not None]
-    return made[0].model_in(state.snapshot) if made else None
+async def _maker(request: Mapping[str, Any], client: str, dialect: Dialect, state: State) -> Model | None:
+    """The model that made an answer to which a request refers.
+
+    Raises:
+        ApiError: 404 for what another client made, or for a response that nobody is known to have made where clients have keys.
+    """
+    ids = dialect.continues(request)
+    found = await state.made.of(ids)
+    for name, made in zip(ids, found, strict=True):
+        # A conversation may have been made elsewhere: it belongs to the client that names it first.
+        is_unknown = made is None and state.needs_key and name == request.get("previous_response_id")
+        if is_unknown or (made is not None and made.client != client):
+            raise ApiError(404, f"unknown response or conversation {name!r}", code="response_not_found")
+    known = next((made for made in found if made is not None), None)
+    return known.model_in(state.snapshot) if known else None
 
 
 def _with_maker(maker: Model, pair: Pair, needed: frozenset[str], dialect: Dialect, state: State) -> Plan:

@@ -15,6 +15,7 @@ from turnout.serve.asgi import (
     Scope,
     Send,
     UntilDisconnect,
+    client_of,
     header,
     read_body,
     send_error,
@@ -85,7 +86,7 @@ class RoutedEndpoint:
             query = passing.query(scope["query_string"], self.dialect.query)
             request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
             continues = self.dialect.continues(parsed)
-            await self._answer(planned, request, send, response_headers, decided, continues)
+            await self._answer(planned, request, send, response_headers, decided, continues, client_of(scope))
 
     async def _answer(
         self,
@@ -95,6 +96,7 @@ class RoutedEndpoint:
         response_headers: RawHeaders,
         decided: Decided | None,
         continues: tuple[str, ...] = (),
+        client: str = "",
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
@@ -107,7 +109,7 @@ class RoutedEndpoint:
             )
             response_headers += _served_headers(served)
             if self.dialect.is_logged:
-                self.state.served(planned, served.model, (served.answer.id, *continues))
+                await self.state.served(planned, served.model, (served.answer.id, *continues), client)
             with sending_until(served.answer.deadline, send) as sending:
                 await relay(served.answer, sending, response_headers, self.state.metrics)
         except UpstreamError as error:

@@ -11,7 +11,7 @@ from turnout.conversation import first_words, is_new_turn
 from turnout.conversation.harness import Harness
 from turnout.serve.asgi import Scope
 from turnout.serve.dialects import Dialect
-from turnout.serve.expiring import ExpiringMap
+from turnout.serve.session_store import SessionStore
 from turnout.serve.settings import SessionSettings
 
 
@@ -19,9 +19,10 @@ from turnout.serve.settings import SessionSettings
 class Session:
     """What a request belongs to."""
 
-    key: bytes
+    #: Hashes of what is in the request: a store holds no text of it.
+    key: str
     #: Of the client's own id, where it names one: what goes on after a summary of the conversation is found by it.
-    id_key: bytes | None
+    id_key: str | None
     #: Whether the model that began it goes on; not at the beginning of a turn, where only turns stay.
     is_begun: bool
     #: ``turn`` or ``conversation``.
@@ -33,13 +34,14 @@ class Sessions:
 
     Args:
         settings: Of ``[sessions]``.
+        store: Where they are kept.
     """
 
-    def __init__(self, settings: SessionSettings) -> None:
+    def __init__(self, settings: SessionSettings, store: SessionStore) -> None:
         self._settings = settings
+        self._store = store
         self._headers = tuple(name.lower().encode() for name in settings.headers)
         self._names = frozenset(self._headers)
-        self._models: ExpiringMap[bytes, str] = ExpiringMap(settings.most, settings.ttl_s)
 
     def of(
         self, request: Mapping[str, Any], dialect: Dialect, scope: Scope, prompt_sha256: str, harness: Harness
@@ -80,29 +82,27 @@ class Sessions:
         found = {name: value for name, value in reversed(scope["headers"]) if name in self._names}
         return next((found[name] for name in self._headers if found.get(name)), None)
 
-    def recall(self, session: Session) -> str | None:
+    async def recall(self, session: Session) -> str | None:
         """The model that goes on; ``None`` where a router decides."""
         if not session.is_begun:
             return None
-        found = self._models.get(session.key)
-        return self._models.get(session.id_key) if found is None and session.id_key else found
+        found = await self._store.get([key for key in (session.key, session.id_key) if key])
+        return next((model for model in found if model), None)
 
-    def remember(self, session: Session, model: str) -> None:
+    async def remember(self, session: Session, model: str) -> None:
         """Keeps a session on a model.
 
         Args:
             session: The session.
             model: The model's name.
         """
-        self._models.put(session.key, model)
-        if session.id_key:
-            self._models.put(session.id_key, model)
+        await self._store.put({key: model for key in (session.key, session.id_key) if key})
 
 
-def _digest(*parts: str | bytes) -> bytes:
+def _digest(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
         content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(content).to_bytes(8, "big"))
         digest.update(content)
-    return digest.digest()
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -137,6 +138,30 @@ class SessionSettings(Table):
     most: Count = 10_000
     #: Seconds after the last use.
     ttl_s: Seconds = 86_400.0
+    #: URL of a Redis that several servers share, ``redis://``, ``rediss://`` (TLS) or ``unix://``; empty for the memory of the process.
+    store: str = ""
+    #: Environment variable with the password of the store.
+    store_password_env: str = ""
+    #: The longest that a request waits for the store each time that it asks.
+    store_timeout_s: Seconds = 0.02
+
+    @model_validator(mode="after")
+    def _check(self) -> SessionSettings:
+        if not self.store:
+            return self
+        parts = urlsplit(self.store)
+        # The value is not shown: it may hold a password.
+        if parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "store has a password or a query, expected a URL such as redis://host:6379/0 with the password in store_password_env"
+            )
+        if parts.scheme not in ("redis", "rediss", "unix") or not (
+            parts.path if parts.scheme == "unix" else parts.hostname
+        ):
+            raise ValueError(
+                "store is not a URL such as redis://host:6379/0, rediss://host:6379/0 or unix:///run/redis.sock"
+            )
+        return self
 
 
 class AgentSettings(Table):

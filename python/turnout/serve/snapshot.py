@@ -87,24 +87,6 @@ class Snapshot:
         return Model(name, name, upstream, None, frozenset(DIALECTS), safe_value(name), "other")
 
 
-@dataclass(frozen=True)
-class Made:
-    """Who made an answer, by names: they hold over a reload."""
-
-    model: str
-    upstream: str
-
-    @classmethod
-    def by(cls, model: Model) -> Made:
-        """By a model."""
-        return cls(model.name, model.upstream.name)
-
-    def model_in(self, snapshot: Snapshot) -> Model | None:
-        """The model, if it is still there at that upstream."""
-        model = snapshot.models.get(self.model) or snapshot.passed_through(self.model)
-        return model if model is not None and model.upstream.name == self.upstream else None
-
-
 def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
     """Opens what the settings name. Upstreams and routers that did not change are taken from the snapshot before.
 

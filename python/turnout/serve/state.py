@@ -12,14 +12,15 @@ from turnout.outcomes import Outcomes
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
-from turnout.serve.expiring import ExpiringMap
 from turnout.serve.loaded import LoadedRouter
+from turnout.serve.made import MadeAnswers
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided, RecentDecisions
+from turnout.serve.session_store import SessionStores
 from turnout.serve.sessions import Sessions
 from turnout.serve.settings import Settings
-from turnout.serve.snapshot import Made, Model, Snapshot, take
+from turnout.serve.snapshot import Model, Snapshot, take
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
 from turnout.serve.usage import Usage
@@ -61,9 +62,12 @@ class State:
         self.metrics = Metrics()
         self.recent = RecentDecisions()
         self.keys = ClientKeys.from_file(settings.server.client_keys_file)
-        self.sessions = Sessions(settings.sessions)
+        self._stores = SessionStores(
+            settings.sessions, lambda reason: self.metrics.session_store_errors.labels(reason).inc()
+        )
+        self.sessions = Sessions(settings.sessions, self._stores.of("session"))
         #: Who made stored answers and conversations, by their ids.
-        self.made: ExpiringMap[str, Made] = ExpiringMap(settings.sessions.most, settings.sessions.ttl_s)
+        self.made = MadeAnswers(self._stores.of("made"))
         self.tracer = Tracer(settings.telemetry.otel)
         self.bodies = ByteBudget(settings.server.max_bodies_bytes)
         dropped = self.metrics.log_dropped.inc
@@ -120,23 +124,22 @@ class State:
             }
         )
 
-    def served(self, plan: Plan, model: Model, ids: Iterable[str]) -> None:
+    async def served(self, plan: Plan, model: Model, ids: Iterable[str], client: str) -> None:
         """Remembers which model answers: its session and what refers to the answer stay with it.
 
         Args:
             plan: Of the request.
             model: The model.
             ids: Of the answer, and of what it continues; empty ones are left out.
+            client: Name of the client; empty where clients need no key.
         """
         if plan.rule:
             self.metrics.undecided.labels(plan.rule).inc()
         if plan.pinned_for:
             self.metrics.pinned.labels(",".join(sorted(plan.pinned_for))).inc()
         if plan.session is not None:
-            self.sessions.remember(plan.session, model.name)
-        for name in ids:
-            if name:
-                self.made.put(name, Made.by(model))
+            await self.sessions.remember(plan.session, model.name)
+        await self.made.remember(ids, model, client)
 
     def answered(
         self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float, usage: Usage
@@ -205,6 +208,7 @@ class State:
         self.is_ready = False
         for upstream in (*self.snapshot.upstreams.values(), *self._retired):
             await upstream.close()
+        await self._stores.close()
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
         if self.outcomes is not None:

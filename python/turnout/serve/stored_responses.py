@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from turnout.serve import headers as passing
-from turnout.serve.asgi import RawHeaders, Scope, Send
+from turnout.serve.asgi import RawHeaders, Scope, Send, client_of
 from turnout.serve.dialects import STORED_RESPONSE
 from turnout.serve.dialects.responses import ID
 from turnout.serve.errors import ApiError
@@ -30,7 +30,8 @@ class StoredResponses(RoutedEndpoint):
         self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
     ) -> None:
         name = scope["path_params"]["id"]
-        model = self._model(name)
+        client = client_of(scope)
+        model = await self._model(name, client)
         query = passing.query(scope["query_string"], self.dialect.query)
         request = Request(
             self.dialect,
@@ -42,17 +43,18 @@ class StoredResponses(RoutedEndpoint):
             path=f"/{name}{self._ending}",
             query=query,
         )
-        await self._answer(Plan((model,)), request, send, response_headers, None)
+        await self._answer(Plan((model,)), request, send, response_headers, None, client=client)
 
-    def _model(self, name: str) -> Model:
-        """The model that made a response; any model of the upstream where there is but one."""
+    async def _model(self, name: str, client: str) -> Model:
+        """The model that made a response; any model of the upstream where there is but one and clients have no keys."""
         snapshot = self.state.snapshot
         if ID.fullmatch(name):
-            made = self.state.made.get(name)
-            model = made.model_in(snapshot) if made is not None else None
+            (made,) = await self.state.made.of([name])
+            model = made.model_in(snapshot) if made is not None and made.client == client else None
             if model is not None:
                 return model
             speaking = [one for one in snapshot.models.values() if self.dialect.name in one.dialects]
-            if len({one.upstream.name for one in speaking}) == 1:
+            # With keys, a response belongs to the client that made it: where that is not known, it is nobody's.
+            if made is None and not self.state.needs_key and len({one.upstream.name for one in speaking}) == 1:
                 return speaking[0]
         raise ApiError(404, f"unknown response {name[:200]!r}", code="response_not_found")
