@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from turnout.commands._receipts import read_receipts
 from turnout.terminal import echo
-
-if TYPE_CHECKING:
-    from turnout.data.chunks import Record
 
 EPILOG = """\
 examples:
@@ -52,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     given = args.prompt_file.read_text(encoding="utf-8") if args.prompt_file else args.prompt
     routers: dict[tuple[Any, ...], Any] = {}
     found = differing = 0
-    for receipt in _receipts(args.receipts):
+    for receipt in read_receipts(args.receipts):
         request_id = receipt.get("request_id")
         if args.request_id and request_id != args.request_id:
             continue
@@ -89,30 +85,3 @@ def _router(artifact: str | None, name: str, strong: str | None, weak: str | Non
     from turnout.routing import open_router
 
     return open_router(name, {"path": artifact} if artifact else None, strong=strong, weak=weak)
-
-
-def _receipts(source: str) -> Iterator[dict[str, Any]]:
-    from turnout.data.chunks import read_chunks
-    from turnout.data.formats import TABLES, format_of, opened
-    from turnout.data.prompts import standard_input
-    from turnout.data.text import json_lines
-
-    with contextlib.ExitStack() as stack:
-        found = format_of(source)
-        records: Iterator[Record]
-        if source == "-":
-            records = json_lines("stdin", standard_input())
-        elif found.ending in TABLES:
-            records = (record for chunk in read_chunks(source) for record in chunk.records())
-        else:  # a log under a name of the user's
-            records = json_lines(source, stack.enter_context(opened(Path(source), found.compression)).stream)
-        yield from _checked(source, records)
-
-
-def _checked(source: str, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
-    from turnout import InvalidInputError
-
-    for number, row, _, problem in records:
-        if problem is not None:
-            raise InvalidInputError(f"{source}: row {number}: {problem}, expected a line of the decision log")
-        yield row

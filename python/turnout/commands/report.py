@@ -1,0 +1,105 @@
+"""``turnout report``: what routed traffic cost and how good its answers were."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turnout.commands._receipts import read_receipts
+from turnout.commands._tables import check_files
+from turnout.terminal import echo, printable, printable_json
+
+if TYPE_CHECKING:
+    from turnout.evaluate.traffic.traffic import Prices
+
+EPILOG = """\
+examples:
+  turnout report decisions.jsonl --outcomes outcomes.sqlite --config turnout.toml
+  turnout report decisions.jsonl.1 decisions.jsonl --price gpt-4 10 30 --price mixtral 0.6 0.6 --json -
+
+Costs need the tokens of answers in receipts, and prices: of [models] in --config, or --price. Grades come from outcomes. What a single
+model would have scored is stated only from receipts with propensities or shadow verdicts; see docs/outcomes.md.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="report costs and outcomes of the server's decisions",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("log", nargs="+", metavar="FILE", help="decision log: jsonl or parquet files, or - for stdin")
+    parser.add_argument("--outcomes", metavar="FILE", help="database of outcomes")
+    parser.add_argument("--config", metavar="FILE", help="configuration of the server, for prices")
+    parser.add_argument(
+        "--price",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("MODEL", "INPUT", "OUTPUT"),
+        help="prices of a model per million tokens",
+    )
+    parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON; - for stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from turnout import ConfigError
+
+    check_files([*args.log, args.outcomes, args.config])
+    if args.resamples < 1:
+        raise ConfigError(f"--resamples is {args.resamples}, expected at least 1")
+    from turnout.evaluate.json_values import json_values
+    from turnout.evaluate.traffic.estimates import Resampling
+    from turnout.evaluate.traffic.report import lines, report_of
+    from turnout.evaluate.traffic.traffic import join
+    from turnout.outcomes import Outcomes
+
+    prices = _prices(args)
+    receipts = (receipt for path in args.log for receipt in read_receipts(path))
+    if args.outcomes:
+        with Outcomes(args.outcomes) as outcomes:
+            traffic = join(receipts, outcomes.read(), prices)
+    else:
+        traffic = join(receipts, (), prices)
+    report = report_of(traffic, prices, Resampling(args.resamples, args.seed))
+    text = json.dumps(json_values(report), indent=2)
+    if args.json and args.json != "-":
+        Path(args.json).write_text(text + "\n", encoding="utf-8")
+    if args.json == "-":
+        echo(printable_json(text))
+    else:
+        echo("\n".join(map(printable, lines(report))))
+    return 0
+
+
+def _prices(args: argparse.Namespace) -> dict[str, Prices]:
+    from turnout import ConfigError
+    from turnout.evaluate.traffic.traffic import Prices
+
+    found = {}
+    if args.config:
+        from turnout.extras import require
+
+        require("serve", "pydantic", purpose="read --config")
+        from turnout.serve.config_file import read_config
+
+        for name, model in read_config(args.config).models.items():
+            if model.input_cost_per_mtok is not None and model.output_cost_per_mtok is not None:
+                found[name] = Prices(model.input_cost_per_mtok, model.output_cost_per_mtok)
+    for name, *numbers in args.price:
+        try:
+            values = [float(number) for number in numbers]
+        except ValueError:
+            values = []
+        if not values or not all(0 <= value < float("inf") for value in values):
+            raise ConfigError(f"--price {name} {' '.join(numbers)}: expected two prices of at least 0")
+        found[name] = Prices(*values)
+    return found

@@ -1,0 +1,1 @@
+"""What routed traffic cost and how good its answers were: receipts of a decision log, joined with outcomes."""

@@ -1,0 +1,229 @@
+"""Costs and grades with intervals, from traffic.
+
+Every interval resamples prompts. What the data cannot say is ``None``, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.evaluate.bootstrap import Estimate, bootstrap, interval
+from turnout.evaluate.traffic.traffic import Floats, Prices, Traffic
+
+Counts = NDArray[np.int64]
+
+#: Decisions from which an interval is stated: a bootstrap of fewer is too narrow.
+FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Attributes:
+        resamples: How many.
+        seed: Of the generator.
+    """
+
+    resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over the decisions for which it is known.
+
+    Attributes:
+        estimate: With its interval.
+        known: Decisions that it is of.
+    """
+
+    estimate: Estimate
+    known: int
+
+
+def ratio_of(top: Floats, bottom: Floats, traffic: Traffic, how: Resampling, keep: NDArray[np.bool_]) -> Mean | None:
+    """The sum of one column divided by that of another one, with its interval.
+
+    Args:
+        top: float64 ``[rows]``.
+        bottom: float64 ``[rows]``.
+        traffic: Has the prompts.
+        how: Resampling.
+        keep: bool ``[rows]``, rows that count.
+
+    Returns:
+        ``None`` for fewer than :data:`FEWEST` rows or a sum of zero.
+    """
+    top, bottom = top[keep], bottom[keep]
+    if len(top) < FEWEST or not bottom.sum():
+        return None
+
+    def figures(counts: Counts) -> dict[str, Floats]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {"ratio": (counts @ top) / (counts @ bottom)}
+
+    prompts = [prompt for prompt, is_kept in zip(traffic.prompts, keep, strict=True) if is_kept]
+    found = bootstrap(figures, prompts, resamples=how.resamples, seed=how.seed)
+    return Mean(interval(float(top.sum() / bottom.sum()), found["ratio"]), len(top))
+
+
+def mean_of(values: Floats, traffic: Traffic, how: Resampling, keep: NDArray[np.bool_] | None = None) -> Mean | None:
+    """The mean of the values that are known.
+
+    Args:
+        values: float64 ``[rows]``, NaN where unknown.
+        traffic: Has the prompts.
+        how: Resampling.
+        keep: bool ``[rows]``, rows that count.
+
+    Returns:
+        ``None`` for fewer than :data:`FEWEST` of them.
+    """
+    known = ~np.isnan(values) & (True if keep is None else keep)
+    return ratio_of(values, np.ones(len(values)), traffic, how, known)
+
+
+def bounds(values: Floats) -> tuple[float, float]:
+    """The least and the largest mean that grades may have, whatever the unknown ones are.
+
+    Args:
+        values: float64 ``[rows]`` in ``[0, 1]``, NaN where unknown.
+
+    Returns:
+        Both.
+
+    Example:
+        >>> bounds(np.array([1.0, np.nan, 1.0, 0.0]))
+        (0.5, 0.75)
+    """
+    known = np.nansum(values)
+    return float(known / len(values)), float((known + np.isnan(values).sum()) / len(values))
+
+
+def savings(traffic: Traffic, prices: Prices, how: Resampling) -> Mean | None:
+    """The part of its cost that a model would cost more on the same tokens: 0.6 where routing cost 40 % of it.
+
+    Args:
+        traffic: Decisions.
+        prices: Of the model.
+        how: Resampling.
+    """
+    always = traffic.cost_of(prices)
+    known = ~np.isnan(traffic.cost) & ~np.isnan(always)
+    return ratio_of(always - traffic.cost, always, traffic, how, known)
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The grade that one model would have for all decisions, compared with the routed answers.
+
+    Attributes:
+        model: The model.
+        ips: By inverse propensity, self-normalized.
+        doubly_robust: With a linear model of the grade in the win rate, corrected by inverse propensity.
+        gain: ``doubly_robust`` minus the mean of the routed answers, on the same resamples.
+        known: Decisions with a grade and propensities.
+    """
+
+    model: str
+    ips: Estimate
+    doubly_robust: Estimate
+    gain: Estimate
+    known: int
+
+
+def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling) -> Counterfactual | None:
+    """Estimates the grade of one model for all decisions, from those in which it was chosen by chance.
+
+    Args:
+        traffic: Decisions.
+        grades: float64 ``[rows]``, NaN where there is none.
+        model: The model.
+        how: Resampling.
+
+    Returns:
+        ``None`` where receipts have no propensities, where the model had no chance in some of them, or was chosen too seldom.
+    """
+    chances = traffic.propensities.get(model)
+    if chances is None:
+        return None
+    keep = ~np.isnan(chances) & ~np.isnan(grades)
+    is_chosen = (traffic.chosen == model) & keep
+    if is_chosen.sum() < FEWEST or (chances[keep] <= 0).any():
+        return None
+    grade, weight = grades[keep], (is_chosen[keep] / chances[keep])
+    predicted = _predicted(traffic.win_rate[keep], grade, weight)
+    corrected = weight * (grade - predicted)
+
+    def figures(counts: Counts) -> dict[str, Floats]:
+        rows = counts.sum(axis=1)
+        robust, mean = (counts @ (predicted + corrected)) / rows, (counts @ grade) / rows
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ips = (counts @ (weight * grade)) / (counts @ weight)
+        return {"ips": ips, "robust": robust, "gain": robust - mean}
+
+    prompts = [prompt for prompt, is_kept in zip(traffic.prompts, keep, strict=True) if is_kept]
+    found = bootstrap(figures, prompts, resamples=how.resamples, seed=how.seed)
+    values = {name: float(one[0]) for name, one in figures(np.ones((1, len(grade)), dtype=np.int64)).items()}
+    estimates = {name: interval(values[name], found[name]) for name in values}
+    return Counterfactual(model, estimates["ips"], estimates["robust"], estimates["gain"], int(keep.sum()))
+
+
+def _predicted(win_rate: Floats, grade: Floats, weight: Floats) -> Floats:
+    """A weighted least-squares line of the grade in the win rate; the weighted mean where win rates are unknown."""
+    known = np.where(np.isnan(win_rate), np.nanmean(win_rate) if not np.isnan(win_rate).all() else 0.0, win_rate)
+    features = np.stack([np.ones(len(known)), known], axis=1)
+    root = np.sqrt(weight)[:, None]
+    line, *_ = np.linalg.lstsq(features * root, grade * root[:, 0], rcond=1e-9)
+    found: Floats = np.clip(features @ line, 0.0, 1.0)
+    return found
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """How much better the answers of another model are, where a judge compared both.
+
+    Attributes:
+        model: The other model.
+        gain: Its share of better answers minus that of worse ones, over all decisions that were compared; one of which the model itself
+            answered counts 0.
+        known: Decisions that were compared.
+    """
+
+    model: str
+    gain: Estimate
+    known: int
+
+
+def shadowed(traffic: Traffic, model: str, how: Resampling) -> Shadowed | None:
+    """What shadow evaluation says of a model.
+
+    Args:
+        traffic: Decisions, with verdicts: 1 where the other answer is better, 0.5 for a tie, 0 where it is worse.
+        model: The model.
+        how: Resampling.
+
+    Returns:
+        ``None`` for too few verdicts.
+    """
+    compared = np.any([~np.isnan(values) for values in traffic.verdicts.values()], axis=0) if traffic.verdicts else None
+    if compared is None or model not in traffic.verdicts:
+        return None
+    gain = np.where(traffic.served == model, 0.0, 2 * traffic.verdicts[model] - 1)
+    found = mean_of(np.where(compared, gain, np.nan), traffic, how)
+    return None if found is None else Shadowed(model, found.estimate, found.known)
+
+
+def by_model(traffic: Traffic, measure: Callable[[NDArray[np.bool_]], Mean | None]) -> Mapping[str, Mean | None]:
+    """A figure of the decisions that each model answered.
+
+    Args:
+        traffic: Decisions.
+        measure: From rows that count to the figure.
+    """
+    return {str(model): measure(traffic.served == model) for model in sorted(set(traffic.served))}

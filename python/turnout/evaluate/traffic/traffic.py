@@ -1,0 +1,156 @@
+"""Receipts and their outcomes as columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout._core import InvalidInputError
+from turnout.outcomes import KINDS, Outcome
+
+Floats = NDArray[np.float64]
+
+#: Kinds that grade an answer. ``regenerated`` is only ever recorded for bad ones, so its mean says nothing.
+GRADES = tuple(kind for kind in KINDS if kind != "regenerated")
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of a model per million tokens.
+
+    Attributes:
+        input: Of input tokens.
+        output: Of output tokens.
+    """
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Decisions that a model answered. Rows of all columns belong together.
+
+    Attributes:
+        prompts: SHA-256 of each prompt.
+        chosen: The model that was decided for.
+        served: The model that answered.
+        win_rate: ``[rows]``; NaN where the receipt has none.
+        tokens: Input and output tokens ``[rows, 2]``; NaN where unknown.
+        cost: ``[rows]``; NaN where unknown.
+        grades: For each kind of grade, ``[rows]`` in ``[0, 1]``; NaN where there is none.
+        regenerated: ``[rows]``, whether the user asked for another answer.
+        verdicts: Grades of other models' answers by model, ``[rows]``; NaN where there is none.
+        propensities: For each model, the chance with which it was chosen, ``[rows]``; NaN where the receipt has no propensities.
+        left_out: Receipts and outcomes that are not in the rows, by reason.
+    """
+
+    prompts: tuple[str, ...]
+    chosen: NDArray[np.object_]
+    served: NDArray[np.object_]
+    win_rate: Floats
+    tokens: Floats
+    cost: Floats
+    grades: Mapping[str, Floats]
+    regenerated: NDArray[np.bool_]
+    verdicts: Mapping[str, Floats]
+    propensities: Mapping[str, Floats]
+    left_out: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def cost_of(self, prices: Prices) -> Floats:
+        """What every row would cost at these prices, with the tokens that it had, float64 ``[rows]``."""
+        return (self.tokens[:, 0] * prices.input + self.tokens[:, 1] * prices.output) / 1e6
+
+
+def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], prices: Mapping[str, Prices]) -> Traffic:
+    """Joins receipts and outcomes by id.
+
+    Args:
+        receipts: Lines of the decision log.
+        outcomes: What was recorded.
+        prices: Of models by name, for receipts without a cost.
+
+    Returns:
+        The decisions that a model answered. An id that names more than one receipt is left out with its outcomes: it does not say which.
+
+    Raises:
+        InvalidInputError: A receipt lacks a field.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    left_out: Counter[str] = Counter()
+    repeated: set[str] = set()
+    for row, receipt in enumerate(receipts):
+        missing = [name for name in ("request_id", "prompt_sha256", "model", "served") if name not in receipt]
+        if missing:
+            raise InvalidInputError(
+                f"receipt {row} lacks {', '.join(missing)}, expected a line of the decision log", row=row
+            )
+        name = str(receipt["request_id"])
+        if name in found:
+            repeated.add(name)
+            left_out["receipts whose id is not unique"] += 1
+        found.setdefault(name, receipt)
+    left_out["receipts whose id is not unique"] += len(repeated)
+    failed = {name for name, receipt in found.items() if receipt["served"] is None} - repeated
+    left_out["decisions that no model answered"] += len(failed)
+    rows = [receipt for name, receipt in found.items() if name not in repeated and name not in failed]
+    index = {str(receipt["request_id"]): row for row, receipt in enumerate(rows)}
+    grades = {kind: np.full(len(rows), np.nan) for kind in GRADES}
+    regenerated = np.zeros(len(rows), dtype=bool)
+    verdicts: dict[str, Floats] = {}
+    for outcome in outcomes:
+        at = index.get(outcome.receipt_id)
+        if at is None:
+            left_out["outcomes without a receipt here"] += 1
+        elif outcome.model and outcome.model != rows[at]["served"]:
+            verdicts.setdefault(outcome.model, np.full(len(rows), np.nan))[at] = outcome.value
+        elif outcome.kind == "regenerated":
+            regenerated[at] = True
+        else:
+            grades[outcome.kind][at] = outcome.value
+    tokens = np.array([[_number(receipt, name) for name in ("input_tokens", "output_tokens")] for receipt in rows])
+    return Traffic(
+        prompts=tuple(str(receipt["prompt_sha256"]) for receipt in rows),
+        chosen=np.array([receipt["model"] for receipt in rows], dtype=object),
+        served=np.array([receipt["served"] for receipt in rows], dtype=object),
+        win_rate=np.array([_number(receipt, "win_rate") for receipt in rows]),
+        tokens=tokens.reshape(len(rows), 2),
+        cost=np.array([_cost(receipt, prices) for receipt in rows]),
+        grades={kind: values for kind, values in grades.items() if not np.isnan(values).all()},
+        regenerated=regenerated,
+        verdicts=verdicts,
+        propensities=_propensities(rows),
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
+
+
+def _propensities(rows: list[Mapping[str, Any]]) -> dict[str, Floats]:
+    found: dict[str, Floats] = {}
+    for row, receipt in enumerate(rows):
+        for model, chance in (receipt.get("propensities") or {}).items():
+            found.setdefault(model, np.full(len(rows), np.nan))[row] = chance
+    known = np.any([~np.isnan(values) for values in found.values()], axis=0) if found else None
+    # A model that a receipt with propensities does not name had no chance there.
+    return {model: np.where(known & np.isnan(values), 0.0, values) for model, values in found.items()}
+
+
+def _cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> float:
+    cost = _number(receipt, "cost")
+    price = prices.get(str(receipt["served"]))
+    if not np.isnan(cost) or price is None:
+        return cost
+    return (_number(receipt, "input_tokens") * price.input + _number(receipt, "output_tokens") * price.output) / 1e6
+
+
+def _number(receipt: Mapping[str, Any], name: str) -> float:
+    found = receipt.get(name)
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return float(found) if is_number and found is not None else float("nan")

@@ -1,0 +1,192 @@
+"""``turnout report``: costs and grades with intervals that cover the truth, and no claim without data for it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from tests.outcomes.conftest import receipt
+
+from turnout import InvalidInputError
+from turnout.cli import main
+from turnout.evaluate.traffic.estimates import Resampling, bounds, counterfactual, mean_of, savings, shadowed
+from turnout.evaluate.traffic.report import report_of
+from turnout.evaluate.traffic.traffic import Prices, join
+from turnout.outcomes import Outcome, Outcomes
+
+PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}
+FEW = Resampling(200)
+SIMULATIONS = 100
+#: 95 % intervals of 100 simulations cover less often than this once in a thousand, where they are right.
+FEWEST_COVERED = 87
+
+
+def traffic_of(scores, generator, *, rows=600, observed=0.5, floor=0.1, skill=1.0, weak="mixtral"):
+    """Requests drawn from the table, routed by a noisy win rate with exploration; half of the outcomes are missing.
+
+    Returns:
+        The traffic, and the true mean scores of `big`, `small` and the policy on the table.
+    """
+    big, small = scores.of("gpt-4"), scores.of(weak)
+    # The same rule for every simulation: its win rates know a little of the scores.
+    noise = np.random.default_rng(3).normal(size=len(big))
+    win_rate = 1 / (1 + np.exp(-skill * (big - small + noise)))
+    chance = np.clip(win_rate, floor, 1 - floor)
+    drawn = generator.integers(0, len(big), rows)
+    is_big = generator.random(rows) < chance[drawn]
+    receipts, outcomes = [], []
+    for number, (row, strong) in enumerate(zip(drawn, is_big, strict=True)):
+        model = "big" if strong else "small"
+        propensities = {"big": chance[row], "small": 1 - chance[row]}
+        fields = {"prompt_sha256": f"p{row}", "win_rate": win_rate[row], "propensities": propensities}
+        receipts.append(receipt(number, model, **fields, input_tokens=int(scores.tokens[row])))
+        if generator.random() < observed:
+            outcomes.append(Outcome(f"r{number}", "passed", float((big if strong else small)[row])))
+    truth = {"big": big.mean(), "small": small.mean(), "policy": (chance * big + (1 - chance) * small).mean()}
+    truth["savings"] = (
+        1 - ((chance * 10 + (1 - chance) * 1) * (scores.tokens + 30)).sum() / (10 * (scores.tokens + 30)).sum()
+    )
+    return join(receipts, outcomes, PRICES), truth
+
+
+def test_intervals_cover_the_truth_of_a_real_table(scores):
+    generator = np.random.default_rng(0)
+    covered = dict.fromkeys(["big", "big ips", "small", "gain", "policy", "savings"], 0)
+    for _ in range(SIMULATIONS):
+        traffic, truth = traffic_of(scores, generator)
+        grades = traffic.grades["passed"]
+        big, small = (counterfactual(traffic, grades, name, FEW) for name in ("big", "small"))
+        estimates = {
+            "big": (big.doubly_robust, truth["big"]),
+            "big ips": (big.ips, truth["big"]),
+            "small": (small.doubly_robust, truth["small"]),
+            "gain": (big.gain, truth["big"] - truth["policy"]),
+            "policy": (mean_of(grades, traffic, FEW).estimate, truth["policy"]),
+            "savings": (savings(traffic, PRICES["big"], FEW).estimate, truth["savings"]),
+        }
+        for name, (found, true) in estimates.items():
+            covered[name] += found.low <= true <= found.high
+    assert {name: count for name, count in covered.items() if count < FEWEST_COVERED} == {}
+
+
+def test_the_naive_mean_of_a_model_does_not_cover_it(scores):
+    """What routing chose for the strong model is not what all requests are: without propensities there is no claim."""
+    generator = np.random.default_rng(0)
+    missed = 0
+    for _ in range(20):
+        traffic, truth = traffic_of(scores, generator, skill=2.0, weak="mistral")
+        found = mean_of(traffic.grades["passed"], traffic, FEW, traffic.served == "small").estimate
+        missed += not found.low <= truth["small"] <= found.high
+    assert missed > 10
+
+
+def test_without_propensities_and_verdicts_nothing_is_said_of_a_single_model():
+    receipts = [receipt(number, "big" if number % 2 else "small") for number in range(100)]
+    traffic = join(receipts, [Outcome(f"r{number}", "thumbs", 1.0) for number in range(100)], PRICES)
+    report = report_of(traffic, PRICES, FEW)
+    assert report["always"] == {name: {"grades": {}, "verdicts": None} for name in ("big", "small")}
+    assert report["grades"]["thumbs"]["known"] == 100
+
+
+@pytest.mark.parametrize("chance", [0.0, None])
+def test_a_model_without_a_chance_has_no_counterfactual(chance):
+    receipts = [receipt(number, "big", propensities={"big": 1.0}) for number in range(100)]
+    if chance is not None:
+        receipts[0]["propensities"]["small"] = chance
+    traffic = join(receipts, [Outcome(f"r{number}", "passed", 1.0) for number in range(100)], PRICES)
+    assert counterfactual(traffic, traffic.grades["passed"], "small", FEW) is None
+
+
+def test_verdicts_compare_all_decisions_and_ties_count_nothing():
+    receipts = [receipt(number, "small" if number < 60 else "big") for number in range(80)]
+    verdicts = [Outcome(f"r{number}", "preference", [1.0, 0.5, 0.0][number % 3], "big") for number in range(30)]
+    verdicts += [Outcome(f"r{number}", "preference", 1.0, "small") for number in range(60, 70)]
+    traffic = join(receipts, verdicts, PRICES)
+    assert shadowed(traffic, "big", FEW).known == 40
+    assert shadowed(traffic, "big", FEW).gain.value == 0
+    assert shadowed(traffic, "small", FEW).gain.value == pytest.approx(10 / 40)
+
+
+def test_ids_that_are_not_unique_and_outcomes_without_a_receipt_are_counted_not_used():
+    receipts = [receipt(1), receipt(1, "small"), receipt(2, served=None), receipt(3)]
+    outcomes = [Outcome(name, "thumbs", 1.0) for name in ("r1", "r3", "r9")]
+    traffic = join(receipts, outcomes, PRICES)
+    assert (len(traffic), traffic.grades["thumbs"].tolist()) == (1, [1.0])
+    assert traffic.left_out == {
+        "receipts whose id is not unique": 2,
+        "decisions that no model answered": 1,
+        "outcomes without a receipt here": 2,
+    }
+
+
+def test_missing_outcomes_widen_the_bounds():
+    assert bounds(np.array([1.0, 0.0, np.nan, np.nan])) == (0.25, 0.75)
+
+
+def test_a_line_that_is_no_receipt_is_an_error():
+    with pytest.raises(InvalidInputError, match="receipt 0 lacks prompt_sha256"):
+        join([{"request_id": "a", "model": "b", "served": "b"}], [], {})
+
+
+@pytest.fixture
+def files(tmp_path):
+    log, database = tmp_path / "decisions.jsonl", tmp_path / "outcomes.sqlite"
+    lines = [json.dumps(receipt(number, "big" if number < 40 else "small")) for number in range(100)]
+    log.write_text("\n".join(lines))
+    with Outcomes(database) as outcomes:
+        outcomes.record_many([{"receipt_id": f"r{number}", "thumbs": "up"} for number in range(50)])
+        outcomes.record("r1", regenerated=True)
+        outcomes.record("elsewhere", thumbs="up")
+    return [str(log), "--outcomes", str(database)]
+
+
+def test_the_command_reports_costs_and_grades(files, capsys):
+    prices = ["--price", "big", "10", "30", "--price", "small", "1", "3"]
+    assert main(["report", *files, *prices, "--resamples", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "decisions        100: small 60, big 40" in out
+    assert "outcomes         50 of 100 (50%) have one; 1 regenerated" in out
+    assert "1 outcomes without a receipt here" in out
+    assert "always big: 54.0% [" in out
+    assert (
+        "thumbs           1.000 [1.000, 1.000], of 50 of 100 (50%); with the unknown ones anything in [0.500, 1.000]"
+        in out
+    )
+    assert "always big: not known" in out
+
+
+def test_prices_come_from_the_configuration_and_json_has_no_nan(files, tmp_path, capsys):
+    config = tmp_path / "turnout.toml"
+    config.write_text(
+        '[pair]\nstrong = "big"\nweak = "small"\n[upstreams.u]\nbase_url = "http://localhost:1/v1"\n'
+        '[models.big]\nupstream = "u"\ninput_cost_per_mtok = 10.0\noutput_cost_per_mtok = 30.0\n[models.small]\nupstream = "u"\n'
+    )
+    assert main(["report", *files, "--config", str(config), "--resamples", "50", "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cost"]["known"] == 40
+    assert found["cost"]["total"] == pytest.approx(40 * (100 * 10 + 10 * 30) / 1e6)
+    assert found["savings"]["big"]["value"] == 0
+    assert not math.isnan(found["grades"]["thumbs"]["mean"]["low"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.jsonl"], "missing.jsonl: no such file"),
+        (["-", "--price", "a", "b", "c"], "expected two prices"),
+        (["-", "--price", "a", "-1", "nan"], "expected two prices"),
+        (["-", "--resamples", "0"], "expected at least 1"),
+        (["-", "--outcomes", "missing.sqlite"], "missing.sqlite: no such file"),
+    ],
+)
+def test_bad_options_are_one_line(capsys, arguments, words):
+    assert main(["report", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_empty_log_is_a_report_of_nothing(tmp_path, capsys):
+    (tmp_path / "log.jsonl").touch()
+    assert main(["report", str(tmp_path / "log.jsonl")]) == 0
+    assert capsys.readouterr().out == "decisions        0\n"
