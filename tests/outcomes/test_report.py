@@ -161,7 +161,7 @@ def test_prices_come_from_the_configuration_and_json_has_no_nan(files, tmp_path,
     config = tmp_path / "turnout.toml"
     config.write_text(
         '[pair]\nstrong = "big"\nweak = "small"\n[upstreams.u]\nbase_url = "http://localhost:1/v1"\n'
-        '[models.big]\nupstream = "u"\ninput_cost_per_mtok = 10.0\noutput_cost_per_mtok = 30.0\n[models.small]\nupstream = "u"\n'
+        '[models.big]\nupstream = "u"\ninput_price = 10.0\noutput_price = 30.0\n[models.small]\nupstream = "u"\n'
     )
     assert main(["report", *files, "--config", str(config), "--resamples", "50", "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -102,8 +102,8 @@ def test_what_is_wrong_is_told_with_its_place(change, words):
         settings_of({**GOOD, **change})
 
 
-def test_the_pair_is_required():
-    with pytest.raises(ConfigError, match=r"\[pair\] is missing"):
+def test_a_pair_or_a_pool_is_required():
+    with pytest.raises(ConfigError, match=r"\[pair\] or \[pool\] is missing"):
         settings_of({name: table for name, table in GOOD.items() if name != "pair"})
 
 

@@ -50,7 +50,7 @@ SCRIPTS = {
 @pytest.fixture
 def priced(start, tables, tmp_path):
     for model in tables["models"].values():
-        model.update(dialects=list(SPOKEN), input_cost_per_mtok=2.0, output_cost_per_mtok=10.0)
+        model.update(dialects=list(SPOKEN), input_price=2.0, output_price=10.0)
     return start(log={"path": str(tmp_path / "decisions.jsonl")})
 
 

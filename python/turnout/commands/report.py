@@ -91,9 +91,11 @@ def _prices(args: argparse.Namespace) -> dict[str, Prices]:
         require("serve", "pydantic", purpose="read --config")
         from turnout.serve.config_file import read_config
 
-        for name, model in read_config(args.config).models.items():
-            if model.input_cost_per_mtok is not None and model.output_cost_per_mtok is not None:
-                found[name] = Prices(model.input_cost_per_mtok, model.output_cost_per_mtok)
+        settings = read_config(args.config)
+        efforts = (f"{name}:{effort}" for name, model in settings.models.items() for effort in model.efforts)
+        for name in (*settings.models, *efforts):
+            if (prices := settings.prices_of(name)) is not None:
+                found[name] = Prices(*prices)
     for name, *numbers in args.price:
         try:
             values = [float(number) for number in numbers]

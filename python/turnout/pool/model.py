@@ -179,6 +179,30 @@ class Pool:
         pool._folder = os.path.dirname(os.path.abspath(path))
         return pool
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Pool:
+        """A pool from plain values, as :meth:`to_dict` gives them.
+
+        Args:
+            values: What ``pool.toml`` holds.
+            folder: Where files of profiles are looked for.
+
+        Returns:
+            The pool.
+
+        Raises:
+            PoolError: A field is wrong; the message names it.
+
+        Example:
+            >>> import turnout
+            >>> turnout.Pool.from_dict({"objective": {"tolerance": 0}, "models": {"a": {"success": 0.9}}})
+            Pool(a)
+        """
+        pool = cls.__new__(cls)
+        pool._values = _core.check_pool(values)
+        pool._folder = os.path.abspath(folder)
+        return pool
+
     @property
     def models(self) -> tuple[Model, ...]:
         """The models, in order."""

@@ -41,8 +41,11 @@ class PoolRequest(TypedDict, total=False):
     regions: Iterable[str] | None
     #: Models, or candidates ``model:effort``, that cannot be called at present.
     unavailable: Iterable[str] | None
-    #: Tokens of the whole request; taken as exact for every model. By default estimated.
+    #: Tokens of the whole request; taken as exact for every model. By default estimated from the prompt.
     input_tokens: int | None
+    #: Tokens of the whole request as :meth:`turnout.PoolRouter.count_tokens` gives them: an estimate, for which each model's
+    #: ``token_ratio`` and the margin apply. At most one of this and ``input_tokens``.
+    estimated_tokens: float | None
     #: Input tokens that a model has cached, by its name.
     cached_tokens: Mapping[str, int] | None
     #: Output tokens that the request allows.

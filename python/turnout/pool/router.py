@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from turnout import _core
 from turnout.engines import engine_arguments
@@ -15,8 +15,10 @@ from turnout.threads import INLINE_CHARACTERS, BoundedThreads
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from turnout._core import PoolDecision
+    from turnout._core import PoolDecision, Ranked
     from turnout.pool.request import PoolRequest
+
+T = TypeVar("T")
 
 
 class PoolRouter(_core.PoolRouter):
@@ -80,9 +82,58 @@ class PoolRouter(_core.PoolRouter):
             >>> asyncio.run(router.aroute("Hi")).model
             'a'
         """
+        return await self._run(prompt, lambda: self.route(prompt, **request))
+
+    async def aexplain(
+        self, prompt: str | Sequence[Any], **request: Unpack[PoolRequest]
+    ) -> tuple[PoolDecision | None, list[Ranked]]:
+        """:meth:`explain` for asyncio, as :meth:`aroute`.
+
+        Args:
+            prompt: As for :meth:`explain`.
+            **request: As for :meth:`explain`.
+
+        Returns:
+            The decision, ``None`` where no model may serve the request, and one entry a model.
+
+        Raises:
+            OverloadedError: ``max_queue`` prompts are waiting.
+            RouterError: As :meth:`explain`.
+
+        Example:
+            >>> import asyncio, turnout
+            >>> router = turnout.load(pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+            >>> asyncio.run(router.aexplain("Hi"))[1][0].model
+            'a'
+        """
+        return await self._run(prompt, lambda: self.explain(prompt, **request))
+
+    async def aroute_batch(self, prompts: Sequence[str], **request: Unpack[PoolRequest]) -> list[PoolDecision]:
+        """:meth:`route_batch` for asyncio, on a worker thread.
+
+        Args:
+            prompts: As for :meth:`route_batch`.
+            **request: As for :meth:`route_batch`.
+
+        Returns:
+            One decision a prompt.
+
+        Raises:
+            OverloadedError: ``max_queue`` prompts are waiting.
+            RouterError: As :meth:`route_batch`.
+
+        Example:
+            >>> import asyncio, turnout
+            >>> router = turnout.load(pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+            >>> [decision.model for decision in asyncio.run(router.aroute_batch(["Hi", "Hello"]))]
+            ['a', 'a']
+        """
+        return await self.threads.run(lambda: self.route_batch(prompts, **request), len(prompts))
+
+    async def _run(self, prompt: str | Sequence[Any], work: Callable[[], T]) -> T:
         if self.is_microseconds and isinstance(prompt, str) and len(prompt) <= INLINE_CHARACTERS:
-            return self.route(prompt, **request)
-        return await self.threads.run(lambda: self.route(prompt, **request))
+            return work()
+        return await self.threads.run(work)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self._arguments)

@@ -55,6 +55,7 @@ class Request:
     needs: Sequence[str] = ()
     unavailable: Sequence[str] = ()
     input_tokens: int | None = None
+    estimated_tokens: float | None = None
     cached_tokens: Mapping[str, int] = field(default_factory=dict)
     max_output: int | None = None
 
@@ -223,7 +224,9 @@ class ReferencePoolRouter:
             output = fields.get("output_tokens") or profiled or OUTPUT_TOKENS
             output = min(output, fields.get("max_output", math.inf), request.max_output or math.inf)
             if request.input_tokens is None:
-                tokens, margin = self.tokens(prompt) * fields.get("token_ratio", 1.0), TOKEN_MARGIN
+                estimated = request.estimated_tokens
+                estimated = self.tokens(prompt) if estimated is None else estimated
+                tokens, margin = estimated * fields.get("token_ratio", 1.0), TOKEN_MARGIN
             else:
                 tokens, margin = float(request.input_tokens), 1.0
             own_cached = request.cached_tokens.get(candidate.name, request.cached_tokens.get(candidate.model, 0))

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 
 from turnout.serve.answer import Answer
+from turnout.serve.efforts import fields_of
 from turnout.serve.errors import UpstreamError
-from turnout.serve.json_body import with_model
+from turnout.serve.json_body import with_fields, with_model
 from turnout.serve.metrics import Metrics
 from turnout.serve.snapshot import Model
 from turnout.serve.upstream import Call, Request
@@ -65,12 +66,13 @@ async def first_answer(
 
 async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
-    body = await with_model(request.body, model.upstream_name) if request.body else b""
+    body = await _body_for(model, request)
     call = Call(request, body, model.upstream_name, model.label)
     attempt = 0
     while True:
         began = time.perf_counter()
         try:
+            _take_quotas(model)
             answer = await upstream.send(call)
         except UpstreamError as error:
             pause = _pause(error, attempt, upstream.settings.backoff_s)
@@ -82,6 +84,26 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
         else:
             metrics.upstream_seconds.labels(model.label).observe(time.perf_counter() - began)
             return answer
+
+
+async def _body_for(model: Model, request: Request) -> bytes:
+    if not request.body:
+        return b""
+    body = await with_model(request.body, model.upstream_name)
+    fields = fields_of(model, request.dialect)
+    if fields is None:
+        message = f"model {model.label} has no body for the {request.dialect.name} dialect"
+        raise UpstreamError("effort", message, is_outage=False)
+    return await with_fields(body, fields) if fields else body
+
+
+def _take_quotas(model: Model) -> None:
+    wait_s = max((quota.remaining_s() for quota in model.quotas), default=0.0)
+    if wait_s > 0.0:
+        message = f"model {model.label} has reached its quota of requests a minute"
+        raise UpstreamError("quota", message, is_outage=False, retry_after_s=wait_s)
+    for quota in model.quotas:
+        quota.take()
 
 
 def _pause(error: UpstreamError, attempt: int, backoff_s: float) -> float:

@@ -141,7 +141,10 @@ def _model(path: Sequence[int | str]) -> type[BaseModel]:
     if not path:
         return Settings
     annotation: Any = Settings.model_fields[str(path[0])].annotation
-    return get_args(annotation)[1] if _is_named(path[0]) else annotation  # type: ignore[no-any-return]
+    if _is_named(path[0]):
+        return get_args(annotation)[1]  # type: ignore[no-any-return]
+    # Of a table that may be absent, its class.
+    return next(iter(get_args(annotation)), annotation)  # type: ignore[no-any-return]
 
 
 def _is_named(table: int | str) -> bool:

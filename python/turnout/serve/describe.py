@@ -12,7 +12,9 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     server = snapshot.settings.server
     yield f"listen      http://{server.host}:{server.port}"
     yield f"admin       http://{server.admin_host}:{server.admin_port}" if server.admin_port else "admin       none"
-    yield f"pair        {snapshot.pair.strong.name} (strong), {snapshot.pair.weak.name} (weak); fallback {'on' if server.fallback else 'off'}"
+    if snapshot.pair is not None:
+        yield f"pair        {snapshot.pair.strong.name} (strong), {snapshot.pair.weak.name} (weak); fallback {'on' if server.fallback else 'off'}"
+    yield from _pool_lines(snapshot)
     for name, router in snapshot.routers.items():
         source = f"artifact {router.artifact_hash[:16]}…" if router.artifact_hash else type(router.router).__name__
         yield f"router      {name}: {source}, threshold {router.threshold:g}"
@@ -40,6 +42,32 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
     yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
+
+
+def _pool_lines(snapshot: Snapshot) -> Iterator[str]:
+    """Objective, limits and routers of the pool, and what it knows of each model."""
+    loaded = next(iter(snapshot.pools.values()), None)
+    if loaded is None:
+        return
+    pool = loaded.router.pool
+    (objective, number), *_ = pool.objective.items()
+    limits = "; ".join(f"{name} {value}" for name, value in pool.limits.items())
+    yield (
+        f"pool        {objective} {number:g} for {', '.join(f'router-{name}' for name in snapshot.pools)}; limits: {limits or 'none'}; "
+        f"fallback {pool.fallback or 'none'}"
+    )
+    fields = pool.to_dict()["models"]
+    for one in loaded.router._candidates():
+        source = f"profile {one['profile']} of {one['prompts']} prompts" if one["profile"] else "a constant chance"
+        own = {**fields[one["model"]], **fields[one["model"]].get("efforts", {}).get(one["effort"], {})}
+        has_prices = "input_price" in own and "output_price" in own
+        price = (
+            f"{own['input_price']:g} / {own['output_price']:g} {pool.currency} a million tokens"
+            if has_prices
+            else "no prices"
+        )
+        quota = f", {own['quota']} requests a minute" if "quota" in own else ""
+        yield f"candidate   {one['name']}: {source}, {price}{quota}"
 
 
 def _threshold(snapshot: Snapshot, alias: str) -> float:

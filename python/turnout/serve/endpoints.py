@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
 from turnout.routing import RouteSpec
-from turnout.routing.names import unit_number
+from turnout.routing.names import OBJECTIVES, unit_number
 from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import candidates, decide, decide_many, read, spec_of
+from turnout.serve.planning import between, candidates, decide, decide_many, read, spec_of
+from turnout.serve.pool_route import MOST_RANKED, objective_in, of_messages, of_prompts, wants_rank
+from turnout.serve.pools import LoadedPool
 
 if TYPE_CHECKING:
     from turnout._core import Decision
@@ -49,44 +52,76 @@ class Endpoints:
     async def route(self, request: Request) -> Response:
         """``POST /v1/route``: ``{"model": "router-mf-0.5", "prompt": text or array of texts}`` or ``"messages"``.
 
-        In place of ``model``, ``router`` with ``threshold`` or ``strong_share``. The answer has a list ``decisions``.
+        In place of ``model``, ``router`` with ``threshold`` or ``strong_share``, or with an objective of a pool. The answer has a list
+        ``decisions``; those of a pool have all models with ``"rank": true``.
         """
         snapshot = self.state.snapshot
         body = await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes)
         found = await parse(body)
-        spec, pair = _spec(found, snapshot)
+        spec, chosen_between = _spec(found, snapshot)
         async with UntilDisconnect(request.receive):
+            if isinstance(chosen_between, LoadedPool):
+                return await self._route_in_pool(found, len(body), spec, chosen_between, snapshot)
+            pair = chosen_between
+            _refuse_for_pairs(found)
             if "messages" in found:
                 reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
                 routed = await decide(reading.prompt, reading.prompt_sha256, spec, pair, snapshot)
                 model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
-                return JSONResponse(_answer(spec, snapshot, [_told(routed.decision, model, routed.seconds)]))
+                told = [_told(routed.decision, model, routed.seconds)]
+                return JSONResponse(_answer(spec, snapshot.routers[spec.router].artifact_hash, told))
             return await self._route_many(_prompts(found), spec, pair, snapshot)
         raise ClientGone
 
     async def _route_many(self, prompts: list[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot) -> Response:
-        """Decides slice by slice: single prompts come in between, and a client that goes ends its batch."""
-        router = snapshot.routers[spec.router]
-        most = len(prompts) if router.router.is_microseconds else _SLICE
+        router = snapshot.router_for(spec.router, pair)
         names = {True: pair.strong.name, False: pair.weak.name}
+
+        async def decided(part: list[str]) -> list[dict[str, Any]]:
+            decisions, seconds = await decide_many(part, spec, pair, snapshot)
+            return [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+
+        answers = await self._in_slices(prompts, router.router.is_microseconds, decided)
+        return await _written(_answer(spec, router.artifact_hash, answers))
+
+    async def _route_in_pool(
+        self, found: dict[str, Any], size: int, spec: RouteSpec, pool: LoadedPool, snapshot: Snapshot
+    ) -> Response:
+        objective, with_rank = objective_in(found, spec), wants_rank(found)
+        if "messages" in found:
+            answers = [await of_messages(found, size, spec, pool, snapshot)]
+        else:
+            prompts = _prompts(found)
+            if with_rank and len(prompts) > MOST_RANKED:
+                message = f"prompt has {len(prompts)} texts, expected at most {MOST_RANKED} with rank"
+                raise ApiError(400, message, code="invalid_value", param="prompt")
+
+            async def decided(part: list[str]) -> list[dict[str, Any]]:
+                return await of_prompts(part, objective, pool, snapshot, with_rank)
+
+            answers = await self._in_slices(prompts, pool.router.is_microseconds, decided)
+        return await _written({**_answer(spec, pool.artifact_hash, answers), "pool_hash": pool.pool_hash})
+
+    async def _in_slices(
+        self,
+        prompts: list[str],
+        is_microseconds: bool,
+        decide: Callable[[list[str]], Awaitable[list[dict[str, Any]]]],
+    ) -> list[dict[str, Any]]:
+        """Decides slice by slice: single prompts come in between, and a client that goes ends its batch."""
+        most = len(prompts) if is_microseconds else _SLICE
         answers: list[dict[str, Any]] = []
         while len(answers) < len(prompts):
             # What fits into one slice goes to the router's own queue, which is bounded.
             async with self._turn if len(prompts) > most else nullcontext():
                 try:
-                    part = prompts[len(answers) : len(answers) + most]
-                    decisions, seconds = await decide_many(part, spec, pair, snapshot)
+                    answers += await decide(prompts[len(answers) : len(answers) + most])
                 except ApiError as error:
                     # A batch that was let in is not refused half way.
                     if error.status != 429 or not answers:
                         raise
                     await asyncio.sleep(_AGAIN_S)
-                    continue
-            answers += [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
-        response = _answer(spec, snapshot, answers)
-        # Thousands of decisions take milliseconds to write.
-        is_long = len(prompts) > _INLINE_DECISIONS
-        return await asyncio.to_thread(JSONResponse, response) if is_long else JSONResponse(response)
+        return answers
 
     async def health(self, request: Request) -> Response:
         """``GET /health``: the process is alive."""
@@ -123,10 +158,25 @@ class Endpoints:
         return JSONResponse({"status": "reloaded", "routers": routers})
 
 
-def _spec(found: dict[str, Any], snapshot: Snapshot) -> tuple[RouteSpec, Pair]:
+async def _written(response: dict[str, Any]) -> Response:
+    # Thousands of decisions take milliseconds to write.
+    is_long = len(response["decisions"]) > _INLINE_DECISIONS
+    return await asyncio.to_thread(JSONResponse, response) if is_long else JSONResponse(response)
+
+
+def _refuse_for_pairs(found: dict[str, Any]) -> None:
+    """Refuses an objective, and ranks, in a request for a pair."""
+    if given := [name for name in (*OBJECTIVES.values(), "rank") if found.get(name) is not None]:
+        raise ApiError(
+            400, f"{given[0]} is for a pool, and the request is for a pair", code="invalid_value", param=given[0]
+        )
+
+
+def _spec(found: dict[str, Any], snapshot: Snapshot) -> tuple[RouteSpec, Pair | LoadedPool]:
+    routers = snapshot.settings.routers
     if "model" in found or "router" not in found:
-        if "model" not in found and len(snapshot.routers) == 1:
-            return _numbered(found, next(iter(snapshot.routers))), snapshot.pair
+        if "model" not in found and len(routers) == 1:
+            return _numbered(found, next(iter(routers)), snapshot)
         spec = spec_of(found.get("model"), snapshot)
         if spec is None:
             raise ApiError(
@@ -136,18 +186,18 @@ def _spec(found: dict[str, Any], snapshot: Snapshot) -> tuple[RouteSpec, Pair]:
                 param="model",
             )
         return spec
-    if not isinstance(found["router"], str) or found["router"] not in snapshot.routers:
+    if not isinstance(found["router"], str) or found["router"] not in routers:
         raise ApiError(
             400,
-            f"unknown router; available routers: {', '.join(snapshot.routers)}",
+            f"unknown router; available routers: {', '.join(routers)}",
             code="invalid_router",
             param="router",
         )
-    return _numbered(found, found["router"]), snapshot.pair
+    return _numbered(found, found["router"], snapshot)
 
 
-def _numbered(found: dict[str, Any], router: str) -> RouteSpec:
-    values = {}
+def _numbered(found: dict[str, Any], router: str, snapshot: Snapshot) -> tuple[RouteSpec, Pair | LoadedPool]:
+    values: dict[str, Any] = {}
     for key in ("threshold", "strong_share"):
         if found.get(key) is not None:
             try:
@@ -156,7 +206,11 @@ def _numbered(found: dict[str, Any], router: str) -> RouteSpec:
                 raise ApiError(400, str(error), code="invalid_value", param=key) from None
     if len(values) == 2:
         raise ApiError(400, "both threshold and strong_share are given, expected one", code="invalid_value")
-    return RouteSpec(router, **values)
+    spec = RouteSpec(router, **values)
+    try:
+        return spec, between(spec, snapshot)
+    except RouterError as error:
+        raise ApiError(400, str(error), code="invalid_router", param="router") from None
 
 
 def _prompts(found: dict[str, Any]) -> list[str]:
@@ -180,8 +234,7 @@ def _prompts(found: dict[str, Any]) -> list[str]:
     return many
 
 
-def _answer(spec: RouteSpec, snapshot: Snapshot, told: list[dict[str, Any]]) -> dict[str, Any]:
-    artifact_hash = snapshot.routers[spec.router].artifact_hash
+def _answer(spec: RouteSpec, artifact_hash: str | None, told: list[dict[str, Any]]) -> dict[str, Any]:
     return {"object": "list", "router": spec.router, "artifact_hash": artifact_hash, "decisions": told}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -73,8 +73,47 @@ def replace_model(body: bytes, model: str) -> bytes:
             if is_only or _is_outermost(body, value.start()):
                 return body[: value.start(1)] + orjson.dumps(model) + body[value.end(1) :]
     text = body.decode()
-    start, end = _position_of_model(text)
+    place = _position_of(text, "model")
+    if place is None:
+        raise _occurs("model", 0)
+    start, end = place
     return (text[:start] + json.dumps(model) + text[end:]).encode()
+
+
+async def with_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
+    """The body with fields of a reasoning effort; all other bytes are unchanged.
+
+    Args:
+        body: Text of a JSON object with at least one key.
+        fields: Values that replace those of the body; a table is merged into the body's.
+
+    Raises:
+        ApiError: 400 if a key occurs more than once.
+    """
+    return await beside_the_loop(len(body), lambda: set_fields(body, fields))
+
+
+def set_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
+    """:func:`with_fields`, on this thread.
+
+    Example:
+        >>> set_fields(b'{"seed": 1.0, "reasoning": {"summary": "auto"}}', {"reasoning": {"effort": "high"}})
+        b'{"seed": 1.0, "reasoning": {"summary": "auto", "effort": "high"}}'
+        >>> set_fields(b'{"seed": 1.0}', {"reasoning_effort": "high"})
+        b'{"reasoning_effort": "high", "seed": 1.0}'
+    """
+    text = body.decode()
+    for key, value in fields.items():
+        place = _position_of(text, key)
+        if place is None:
+            start = text.index("{") + 1
+            text = f"{text[:start]}{json.dumps(key)}: {json.dumps(value)}, {text[start:]}"
+            continue
+        start, end = place
+        before = json.loads(text[start:end]) if isinstance(value, Mapping) else None
+        merged = {**before, **value} if isinstance(before, dict) else value
+        text = text[:start] + json.dumps(merged) + text[end:]
+    return text.encode()
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -94,8 +133,8 @@ def _is_outermost(body: bytes, key: int) -> bool:
     return "model" not in orjson.loads(body[: key + 1] + b"M" + body[key + 2 :])
 
 
-def _position_of_model(text: str) -> tuple[int, int]:
-    """Where the value of the outermost ``model`` begins and ends, in the text of a JSON object."""
+def _position_of(text: str, wanted: str) -> tuple[int, int] | None:
+    """Where the value of an outermost key begins and ends, in the text of a JSON object; ``None`` where it has no such key."""
     positions = []
     position = _skip(text, text.index("{") + 1)
     while text[position] == '"':
@@ -105,16 +144,18 @@ def _position_of_model(text: str) -> tuple[int, int]:
             _, end = _DECODER.raw_decode(text, position)
         except RecursionError:
             raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
-        if key == "model":
+        if key == wanted:
             positions.append((position, end))
         position = _skip(text, end)
         if text[position] == ",":
             position = _skip(text, position + 1)
-    if len(positions) != 1:
-        raise ApiError(
-            400, f"the key model occurs {len(positions)} times, expected once", code="invalid_json", param="model"
-        )
-    return positions[0]
+    if len(positions) > 1:
+        raise _occurs(wanted, len(positions))
+    return positions[0] if positions else None
+
+
+def _occurs(key: str, times: int) -> ApiError:
+    return ApiError(400, f"the key {key} occurs {times} times, expected once", code="invalid_json", param=key)
 
 
 def _skip(text: str, position: int) -> int:

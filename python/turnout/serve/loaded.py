@@ -52,7 +52,7 @@ class LoadedRouter:
         folder = self.folder
         if folder is None or not self.stats or options != self.options or not _OUTSIDE.isdisjoint(options):
             return False
-        found = _stats(folder)
+        found = stats_of(folder)
         if found == self.stats:
             return True
         # Touched or copied anew: their hashes decide. Files that the manifest does not list have none.
@@ -86,11 +86,11 @@ def load_router(
         loaded = replace(before, threshold=before.router.threshold)
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
-        stats = _stats(Path(options["path"])) if isinstance(options.get("path"), str) else {}
+        stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
         router = open_router(name, options, strong=pair[0], weak=pair[1])
         loaded = LoadedRouter(name, router, router.threshold, options, stats)
         if not stats and loaded.folder:
-            loaded = replace(loaded, stats=_stats(loaded.folder))
+            loaded = replace(loaded, stats=stats_of(loaded.folder))
     if settings.threshold is not None:
         return replace(loaded, threshold=settings.threshold)
     if settings.strong_share is None:
@@ -102,7 +102,12 @@ def load_router(
     return replace(loaded, threshold=threshold_for_share(loaded.router.quantiles, settings.strong_share))
 
 
-def _stats(folder: Path) -> Stats:
+def stats_of(folder: Path) -> Stats:
+    """Size, times and number of each file of a folder; empty where it cannot be read.
+
+    Args:
+        folder: The folder.
+    """
     try:
         with os.scandir(folder) as entries:
             found = ((entry.name, entry.stat()) for entry in entries if entry.is_file())

@@ -27,6 +27,25 @@ class Metrics:
             buckets=[step / 20 for step in range(1, 21)],
             registry=registry,
         )
+        self.success = Histogram(
+            "turnout_success",
+            "Chances of success of the models that pools chose.",
+            ["router"],
+            buckets=[step / 20 for step in range(1, 21)],
+            registry=registry,
+        )
+        self.expected_cost = Counter(
+            "turnout_expected_cost",
+            "Expected cost of decisions of pools, in the pool's currency.",
+            ["router", "model"],
+            registry=registry,
+        )
+        self.excluded = Counter(
+            "turnout_excluded",
+            "Decisions of pools for which a model was excluded, by reason.",
+            ["model", "reason"],
+            registry=registry,
+        )
         self.strong_share = Gauge(
             "turnout_strong_share", "Share of strong decisions among recent decisions.", ["router"], registry=registry
         )

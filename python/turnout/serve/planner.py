@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation.stalls import is_stalled
@@ -11,10 +11,12 @@ from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, spec_of
+from turnout.serve.pool_planner import PoolQuestion, is_helper, objective_of
+from turnout.serve.pools import LoadedPool
 
 if TYPE_CHECKING:
     from turnout.serve.asgi import Scope
-    from turnout.serve.snapshot import Model, Pair, Snapshot
+    from turnout.serve.snapshot import Model, Snapshot
     from turnout.serve.state import State
 
 
@@ -47,9 +49,14 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     if spec is None:
         needed = await needs(request, size, dialect)
         return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
-    pair = spec[1]
+    between = spec[1]
+    objective = objective_of(spec[0], scope, isinstance(between, LoadedPool))
+    if isinstance(between, LoadedPool):
+        question = PoolQuestion(request, size, dialect, between, objective, snapshot)
+        return await _plan_in_pool(question, scope, state)
+    pair = between
     if maker := await _maker(request, client_of(scope), dialect, state):
-        return _with_maker(maker, pair, await needs(request, size, dialect), dialect, state)
+        return _with_maker(maker, (pair.strong, pair.weak), await needs(request, size, dialect), dialect, state)
     found = await read(
         request, size, snapshot, dialect, lambda digest: sessions.of(request, dialect, scope, digest, snapshot.harness)
     )
@@ -61,10 +68,28 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
             if kept is pair.weak and await _is_stalled(request, size, dialect, snapshot):
                 kept, rule = pair.strong, "stall"
             return candidates(pair, kept, found.needs, dialect, snapshot, rule=rule, session=found.session)
-    if _is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
+    if is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
         return candidates(pair, pair.weak, found.needs, dialect, snapshot, rule="helper")
-    routed = await decide(found.prompt, found.prompt_sha256, *spec, snapshot, dialect.conversation)
+    routed = await decide(found.prompt, found.prompt_sha256, spec[0], pair, snapshot, dialect.conversation)
     return candidates(pair, routed.chosen, found.needs, dialect, snapshot, routed=routed, session=found.session)
+
+
+async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> Plan:
+    """The same rules with a pool: the most likely model in place of the strong one, the cheapest one in place of the weak one."""
+    request, dialect, snapshot = question.body, question.dialect, question.snapshot
+    if maker := await _maker(request, client_of(scope), dialect, state):
+        models = (snapshot.models[name] for name in question.pool.router.models)
+        needed = await needs(request, question.size, dialect)
+        return _with_maker(maker, models, needed, dialect, state)
+    found = await read(
+        request,
+        question.size,
+        snapshot,
+        dialect,
+        lambda digest: state.sessions.of(request, dialect, scope, digest, snapshot.harness),
+    )
+    kept = await state.sessions.recall(found.session) if found.session is not None else None
+    return await question.plan(found, kept)
 
 
 async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:
@@ -92,16 +117,8 @@ async def _maker(request: Mapping[str, Any], client: str, dialect: Dialect, stat
     return known.model_in(state.snapshot) if known else None
 
 
-def _with_maker(maker: Model, pair: Pair, needed: frozenset[str], dialect: Dialect, state: State) -> Plan:
-    """The maker, and a model of the pair at the same upstream: others do not have what the request refers to."""
-    others = (one for one in (pair.strong, pair.weak) if one is not maker and one.upstream is maker.upstream)
+def _with_maker(maker: Model, models: Iterable[Model], needed: frozenset[str], dialect: Dialect, state: State) -> Plan:
+    """The maker, and models at the same upstream: others do not have what the request refers to."""
+    others = (one for one in models if one is not maker and one.upstream is maker.upstream)
     able = tuple(serving((maker, *others), needed, dialect))
     return Plan(able if state.snapshot.settings.server.fallback else able[:1], rule="response")
-
-
-def _is_helper(request: Mapping[str, Any], dialect: Dialect, limit: int) -> bool:
-    """Whether a request is too small to be a task: a title, a summary, a check of the topic."""
-    if limit <= 0 or request.get("tools"):
-        return False
-    most = dialect.output_limit(request)
-    return most is not None and most <= limit

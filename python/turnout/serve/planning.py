@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from turnout._core import Decision, OverloadedError, RouterError
 from turnout.conversation import judged_text, prompt_of
@@ -19,6 +19,8 @@ from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.loaded import LoadedRouter
+from turnout.serve.metrics import Metrics
+from turnout.serve.pools import LoadedPool
 from turnout.serve.receipts import prompt_hash
 from turnout.serve.sessions import Session
 from turnout.serve.snapshot import Model, Pair, Snapshot
@@ -41,14 +43,69 @@ class Routed:
     seconds: float
 
     @property
-    def is_strong(self) -> bool:
-        """Whether the strong model was decided for."""
-        return self.decision.is_strong
+    def chosen(self) -> Model:
+        """The model that was decided for."""
+        return self.pair.strong if self.decision.is_strong else self.pair.weak
+
+    def count(self, metrics: Metrics) -> None:
+        """Counts the decision."""
+        metrics.win_rate.labels(self.router.name).observe(self.decision.win_rate)
+
+    def receipt(self) -> dict[str, Any]:
+        """What a route receipt has of the decision."""
+        return {
+            "router": self.router.name,
+            "artifact_hash": self.router.artifact_hash,
+            "strong": self.router.router.strong,
+            "weak": self.router.router.weak,
+            "prompt_sha256": self.prompt_sha256,
+            "win_rate": self.decision.win_rate,
+            "threshold": self.decision.threshold,
+            "is_strong": self.decision.is_strong,
+        }
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer that say what was decided."""
+        return {
+            "x-turnout-win-rate": repr(self.decision.win_rate),
+            "x-turnout-threshold": repr(self.decision.threshold),
+        }
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the span of the decision."""
+        return {"turnout.win_rate": self.decision.win_rate, "turnout.threshold": self.decision.threshold}
+
+
+class AnyRouted(Protocol):
+    """A decision, of a pair (:class:`Routed`) or of a pool (:class:`turnout.serve.pool_planning.PoolRouted`)."""
+
+    @property
+    def router(self) -> LoadedRouter | LoadedPool:
+        """The router that decided."""
+
+    @property
+    def prompt(self) -> str:
+        """The text that was judged."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
 
     @property
     def chosen(self) -> Model:
         """The model that was decided for."""
-        return self.pair.strong if self.decision.is_strong else self.pair.weak
+
+    def count(self, metrics: Metrics) -> None:
+        """Counts the decision."""
+
+    def receipt(self) -> dict[str, Any]:
+        """What a route receipt has of the decision."""
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer that say what was decided."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the span of the decision."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +114,7 @@ class Plan:
 
     candidates: tuple[Model, ...]
     #: ``None`` for a plain model name, and where a rule chose.
-    routed: Routed | None = None
+    routed: AnyRouted | None = None
     #: What the chosen model cannot serve, so that the other one was taken: capabilities, or the dialect.
     pinned_for: frozenset[str] = frozenset()
     #: What chose the model in place of a router: ``turn``, ``conversation``, ``stall``, ``response`` or ``helper``.
@@ -78,11 +135,13 @@ class Reading:
     session: Session | None
 
 
-def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair] | None:
-    """What a request's model name asks for; ``None`` for the plain name of a model.
+def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair | LoadedPool] | None:
+    """What a request's model name asks for, and between what to choose; ``None`` for the plain name of a model.
+
+    A name with a threshold or a share means the pair, one with an objective the pool, and ``router-NAME`` the pool where there is one.
 
     Raises:
-        ApiError: 400 for no string or an ill-formed ``router-...``.
+        ApiError: 400 for no string, an ill-formed ``router-...``, or one that means a pair or a pool that is not there.
     """
     if not isinstance(model, str) or not model:
         raise ApiError(400, "model is missing or not a string", code="invalid_type", param="model")
@@ -94,9 +153,32 @@ def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair] | None:
     if model in snapshot.models or not model.startswith(PREFIX):
         return None
     try:
-        return parse_model_name(model, snapshot.routers), snapshot.pair
+        spec = parse_model_name(model, snapshot.settings.routers)
+        return spec, between(spec, snapshot)
     except RoutingError as error:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
+
+
+def between(spec: RouteSpec, snapshot: Snapshot) -> Pair | LoadedPool:
+    """What a router chooses between.
+
+    Args:
+        spec: The router, and its number.
+        snapshot: What is configured.
+
+    Raises:
+        RoutingError: There is no pair, or no pool of this router.
+    """
+    pool = snapshot.pools.get(spec.router)
+    if pool is not None and (spec.objective is not None or spec.is_bare):
+        return pool
+    if spec.objective is not None:
+        raise RoutingError(f"{spec.objective[0]} is an objective of a pool, and router {spec.router} has none")
+    if snapshot.pair is None:
+        raise RoutingError(
+            f"a threshold or share is for a pair, and none is configured: expected router-{spec.router} or an objective"
+        )
+    return snapshot.pair
 
 
 async def read(
@@ -125,7 +207,7 @@ async def read(
         digest = prompt_hash(prompt)
         return Reading(needs, prompt, digest, session(digest))
 
-    with _api_errors(key):
+    with api_errors(key):
         return await beside_the_loop(size, reading)
 
 
@@ -161,7 +243,7 @@ async def decide(
     """
     router = snapshot.router_for(spec.router, pair)
     began = time.perf_counter()
-    with _api_errors(param), naming(router.name):
+    with api_errors(param), naming(router.name):
         decision = await router.router.aroute(prompt, **router.options_for(spec))
     seconds = time.perf_counter() - began
     return Routed(router, decision, prompt, prompt_sha256, pair, seconds)
@@ -177,7 +259,7 @@ async def decide_many(
     """
     router = snapshot.router_for(spec.router, pair)
     began = time.perf_counter()
-    with _api_errors("prompt"), naming(router.name):
+    with api_errors("prompt"), naming(router.name):
         if len(prompts) == 1:
             decisions = [await router.router.aroute(judged_text(prompts[0]), **router.options_for(spec))]
         else:
@@ -187,7 +269,7 @@ async def decide_many(
 
 
 @contextmanager
-def _api_errors(param: str) -> Iterator[None]:
+def api_errors(param: str) -> Iterator[None]:
     """Errors of a router as errors of the API; ``param`` is the part of the request that a client can change."""
     try:
         yield

@@ -78,5 +78,7 @@ class RecentDecisions:
     def strong_share(self, router: str | None = None) -> float | None:
         """Share of strong decisions among those kept, of one router or of all; ``None`` before the first."""
         receipts = [decided.receipt for decided in self._ring]
-        strong = [one["is_strong"] for one in receipts if router is None or one["router"] == router]
+        found = (one.get("is_strong") for one in receipts if router is None or one["router"] == router)
+        # Decisions of pools have no strong model.
+        strong = [one for one in found if one is not None]
         return sum(strong) / len(strong) if strong else None

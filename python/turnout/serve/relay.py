@@ -14,6 +14,8 @@ logger = logging.getLogger("turnout.serve")
 
 _STATUS = {
     "overloaded": 429,
+    "quota": 429,
+    "effort": 400,
     "breaker_open": 503,
     "connect_timeout": 504,
     "first_byte_timeout": 504,

@@ -130,8 +130,8 @@ class RoutedEndpoint:
 def _describe(span: Any, planned: Plan) -> None:
     if span is not None and planned.routed is not None:
         span.set_attribute("turnout.router", planned.routed.router.name)
-        span.set_attribute("turnout.win_rate", planned.routed.decision.win_rate)
-        span.set_attribute("turnout.threshold", planned.routed.decision.threshold)
+        for name, value in planned.routed.attributes().items():
+            span.set_attribute(name, value)
         span.set_attribute("turnout.model", planned.routed.chosen.name)
 
 
@@ -140,8 +140,7 @@ def _decision_headers(planned: Plan) -> RawHeaders:
     if routed is not None:
         found = [
             (b"x-turnout-router", passing.safe_value(routed.router.name)),
-            (b"x-turnout-win-rate", repr(routed.decision.win_rate).encode()),
-            (b"x-turnout-threshold", repr(routed.decision.threshold).encode()),
+            *((name.encode(), value.encode("ascii", "replace")) for name, value in routed.headers().items()),
             (b"x-turnout-decision-us", b"%.1f" % (routed.seconds * 1e6)),
         ]
     if planned.rule:

@@ -21,15 +21,15 @@ from turnout.routing.needs import CAPABILITIES
 from turnout.serve.alias_settings import AliasSettings, Cut
 from turnout.serve.dialects import DIALECTS
 from turnout.serve.outcome_settings import OutcomeSettings
+from turnout.serve.pool_settings import MODEL_FIELDS, PoolSettings, check_values, core_fields
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Cost = Annotated[float, Field(ge=0)]
 # TOML has arrays; an immutable value holds a tuple.
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
-Capability = Literal["audio", "files", "images", "tools"]
-assert set(Capability.__args__) == set(CAPABILITIES)  # type: ignore[attr-defined]
+Capability = Literal["audio", "files", "images", "json", "tools"]
+assert set(Capability.__args__) == {*CAPABILITIES, "json"}  # type: ignore[attr-defined]
 DialectName = Literal["chat", "messages", "responses"]
 assert set(DialectName.__args__) == set(DIALECTS)  # type: ignore[attr-defined]
 
@@ -95,18 +95,40 @@ class ServerSettings(Table):
 
 
 class ModelSettings(Table):
-    """Table ``[models.NAME]``: a model that may be chosen."""
+    """Table ``[models.NAME]``: a model that may be chosen. Other keys are the fields of a model of a pool, which the core checks."""
+
+    model_config = ConfigDict(extra="allow")
 
     upstream: str
     #: The model's name at the upstream; empty means the same name.
     name: str = ""
-    #: ``None`` means all.
+    #: ``None`` means all. ``json`` counts in pools only.
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
     #: What the upstream speaks: a request goes to models that speak its own dialect.
     dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
-    #: Price of a million tokens, for the costs in receipts and the playground's estimate.
-    input_cost_per_mtok: Cost | None = None
-    output_cost_per_mtok: Cost | None = None
+
+    @property
+    def pool_fields(self) -> dict[str, Any]:
+        """The fields of the model that the core reads: prices, limits, chances, efforts."""
+        return core_fields(self.model_extra or {}, self.capabilities)
+
+    @property
+    def efforts(self) -> dict[str, dict[str, Any]]:
+        """Reasoning efforts by name, with what is added to the body."""
+        found = (self.model_extra or {}).get("efforts")
+        return dict(found) if isinstance(found, dict) else {}
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        for key in self.model_extra or {}:
+            if key not in MODEL_FIELDS:
+                expected = ", ".join([*type(self).model_fields, *sorted(MODEL_FIELDS - type(self).model_fields.keys())])
+                raise ValueError(f"has an unknown key {key!r}, expected {expected}")
+        for name, effort in self.efforts.items():
+            body = effort.get("body") if isinstance(effort, dict) else None
+            if body is not None and (not isinstance(body, dict) or not body or "model" in body):
+                raise ValueError(f"efforts.{name} body is {body!r}, expected a table of fields without model")
+        return self
 
 
 class PairSettings(Table):
@@ -215,7 +237,8 @@ class TelemetrySettings(Table):
 class Settings(Table):
     """The whole file."""
 
-    pair: PairSettings
+    pair: PairSettings | None = None
+    pool: PoolSettings | None = None
     server: ServerSettings = ServerSettings()
     upstreams: dict[str, UpstreamSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
@@ -231,7 +254,11 @@ class Settings(Table):
     def _check(self) -> Settings:
         for name, model in self.models.items():
             _one_of(f"[models.{name}] upstream", model.upstream, self.upstreams)
-        self._check_pair("[pair]", self.pair.strong, self.pair.weak)
+        if self.pair is not None:
+            self._check_pair("[pair]", self.pair.strong, self.pair.weak)
+        elif self.pool is None:
+            raise ValueError("table [pair] or [pool] is missing")
+        self._check_pool()
         for name, alias in self.aliases.items():
             where = f"[aliases.{name}]"
             if name in self.models:
@@ -240,10 +267,50 @@ class Settings(Table):
                 self._check_alias(where, alias.model)
                 continue
             _one_of(f"{where} router", alias.router, self.routers)
-            self._check_pair(where, alias.strong or self.pair.strong, alias.weak or self.pair.weak)
+            pair = self.pair or PairSettings(strong=alias.strong, weak=alias.weak)
+            if not (alias.strong or pair.strong) or not (alias.weak or pair.weak):
+                message = f"{where} chooses between two models: [pair] is missing, expected strong and weak"
+                raise ValueError(f'{message}; the name of a pool is written "{name}" = "router-{alias.router}"')
+            self._check_pair(where, alias.strong or pair.strong, alias.weak or pair.weak)
         if self.server.passthrough:
             _one_of("[server] passthrough", self.server.passthrough, self.upstreams)
         return self
+
+    @property
+    def pool_values(self) -> dict[str, Any]:
+        """The pool as plain values for the core; without ``[pool]``, one of all models."""
+        pool = self.pool or PoolSettings(objective={"tolerance": 0})
+        return pool.values({name: model.pool_fields for name, model in self.models.items()})
+
+    @property
+    def pool_routers(self) -> tuple[str, ...]:
+        """Names of the routers that choose from the pool."""
+        if self.pool is None:
+            return ()
+        return tuple(self.routers) if self.pool.routers is None else self.pool.routers
+
+    def prices_of(self, name: str) -> tuple[float, float] | None:
+        """Prices of a million input and output tokens; ``None`` where one is not configured.
+
+        Args:
+            name: Of a model, or ``model:effort``.
+        """
+        effort = ""
+        if name not in self.models:
+            name, _, effort = name.rpartition(":")
+        fields = self.models[name].pool_fields if name in self.models else {}
+        own = {**fields, **fields.get("efforts", {}).get(effort, {})}
+        found = own.get("input_price"), own.get("output_price")
+        return None if found[0] is None or found[1] is None else (float(found[0]), float(found[1]))
+
+    def _check_pool(self) -> None:
+        if self.pool is not None:
+            for name in self.pool.models or ():
+                _one_of("[pool] models", name, self.models)
+            for name in self.pool.routers or ():
+                _one_of("[pool] routers", name, self.routers)
+        if self.models:
+            check_values(self.pool_values)
 
     def _check_alias(self, where: str, name: str) -> None:
         other = self.aliases.get(name)

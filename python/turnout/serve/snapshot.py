@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from turnout._core import ConfigError
 from turnout.conversation import Context, Harness
@@ -14,6 +15,8 @@ from turnout.serve.dialects import DIALECTS
 from turnout.serve.headers import safe_value
 from turnout.serve.loaded import LoadedRouter, load_router
 from turnout.serve.model_names import ModelNames
+from turnout.serve.pools import LoadedPool, load_pools
+from turnout.serve.quotas import Quota
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
 from turnout.serve.settings import ModelSettings, Settings
 from turnout.serve.upstream import Upstream
@@ -41,6 +44,12 @@ class Model:
     header: bytes
     #: The name as a label of metrics.
     label: str
+    #: Reasoning effort, where the model is an effort of another one.
+    effort: str = ""
+    #: What the effort adds to the body, where the configuration says so.
+    body: Mapping[str, Any] | None = None
+    #: Of the model, and of its effort.
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,11 @@ class Snapshot:
     settings: Settings
     loaded: Loaded
     routers: Mapping[str, LoadedRouter]
+    pools: Mapping[str, LoadedPool]
     upstreams: Mapping[str, Upstream]
     models: Mapping[str, Model]
-    pair: Pair
+    #: ``None`` where there is only a pool.
+    pair: Pair | None
     alias_pairs: Mapping[str, Pair]
     names: ModelNames
     context: Context
@@ -110,23 +121,27 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
                 name,
                 SHORTEST_SECRET,
             )
-    models = {name: _model(name, one, upstreams) for name, one in settings.models.items()}
+    models = _models(settings, upstreams, before.models if before else {})
+    pair = None if settings.pair is None else Pair(models[settings.pair.strong], models[settings.pair.weak])
     pairs = {
-        name: Pair(models[alias.strong or settings.pair.strong], models[alias.weak or settings.pair.weak])
+        name: Pair(
+            models[alias.strong] if alias.strong or pair is None else pair.strong,
+            models[alias.weak] if alias.weak or pair is None else pair.weak,
+        )
         for name, alias in settings.aliases.items()
         if alias.router
     }
-    pair = Pair(models[settings.pair.strong], models[settings.pair.weak])
     loaded = _load_routers(settings, pair, pairs, before.loaded if before else {})
     snapshot = Snapshot(
         settings=settings,
         loaded=loaded,
-        routers={name: loaded[_key(name, pair)] for name in settings.routers},
+        routers={name: loaded[_key(name, pair)] for name in settings.routers} if pair else {},
+        pools=load_pools(settings, before.pools if before else {}),
         upstreams=upstreams,
         models=models,
         pair=pair,
         alias_pairs=pairs,
-        names=ModelNames(settings.aliases, settings.models),
+        names=ModelNames(settings.aliases, models),
         context=_context(settings.server.context),
         harness=settings.agents.harness,
     )
@@ -143,7 +158,7 @@ def _key(router: str, pair: Pair) -> tuple[str, str, str]:
     return router, pair.strong.name, pair.weak.name
 
 
-def _load_routers(settings: Settings, pair: Pair, pairs: Mapping[str, Pair], before: Loaded) -> Loaded:
+def _load_routers(settings: Settings, pair: Pair | None, pairs: Mapping[str, Pair], before: Loaded) -> Loaded:
     """Every router for the pair, and for the pair of an alias where that is another one to the router.
 
     Names that an artifact does not know are labels, for which one router serves all pairs.
@@ -153,14 +168,44 @@ def _load_routers(settings: Settings, pair: Pair, pairs: Mapping[str, Pair], bef
         key = _key(name, models)
         return load_router(name, settings.routers[name], key[1:], before.get(key))
 
-    found = {_key(name, pair): load(name, pair) for name in settings.routers}
+    found = {_key(name, pair): load(name, pair) for name in settings.routers} if pair else {}
     for name, models in pairs.items():
         router = settings.aliases[name].router
         key = _key(router, models)
-        known = set(getattr(found[_key(router, pair)].router, "models", ()))
-        if key not in found and known & {*key[1:], pair.strong.name, pair.weak.name}:
+        if key in found:
+            continue
+        known = set(getattr(found[_key(router, pair)].router, "models", ())) if pair else set()
+        if pair is None or known & {*key[1:], pair.strong.name, pair.weak.name}:
             found[key] = load(router, models)
     return found
+
+
+def _models(settings: Settings, upstreams: Mapping[str, Upstream], before: Mapping[str, Model]) -> dict[str, Model]:
+    """The models by name, and their reasoning efforts as ``model:effort``. Quotas that did not change go on counting."""
+    found: dict[str, Model] = {}
+    for name, one in settings.models.items():
+        found[name] = model = _model(name, one, upstreams)
+        found[name] = model = replace(model, quotas=_quotas(name, one.pool_fields, before))
+        for effort, fields in one.efforts.items():
+            full = f"{name}:{effort}"
+            found[full] = replace(
+                model,
+                name=full,
+                header=safe_value(full),
+                label=full,
+                effort=effort,
+                body=fields.get("body"),
+                quotas=(*model.quotas, *_quotas(full, fields, before)),
+            )
+    return found
+
+
+def _quotas(name: str, fields: Mapping[str, Any], before: Mapping[str, Model]) -> tuple[Quota, ...]:
+    limit = fields.get("quota")
+    if limit is None:
+        return ()
+    kept = before[name].quotas[-1:] if name in before else ()
+    return kept if kept and (kept[0].name, kept[0].limit) == (name, limit) else (Quota(name, limit),)
 
 
 def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]) -> Model:

@@ -97,22 +97,15 @@ class State:
         routed = plan.routed
         if routed is None:
             return None
-        name, decision = routed.router.name, routed.decision
+        name = routed.router.name
         self.metrics.decisions.labels(name, routed.chosen.label).inc()
         self.metrics.decision_seconds.labels(name).observe(routed.seconds)
-        self.metrics.win_rate.labels(name).observe(decision.win_rate)
+        routed.count(self.metrics)
         return self.recent.add(
             {
                 "time": time.time(),
                 "request_id": request_id,
-                "router": name,
-                "artifact_hash": routed.router.artifact_hash,
-                "strong": routed.router.router.strong,
-                "weak": routed.router.router.weak,
-                "prompt_sha256": routed.prompt_sha256,
-                "win_rate": decision.win_rate,
-                "threshold": decision.threshold,
-                "is_strong": decision.is_strong,
+                **routed.receipt(),
                 "model": routed.chosen.name,
                 "decision_us": round(routed.seconds * 1e6, 1),
                 "served": None,
@@ -157,7 +150,7 @@ class State:
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-        decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.models.get(served or "")))
+        decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.prices_of(served or "")))
         self.recent.changed(decided)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from turnout.serve.sse import events
-
-if TYPE_CHECKING:
-    from turnout.serve.settings import ModelSettings
 
 #: The last events of a stream are read up to this size: longer ones would hold the event loop.
 _LONGEST_TAIL = 1 << 20
@@ -24,17 +21,15 @@ class Usage(NamedTuple):
     input_tokens: int | None = None
     output_tokens: int | None = None
 
-    def cost(self, model: ModelSettings | None) -> float | None:
+    def cost(self, prices: tuple[float, float] | None) -> float | None:
         """What they cost, in the currency of the prices; ``None`` where tokens or prices are unknown.
 
         Args:
-            model: Has the prices.
+            prices: Of a million input and output tokens.
         """
-        if model is None or self.input_tokens is None or self.output_tokens is None:
+        if prices is None or self.input_tokens is None or self.output_tokens is None:
             return None
-        if model.input_cost_per_mtok is None or model.output_cost_per_mtok is None:
-            return None
-        return (self.input_tokens * model.input_cost_per_mtok + self.output_tokens * model.output_cost_per_mtok) / 1e6
+        return (self.input_tokens * prices[0] + self.output_tokens * prices[1]) / 1e6
 
 
 #: Nothing is known.

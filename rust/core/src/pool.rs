@@ -5,6 +5,7 @@
 //! an [`Objective`] orders the models. [`PoolRouter`] composes them. The reference in NumPy, `turnout.reference.pool`, is the
 //! specification.
 
+mod aim;
 mod budget;
 mod candidate;
 mod cost;
@@ -23,6 +24,7 @@ mod spec;
 mod success;
 mod tokens;
 
+pub use aim::Aim;
 pub use budget::{Budget, Resource};
 pub use candidate::{Candidate, MAX_CANDIDATES};
 pub use exclusion::Exclusion;
@@ -30,7 +32,7 @@ pub use limits::{CAPABILITIES, Capabilities, Limits};
 pub use objective::Objective;
 pub use profiles::{Profile, Profiles};
 pub use rank::{Choice, Ranked, Reason};
-pub use request::Request;
+pub use request::{Input, Request};
 pub use router::PoolRouter;
 pub use spec::{Fallback, Latency, ModelSpec, PoolSpec};
 pub use tokens::TOKEN_MARGIN;

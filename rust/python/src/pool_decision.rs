@@ -130,6 +130,8 @@ pub(crate) struct Ranked {
     pub(crate) output_tokens: f64,
     /// Whether it may serve the request.
     pub(crate) feasible: bool,
+    /// The argument or field that excludes it, such as `"max_price"` or `"context_window"`; `None` where nothing does.
+    pub(crate) excluded_by: Option<&'static str>,
     /// Why it may not; `None` where it may.
     pub(crate) reason: Option<String>,
 }
@@ -150,6 +152,7 @@ impl Ranked {
         found.set_item("latency_ms", self.latency_ms)?;
         found.set_item("output_tokens", self.output_tokens)?;
         found.set_item("feasible", self.feasible)?;
+        found.set_item("excluded_by", self.excluded_by)?;
         found.set_item("reason", &self.reason)?;
         Ok(found)
     }

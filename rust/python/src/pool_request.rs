@@ -4,7 +4,7 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyMapping, PyString},
 };
-use turnout_core::pool::{Capabilities, Objective, Request};
+use turnout_core::pool::{Aim, Capabilities, Input, Objective, Request};
 
 use crate::{
     arguments::{number, string, strings, text, type_name, whole},
@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Request> {
     let mut request = Request::default();
     let (mut objective, mut kl_radius): (Option<(Objective, &str)>, Option<f64>) = (None, None);
+    let (mut exact, mut estimated) = (None, None);
     for (name, value) in arguments.into_iter().flatten() {
         if value.is_none() {
             continue;
@@ -45,7 +46,8 @@ pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Requ
             "deny_tags" => request.limits.deny_tags = Some(words(&value, name)?),
             "regions" => request.limits.regions = Some(words(&value, name)?),
             "unavailable" => request.unavailable = words(&value, name)?,
-            "input_tokens" => request.input_tokens = Some(tokens(&value, name)?),
+            "input_tokens" => exact = Some(Input::Exact(tokens(&value, name)?)),
+            "estimated_tokens" => estimated = Some(Input::Estimated(number(&value, name)?)),
             "cached_tokens" => request.cached_tokens = cached(&value, name)?,
             "max_output" => request.max_output = Some(tokens(&value, name)?),
             _ => return Err(invalid_type(py, name, format!("unknown argument {name:?}"))),
@@ -63,7 +65,12 @@ pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Requ
             }
         }
     }
-    request.objective = objective.map(|(objective, _)| objective);
+    if let (Some(_), Some(_), Some(arguments)) = (exact, estimated, arguments) {
+        let message = "input_tokens and estimated_tokens are given, expected at most one".into();
+        return Err(invalid_input(arguments.py(), "estimated_tokens", message));
+    }
+    request.input = exact.or(estimated);
+    request.aim = objective.map(|(objective, _)| Aim::Objective(objective));
     Ok(request)
 }
 

@@ -26,13 +26,13 @@ retries = 0
 
 [models.large-model]
 upstream = "local"
-input_cost_per_mtok = 2.5
-output_cost_per_mtok = 10.0
+input_price = 2.5
+output_price = 10.0
 
 [models.small-model]
 upstream = "local"
-input_cost_per_mtok = 0.15
-output_cost_per_mtok = 0.6
+input_price = 0.15
+output_price = 0.6
 
 [pair]
 strong = "large-model"

@@ -63,10 +63,10 @@ def test_the_page_can_be_turned_off(start):
 
 
 def test_setup_tells_routers_pair_and_prices(start, router):
-    server = start(models={"big": {"upstream": "main", "input_cost_per_mtok": 2.0, "output_cost_per_mtok": 8.0}})
+    server = start(models={"big": {"upstream": "main", "input_price": 2.0, "output_price": 8.0}})
     found = httpx.get(server.url + API + "setup").json()
-    assert found["pair"]["strong"] == {"name": "big", "input_cost_per_mtok": 2.0, "output_cost_per_mtok": 8.0}
-    assert found["pair"]["weak"] == {"name": "small", "input_cost_per_mtok": None, "output_cost_per_mtok": None}
+    assert found["pair"]["strong"] == {"name": "big", "input_price": 2.0, "output_price": 8.0}
+    assert found["pair"]["weak"] == {"name": "small", "input_price": None, "output_price": None}
     mf, dice = found["routers"]
     assert mf["name"] == "mf"
     assert mf["threshold"] == router.threshold

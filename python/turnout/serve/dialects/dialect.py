@@ -19,6 +19,8 @@ class Dialect(ABC):
     path: ClassVar[str]
     #: The field of a request that has the conversation.
     conversation: ClassVar[str] = "messages"
+    #: Fields besides the conversation that the model reads.
+    beside: ClassVar[tuple[str, ...]] = ("tools", "functions")
     #: Fields that limit the tokens of the answer.
     limits: ClassVar[tuple[str, ...]] = ()
     #: Headers of the client that are forwarded, besides those of every dialect.
@@ -109,6 +111,14 @@ class Dialect(ABC):
         found = next((request[name] for name in self.limits if request.get(name) is not None), None)
         return found if isinstance(found, int) else None
 
+    def wants_json(self, request: Mapping[str, Any]) -> bool:
+        """Whether the answer has to be JSON.
+
+        Args:
+            request: The body.
+        """
+        return is_json_format(request.get("response_format"))
+
     def id_of(self, found: Mapping[str, Any]) -> str:
         """Under which id an answer can be referred to later; empty for none.
 
@@ -179,3 +189,12 @@ class Dialect(ABC):
             tail: The last events before it.
         """
         return b"data: " + self.error_body(error, request_id) + b"\n\n"
+
+
+def is_json_format(format: Any) -> bool:
+    """Whether a format of an answer is JSON.
+
+    Args:
+        format: With a ``type``, as OpenAI writes it.
+    """
+    return isinstance(format, dict) and format.get("type") in ("json_object", "json_schema")

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from turnout.serve.dialects.dialect import Dialect
+from turnout.serve.dialects.dialect import Dialect, is_json_format
 from turnout.serve.errors import ApiError
 from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
 
@@ -36,6 +36,7 @@ class Messages(Dialect):
     name = "messages"
     path = "/messages"
     without_content = "no_message"
+    beside = ("system", "tools")
     limits = ("max_tokens",)
     request_headers = frozenset([b"anthropic-beta", b"anthropic-version"])
     query = frozenset(["beta"])
@@ -46,6 +47,11 @@ class Messages(Dialect):
         metadata = request.get("metadata")
         found = metadata.get("user_id") if isinstance(metadata, dict) else None
         return found if isinstance(found, str) else ""
+
+    def wants_json(self, request: Mapping[str, Any]) -> bool:
+        """Structured outputs: ``output_config.format``, or ``output_format`` of their beta."""
+        config = request.get("output_config")
+        return is_json_format(request.get("output_format") or (isinstance(config, dict) and config.get("format")))
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A message with a list of content, which may be empty."""

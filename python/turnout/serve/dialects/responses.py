@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from turnout.serve.dialects.dialect import Dialect
+from turnout.serve.dialects.dialect import Dialect, is_json_format
 from turnout.serve.errors import ApiError
 from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
 
@@ -37,6 +37,7 @@ class Responses(Dialect):
     path = "/responses"
     without_content = "no_output"
     conversation = "input"
+    beside = ("instructions", "tools")
     limits = ("max_output_tokens",)
     request_headers = frozenset([b"conversation_id", b"openai-beta", b"originator", b"session_id"])
 
@@ -44,6 +45,11 @@ class Responses(Dialect):
         """Items; a text is a message of the user."""
         found = request.get("input")
         return [{"role": "user", "content": found}] if isinstance(found, str) else found
+
+    def wants_json(self, request: Mapping[str, Any]) -> bool:
+        """``text.format``."""
+        text = request.get("text")
+        return is_json_format(isinstance(text, dict) and text.get("format"))
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A response with a list of output, which is empty while it is queued."""

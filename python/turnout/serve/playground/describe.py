@@ -39,10 +39,9 @@ def described(snapshot: Snapshot) -> dict[str, Any]:
     """
     return {
         "version": __version__,
-        "pair": {
-            "strong": _model(snapshot.pair.strong, snapshot),
-            "weak": _model(snapshot.pair.weak, snapshot),
-        },
+        "pair": None
+        if snapshot.pair is None
+        else {"strong": _model(snapshot.pair.strong, snapshot), "weak": _model(snapshot.pair.weak, snapshot)},
         "routers": [_router(router) for router in snapshot.routers.values()],
     }
 
@@ -62,9 +61,9 @@ def _router(loaded: LoadedRouter) -> dict[str, Any]:
 
 
 def _model(model: Model, snapshot: Snapshot) -> dict[str, Any]:
-    settings = snapshot.settings.models[model.name]
+    fields = snapshot.settings.models[model.name].pool_fields
     return {
         "name": model.name,
-        "input_cost_per_mtok": settings.input_cost_per_mtok,
-        "output_cost_per_mtok": settings.output_cost_per_mtok,
+        "input_price": fields.get("input_price"),
+        "output_price": fields.get("output_price"),
     }

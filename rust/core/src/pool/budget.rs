@@ -3,7 +3,7 @@
 use super::{candidate::Candidate, names::shortened};
 use crate::{
     error::{Error, Result},
-    pool::spec::Latency,
+    pool::spec::{Latency, is_amount},
 };
 
 /// What a budget limits.
@@ -48,9 +48,8 @@ impl Budget {
             let message = format!("a budget needs {field} of every model; missing for {}", shortened(&missing));
             return Err(Error::invalid_input("budget", message));
         }
-        let is_right = |value: f64| value.is_finite() && value >= 0.0;
         match self.resource {
-            _ if !is_right(self.price) => Err(Error::invalid_input(
+            _ if !is_amount(self.price) => Err(Error::invalid_input(
                 "price",
                 format!("price is {}, expected a finite number of 0 or more", self.price),
             )),

@@ -61,6 +61,22 @@ impl Exclusion {
         matches!(self, Self::Price { .. } | Self::Latency { .. } | Self::Cost { .. })
     }
 
+    /// The field or argument that excludes it, for programs.
+    pub fn by(&self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Needs(_) => "needs",
+            Self::NoAllowedTag => "allow_tags",
+            Self::DeniedTag(_) => "deny_tags",
+            Self::Region => "regions",
+            Self::Price { .. } => "max_price",
+            Self::Latency { .. } => "max_latency_ms",
+            Self::MaxOutput { .. } => "max_output",
+            Self::Context { .. } => "context_window",
+            Self::Cost { .. } => "max_cost",
+        }
+    }
+
     /// A short text for people.
     pub fn describe(&self, candidate: &Candidate) -> String {
         let unknown = |value: &Option<f64>| value.map_or_else(|| "unknown".into(), |value| format!("{value}"));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::Words;
+use super::spec::{Words, is_amount};
 
 /// What a model may serve beyond text.
 pub const CAPABILITIES: [&str; 5] = ["images", "audio", "files", "tools", "json"];
@@ -88,7 +88,7 @@ impl Limits {
     /// The first field that cannot be a limit, with a message.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         for (field, value) in [("max_price", self.max_price), ("max_latency_ms", self.max_latency_ms)] {
-            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+            if let Some(value) = value.filter(|value| !is_amount(*value)) {
                 return Err((field, format!("{field} is {value}, expected a finite number of 0 or more")));
             }
         }

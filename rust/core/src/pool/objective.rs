@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::rank::Reason;
+use super::{rank::Reason, spec::is_amount};
 
 /// What a decision is to achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -88,7 +88,6 @@ impl Objective {
     /// The first number that is out of range, with a message.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let is_share = |value: f64| (0.0..=1.0).contains(&value);
-        let is_amount = |value: f64| value.is_finite() && value >= 0.0;
         let wrong = |field: &'static str, value: f64, expected: &str| {
             Err((field, format!("{field} is {value}, expected {expected}")))
         };

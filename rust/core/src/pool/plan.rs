@@ -4,25 +4,24 @@ use std::borrow::Cow;
 
 use super::{
     PoolRouter,
-    budget::Budget,
-    candidate::{Candidate, without_prices},
+    aim::Aim,
+    candidate::Candidate,
     exclusion::Exclusion,
     limits::Limits,
     names::listed,
-    objective::Objective,
-    request::Request,
+    request::{Input, Request},
+    spec::is_amount,
 };
 use crate::error::{Error, Result};
 
 /// A request, resolved against the pool.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
-    pub(super) objective: Objective,
-    pub(super) budget: Option<Budget>,
+    pub(super) aim: Aim,
     pub(super) exclusions: Cow<'a, [Option<Exclusion>]>,
     /// Limit on the latency of candidates whose latency depends on the prompt.
     pub(super) max_latency: Option<f64>,
-    pub(super) input: Option<u64>,
+    pub(super) input: Option<Input>,
     /// One a candidate, or none at all.
     pub(super) cached: Vec<f64>,
     pub(super) max_output: Option<u64>,
@@ -34,18 +33,9 @@ impl PoolRouter {
     /// # Errors
     /// [`Error::InvalidInput`] for numbers out of range, names that the pool does not have, and an objective without prices.
     pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>> {
-        let objective = request.objective.unwrap_or(self.objective);
-        if let Some(objective) = request.objective {
-            objective.check().map_err(|(field, message)| Error::invalid_input(field, message))?;
-            if let Some(missing) = without_prices(objective, &self.candidates) {
-                let name = objective.name();
-                let message =
-                    format!("{name} needs input_price and output_price of every model; missing for {missing}");
-                return Err(Error::invalid_input(name, message));
-            }
-        }
-        if let Some(budget) = request.budget {
-            budget.check(&self.candidates)?;
+        let aim = request.aim.unwrap_or(Aim::Objective(self.objective));
+        if request.aim.is_some() {
+            aim.check(&self.candidates)?;
         }
         request.limits.check().map_err(|(field, message)| Error::invalid_input(field, message))?;
         let named = request.unavailable.iter().map(|name| ("unavailable", name));
@@ -58,6 +48,12 @@ impl PoolRouter {
         }
         if request.max_output == Some(0) {
             return Err(Error::invalid_input("max_output", "max_output is 0, expected at least 1"));
+        }
+        if let Some(Input::Estimated(tokens)) = request.input
+            && !is_amount(tokens)
+        {
+            let message = format!("estimated_tokens is {tokens}, expected a finite number of 0 or more");
+            return Err(Error::invalid_input("estimated_tokens", message));
         }
         let asks_nothing = request.needs.is_empty()
             && request.unavailable.is_empty()
@@ -77,12 +73,10 @@ impl PoolRouter {
         let cached =
             if request.cached_tokens.is_empty() { Vec::new() } else { self.candidates.iter().map(cached).collect() };
         Ok(Plan {
-            // A budget has no limit of its own on a single request.
-            objective: if request.budget.is_some() { Objective::Tolerance(0.0) } else { objective },
-            budget: request.budget,
+            aim,
             exclusions,
             max_latency: request.limits.max_latency_ms.or(self.spec.limits.max_latency_ms),
-            input: request.input_tokens,
+            input: request.input,
             cached,
             max_output: request.max_output,
         })

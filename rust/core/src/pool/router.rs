@@ -3,6 +3,7 @@
 use std::{cell::RefCell, path::Path, sync::Arc};
 
 use super::{
+    aim::Aim,
     candidate::{Candidate, Prices},
     cost::{Usage, cost},
     exclusion::Exclusion,
@@ -10,7 +11,7 @@ use super::{
     plan::{Plan, exclusion},
     profiles::{Profile, Profiles},
     rank::{Choice, Ranked, Reason},
-    request::Request,
+    request::{Input, Request},
     spec::PoolSpec,
     success::{Files, Heads, check_embedding},
     tokens::{self, TOKEN_MARGIN},
@@ -60,14 +61,16 @@ struct Work {
     /// Of our tokenizer, or those that the caller counted.
     input: f64,
     embedding: Vec<f32>,
+    estimates: Vec<Estimate>,
 }
 
 /// One candidate for one prompt.
-struct Estimate {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Estimate {
     output: f64,
     /// Of a budget.
-    used: f64,
-    cost: Option<f64>,
+    pub(super) used: f64,
+    pub(super) cost: Option<f64>,
     latency: Option<f64>,
     exclusion: Option<Exclusion>,
 }
@@ -168,7 +171,7 @@ impl PoolRouter {
     /// Those of [`Router::route`], with the row, and what `interrupt` gives.
     pub fn success(&self, prompts: &[&str], mut interrupt: Option<Interrupt<'_>>) -> Result<Vec<f32>> {
         self.for_each(prompts, &mut interrupt, |prompt, work, found| {
-            self.read(prompt, None, Some(0), work)?;
+            self.read(prompt, None, Some(Input::Exact(0)), work)?;
             found.extend_from_slice(&work.success);
             Ok(())
         })
@@ -188,40 +191,60 @@ impl PoolRouter {
         })
     }
 
-    /// Every candidate for one prompt, in the order of the objective; those that may not serve it come last, in the pool's order.
+    /// Tokens of a text by the artifact's tokenizer: the estimate for [`Input::Estimated`].
+    ///
+    /// # Errors
+    /// [`Error::Inference`] for a text that the tokenizer refuses.
+    pub fn count(&self, text: &str) -> Result<f64> {
+        scratch::with(|scratch| tokens::estimate(self.router.tokenizer()?, text, &mut scratch.ids))
+    }
+
+    /// Every candidate for one prompt, in the order of the aim; those that may not serve it come last, in the pool's order.
     ///
     /// # Errors
     /// As [`route`](Self::route), except that no model needs to be feasible.
     pub fn rank(&self, prompt: &str, whole: Option<&str>, request: &Request) -> Result<Vec<Ranked>> {
+        Ok(self.explain(prompt, whole, request)?.1)
+    }
+
+    /// The choice of [`route`](Self::route), none where no model may serve the request, and the candidates of [`rank`](Self::rank).
+    ///
+    /// # Errors
+    /// As [`rank`](Self::rank).
+    pub fn explain(
+        &self,
+        prompt: &str,
+        whole: Option<&str>,
+        request: &Request,
+    ) -> Result<(Option<Choice>, Vec<Ranked>)> {
         let plan = self.plan(request)?;
         with_work(|work| {
-            self.read(prompt, whole, plan.input, work)?;
+            let bar = self.weigh(&plan, prompt, whole, work)?;
             let intervals = if self.heads.reads_embedding() {
                 self.heads.intervals(&work.embedding)
             } else {
                 work.success.iter().map(|&success| (success, success)).collect()
             };
-            let bar = self.bar(&plan, work);
             let ranked = |candidate: usize| {
-                let estimate = self.estimate(&plan, work, candidate);
-                let key = self.key(&plan, bar, work.success[candidate], &estimate);
+                let (success, estimate) = (work.success[candidate], work.estimates[candidate]);
                 let one = Ranked {
                     candidate,
-                    success: work.success[candidate],
+                    success,
                     interval: intervals[candidate],
                     cost: estimate.cost,
                     latency: estimate.latency,
                     output_tokens: estimate.output,
                     exclusion: estimate.exclusion,
                 };
-                (key, one)
+                (plan.aim.key(bar, success, &estimate), one)
             };
             let mut all: Vec<(Key, Ranked)> = (0..self.candidates.len()).map(ranked).collect();
             all.sort_by(|(a, one), (b, other)| match (&one.exclusion, &other.exclusion) {
                 (None, None) => a.cmp(b),
                 (one, other) => one.is_some().cmp(&other.is_some()),
             });
-            Ok(all.into_iter().map(|(_, ranked)| ranked).collect())
+            let choice = self.first(&plan, bar, work);
+            Ok((choice, all.into_iter().map(|(_, ranked)| ranked).collect()))
         })
     }
 
@@ -247,7 +270,7 @@ impl PoolRouter {
     }
 
     /// Reads a prompt: its embedding, the chances of all candidates, and its tokens, unless `input` has them.
-    fn read(&self, prompt: &str, whole: Option<&str>, input: Option<u64>, work: &mut Work) -> Result<()> {
+    fn read(&self, prompt: &str, whole: Option<&str>, input: Option<Input>, work: &mut Work) -> Result<()> {
         scratch::with(|scratch| {
             self.router.encode(prompt, &mut scratch.ids)?;
             if self.heads.reads_embedding() {
@@ -257,7 +280,8 @@ impl PoolRouter {
             let tokenizer = self.router.tokenizer()?;
             let read = scratch.ids.len().saturating_sub(self.around);
             work.input = match (input, whole) {
-                (Some(tokens), _) => tokens as f64,
+                (Some(Input::Exact(tokens)), _) => tokens as f64,
+                (Some(Input::Estimated(tokens)), _) => tokens,
                 (None, Some(whole)) => tokens::estimate(tokenizer, whole, &mut scratch.ids)?,
                 (None, None) => tokens::tokens(tokenizer, prompt, read, &mut scratch.ids)?,
             };
@@ -265,39 +289,52 @@ impl PoolRouter {
         })
     }
 
-    fn choose(&self, plan: &Plan<'_>, prompt: &str, whole: Option<&str>, work: &mut Work) -> Result<Choice> {
+    /// Reads a prompt and estimates every candidate for it; gives the chance that a model has to reach.
+    fn weigh(&self, plan: &Plan<'_>, prompt: &str, whole: Option<&str>, work: &mut Work) -> Result<f64> {
         self.read(prompt, whole, plan.input, work)?;
-        let bar = self.bar(plan, work);
-        let mut best: Option<(Key, usize, Estimate)> = None;
-        for candidate in 0..self.candidates.len() {
-            let estimate = self.estimate(plan, work, candidate);
+        let mut estimates = std::mem::take(&mut work.estimates);
+        estimates.clear();
+        estimates.extend((0..self.candidates.len()).map(|candidate| self.estimate(plan, work, candidate)));
+        work.estimates = estimates;
+        Ok(plan.aim.bar(|| {
+            let chances = work.estimates.iter().zip(&work.success).filter(|(one, _)| one.exclusion.is_none());
+            chances.map(|(_, &success)| f64::from(success)).fold(0.0, f64::max)
+        }))
+    }
+
+    fn choose(&self, plan: &Plan<'_>, prompt: &str, whole: Option<&str>, work: &mut Work) -> Result<Choice> {
+        let bar = self.weigh(plan, prompt, whole, work)?;
+        self.first(plan, bar, work).ok_or_else(|| self.no_feasible_model(work))
+    }
+
+    /// The first feasible candidate in the order of the aim, or the declared fallback.
+    fn first(&self, plan: &Plan<'_>, bar: f64, work: &Work) -> Option<Choice> {
+        let mut best: Option<(Key, usize)> = None;
+        for (candidate, estimate) in work.estimates.iter().enumerate() {
             if estimate.exclusion.is_some() {
                 continue;
             }
-            let key = self.key(plan, bar, work.success[candidate], &estimate);
-            if best.as_ref().is_none_or(|(first, ..)| key.cmp(first).is_lt()) {
-                best = Some((key, candidate, estimate));
+            let key = plan.aim.key(bar, work.success[candidate], estimate);
+            if best.as_ref().is_none_or(|(first, _)| key.cmp(first).is_lt()) {
+                best = Some((key, candidate));
             }
         }
-        let (reason, candidate, estimate) = match best {
-            Some((_, candidate, estimate)) if plan.budget.is_some() => (Reason::Budget, candidate, estimate),
-            Some((key, candidate, estimate)) => (plan.objective.reason(key), candidate, estimate),
-            None => self.fallback(plan, work)?,
+        let (reason, candidate) = match best {
+            Some((key, candidate)) => (plan.aim.reason(key), candidate),
+            None => (Reason::Fallback, self.fallback(work)?),
         };
-        let Estimate { cost, used, .. } = estimate;
-        Ok(Choice { candidate, success: work.success[candidate], cost, used, reason })
+        let Estimate { cost, used, .. } = work.estimates[candidate];
+        Some(Choice { candidate, success: work.success[candidate], cost, used, reason })
     }
 
     /// The declared fallback, where only limits on prices and times exclude it.
-    fn fallback(&self, plan: &Plan<'_>, work: &Work) -> Result<(Reason, usize, Estimate)> {
-        if let Some(candidate) = self.fallback {
-            let estimate = self.estimate(plan, work, candidate);
-            if estimate.exclusion.is_none_or(|exclusion| exclusion.gives_way()) {
-                return Ok((Reason::Fallback, candidate, estimate));
-            }
-        }
+    fn fallback(&self, work: &Work) -> Option<usize> {
+        self.fallback.filter(|&at| work.estimates[at].exclusion.is_none_or(|exclusion| exclusion.gives_way()))
+    }
+
+    fn no_feasible_model(&self, work: &Work) -> Error {
         let reason = |(at, candidate): (usize, &Candidate)| {
-            let exclusion = self.estimate(plan, work, at).exclusion;
+            let exclusion = work.estimates[at].exclusion;
             (candidate.name.clone(), exclusion.map_or_else(String::new, |why| why.describe(candidate)))
         };
         let reasons: Vec<(String, String)> = self.candidates.iter().enumerate().map(reason).collect();
@@ -308,7 +345,7 @@ impl PoolRouter {
         };
         let which = if self.fallback.is_some() { "no model, the fallback included," } else { "no model of the pool" };
         let message = format!("{which} may serve the request: {}{more}", shown.join("; "));
-        Err(Error::NoFeasibleModel { message, reasons })
+        Error::NoFeasibleModel { message, reasons }
     }
 
     /// What one candidate would cost and take, and whether it may serve the prompt.
@@ -316,8 +353,8 @@ impl PoolRouter {
         let spec = &self.candidates[candidate].spec;
         // A caller's count is exact for every model; ours is an estimate.
         let (input, margin) = match plan.input {
-            Some(_) => (work.input, 1.0),
-            None => (work.input * spec.token_ratio.unwrap_or(1.0), TOKEN_MARGIN),
+            Some(Input::Exact(_)) => (work.input, 1.0),
+            Some(Input::Estimated(_)) | None => (work.input * spec.token_ratio.unwrap_or(1.0), TOKEN_MARGIN),
         };
         let expected = self.heads.output(candidate, &work.embedding);
         let cap = plan.max_output.into_iter().chain(spec.max_output).min();
@@ -331,41 +368,22 @@ impl PoolRouter {
         let latency = spec.latency_ms.map_or_else(by_speed, |latency| Some(latency.p95));
         let exclusion = plan.exclusions[candidate].or_else(|| {
             let needed = plan.max_output.map_or(output, |allowed| allowed as f64);
-            match (spec.context_window, plan.max_latency, plan.objective, cost) {
+            match (spec.context_window, plan.max_latency, plan.aim.max_cost(), cost) {
                 (Some(window), ..) if input * margin + needed > window as f64 => {
                     Some(Exclusion::Context { input: input * margin, output: needed, window })
                 }
                 (_, Some(limit), ..) if latency.is_none_or(|latency| latency > limit) => {
                     Some(Exclusion::Latency { latency, limit })
                 }
-                (_, _, Objective::MaxCost(limit), Some(cost)) if cost > limit => Some(Exclusion::Cost { cost, limit }),
+                (_, _, Some(limit), Some(cost)) if cost > limit => Some(Exclusion::Cost { cost, limit }),
                 _ => None,
             }
         });
-        let used =
-            plan.budget.map_or(0.0, |budget| budget.used(&self.candidates[candidate], cost, input + output, latency));
-        Estimate { output, used, cost, latency, exclusion }
-    }
-
-    /// The chance that a model has to reach.
-    fn bar(&self, plan: &Plan<'_>, work: &Work) -> f64 {
-        let best = match plan.objective {
-            Objective::Tolerance(_) if plan.budget.is_none() => {
-                let feasible = |&at: &usize| self.estimate(plan, work, at).exclusion.is_none();
-                let chances = (0..self.candidates.len()).filter(feasible).map(|at| f64::from(work.success[at]));
-                chances.fold(0.0, f64::max)
-            }
-            _ => 0.0,
+        let used = match plan.aim {
+            Aim::Budget(budget) => budget.used(&self.candidates[candidate], cost, input + output, latency),
+            Aim::Objective(_) => 0.0,
         };
-        plan.objective.bar(best)
-    }
-
-    fn key(&self, plan: &Plan<'_>, bar: f64, success: f32, estimate: &Estimate) -> Key {
-        let (success, cost) = (f64::from(success), estimate.cost.unwrap_or(f64::INFINITY));
-        match plan.budget {
-            Some(budget) => Key::of(1.0 - success + budget.price * estimate.used, cost),
-            None => plan.objective.key(bar, success, cost),
-        }
+        Estimate { output, used, cost, latency, exclusion }
     }
 }
 

@@ -150,6 +150,11 @@ fn dollars() -> String {
     "USD".into()
 }
 
+/// Whether a number can be a price, a limit or a time.
+pub(super) fn is_amount(value: f64) -> bool {
+    value.is_finite() && value >= 0.0
+}
+
 /// A number that is checked, or none.
 fn checked<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -169,7 +174,7 @@ pub(super) fn any_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 pub(super) fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    checked(deserializer, "a finite number of 0 or more", |value| value >= 0.0)
+    checked(deserializer, "a finite number of 0 or more", is_amount)
 }
 
 fn one_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {

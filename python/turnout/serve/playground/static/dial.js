@@ -81,7 +81,7 @@ export class Dial {
       const cost = share * strong + (1 - share) * weak;
       tiles.push(["Cost per 1,000", money(cost * 1000), strong > 0 ? `${percent(cost / strong)} of all strong, at ${INPUT_TOKENS} + ${OUTPUT_TOKENS} tokens a request` : ""]);
     } else if (strong === null || weak === null) {
-      notes.push("No cost: the configuration names no price for both models (input_cost_per_mtok and output_cost_per_mtok under [models.NAME]).");
+      notes.push("No cost: the configuration names no price for both models (input_price and output_price under [models.NAME]).");
     }
     const evaluation = this.router.evaluation[this.table];
     if (evaluation && share !== null) {
@@ -148,8 +148,8 @@ function set({ input, output }, value, text) {
 }
 
 function price(model) {
-  if (model.input_cost_per_mtok === null || model.output_cost_per_mtok === null) return null;
-  return (model.input_cost_per_mtok * INPUT_TOKENS + model.output_cost_per_mtok * OUTPUT_TOKENS) / 1e6;
+  if (model.input_price === null || model.output_price === null) return null;
+  return (model.input_price * INPUT_TOKENS + model.output_price * OUTPUT_TOKENS) / 1e6;
 }
 
 const money = (value) => `$${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;

@@ -1,0 +1,94 @@
+"""Pools of the configuration: a router each that chooses between all its models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnout._core import ConfigError, PoolError
+from turnout.pool.model import Pool
+from turnout.pool.router import PoolRouter
+from turnout.serve.loaded import Stats, stats_of
+from turnout.serve.pool_settings import placed
+from turnout.shipped import ARTIFACTS, shipped_names
+
+if TYPE_CHECKING:
+    from turnout.serve.settings import Settings
+
+#: Options of a router that are about a pair.
+_OF_PAIRS = frozenset({"strong", "weak"})
+
+
+@dataclass(frozen=True)
+class LoadedPool:
+    """The pool as one router of the configuration decides it."""
+
+    #: Of ``[routers]``.
+    name: str
+    router: PoolRouter
+    #: SHA-256 of what the pool says and of its files of profiles.
+    pool_hash: str
+    options: dict[str, Any]
+    stats: Stats
+
+    @property
+    def artifact_hash(self) -> str:
+        """SHA-256 of the artifact's manifest."""
+        return self.router.artifact_hash
+
+
+def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str, LoadedPool]:
+    """Opens the pool for each of its routers, or takes those that are open where neither pool nor artifact changed.
+
+    Args:
+        settings: Of the server.
+        before: Those before a reload.
+
+    Raises:
+        ConfigError: A router is not an artifact, or the pool does not fit it.
+        ArtifactError: An artifact is missing or damaged.
+    """
+    names = settings.pool_routers
+    if not names:
+        return {}
+    pool = Pool.from_dict(settings.pool_values)
+    pool_hash = _hash(pool)
+    return {name: _load(name, pool, pool_hash, settings, before.get(name)) for name in names}
+
+
+def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None) -> LoadedPool:
+    options = settings.routers[name].options
+    if "path" in options:
+        folder = Path(str(options["path"]))
+    elif name in shipped_names() and "class" not in options:
+        folder = ARTIFACTS / name
+    else:
+        raise ConfigError(
+            f"[routers.{name}] is not an artifact and cannot choose from a pool: expected [pool] routers to name those that can"
+        )
+    stats = stats_of(folder)
+    if before is not None and (before.pool_hash, before.options, before.stats) == (pool_hash, options, stats):
+        return before
+    rest = {key: value for key, value in options.items() if key != "path" and key not in _OF_PAIRS}
+    try:
+        router = PoolRouter(folder, pool, **rest)
+    except PoolError as error:
+        raise ConfigError(f"router {name}: {placed(error, settings.models)}") from error
+    except TypeError as error:
+        raise ConfigError(f"[routers.{name}]: {error}") from error
+    return LoadedPool(name, router, pool_hash, options, stats)
+
+
+def _hash(pool: Pool) -> str:
+    """SHA-256 of a pool; files that cannot be read are left to the core, which says what is wrong."""
+    digest = hashlib.sha256(json.dumps(pool.to_dict(), sort_keys=True).encode())
+    for model in pool.models:
+        for one in (model, *model.efforts.values()):
+            path = pool.folder / one.profile if one.profile else None
+            if path is not None and path.is_file():
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

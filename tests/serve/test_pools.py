@@ -1,0 +1,387 @@
+"""Requests that a pool of models decides."""
+
+from __future__ import annotations
+
+import pytest
+from scripted_upstream import refuse
+from tests.serve.dialects import SPOKEN, speak
+
+from turnout import ConfigError
+from turnout.serve.config_file import settings_of
+from turnout.serve.describe import lines
+from turnout.serve.snapshot import take
+
+LARGE = {"success": 0.9, "input_price": 5.0, "output_price": 20.0, "output_tokens": 100}
+MIDDLE = {"success": 0.8, "input_price": 1.0, "output_price": 4.0, "output_tokens": 100}
+SMALL = {"success": 0.6, "input_price": 0.1, "output_price": 0.4, "output_tokens": 100}
+
+
+@pytest.fixture
+def models(tables, upstream):
+    """Three models whose price grows with their chance, beside the pair `big` and `small`."""
+    upstream.default = speak
+    spoken = {"upstream": "main", "dialects": list(SPOKEN)}
+    tables["models"] = {
+        "big": {**spoken, **LARGE},
+        "middle": {**spoken, **MIDDLE},
+        "small": {**spoken, **SMALL},
+    }
+    return tables["models"]
+
+
+@pytest.fixture
+def pooled(models, start):
+    """Starts a server with `[pool]`, with keys added to it."""
+
+    def begin(pool=None, **added):
+        return start(pool={"objective": {"target": 0.75}, "routers": ["mf"], **(pool or {})}, **added)
+
+    return begin
+
+
+def ask(server, model="router-mf", spoken=SPOKEN["chat"], headers=None, **fields):
+    return server.post(spoken.body(model, **fields), spoken.path, headers=headers or {})
+
+
+def asked(server, *args, **more):
+    """The model that answers."""
+    answer = ask(server, *args, **more)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-turnout-model"]
+
+
+@pytest.mark.parametrize("spoken", SPOKEN.values(), ids=SPOKEN)
+def test_the_objective_chooses_in_every_dialect(pooled, upstream, spoken):
+    answer = ask(pooled(), spoken=spoken)
+    assert spoken.text(spoken.create(spoken.client(pooled().url)).create(**spoken.body("router-mf"))) == "I am middle"
+    assert answer.headers["x-turnout-model"] == "middle"
+    assert answer.headers["x-turnout-success"].startswith("0.8")
+    assert 0 < float(answer.headers["x-turnout-expected-cost"]) < 0.001
+    assert answer.headers["x-turnout-reason"] == "cheapest model with P(success) >= 0.75"
+    assert "x-turnout-win-rate" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("router-mf-target-0.85", "big"),
+        ("router-mf-target-0.5", "small"),
+        ("router-mf-max-cost-0.001", "middle"),
+        ("router-mf-error-cost-0", "small"),
+        ("router-mf-tolerance-0.15", "middle"),
+    ],
+)
+def test_the_name_of_the_model_may_have_an_objective(pooled, name, model):
+    assert asked(pooled(), name) == model
+
+
+@pytest.mark.parametrize(
+    ("header", "model"),
+    [
+        ({"x-turnout-target": "0.85"}, "big"),
+        ({"X-Turnout-Max-Cost": "1e-4"}, "small"),
+        ({"x-turnout-error-cost": "100"}, "big"),
+        ({"x-turnout-tolerance": "1"}, "small"),
+    ],
+)
+def test_a_header_may_have_an_objective(pooled, header, model):
+    assert asked(pooled(), headers=header) == model
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "message"),
+    [
+        ("router-mf-target-0.85", {"x-turnout-target": "0.85"}, "the model's name and x-turnout-target"),
+        ("router-mf", {"x-turnout-target": "0.8", "x-turnout-max-cost": "1"}, "expected at most one"),
+        (
+            "router-mf",
+            {"x-turnout-target": "1.5"},
+            "header x-turnout-target: target is '1.5', expected a number between 0 and 1",
+        ),
+        ("router-mf", {"x-turnout-max-cost": "inf"}, "max_cost is 'inf', expected a number of 0 or more"),
+        ("router-mf-target-2", {}, "target is '2'"),
+        ("router-mf-max-cost--1", {}, "max_cost is '-1'"),
+        ("router-mf-0.5", {"x-turnout-target": "0.85"}, "x-turnout-target is an objective of a pool"),
+        ("router-random-target-0.5", {}, "router random has none"),
+    ],
+)
+def test_two_objectives_or_a_wrong_one_are_errors(pooled, upstream, name, headers, message):
+    answer = ask(pooled(), name, headers=headers)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+    assert not upstream.requests
+
+
+def test_the_pair_keeps_its_names(pooled, router):
+    server = pooled()
+    answer = ask(server, "router-mf-0.5")
+    assert float(answer.headers["x-turnout-win-rate"]) == router.win_rate("hello")
+    assert asked(server, "router-mf-0") == "big"
+    assert asked(server, "router-random-0") == "big"
+
+
+def test_without_a_pair_a_threshold_is_an_error(pooled, tables):
+    del tables["pair"]
+    server = pooled(routers={"mf": tables["routers"].pop("mf")})
+    assert asked(server) == "middle"
+    answer = ask(server, "router-mf-0.5")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_model")
+    assert "a pair, and none is configured" in answer.json()["error"]["message"]
+
+
+def test_without_a_pool_an_objective_is_an_error(server):
+    answer = ask(server, "router-mf-target-0.85")
+    assert answer.status_code == 400
+    assert "target is an objective of a pool, and router mf has none" in answer.json()["error"]["message"]
+
+
+def test_models_without_the_dialect_are_excluded(pooled, models):
+    models["middle"]["dialects"] = ["messages"]
+    answer = ask(pooled())
+    assert answer.headers["x-turnout-model"] == "big"
+    assert answer.headers["x-turnout-excluded"] == "middle=dialect"
+
+
+def test_needs_exclude_models(pooled, models):
+    models["middle"]["capabilities"] = ["tools"]
+    server = pooled()
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    assert asked(server, tools=[tool]) == "middle"
+    assert asked(server, response_format={"type": "json_object"}) == "big"
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+    assert asked(server, messages=image) == "big"
+    assert server.metric("turnout_excluded_total", model="middle", reason="needs") == 2
+
+
+@pytest.mark.parametrize("spoken", SPOKEN.values(), ids=SPOKEN)
+def test_instructions_tools_and_all_messages_count_for_the_context_window(pooled, models, spoken):
+    models["middle"]["context_window"] = 1000
+    server = pooled()
+    long = "many words " * 400
+    fields = {"chat": "tools", "messages": "system", "responses": "instructions"}
+    value = [{"type": "function", "function": {"name": "f", "description": long}}] if spoken.name == "chat" else long
+    assert asked(server, spoken=spoken) == "middle"
+    assert asked(server, spoken=spoken, **{fields[spoken.name]: value}) == "big"
+    earlier = [
+        {"role": "user", "content": long},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Hi"},
+    ]
+    assert asked(server, spoken=spoken, **{spoken.conversation: earlier}) == "big"
+
+
+def test_the_answers_limit_counts_for_the_context_window_and_the_cost(pooled, models):
+    models["middle"]["max_output"] = 50
+    server = pooled()
+    assert asked(server, max_tokens=50) == "middle"
+    assert asked(server, max_tokens=51) == "big"
+
+
+def test_where_no_model_may_serve_a_request_each_has_its_reason(pooled, models):
+    for model in models.values():
+        model["capabilities"] = []
+    models["small"]["dialects"] = ["messages"]
+    server = pooled()
+    for spoken in (SPOKEN["chat"], SPOKEN["responses"]):
+        answer = ask(server, spoken=spoken, tools=[{"type": "function", "name": "f"}])
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "no_feasible_model")
+        for reason in (
+            "big: does not serve tools",
+            "middle: does not serve tools",
+            f"small: speaks messages, the request is in the {spoken.name} dialect",
+        ):
+            assert reason in error["message"]
+    answer = ask(server, spoken=SPOKEN["messages"], tools=[{"name": "f"}])
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_the_declared_fallback_serves_what_exceeds_a_limit(pooled):
+    server = pooled({"limits": {"max_price": 0.01}, "fallback": {"model": "small"}})
+    answer = ask(server)
+    assert answer.headers["x-turnout-model"] == "small"
+    assert answer.headers["x-turnout-reason"] == "fallback: no model is feasible"
+
+
+def test_a_failure_goes_down_the_ranking(pooled, upstream):
+    server = pooled()
+    upstream.by_model["middle"] = refuse(500)
+    answer = ask(server)
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "500")
+    upstream.by_model["big"] = refuse(500)
+    assert asked(server) == "small"
+    assert server.metric("turnout_fallbacks_total", chosen="middle", served="big", reason="500") == 2
+
+
+def test_no_other_model_is_tried_where_fallback_is_off(pooled, upstream):
+    upstream.by_model["middle"] = refuse(500)
+    assert ask(pooled(server={"fallback": False})).status_code == 500
+
+
+def test_a_model_whose_breaker_is_open_is_excluded(pooled, upstream, tables):
+    tables["upstreams"]["main"].update(breaker_failures=1, retries=0)
+    server = pooled()
+    upstream.by_model["middle"] = refuse(500)
+    ask(server)
+    answer = ask(server)
+    assert answer.headers["x-turnout-excluded"] == "middle=breaker_open"
+    assert "x-turnout-fallback" not in answer.headers
+    upstream.default = refuse(500)
+    ask(server)
+    answer = ask(server)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_feasible_model")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_quota_is_kept(pooled, models):
+    models["middle"]["quota"] = 2
+    server = pooled()
+    assert [asked(server) for _ in range(3)] == ["middle", "middle", "big"]
+    answer = ask(server, "middle")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "upstream_quota")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def test_a_turn_stays_with_its_model_and_its_failures_go_on(pooled, upstream):
+    server = pooled()
+    step = [
+        {"role": "user", "content": "Do it"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ]
+    assert asked(server, messages=step[:1]) == "middle"
+    again = ask(server, headers={"x-turnout-target": "0.5"}, messages=step)
+    assert (again.headers["x-turnout-model"], again.headers["x-turnout-rule"]) == ("middle", "turn")
+    upstream.by_model["middle"] = refuse(500)
+    assert asked(server, messages=step) == "big"
+
+
+def test_a_helper_call_goes_to_the_cheapest_model(pooled):
+    server = pooled({"objective": {"target": 0.85}}, agents={"helper_max_tokens": 20})
+    answer = ask(server, max_tokens=20)
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-rule"]) == ("small", "helper")
+
+
+def test_an_effort_is_a_candidate_and_is_asked_for_in_the_dialects_own_field(pooled, models, upstream):
+    models["middle"]["efforts"] = {"high": {"success": 0.95, "output_tokens": 200}}
+    server = pooled()
+    for dialect, field in (
+        ("chat", {"reasoning_effort": "high"}),
+        ("responses", {"reasoning": {"summary": "auto", "effort": "high"}}),
+    ):
+        fields = {"reasoning": {"summary": "auto"}} if dialect == "responses" else {"reasoning_effort": "low"}
+        assert asked(server, "router-mf-target-0.92", SPOKEN[dialect], **fields) == "middle:high"
+        sent = upstream.requests[-1].json
+        assert sent["model"] == "middle"
+        assert {key: sent[key] for key in field} == field
+    answer = ask(server, "router-mf-target-0.92", SPOKEN["messages"])
+    assert answer.headers["x-turnout-model"] == "big"
+    assert answer.headers["x-turnout-excluded"] == "middle:high=effort"
+    assert asked(server, "middle:high") == "middle:high"
+
+
+def test_the_body_of_an_effort_replaces_the_dialects_field(pooled, models, upstream):
+    body = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    models["middle"]["efforts"] = {"deep": {"success": 0.95, "body": body}}
+    assert asked(pooled(), "router-mf-target-0.92", SPOKEN["messages"]) == "middle:deep"
+    assert upstream.requests[-1].json["thinking"] == body["thinking"]
+
+
+def test_models_are_listed_with_their_efforts(pooled, models):
+    models["middle"]["efforts"] = {"high": {}}
+    server = pooled()
+    names = [one.id for one in server.openai().models.list()]
+    assert names == ["router-mf", "router-random", "big", "middle", "middle:high", "small"]
+    assert server.openai().models.retrieve("router-mf-target-0.85").id == "router-mf-target-0.85"
+
+
+def test_decisions_alone_are_given_with_ranks_where_they_are_asked_for(pooled):
+    server = pooled()
+    found = server.post({"model": "router-mf-target-0.85", "prompt": ["a", "b"]}, "/v1/route").json()
+    assert [one["model"] for one in found["decisions"]] == ["big", "big"]
+    assert len(found["pool_hash"]) == 64
+    body = {"router": "mf", "target": 0.5, "rank": True, "messages": [{"role": "user", "content": "Hi"}]}
+    (one,) = server.post(body, "/v1/route").json()["decisions"]
+    assert one["model"] == "small"
+    assert [entry["model"] for entry in one["ranked"]] == ["small", "middle", "big"]
+    assert all(entry["feasible"] for entry in one["ranked"])
+    for wrong in (
+        {"model": "router-mf-target-0.85", "target": 0.5},
+        {"router": "mf", "rank": 1},
+        {"router": "mf", "threshold": 0.5, "target": 0.5},
+    ):
+        assert server.post({"prompt": "a", **wrong}, "/v1/route").status_code == 400
+
+
+def test_success_and_expected_cost_are_counted(pooled):
+    server = pooled()
+    cost = float(ask(server).headers["x-turnout-expected-cost"])
+    assert server.metric("turnout_decisions_total", router="mf", model="middle") == 1
+    assert server.metric("turnout_expected_cost_total", router="mf", model="middle") == pytest.approx(cost)
+    assert server.metric("turnout_success_count", router="mf") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t["models"]["big"].update(success=2), r"\[models.big\] success: 2, expected a number in 0..=1"),
+        (
+            lambda t: t["models"]["big"].update(succes=1),
+            r"\[models.big\] has an unknown key 'succes', expected upstream",
+        ),
+        (lambda t: t["models"]["big"].update(input_price=-1), r"\[models.big\] input_price: -1, expected"),
+        (
+            lambda t: t["models"]["big"].pop("input_price"),
+            r"\[pool\] objective: target, needs input_price and output_price .* \"big\"",
+        ),
+        (
+            lambda t: t["pool"].update(objective={"target": 0.5, "max_cost": 1}),
+            r"\[pool\] objective: expected exactly one",
+        ),
+        (lambda t: t["pool"].update(limits={"max_prize": 1}), r"\[pool\] limits.max_prize: unknown field"),
+        (lambda t: t["pool"].update(fallback={"model": "huge"}), r"\[pool\] fallback.model: \"huge\" is not a model"),
+        (lambda t: t["pool"].update(models=["huge"]), r"\[pool\] models is 'huge', expected one of big"),
+        (lambda t: t["pool"].update(routers=["bert"]), r"\[pool\] routers is 'bert', expected one of mf"),
+        (lambda t: t["pool"].update(objectives={}), r"\[pool\] has an unknown key 'objectives'"),
+        (lambda t: t["pool"].pop("routers"), r"\[routers.random\] is not an artifact and cannot choose from a pool"),
+        (lambda t: t["models"]["big"].pop("success"), r"router mf: \[models.big\].* the artifact has no profiles"),
+        (
+            lambda t: t["models"]["big"].update(efforts={"high": {"body": {"model": "x"}}}),
+            r"\[models.big\] efforts.high body",
+        ),
+        (
+            lambda t: t["models"]["big"].update(efforts={"high": {"sucess": 1}}),
+            r"\[models.big\] efforts.high.sucess: unknown field",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_named(tables, models, change, message):
+    tables["pool"] = {"objective": {"target": 0.75}, "routers": ["mf"]}
+    change(tables)
+    with pytest.raises(ConfigError, match=message):
+        take(settings_of(tables))
+
+
+def test_the_check_explains_the_pool(tables, models):
+    models["middle"].update(quota=60, efforts={"high": {"output_price": 5.0}})
+    tables["pool"] = {"objective": {"target": 0.75}, "routers": ["mf"], "limits": {"max_price": 30}}
+    found = "\n".join(lines(take(settings_of(tables))))
+    assert "pool        target 0.75 for router-mf; limits: max_price 30" in found
+    assert "candidate   middle: a constant chance, 1 / 4 USD a million tokens, 60 requests a minute" in found
+    assert "candidate   middle:high: a constant chance, 1 / 5 USD a million tokens, 60 requests a minute" in found
+
+
+def test_a_reload_keeps_the_pool_and_the_quotas_that_did_not_change(tables, models):
+    models["small"]["quota"] = 5
+    tables["pool"] = {"objective": {"target": 0.75}, "routers": ["mf"]}
+    before = take(settings_of(tables))
+    after = take(settings_of(tables), before)
+    assert after.pools["mf"] is before.pools["mf"]
+    assert after.models["small"].quotas == before.models["small"].quotas
+    models["big"]["success"] = 0.95
+    changed = take(settings_of(tables), after)
+    assert changed.pools["mf"].pool_hash != before.pools["mf"].pool_hash
