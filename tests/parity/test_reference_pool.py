@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import turnout
 from turnout import Model, Pool
 from turnout.pool import Effort
-from turnout.reference.pool import ReferencePoolRouter, Request, order
+from turnout.reference.pool import ReferencePoolRouter, Request, order, raised_target
 
 ROOT = Path(__file__).parents[2]
 KNOWN = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1", "strong-other", "weak-other"]
@@ -149,3 +149,7 @@ def test_core_and_reference_agree(folder: Path, data: st.DataObject) -> None:
     else:
         with pytest.raises(turnout.NoFeasibleModelError):
             router.route(prompt, **objective, **asked, **limits)
+
+
+def test_a_radius_that_asks_for_certainty_raises_the_target_to_one() -> None:
+    assert raised_target(0.984375, 0.5) == 1.0

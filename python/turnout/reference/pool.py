@@ -144,6 +144,8 @@ def raised_target(target: float, radius: float) -> float:
     low, high = target, 1.0
     for _ in range(60):
         middle = (low + high) / 2
+        if middle == 1.0:  # The chance that a large radius asks for is 1 in double precision.
+            return 1.0
         divergence = target * math.log(target / middle) + (1 - target) * math.log((1 - target) / (1 - middle))
         low, high = (middle, high) if divergence < radius else (low, middle)
     return high
