@@ -20,9 +20,9 @@ UV := $(PY) -m uv --quiet
 
 # Changes of pyproject.toml that name no dependency (a lint rule, say) install nothing anew.
 hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
-TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra redis --extra completion --group test
+TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra ext-proc --extra redis --extra completion --group test
 INTEGRATED := --extra langchain --extra litellm --extra ray --group integrations
-tested = dependencies|onnx|faiss|eval|serve|redis|completion|test
+tested = dependencies|onnx|faiss|eval|serve|ext-proc|redis|completion|test
 BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
 DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|$(tested)|lint) = \[/)
 TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^($(tested)|train) = \[/)
@@ -285,12 +285,13 @@ bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and compared
 
 bench-smoke: build $(DEV) ## every benchmark once: asserts answers, not times
 	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke \
-	&& $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1; \
+	&& $(PY) benches/ext_proc.py --rate 100 --seconds 1 && $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1; \
 	else echo "no benches/report.py"; fi
 
-bench-serve: build $(DEV) ## the latency that the server adds to a call, and 500 streams for a minute
+bench-serve: build $(DEV) ## the latency that the server adds to a call, 500 streams for a minute, and decisions for gateways
 	$(PY) benches/serve_latency.py
 	$(PY) benches/serve_streams.py
+	$(PY) benches/ext_proc.py
 
 bench-routellm: build $(DEV) $(ROUTELLM) ## compare RouteLLM 0.2.0's server with ours, both with `random`
 	$(PY) benches/routellm_server.py --routellm $(ROUTELLM_VENV)/bin/python

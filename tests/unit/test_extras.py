@@ -23,6 +23,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 #: Modules whose package has another name.
 PACKAGES = {
     "faiss": "faiss-cpu",
+    "google": "protobuf",
+    "grpc": "grpcio",
     "langchain_core": "langchain-core",
     "opentelemetry": "opentelemetry-api",
     "prometheus_client": "prometheus-client",

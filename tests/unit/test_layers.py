@@ -14,6 +14,7 @@ LAYERS = [
     {"__main__"},
     {"commands"},
     {"__init__"},
+    {"ext_proc"},
     {"serve", "integrations"},
     {"controller"},
     {"routers.bert", "routers.causal_llm", "routers.mf", "routers.sw_ranking"},

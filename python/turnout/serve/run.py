@@ -20,7 +20,7 @@ from turnout.serve.state import State
 logger = logging.getLogger("turnout.serve")
 
 #: Connections of the admin listener.
-_ADMIN_CONNECTIONS = 32
+ADMIN_CONNECTIONS = 32
 
 
 def run(settings: Settings, read_again: Callable[[], Settings] | None = None) -> int:
@@ -32,7 +32,7 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None) ->
     Raises:
         OSError: An address that cannot be listened on.
     """
-    loop = _new_loop()
+    loop = new_loop()
     try:
         return loop.run_until_complete(serve(State(settings, read_again)))
     finally:
@@ -49,7 +49,7 @@ async def serve(state: State) -> int:
     listeners = [
         listener(app(state), limits, server.shutdown_s, lambda reason: closed.labels(reason).inc())
         for app, limits in zip(
-            (client_app, admin_app), (limits, replace(limits, connections=_ADMIN_CONNECTIONS)), strict=True
+            (client_app, admin_app), (limits, replace(limits, connections=ADMIN_CONNECTIONS)), strict=True
         )
     ][: len(sockets)]
     clients, *admin = map(url_of, sockets)
@@ -68,7 +68,7 @@ async def serve(state: State) -> int:
     reloading: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = loop.create_task(_reload(state))
+        task = loop.create_task(reload_and_log(state))
         reloading.add(task)
         task.add_done_callback(reloading.discard)
 
@@ -111,7 +111,12 @@ def _sockets(server: ServerSettings) -> list[socket.socket]:
     return found
 
 
-async def _reload(state: State) -> None:
+async def reload_and_log(state: State) -> None:
+    """Reloads; if that fails, the log says why and the current configuration stays.
+
+    Args:
+        state: The server's state.
+    """
     try:
         await state.reload()
     except (RouterError, OSError) as error:
@@ -122,7 +127,8 @@ async def _reload(state: State) -> None:
         logger.info("reloaded")
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:

@@ -20,6 +20,7 @@ from turnout.routing.names import PREFIX, parse_model_name
 from turnout.routing.needs import CAPABILITIES
 from turnout.serve.alias_settings import AliasSettings, Cut
 from turnout.serve.dialects import DIALECTS
+from turnout.serve.ext_proc_settings import ExtProcSettings
 from turnout.serve.outcome_settings import OutcomeSettings
 from turnout.serve.pool_settings import MODEL_FIELDS, PoolSettings, check_values, core_fields
 from turnout.serve.table import Count, Seconds, Table
@@ -249,6 +250,7 @@ class Settings(Table):
     log: LogSettings = LogSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    ext_proc: ExtProcSettings = ExtProcSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Settings:

@@ -1,0 +1,151 @@
+"""Decisions of ``turnout ext-proc``: requests arrive at a fixed rate, whether or not earlier ones were answered.
+
+python benches/ext_proc.py [--rate 1000] [--seconds 10]
+
+Times are those of a gateway on the same machine, whose own work they include: ``body`` from sending the body of a request to its decision, ``request``
+from its first message, which opens a stream. ``decision`` is what the service measures itself: parsing, deciding, and writing the name into the body.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc.aio
+
+from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
+
+PROMPT = "What is the difference between a turnout and a crossing on a railway, in two sentences?"
+BODY = json.dumps({"model": "router-mf-0.0", "messages": [{"role": "user", "content": PROMPT}]}).encode()
+HEADERS = {
+    ":method": "POST",
+    ":path": "/v1/chat/completions",
+    ":authority": "models",
+    "accept": "*/*",
+    "content-length": str(len(BODY)),
+    "content-type": "application/json",
+    "x-request-id": "5a9ec9b5-9a2c-4b6c-a0a7-8c4f1d6f8f6e",
+}
+TOML = """\
+[server]
+admin_port = {admin}
+[ext_proc]
+port = {port}
+[pair]
+strong = "big"
+weak = "small"
+[upstreams.unused]
+base_url = "http://localhost"
+[models.big]
+upstream = "unused"
+[models.small]
+upstream = "unused"
+"""
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=int, default=1000, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    args = parser.parse_args()
+    with service() as (port, admin):
+        times = asyncio.run(load(port, args.rate, int(args.rate * args.seconds)))
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
+    found = {
+        name: {f"p{q}": round(statistics.quantiles(one, n=100)[q - 1] * 1e3, 3) for q in (50, 95, 99)}
+        for name, one in times.items()
+    }
+    found["decision"] = {f"p{q}_at_most": bucket(metrics, q / 100) for q in (50, 95, 99)}
+    print(
+        json.dumps(
+            {"rate": args.rate, "requests": len(times["body"]), "milliseconds": found, "bars_ms": {"p99": 1.0}},
+            indent=1,
+        )
+    )
+
+
+@contextmanager
+def service() -> Iterator[tuple[int, int]]:
+    """The service in a process of its own; its port and that of its metrics."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "turnout.toml"
+        config.write_text(TOML.format(port=ports[0], admin=ports[1]))
+        child = subprocess.Popen(
+            [sys.executable, "-m", "turnout", "ext-proc", "--config", str(config)], stderr=subprocess.DEVNULL
+        )
+        try:
+            yield ports[0], ports[1]
+        finally:
+            child.terminate()
+            child.wait(60)
+
+
+async def load(port: int, rate: int, requests: int) -> dict[str, list[float]]:
+    """Seconds of each request, from two points on."""
+    times: dict[str, list[float]] = {"request": [], "body": []}
+    head = ProcessingRequest(protocol_config={"request_body_mode": BUFFERED})
+    for name, value in HEADERS.items():
+        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+    messages = [
+        head.SerializeToString(),
+        ProcessingRequest(request_body={"body": BODY, "end_of_stream": True}).SerializeToString(),
+    ]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), 60)
+        method = channel.stream_stream("/" + "/".join(METHOD))
+
+        async def one() -> None:
+            began = time.perf_counter()
+            call = method()
+            await call.write(messages[0])
+            await call.read()
+            sent = time.perf_counter()
+            await call.write(messages[1])
+            answer = ProcessingResponse.FromString(await call.read())
+            ended = time.perf_counter()
+            assert json.loads(answer.request_body.response.body_mutation.body)["model"] == "big"
+            times["request"].append(ended - began)
+            times["body"].append(ended - sent)
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+
+        for _ in range(100):
+            await one()
+        for found in times.values():
+            found.clear()
+        began = time.perf_counter()
+        running = []
+        for number in range(requests):
+            await asyncio.sleep(max(began + number / rate - time.perf_counter(), 0))
+            running.append(asyncio.ensure_future(one()))
+        await asyncio.gather(*running)
+    return times
+
+
+def bucket(metrics: str, share: float) -> float:
+    """The milliseconds within which a share of the decisions was made, from the histogram of the service."""
+    found = re.findall(r'turnout_ext_proc_seconds_bucket\{le="([^"]+)"\} (\S+)', metrics)
+    total = float(found[-1][1])
+    return next(float(limit) * 1e3 for limit, count in found if float(count) >= share * total)
+
+
+if __name__ == "__main__":
+    main()
