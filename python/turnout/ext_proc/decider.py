@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Histogram
 
 from turnout.serve import headers as passing
-from turnout.serve.asgi import RawHeaders, header
+from turnout.serve.asgi import RawHeaders, client_of, header
 from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, Dialect
-from turnout.serve.errors import ApiError
-from turnout.serve.json_body import parse, with_model
+from turnout.serve.efforts import body_for
+from turnout.serve.errors import ApiError, UpstreamError
+from turnout.serve.json_body import parse
 from turnout.serve.planner import plan
 from turnout.serve.rare_log import RareLog
 from turnout.serve.state import State
 from turnout.serve.timeout import Timeout
+from turnout.serve.usage import UNKNOWN
 
 logger = logging.getLogger("turnout.ext_proc")
 
@@ -98,6 +100,8 @@ class Decider:
                 found = await self._decide(dialect, headers, body)
         except ApiError as error:
             return self.unchanged(error.code)
+        except UpstreamError as error:
+            return self.unchanged(error.reason)
         except TimeoutError:
             return self.unchanged("deadline")
         except Exception as error:
@@ -129,12 +133,12 @@ class Decider:
         planned = await plan(parsed, len(body), scope, dialect, state)
         model = planned.candidates[0]
         # In every case: a body that names two models is not decided for.
-        changed = await with_model(body, model.upstream_name)
+        changed = await body_for(model, body, dialect)
         if dialect.is_logged:
             began = time.perf_counter()
             decided = state.decided(planned, request_id)
-            state.served(planned, model, dialect.continues(parsed))
-            state.answered(decided, planned, None, "", time.perf_counter() - began)
+            await state.served(planned, model, dialect.continues(parsed), client_of(scope))
+            state.answered(decided, planned, None, "", time.perf_counter() - began, UNKNOWN)
         return Verdict(
             ((self.settings.model_header, model.header),),
             changed if self.settings.rewrite_body and changed != body else None,

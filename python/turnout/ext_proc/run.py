@@ -12,6 +12,7 @@ from turnout.serve.app import admin_app
 from turnout.serve.connection import Limits
 from turnout.serve.describe import lines
 from turnout.serve.listener import listener, listening, url_of
+from turnout.serve.outcome_settings import OutcomeSettings
 from turnout.serve.run import ADMIN_CONNECTIONS, new_loop, reload_and_log
 from turnout.serve.settings import Settings
 from turnout.serve.state import State
@@ -104,9 +105,9 @@ async def _serve(state: State) -> int:
 
 
 def _without_keys(settings: Settings) -> Settings:
-    """A decision needs no key of an upstream, and the gateway checks those of clients."""
+    """A decision needs no key of an upstream, the gateway checks those of clients, and nobody sends outcomes here."""
     upstreams = {
         name: one.model_copy(update={"key_env": "", "key_file": ""}) for name, one in settings.upstreams.items()
     }
     server = settings.server.model_copy(update={"client_keys_file": ""})
-    return settings.model_copy(update={"upstreams": upstreams, "server": server})
+    return settings.model_copy(update={"upstreams": upstreams, "server": server, "outcomes": OutcomeSettings()})

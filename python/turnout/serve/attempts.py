@@ -9,9 +9,8 @@ import time
 from dataclasses import dataclass
 
 from turnout.serve.answer import Answer
-from turnout.serve.efforts import fields_of
+from turnout.serve.efforts import body_for
 from turnout.serve.errors import UpstreamError
-from turnout.serve.json_body import with_fields, with_model
 from turnout.serve.metrics import Metrics
 from turnout.serve.snapshot import Model
 from turnout.serve.upstream import Call, Request
@@ -66,7 +65,7 @@ async def first_answer(
 
 async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
-    body = await _body_for(model, request)
+    body = await body_for(model, request.body, request.dialect)
     call = Call(request, body, model.upstream_name, model.label)
     attempt = 0
     while True:
@@ -84,17 +83,6 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
         else:
             metrics.upstream_seconds.labels(model.label).observe(time.perf_counter() - began)
             return answer
-
-
-async def _body_for(model: Model, request: Request) -> bytes:
-    if not request.body:
-        return b""
-    body = await with_model(request.body, model.upstream_name)
-    fields = fields_of(model, request.dialect)
-    if fields is None:
-        message = f"model {model.label} has no body for the {request.dialect.name} dialect"
-        raise UpstreamError("effort", message, is_outage=False)
-    return await with_fields(body, fields) if fields else body
 
 
 def _take_quotas(model: Model) -> None:

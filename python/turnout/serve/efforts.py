@@ -1,4 +1,4 @@
-"""Reasoning efforts: what asks a model for one, in each dialect."""
+"""The body that a model gets: with its name, and with what asks it for its reasoning effort in each dialect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnout.serve.dialects import CHAT, RESPONSES, Dialect
+from turnout.serve.errors import UpstreamError
+from turnout.serve.json_body import with_fields, with_model
 from turnout.serve.snapshot import Model
 
 #: OpenAI's efforts. Names of others, and Anthropic's dialect, need ``body`` in the configuration.
@@ -38,3 +40,25 @@ def fields_of(model: Model, dialect: Dialect) -> Mapping[str, Any] | None:
     if dialect.name == RESPONSES.name:
         return {"reasoning": {"effort": model.effort}}
     return None
+
+
+async def body_for(model: Model, body: bytes, dialect: Dialect) -> bytes:
+    """The body of a request for a model; all bytes but those of its name and its effort are unchanged.
+
+    Args:
+        model: The model.
+        body: Text of a JSON object with the key ``model``; empty for a request without a body.
+        dialect: What it is written in.
+
+    Raises:
+        ApiError: 400 if a key that changes occurs more than once.
+        UpstreamError: It is not known how to ask for the effort.
+    """
+    if not body:
+        return b""
+    found = await with_model(body, model.upstream_name)
+    fields = fields_of(model, dialect)
+    if fields is None:
+        message = f"model {model.label} has no body for the {dialect.name} dialect"
+        raise UpstreamError("effort", message, is_outage=False)
+    return await with_fields(found, fields) if fields else found
