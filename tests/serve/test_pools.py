@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from scripted_upstream import refuse
 from tests.serve.dialects import SPOKEN, speak
 
 from turnout import ConfigError
+from turnout.cli import main
 from turnout.serve.config_file import settings_of
 from turnout.serve.describe import lines
+from turnout.serve.receipts import replay_in_pool
 from turnout.serve.snapshot import take
 
 LARGE = {"success": 0.9, "input_price": 5.0, "output_price": 20.0, "output_tokens": 100}
@@ -385,3 +389,93 @@ def test_a_reload_keeps_the_pool_and_the_quotas_that_did_not_change(tables, mode
     models["big"]["success"] = 0.95
     changed = take(settings_of(tables), after)
     assert changed.pools["mf"].pool_hash != before.pools["mf"].pool_hash
+
+
+PROMPT = "Prove that there are infinitely many primes."
+
+
+@pytest.fixture
+def logged(pooled, models, tables, tmp_path):
+    """A pool's decisions in a log, of which one has an excluded model, and the configuration's file."""
+
+    def write(**log):
+        path = tmp_path / "decisions"
+        server = pooled(log={"path": str(path), "prompts": True, **log})
+        for fields in ({}, {"max_tokens": 5}, {"model": "router-mf-0.5"}, {"model": "router-mf-target-0.85"}):
+            messages = [{"role": "system", "content": "Be brief. " * 50}, {"role": "user", "content": PROMPT}]
+            server.post({"model": "router-mf", "messages": messages, **fields})
+        server.__exit__()
+        tables["pool"] = {"objective": {"target": 0.75}, "routers": ["mf"]}
+        config = tmp_path / "turnout.toml"
+        config.write_text(toml(tables))
+        return path, config
+
+    models["middle"]["max_output"] = 4
+    return write
+
+
+def toml(tables):
+    """TOML of tables, for values that JSON writes alike."""
+    lines = []
+
+    def add(place, table):
+        inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+        lines.extend(
+            [f"[{place}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items() if key not in inner)]
+        )
+        for key, value in inner.items():
+            add(f"{place}.{key}", value)
+
+    for name, table in tables.items():
+        add(name, table)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_decisions_of_a_pool_replay_bit_for_bit(logged, artifact, capsys, format):
+    path, config = logged(format=format)
+    files = [str(path)] if format == "jsonl" else [str(one) for one in path.glob("*.parquet")]
+    assert [
+        main(["explain-receipt", file, "--config", str(config), "--artifact", str(artifact)]) for file in files
+    ] == [0]
+    out = capsys.readouterr().out
+    assert out.count("replayed bit for bit") == 4
+    assert "middle because cheapest model with P(success) >= 0.75" in out
+    config.write_text(config.read_text().replace("success = 0.9", "success = 0.91"))
+    assert main(["explain-receipt", files[0], "--config", str(config), "--artifact", str(artifact)]) == 1
+    assert "the pool's hash is" in capsys.readouterr().out
+    assert main(["explain-receipt", files[0]]) == 2
+    assert "needs --config with the server's turnout.toml" in capsys.readouterr().err
+
+
+def test_a_receipt_of_a_pool_has_what_it_was_made_from(logged):
+    path, _ = logged(prompts=False)
+    first, second, pair, _ = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (first["model"], second["model"], second["excluded"]) == (
+        "middle",
+        "big",
+        {"middle": "writes at most 4 tokens, the request allows 5"},
+    )
+    assert second["request"]["max_output"] == 5
+    assert first["request"]["estimated_tokens"] > 150
+    assert 0 < first["expected_cost"] < 1
+    assert "prompt" not in first
+    assert "success" not in pair
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"success": 0.5}, "the success is"),
+        ({"expected_cost": 1.0}, "the expected cost is"),
+        ({"model": "small"}, "the choice is middle, the receipt has small"),
+        ({"prompt_sha256": "0"}, "the prompt's SHA-256 is"),
+    ],
+)
+def test_what_differs_from_a_receipt_is_told(logged, tables, change, difference):
+    path, _ = logged()
+    receipt = json.loads(path.read_text().splitlines()[0])
+    pool = take(settings_of(tables)).pools["mf"]
+    assert replay_in_pool(receipt, PROMPT, pool) == []
+    (found,) = replay_in_pool({**receipt, **change}, PROMPT, pool)
+    assert difference in found

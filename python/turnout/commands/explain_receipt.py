@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnout.commands._receipts import read_receipts
 from turnout.terminal import echo
+
+if TYPE_CHECKING:
+    from turnout.serve.pools import LoadedPool
 
 EPILOG = """\
 examples:
   tail -1 decisions.jsonl | turnout explain-receipt -
   turnout explain-receipt decisions.jsonl --request-id 4f1c... --prompt "What is 2 + 2?"
+  turnout explain-receipt decisions.jsonl --config turnout.toml
 
 A receipt holds the prompt's hash; the prompt itself only where `[log] prompts` is on. Without it, give it with
 --prompt or --prompt-file. The exit code is 0 where every receipt replays to the same bits, and 1 where one does not.
@@ -32,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--artifact", metavar="FOLDER", help="artifact folder; default: the shipped router of that name"
     )
+    parser.add_argument("--config", metavar="FILE", help="the server's turnout.toml, for decisions of its pool")
     parser.add_argument("--prompt", metavar="TEXT", help="the prompt, if the receipt has only its hash")
     parser.add_argument("--prompt-file", type=Path, metavar="FILE", help="file with the prompt")
     parser.set_defaults(run=run)
@@ -41,12 +46,12 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
     from turnout.conversation import judged_text
-    from turnout.serve.receipts import prompt_hash, replay
+    from turnout.serve.receipts import prompt_hash
 
     if args.prompt is not None and args.prompt_file:
         raise ConfigError("both --prompt and --prompt-file are given, expected one")
     given = args.prompt_file.read_text(encoding="utf-8") if args.prompt_file else args.prompt
-    routers: dict[tuple[Any, ...], Any] = {}
+    replays = _Replays(args.artifact, args.config)
     found = differing = 0
     for receipt in read_receipts(args.receipts):
         request_id = receipt.get("request_id")
@@ -65,13 +70,9 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"receipt {request_id}: router {name} is not an artifact, so its decisions cannot be replayed"
             )
-        scored = (name, receipt.get("strong"), receipt.get("weak"))
-        if scored not in routers:
-            routers[scored] = _router(args.artifact, *scored)
-        differences = replay(receipt, prompt, routers[scored])
+        differences, why = replays.of(receipt, name, prompt)
         differing += bool(differences)
-        choice = f"{receipt['model']} because {receipt['win_rate']!r} {'>=' if receipt['is_strong'] else '<'} {receipt['threshold']!r}"
-        echo(f"{request_id}  {choice}: {'; '.join(differences) or 'replayed bit for bit'}")
+        echo(f"{request_id}  {receipt['model']} because {why}: {'; '.join(differences) or 'replayed bit for bit'}")
         if receipt.get("served") != receipt["model"]:
             echo(
                 f"  answered by {receipt.get('served') or 'no model'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
@@ -81,7 +82,55 @@ def run(args: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _router(artifact: str | None, name: str, strong: str | None, weak: str | None) -> Any:
-    from turnout.routing import open_router
+class _Replays:
+    """Replays receipts, with routers and pools that are opened once.
 
-    return open_router(name, {"path": artifact} if artifact else None, strong=strong, weak=weak)
+    Args:
+        artifact: Folder of the artifact, or ``None``.
+        config: The server's configuration, or ``None``.
+    """
+
+    def __init__(self, artifact: str | None, config: str | None) -> None:
+        self._artifact, self._config = artifact, config
+        self._routers: dict[tuple[Any, ...], Any] = {}
+        self._pools: dict[str, LoadedPool] | None = None
+
+    def of(self, receipt: dict[str, Any], name: str, prompt: str) -> tuple[list[str], str]:
+        """What differs, and why the receipt's model was chosen.
+
+        Args:
+            receipt: The receipt.
+            name: Of its router.
+            prompt: What was judged.
+        """
+        from turnout.serve.receipts import replay, replay_in_pool
+
+        if receipt.get("pool_hash"):
+            return replay_in_pool(receipt, prompt, self._pool(name)), f"{receipt.get('reason')}"
+        pair = (name, receipt.get("strong"), receipt.get("weak"))
+        if pair not in self._routers:
+            self._routers[pair] = self._router(*pair)
+        differences = replay(receipt, prompt, self._routers[pair])
+        comparison = ">=" if receipt["is_strong"] else "<"
+        return differences, f"{receipt['win_rate']!r} {comparison} {receipt['threshold']!r}"
+
+    def _router(self, name: str, strong: str | None, weak: str | None) -> Any:
+        from turnout.routing import open_router
+
+        return open_router(name, {"path": self._artifact} if self._artifact else None, strong=strong, weak=weak)
+
+    def _pool(self, name: str) -> LoadedPool:
+        from turnout import ConfigError
+        from turnout.extras import require
+
+        if self._config is None:
+            raise ConfigError(f"a receipt of the pool of router {name} needs --config with the server's turnout.toml")
+        if self._pools is None:
+            require("serve", "pydantic", purpose="read --config")
+            from turnout.serve.config_file import read_config
+            from turnout.serve.pools import load_pools
+
+            self._pools = load_pools(read_config(self._config), {})
+        if name not in self._pools:
+            raise ConfigError(f"{self._config}: router {name} has no pool")
+        return self._pools[name]

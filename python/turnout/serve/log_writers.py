@@ -248,7 +248,7 @@ class Parts:
         path = self._folder / f"decisions-{time.time_ns()}-{os.getpid()}.parquet"
         hidden = path.with_name(f".{path.name}")
         try:
-            self._parquet.write_table(self._table.from_pylist(receipts), hidden)
+            self._parquet.write_table(self._table.from_pylist(_columns(receipts)), hidden)
             hidden.replace(path)
         except Exception as error:  # pyarrow has its own exceptions.
             hidden.unlink(missing_ok=True)
@@ -261,6 +261,14 @@ class Parts:
         while len(parts) > 1 and sum(sizes) > self._limit:
             parts.pop(0).unlink(missing_ok=True)
             sizes.pop(0)
+
+
+def _columns(receipts: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows that all have the columns of all: pyarrow takes those of the first one. Objects become JSON text."""
+    names = dict.fromkeys(name for receipt in receipts for name in receipt)
+    cells = ((name, receipt.get(name)) for receipt in receipts for name in names)
+    found = [(name, json.dumps(cell) if isinstance(cell, dict) else cell) for name, cell in cells]
+    return [dict(found[start : start + len(names)]) for start in range(0, len(found), len(names))]
 
 
 def _line(receipt: Row) -> bytes:

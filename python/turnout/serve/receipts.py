@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from turnout._core import InvalidInputError
 
 if TYPE_CHECKING:
     from turnout.scored_router import AnyRouter
+    from turnout.serve.pools import LoadedPool
 
 
 def prompt_hash(prompt: str) -> str:
@@ -57,4 +59,45 @@ def replay(receipt: dict[str, Any], prompt: str, router: AnyRouter) -> list[str]
         differences.append(f"the win rate is {found.win_rate!r}, the receipt has {recorded!r}")
     if found.is_strong != is_strong:
         differences.append(f"the choice is {found.model}, the receipt has {'strong' if is_strong else 'weak'}")
+    return differences
+
+
+def replay_in_pool(receipt: dict[str, Any], prompt: str, pool: LoadedPool) -> list[str]:
+    """Decides a receipt's prompt anew between the models of a pool.
+
+    Args:
+        receipt: A line of the decision log.
+        prompt: The prompt that was routed on.
+        pool: The pool with the receipt's artifact.
+
+    Returns:
+        What differs, a sentence each; nothing where prompt, artifact, pool, every bit of success and expected cost, the excluded models,
+        and the choice agree.
+
+    Raises:
+        InvalidInputError: No receipt: a field is missing or of the wrong type.
+    """
+    try:
+        request, recorded = receipt["request"], (receipt["success"], receipt["expected_cost"])
+        # A log in parquet holds text in place of the object.
+        request = json.loads(request) if isinstance(request, str) else dict(request)
+        hashes = [(name, receipt[f"{name}_hash"], getattr(pool, f"{name}_hash")) for name in ("artifact", "pool")]
+        told_hash, model = receipt["prompt_sha256"], receipt["model"]
+        bits = [None if number is None else float_bits(float(number)) for number in recorded]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
+    if told_hash != prompt_hash(prompt):
+        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
+    for name, told, own in hashes:
+        if told != own:
+            return [f"the {name}'s hash is {own}, the receipt has {told}"]
+    found, _ = pool.router.explain(prompt, **request)
+    if found is None:
+        return ["no model of the pool may serve the request"]
+    differences = []
+    for name, before, own in zip(("success", "expected cost"), bits, (found.success, found.expected_cost), strict=True):
+        if before != (None if own is None else float_bits(own)):
+            differences.append(f"the {name} is {own!r}, the receipt has another one")
+    if found.model != model:
+        differences.append(f"the choice is {found.model}, the receipt has {model}")
     return differences
