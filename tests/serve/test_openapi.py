@@ -49,7 +49,11 @@ def shared_server(tmp_path_factory):
         tables = {
             "pair": {"strong": "big", "weak": "small"},
             "upstreams": {"main": {"base_url": upstream.base_url}},
-            "models": {name: {"upstream": "main", "dialects": dialects} for name in ("big", "small")},
+            "models": {
+                name: {"upstream": "main", "dialects": dialects, "success": success}
+                for name, success in (("big", 0.9), ("small", 0.6))
+            },
+            "pool": {"objective": {"tolerance": 0}},
             "routers": {"mf": {"path": str(Path(__file__).parents[2] / "models" / "tiny")}},
             "outcomes": {"path": str(tmp_path_factory.mktemp("outcomes") / "outcomes.sqlite")},
         }

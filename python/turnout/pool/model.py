@@ -45,7 +45,7 @@ class _Fields:
     first_token_ms: float | None = None
     #: Grams of CO2e for a million tokens.
     co2_grams: float | None = None
-    #: Requests a minute, at most. Not enforced: for the caller.
+    #: Requests a minute, at most. ``turnout serve`` enforces it; for others it is a number.
     quota: int | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 Unit = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 ModelName = Annotated[
     str, Field(min_length=1, description="router-NAME-THRESHOLD, router-NAME-share-SHARE, an alias, or a model.")
 ]
@@ -44,12 +45,17 @@ class ResponsesRequest(BaseModel, extra="allow"):
 
 
 class RouteRequest(BaseModel, extra="allow"):
-    """A prompt, prompts or a conversation, and either ``model``, or ``router`` with a threshold or share."""
+    """A prompt, prompts or a conversation, and either ``model``, or ``router`` with a threshold, a share or an objective of a pool."""
 
     model: str | None = None
     router: str | None = None
     threshold: Unit | None = None
     strong_share: Unit | None = None
+    target: Unit | None = None
+    max_cost: NotNegative | None = None
+    error_cost: NotNegative | None = None
+    tolerance: Unit | None = None
+    rank: Annotated[bool, Field(description="All models of the pool, ranked; for at most 100 prompts.")] | None = None
     prompt: str | Annotated[list[str], Field(max_length=10_000)] | None = None
     messages: list[Any] | None = None
 
@@ -64,13 +70,40 @@ class RouteDecision(BaseModel):
     decision_us: float
 
 
+class RankedModel(BaseModel):
+    """One model of a pool for one prompt."""
+
+    model: str
+    success: Unit
+    success_low: Unit
+    success_high: Unit
+    expected_cost: NotNegative | None
+    latency_ms: NotNegative | None
+    output_tokens: NotNegative
+    feasible: bool
+    excluded_by: str | None
+    reason: str | None
+
+
+class PoolRouteDecision(BaseModel):
+    """One decision of a pool."""
+
+    model: str
+    success: Unit
+    expected_cost: NotNegative | None
+    reason: str
+    decision_us: float
+    ranked: list[RankedModel] | None = None
+
+
 class RouteResponse(BaseModel):
     """Decisions in the order of the prompts."""
 
     object: Literal["list"]
     router: str
     artifact_hash: str | None
-    decisions: list[RouteDecision]
+    pool_hash: str | None = None
+    decisions: list[RouteDecision] | list[PoolRouteDecision]
 
 
 class Outcome(BaseModel, extra="forbid"):
