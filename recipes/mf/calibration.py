@@ -1,4 +1,4 @@
-"""The win rate as a probability: a sigmoid of the logit, fitted on held-out outcomes of the pair and held-out grades.
+"""The win rate as a probability: a monotone map of the logit, fitted on held-out outcomes of the pair and held-out grades.
 
 A win counts 1, a loss 0, and half where both answers are right or both wrong. A grade is the chance that the small model's answer is
 clearly worse (`recipes/grading.md`); where it is not, the answers are even.
@@ -7,19 +7,24 @@ clearly worse (`recipes/grading.md`); where it is not, the answers are even.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+
+from turnout.artifact.calibration import calibrate
+from turnout.calibrate.win_rate import fit_isotonic
+from turnout.calibrate.win_rate import logit as logit_of
+from turnout.evaluate.bootstrap import bootstrap, interval
+from turnout.evaluate.reliability import ece
+from turnout.training.pair import GRADE_CHANCES
 
 from .data import PAIRS, Data, held_out, outcomes
 
 Doubles = NDArray[np.float64]
-Logits = Callable[[Sequence[str]], Doubles]
+RawRates = Callable[[Sequence[str]], Doubles]
 
-#: Middle of the range of chances that the rubric gives each grade.
-CHANCES = (0.025, 0.125, 0.325, 0.6, 0.85)
-_BINS = 10
+_FOLDS, _RESAMPLES = 5, 1000
 
 
 def held_out_chances(data: Data) -> tuple[list[str], Doubles, NDArray[np.bool_]]:
@@ -35,48 +40,49 @@ def held_out_chances(data: Data) -> tuple[list[str], Doubles, NDArray[np.bool_]]
     number = len(prompts)
     grades = data.grades
     prompts += [prompt for prompt, dev in zip(grades.prompts, grades.dev, strict=True) if dev]
-    worse = np.interp(grades.grade[grades.dev], np.arange(1, 6), CHANCES)
+    worse = np.interp(grades.grade[grades.dev], np.arange(1, 6), GRADE_CHANCES)
     chances = np.concatenate([chance, (1.0 + worse) / 2.0])
     return prompts, chances, np.arange(len(prompts)) < number
 
 
-def fit_platt(logit: Doubles, chance: Doubles) -> tuple[float, float]:
-    """Slope and intercept of least cross-entropy."""
+def fit_map(raw: Doubles, chance: Doubles, is_outcome: NDArray[np.bool_]) -> dict[str, Any]:
+    """The manifest's `calibration`: an isotonic map for which outcomes count as much as grades, of which there are about twice as many.
 
-    def loss(parameters: Doubles) -> float:
-        z = np.exp(parameters[0]) * logit + parameters[1]
-        return float(np.mean(np.logaddexp(0.0, z) - chance * z))
+    Args:
+        raw: Win rates before any calibration, float64 ``[prompts]``.
+        chance: What they should be.
+        is_outcome: Whether the chance is an outcome.
+    """
+    twice = np.concatenate([np.arange(len(raw)), np.flatnonzero(is_outcome)])
+    return fit_isotonic(raw[twice], chance[twice])
 
-    slope, intercept = minimize(loss, np.zeros(2), method="Nelder-Mead").x
-    return float(np.exp(slope)), float(intercept)
 
+def calibration_error(data: Data, raw_rates: RawRates, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Expected calibration error in ten bins of equal size, with a 95 % bootstrap interval.
 
-def calibration_error(data: Data, logits: Logits, seed: int = 0) -> dict[str, dict[str, object]]:
-    """Expected calibration error (arXiv 1706.04599, section 2) in ten bins of equal size, with a 95 % bootstrap interval.
-
-    Each half of the prompts is judged with the sigmoid fitted on the other half.
+    Each fifth of the prompts is judged with the map fitted on the others.
     """
     prompts, chance, is_outcome = held_out_chances(data)
-    logit = logits(prompts)
-    generator = np.random.default_rng(seed)
-    half = generator.random(len(prompts)) < 0.5
-    rate = np.empty(len(prompts))
-    for fitted in (half, ~half):
-        slope, intercept = fit_platt(logit[fitted], chance[fitted])
-        rate[~fitted] = 1.0 / (1.0 + np.exp(-(slope * logit[~fitted] + intercept)))
-    result: dict[str, dict[str, object]] = {}
-    for name, part in (("all", half | ~half), ("outcomes", is_outcome), ("grades", ~is_outcome)):
-        ours, true = rate[part], chance[part]
-        draws = [generator.integers(0, len(ours), len(ours)) for _ in range(1000)]
-        spread = np.quantile([_error(ours[draw], true[draw]) for draw in draws], [0.025, 0.975])
-        result[name] = {
-            "prompts": len(ours),
-            "error": round(_error(ours, true), 3),
-            "interval": [round(float(bound), 3) for bound in spread],
-        }
-    return result
+    raw = raw_rates(prompts)
+    fold = np.random.default_rng(seed).permutation(np.arange(len(raw)) % _FOLDS)
+    rate = np.empty(len(raw))
+    for one in range(_FOLDS):
+        out = fold == one
+        rate[out] = calibrate(logit_of(raw[out]), fit_map(raw[~out], chance[~out], is_outcome[~out]))
+    parts = {"all": is_outcome | ~is_outcome, "outcomes": is_outcome, "grades": ~is_outcome}
+    return {
+        name: _error(rate[part], chance[part], np.array(prompts, dtype=object)[part]) for name, part in parts.items()
+    }
 
 
-def _error(rate: Doubles, chance: Doubles) -> float:
-    parts = np.array_split(np.argsort(rate, kind="stable"), _BINS)
-    return float(sum(len(part) * abs(rate[part].mean() - chance[part].mean()) for part in parts) / len(rate))
+def _error(rate: Doubles, chance: Doubles, prompts: NDArray[np.object_]) -> dict[str, Any]:
+    def error(counts: NDArray[np.int64]) -> dict[str, Doubles]:
+        return {"error": ece(rate, chance, counts=counts)}
+
+    drawn = bootstrap(error, prompts.tolist(), resamples=_RESAMPLES)
+    found = interval(float(ece(rate, chance)), drawn["error"])
+    return {
+        "prompts": len(rate),
+        "error": round(found.value, 3),
+        "interval": [round(found.low, 3), round(found.high, 3)],
+    }

@@ -16,7 +16,7 @@ from turnout.artifact.manifest import Manifest
 from turnout.evaluate.dev import dev_results
 from turnout.router import load
 
-from .calibration import calibration_error, fit_platt, held_out_chances
+from .calibration import calibration_error, fit_map, held_out_chances
 from .data import Data
 from .scores import graded_scores, pair_scores
 
@@ -40,22 +40,21 @@ def complete(
     """
     router = load(folder)
 
-    def logits(prompts: Sequence[str]) -> NDArray[np.float64]:
-        rates = router.win_rates(prompts).astype(np.float64)
-        return np.asarray(np.log(rates / (1.0 - rates)))
+    def raw_rates(prompts: Sequence[str]) -> NDArray[np.float64]:
+        return np.asarray(router.win_rates(prompts), dtype=np.float64)
 
-    prompts, chance, _ = held_out_chances(data)
-    slope, intercept = fit_platt(logits(prompts), chance)
+    prompts, chance, is_outcome = held_out_chances(data)
+    calibration = fit_map(raw_rates(prompts), chance, is_outcome)
     report: dict[str, Any] = {
-        "graded": graded_scores(data.grades, logits),
-        "pairs": pair_scores(data, logits),
-        "calibration": calibration_error(data, logits),
+        "graded": graded_scores(data.grades, raw_rates),
+        "pairs": pair_scores(data, raw_rates),
+        "calibration": calibration_error(data, raw_rates),
     }
     router.close()
     manifest = Manifest.read(folder)
     replace(
         manifest,
-        calibration={"kind": "platt", "slope": slope, "intercept": intercept},
+        calibration=calibration,
         provenance={**manifest.provenance, "training": {**training, **report}},
     ).write(folder)
     sources = [table.prompts for table in data.tables] + [data.battles.prompts, data.grades.prompts]

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.evaluate.curves import Ranking
+from turnout.evaluate.metrics import apgr
+
 from .data import PAIRS, Data, Grades, held_out, outcomes
 
 #: Gives a number for every prompt, higher for harder ones.
@@ -48,13 +51,13 @@ def pair_scores(data: Data, score: Score) -> dict[str, dict[str, float]]:
         lengths = np.array([len(prompt) for prompt in prompts], dtype=float)
         result[name] = {
             "prompts": len(prompts),
-            "apgr": round(apgr(score(prompts), gain), 3),
-            "length": round(apgr(lengths, gain), 3),
+            "apgr": round(apgr_of(score(prompts), gain), 3),
+            "length": round(apgr_of(lengths, gain), 3),
         }
     return result
 
 
-def apgr(score: NDArray[np.float64], gain: NDArray[np.float64]) -> float:
-    """Area under the recovered gap over the share of strong calls (arXiv 2406.18665, section 3)."""
-    recovered = np.concatenate([[0.0], np.cumsum(gain[np.argsort(-score, kind="stable")])]) / gain.sum()
-    return float(np.mean((recovered[1:] + recovered[:-1]) / 2.0))
+def apgr_of(score: NDArray[np.float64], gain: NDArray[np.float64]) -> float:
+    """APGR of prompts sent to the strong model by score, the highest first; the score of the weak model cancels out."""
+    curve = Ranking(score, gain, np.zeros(len(gain))).curve()
+    return float(apgr(curve.shares, curve.quality, curve.weak, curve.strong))
