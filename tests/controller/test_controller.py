@@ -20,6 +20,7 @@ import pytest
 import turnout
 from turnout import Controller, RoutingError
 from turnout.controller.model_calls import ModelCalls
+from turnout.pool import Effort
 
 ROOT = Path(__file__).parents[2]
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -340,3 +341,71 @@ def test_a_controller_is_freed_when_it_is_dropped():
         assert gone() is None
     finally:
         gc.enable()
+
+
+POOL = turnout.Pool(
+    [
+        turnout.Model("big", success=0.9, input_price=5.0, output_price=20.0, capabilities=["tools"]),
+        turnout.Model(
+            "small",
+            success=0.6,
+            input_price=0.1,
+            output_price=0.4,
+            efforts={"high": Effort(success=0.8, output_tokens=900)},
+            capabilities=[],
+            context_window=4000,
+        ),
+    ],
+    target=0.5,
+)
+
+
+def test_a_pool_chooses_by_its_objective_or_that_of_the_name(upstream):
+    client = Controller(["mf"], pool=POOL, api_base=upstream.base_url, api_key="sk-key")
+    for name, more in (
+        ("router-mf", {}),
+        ("router-mf-target-0.85", {}),
+        ("router-mf-target-0.75", {}),
+        ("router-mf", {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        ("router-mf", {"messages": [{"role": "system", "content": "word " * 3000}, *HELLO]}),
+    ):
+        client.completion(**{"model": name, "messages": HELLO, **more})
+    asyncio.run(client.acompletion(router="mf", messages=HELLO))
+    assert upstream.models == ["small", "big", "small", "big", "big", "small"]
+    assert [one.json.get("reasoning_effort") for one in upstream.requests[:3]] == [None, None, "high"]
+    assert client.model_counts["mf"] == {"small": 2, "big": 3, "small:high": 1}
+    assert client.route("Hello!", "mf") == "small"
+
+
+def test_a_pool_and_a_pair_answer_to_their_own_names(upstream):
+    client = Controller(["mf"], "one", "two", pool=POOL, api_base=upstream.base_url)
+    client.completion(model="router-mf-0.0", messages=HELLO)
+    client.completion(model="router-mf", messages=HELLO)
+    assert upstream.models == ["one", "small"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "message"),
+    [
+        ({"pool": POOL}, "router-mf-0.5", "there is only a pool"),
+        ({"strong_model": "a", "weak_model": "b"}, "router-mf-target-0.5", "target is an objective of a pool"),
+        ({"strong_model": "a", "weak_model": "b"}, "router-mf", "expected router-"),
+        ({"pool": POOL}, "router-random", "available routers: mf"),
+    ],
+)
+def test_a_name_of_what_is_not_there_is_an_error(arguments, name, message):
+    with pytest.raises(RoutingError, match=message):
+        Controller(["mf"], **arguments).completion(model=name, messages=HELLO)
+
+
+@pytest.mark.parametrize(
+    ("routers", "arguments", "message"),
+    [
+        (["mf"], {}, "strong_model and weak_model are missing, expected both, or a pool"),
+        (["mf"], {"strong_model": "a", "pool": POOL}, "expected both, or a pool"),
+        (["random"], {"pool": POOL}, "router random is not an artifact"),
+    ],
+)
+def test_a_controller_without_two_models_needs_a_pool_of_artifacts(routers, arguments, message):
+    with pytest.raises(turnout.ConfigError, match=message):
+        Controller(routers, **arguments)

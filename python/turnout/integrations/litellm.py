@@ -1,15 +1,17 @@
-"""LiteLLM proxy: a call hook that replaces a model name with the strong or the weak model for each request."""
+"""LiteLLM proxy: a call hook that replaces a model name with a model of a pair or a pool for each request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from turnout._core import ConfigError, InvalidInputError
+from turnout._core import ConfigError, InvalidInputError, NoFeasibleModelError
 from turnout.conversation import Context, prompt_of
 from turnout.errors import RoutingError
 from turnout.extras import require
+from turnout.pool.router import PoolRouter
 from turnout.router import Router
+from turnout.routing.chat_request import chat_request
 
 require("litellm", "litellm", purpose=__name__)
 
@@ -40,8 +42,8 @@ class RoutingHook(CustomLogger):
     LiteLLM calls a hook only if its own class defines it: create instances of this class, do not derive from it.
 
     Args:
-        routers: Model names that clients use, each with the router that decides. The router's ``strong`` and ``weak`` are names in the
-            proxy's ``model_list``, and so is the name itself, because the proxy checks names and keys before it calls hooks.
+        routers: Model names that clients use, each with the router that decides, of a pair or of a pool. The models of the router
+            (``strong`` and ``weak``, or those of the pool with their efforts, ``model:effort``) are names in the proxy's ``model_list``, and so is the name itself, because the proxy checks names and keys before it calls hooks.
         context: What is judged; see :func:`turnout.conversation.prompt_of`.
 
     Raises:
@@ -52,12 +54,14 @@ class RoutingHook(CustomLogger):
         >>> hook = RoutingHook({"auto": turnout.load(strong="large", weak="small", threshold=0.5)})
     """
 
-    def __init__(self, routers: Mapping[str, Router], *, context: Context = "last_user") -> None:
+    def __init__(self, routers: Mapping[str, Router | PoolRouter], *, context: Context = "last_user") -> None:
         super().__init__()
         for name, router in routers.items():
-            if name in (router.strong, router.weak):
+            models = router.models if isinstance(router, PoolRouter) else (router.strong, router.weak)
+            if name in models:
+                shown = ", ".join(map(repr, models))
                 raise ConfigError(
-                    f"model name {name!r} routes to itself: choose a name other than the router's models {router.strong!r}, {router.weak!r}"
+                    f"model name {name!r} routes to itself: choose a name other than the router's models {shown}"
                 )
         self._routers = dict(routers)
         self._context = context
@@ -83,15 +87,24 @@ class RoutingHook(CustomLogger):
         if not isinstance(name, str) or name not in self._routers or call_type not in _GENERATING:
             return None
         try:
-            decision = await self._routers[name].aroute(_prompt(data, self._context))
-        except (InvalidInputError, RoutingError) as error:
+            routed = await self._decided(name, data)
+        except (InvalidInputError, NoFeasibleModelError, RoutingError) as error:
             raise _bad_request(str(error), name) from error
-        routed = _Routed(router=name, model=decision.model, win_rate=decision.win_rate, threshold=decision.threshold)
         # LiteLLM uses `litellm_metadata` where `metadata` is a field of the provider's API (Anthropic's messages, OpenAI's responses).
         key = next((key for key in _METADATA if isinstance(data.get(key), dict)), "metadata")
         data[key] = {**data.get(key, {}), METADATA_KEY: routed}
-        data["model"] = decision.model
+        data["model"] = routed["model"]
         return data
+
+    async def _decided(self, name: str, data: dict[str, Any]) -> _Routed:
+        router, prompt = self._routers[name], _prompt(data, self._context)
+        if not isinstance(router, PoolRouter):
+            decision = await router.aroute(prompt)
+            return _Routed(router=name, model=decision.model, win_rate=decision.win_rate, threshold=decision.threshold)
+        field = _field(data)
+        is_chat = isinstance(data.get(field), list) and not any(isinstance(one, str) for one in data[field])
+        asked = chat_request(router, data, field) if is_chat else {}
+        return _Routed(router=name, **(await router.aroute(prompt, **asked)).to_dict())
 
     async def async_post_call_response_headers_hook(
         self,
@@ -111,7 +124,8 @@ class RoutingHook(CustomLogger):
             litellm_call_info: LiteLLM's data about the call; not used.
 
         Returns:
-            ``x-turnout-router``, ``-model``, ``-win-rate`` and ``-threshold``; ``None`` if the request was not routed.
+            ``x-turnout-router``, ``-model``, ``-win-rate`` and ``-threshold``, or of a pool ``-success``, ``-expected-cost`` and ``-reason``;
+            ``None`` if the request was not routed.
         """
         for key in _METADATA:
             metadata = data.get(key)
@@ -121,8 +135,12 @@ class RoutingHook(CustomLogger):
         return None
 
 
+def _field(data: dict[str, Any]) -> str:
+    return next((field for field in _FIELDS if data.get(field) is not None), "messages")
+
+
 def _prompt(data: dict[str, Any], context: Context) -> str:
-    field = next((field for field in _FIELDS if data.get(field) is not None), "messages")
+    field = _field(data)
     found = data.get(field)
     # A text completion may hold several prompts; the other interfaces take a text, or one message, in place of messages.
     texts = [found] if isinstance(found, str) else found

@@ -8,12 +8,16 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnout._core import DEFAULT_OPTIONS, ConfigError, RouterError
 from turnout.routing.random_router import RandomRouter
 from turnout.scored_router import AnyRouter, ScoredRouter
 from turnout.shipped import ARTIFACTS, MADE_BY, did_you_mean, shipped_names
+
+if TYPE_CHECKING:
+    from turnout.pool.model import Pool
+    from turnout.pool.router import PoolRouter
 
 #: Entry points of this group register routers when a package is installed: ``mine = "my_package:MyRouter"``.
 ENTRY_POINTS = "turnout.routers"
@@ -88,6 +92,31 @@ def open_router(
         return ScoredRouter(name, _made(name, make, given), strong or "strong", weak or "weak")
     pair = {side: model for side, model in (("strong", strong), ("weak", weak)) if model is not None}
     return _artifact(name, {**pair, **given})
+
+
+def open_pool(name: str, options: Mapping[str, Any] | None, pool: Pool) -> PoolRouter:
+    """Opens a router for a pool.
+
+    Args:
+        name: Of an artifact that ships, unless ``options`` has a ``path``.
+        options: ``path``, and the options of :func:`turnout.load` for the engine; those about a pair are left out.
+        pool: The pool.
+
+    Raises:
+        ConfigError: The router is not an artifact, or does not take an option.
+        PoolError: The pool does not fit the artifact.
+        ArtifactError: The folder is missing or damaged.
+    """
+    from turnout.pool.router import PoolRouter
+
+    given = {key: value for key, value in (options or {}).items() if key not in ("strong", "weak")}
+    folder = given.pop("path", ARTIFACTS / name if name in shipped_names() and "class" not in given else None)
+    if folder is None:
+        raise ConfigError(f"router {name} is not an artifact and cannot choose from a pool")
+    try:
+        return PoolRouter(folder, pool, **given)
+    except TypeError as error:
+        raise ConfigError(f"router {name}: {error}") from error
 
 
 def is_known(name: str) -> bool:

@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any
 from turnout._core import ConfigError, PoolError
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
+from turnout.routing import open_pool
 from turnout.serve.loaded import Stats, stats_of
 from turnout.serve.pool_settings import placed
-from turnout.shipped import ARTIFACTS, shipped_names
 
 if TYPE_CHECKING:
     from turnout.serve.settings import Settings
-
-#: Options of a router that are about a pair.
-_OF_PAIRS = frozenset({"strong", "weak"})
 
 
 @dataclass(frozen=True)
@@ -62,25 +59,18 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str
 
 def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None) -> LoadedPool:
     options = settings.routers[name].options
-    if "path" in options:
-        folder = Path(str(options["path"]))
-    elif name in shipped_names() and "class" not in options:
-        folder = ARTIFACTS / name
-    else:
-        raise ConfigError(
-            f"[routers.{name}] is not an artifact and cannot choose from a pool: expected [pool] routers to name those that can"
-        )
-    stats = stats_of(folder)
-    if before is not None and (before.pool_hash, before.options, before.stats) == (pool_hash, options, stats):
+    same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
+    if before is not None and same and before.stats == stats_of(before.router.path):
         return before
-    rest = {key: value for key, value in options.items() if key != "path" and key not in _OF_PAIRS}
+    # Read before it is loaded: what changes meanwhile is then found by the next reload.
+    stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
-        router = PoolRouter(folder, pool, **rest)
+        router = open_pool(name, options, pool)
     except PoolError as error:
         raise ConfigError(f"router {name}: {placed(error, settings.models)}") from error
-    except TypeError as error:
-        raise ConfigError(f"[routers.{name}]: {error}") from error
-    return LoadedPool(name, router, pool_hash, options, stats)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
+    return LoadedPool(name, router, pool_hash, options, stats or stats_of(router.path))
 
 
 def _hash(pool: Pool) -> str:
