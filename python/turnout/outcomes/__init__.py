@@ -1,7 +1,9 @@
 """What came of routed requests, and learning from it.
 
 - :mod:`~turnout.outcomes.outcome`: ``Outcome``, one value of one kind for a route receipt;
-- :mod:`~turnout.outcomes.store`: ``Outcomes``, the database that keeps them.
+- :mod:`~turnout.outcomes.store`: ``Outcomes``, the database that keeps them;
+- :mod:`~turnout.outcomes.bandit`: ``Bandit``, which learns how far predicted chances of success are wrong;
+- :mod:`~turnout.outcomes.learning_router`: ``LearningRouter``, a pool's router that learns.
 """
 
 from turnout.outcomes.outcome import KINDS, Outcome

@@ -1,0 +1,267 @@
+"""A pool's router that learns from outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats
+from turnout.outcomes.store import Outcomes
+
+#: Decisions that may wait for their outcomes; the oldest is forgotten.
+MOST_PENDING = 100_000
+
+
+class Ranking(Protocol):
+    """What is used of a ``turnout.PoolRouter``."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Names."""
+
+    @property
+    def artifact_hash(self) -> str:
+        """Of the artifact."""
+
+    def rank(self, prompt: str, **request: Any) -> Sequence[Any]:
+        """Entries with ``model``, ``success``, ``expected_cost`` and ``feasible``, the best first."""
+
+
+class LearnedDecision(NamedTuple):
+    """A decision of :class:`LearningRouter`.
+
+    Attributes:
+        model: The chosen model.
+        receipt_id: For :meth:`LearningRouter.record`.
+        receipt: For a decision log in JSON lines, which ``turnout report`` and :meth:`LearningRouter.replay` read.
+
+    Example:
+        >>> LearnedDecision("large", "4f1c", {}).model
+        'large'
+    """
+
+    model: str
+    receipt_id: str
+    receipt: Mapping[str, Any]
+
+
+class LearningRouter:
+    """Routes between the models of a pool and learns from outcomes. Safe to share between threads.
+
+    The pool's router is the baseline. See :class:`~turnout.outcomes.bandit.BanditSettings` for what bounds how far decisions may fall below it.
+
+    Args:
+        router: A pool's router.
+        error_cost: What a failure costs, in the pool's currency: the objective.
+        outcomes: The database of outcomes; by default one in memory. Outcomes that other processes record there are learned, too.
+        settings: How it learns.
+        unknown: Models of whose chances nothing is known, such as new ones.
+
+    Raises:
+        ConfigError: ``error_cost`` is not positive, or a name of ``unknown`` is not one of the pool's.
+
+    Example:
+        >>> import turnout
+        >>> pool = turnout.Pool([turnout.Model("a", success=0.9, input_price=1, output_price=1)], error_cost=0.01)
+        >>> router = LearningRouter(turnout.load(pool=pool), error_cost=0.01)
+        >>> decision = router.route("Hi")
+        >>> decision.model, router.record(decision.receipt_id, passed=True)
+        ('a', True)
+    """
+
+    def __init__(
+        self,
+        router: Ranking,
+        *,
+        error_cost: float,
+        outcomes: Outcomes | None = None,
+        settings: BanditSettings | None = None,
+        unknown: Sequence[str] = (),
+    ) -> None:
+        if not 0 < error_cost < float("inf"):
+            raise ConfigError(f"error_cost is {error_cost}, expected a number above 0", option="error_cost")
+        self.router = router
+        self.outcomes = Outcomes(":memory:") if outcomes is None else outcomes
+        self._error_cost = error_cost
+        self._bandit = Bandit(list(router.models), settings)
+        self._index = {name: index for index, name in enumerate(self._bandit.models)}
+        for name in unknown:
+            if name not in self._index:
+                raise ConfigError(f"unknown has {name!r}, expected some of {', '.join(self._index)}", option="unknown")
+            self._bandit.set_prior_std(self._index[name], 0.5)
+        self._pending: dict[str, tuple[int, float, Floats]] = {}
+        self._seen = len(self.outcomes)
+        self._lock = threading.Lock()
+
+    def route(self, prompt: str, **request: Any) -> LearnedDecision:
+        """Chooses a model.
+
+        Args:
+            prompt: The prompt.
+            **request: Limits of :class:`turnout.pool.PoolRequest`, without an objective.
+
+        Returns:
+            The decision with its receipt.
+
+        Raises:
+            RouterError: As ``PoolRouter.rank``; also where no model is feasible, or one has no price.
+        """
+        if not isinstance(prompt, str):
+            raise InvalidTypeError(f"prompt is of type {type(prompt).__name__}, expected str", argument="prompt")
+        success, cost, allowed, baseline = self._ranked(prompt, request)
+        with self._lock:
+            self._catch_up()
+            choice = self._bandit.choose(success, cost, baseline, allowed)
+            receipt = self._receipt(prompt, success, baseline, choice)
+            receipt_id = str(receipt["request_id"])
+            while len(self._pending) >= MOST_PENDING:
+                self._pending.pop(next(iter(self._pending)))
+            self._pending[receipt_id] = (choice.model, float(success[choice.model]), choice.features)
+        return LearnedDecision(str(receipt["model"]), receipt_id, receipt)
+
+    def record(self, receipt_id: str, **outcome: Any) -> bool:
+        """Records an outcome, durably where the database is a file, and learns it.
+
+        The first outcome of a receipt counts for learning. One of a receipt that is not known here is kept, and not learned.
+
+        Args:
+            receipt_id: Of the decision.
+            **outcome: As for :meth:`turnout.outcomes.Outcomes.record`.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            RouterError: As :meth:`turnout.outcomes.Outcomes.record`.
+        """
+        is_new = self.outcomes.record(receipt_id, **outcome)
+        with self._lock:
+            self._catch_up()
+        return is_new
+
+    def replay(self, receipt: Mapping[str, Any], prompt: str, **request: Any) -> list[str]:
+        """Makes a decision again, which needs the state that made it: see :meth:`save`.
+
+        Args:
+            receipt: Of the decision.
+            prompt: The prompt.
+            **request: As for :meth:`route`.
+
+        Returns:
+            What differs, a sentence each; nothing where all agrees bit for bit.
+
+        Raises:
+            InvalidInputError: Not a receipt of a learning router.
+        """
+        wanted = ("prompt_sha256", "artifact_hash", "state", "model", "propensities", "success")
+        if missing := [name for name in wanted if name not in receipt]:
+            raise InvalidInputError(f"the receipt lacks {', '.join(missing)}", argument="receipt")
+        success, cost, allowed, baseline = self._ranked(prompt, request)
+        with self._lock:
+            bandit = Bandit.from_dict(self._bandit.to_dict())
+        choice = bandit.choose(success, cost, baseline, allowed)
+        found = self._receipt(prompt, success, baseline, choice)
+        return [
+            f"{name} is {found[name]!r}, the receipt has {receipt[name]!r}"
+            for name in wanted
+            if found[name] != receipt[name]
+        ]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the state and the decisions that wait for outcomes; the file is replaced as a whole.
+
+        Args:
+            path: A JSON file.
+        """
+        with self._lock:
+            pending = {
+                name: [index, success, features.tolist()] for name, (index, success, features) in self._pending.items()
+            }
+            values = {"bandit": self._bandit.to_dict(), "pending": pending, "seen": self._seen}
+        beside = Path(f"{os.fspath(path)}.new")
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Takes the state of :meth:`save`; outcomes that the database has got since are learned with the next call.
+
+        Args:
+            path: A JSON file.
+
+        Raises:
+            ConfigError: The file is not such a state, or one of other models.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            bandit = Bandit.from_dict(values["bandit"])
+            pending = {
+                str(name): (int(index), float(success), np.array(features, dtype=np.float64))
+                for name, (index, success, features) in values["pending"].items()
+            }
+            seen = int(values["seen"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{os.fspath(path)}: not the state of a learning router: {error}") from error
+        if bandit.models != self._bandit.models:
+            raise ConfigError(
+                f"{os.fspath(path)}: models {', '.join(bandit.models)}, expected {', '.join(self._index)}"
+            )
+        with self._lock:
+            self._bandit, self._pending, self._seen = bandit, pending, seen
+
+    def _ranked(self, prompt: str, request: Mapping[str, Any]) -> tuple[Floats, Floats, Any, int]:
+        """Chances, costs in units of ``error_cost``, feasibility, and the baseline's choice."""
+        ranked = self.router.rank(prompt, error_cost=self._error_cost, **request)
+        count = len(self._bandit.models)
+        success, cost, allowed = np.empty(count), np.zeros(count), np.zeros(count, dtype=bool)
+        for one in ranked:
+            at = self._index[one.model]
+            success[at], allowed[at] = one.success, one.feasible
+            if one.feasible and one.expected_cost is None:
+                raise ConfigError(
+                    f"model {one.model} has no price, expected input_price and output_price", option="pool"
+                )
+            cost[at] = (one.expected_cost or 0.0) / self._error_cost
+        baseline = next((one.model for one in ranked if one.feasible), None)
+        if baseline is None:
+            raise InvalidInputError("no model of the pool may serve the request", argument="prompt")
+        return success, cost, allowed, self._index[baseline]
+
+    def _receipt(self, prompt: str, success: Floats, baseline: int, choice: Choice) -> dict[str, Any]:
+        names = self._bandit.models
+        return {
+            "time": time.time(),
+            "request_id": uuid.uuid4().hex,
+            "router": "learning",
+            "artifact_hash": self.router.artifact_hash,
+            "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+            "model": names[choice.model],
+            "served": names[choice.model],
+            "baseline": names[baseline],
+            "success": dict(zip(names, success.tolist(), strict=True)),
+            "propensities": dict(zip(names, choice.propensities.tolist(), strict=True)),
+            "seed": self._bandit.settings.seed,
+            "number": choice.number,
+            "state": choice.state,
+        }
+
+    def _catch_up(self) -> None:
+        """Learns what the database has got since: each outcome once, in its order."""
+        for outcome in self.outcomes.read(self._seen):
+            self._seen += 1
+            found = None if outcome.model else self._pending.pop(outcome.receipt_id, None)
+            if found is not None:
+                index, success, features = found
+                self._bandit.learn(index, outcome.value, success, features)

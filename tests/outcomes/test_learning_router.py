@@ -1,0 +1,148 @@
+"""A pool's router that learns: receipts that replay, outcomes that are learned once, also after a restart."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+import turnout
+from turnout.cli import main
+from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.outcomes import Outcomes
+from turnout.outcomes.bandit import BanditSettings
+from turnout.outcomes.learning_router import LearningRouter
+
+MODELS = [
+    turnout.Model("big", success=0.8, input_price=10, output_price=30, capabilities=["images"]),
+    turnout.Model("small", success=0.75, input_price=1, output_price=3, capabilities=[]),
+]
+
+
+@pytest.fixture(scope="module")
+def pool(artifact):
+    return turnout.load(artifact, pool=turnout.Pool(MODELS, error_cost=1.0))
+
+
+def learning(pool, **options):
+    return LearningRouter(pool, error_cost=1.0, settings=BanditSettings(max_loss=0.5, seed=3), **options)
+
+
+def test_outcomes_move_the_choice(pool):
+    router = learning(pool)
+    for _ in range(400):
+        decision = router.route("What is 2 + 2?")
+        router.record(decision.receipt_id, passed=decision.model == "small")
+    assert [router.route("What is 2 + 2?").model for _ in range(20)].count("small") > 15
+
+
+def test_the_baseline_is_what_the_pool_chooses(pool):
+    prompt = "Prove that there are infinitely many primes."
+    assert learning(pool).route(prompt).receipt["baseline"] == pool.route(prompt, error_cost=1.0).model
+
+
+def test_limits_of_a_request_hold(pool):
+    router = learning(pool)
+    assert {router.route("Hi", needs=["images"]).model for _ in range(100)} == {"big"}
+
+
+def test_a_receipt_replays_from_the_saved_state_and_from_no_other(pool, tmp_path):
+    router = learning(pool)
+    for number in range(30):
+        router.record(router.route(f"prompt {number}").receipt_id, thumbs="up" if number % 3 else "down")
+    router.save(tmp_path / "state.json")
+    receipt = json.loads(json.dumps(router.route("Why?").receipt))
+    again = learning(pool)
+    assert any("state" in line for line in again.replay(receipt, "Why?"))
+    again.restore(tmp_path / "state.json")
+    assert again.replay(receipt, "Why?") == []
+    assert any("prompt_sha256" in line for line in again.replay(receipt, "Who?"))
+    assert any("model" in line for line in again.replay({**receipt, "model": "other"}, "Why?"))
+    with pytest.raises(InvalidInputError, match="lacks"):
+        again.replay({}, "Why?")
+
+
+def test_after_a_restart_each_outcome_is_learned_once(pool, tmp_path):
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        decisions = [router.route(f"prompt {number}") for number in range(10)]
+        for decision in decisions[:5]:
+            router.record(decision.receipt_id, passed=True)
+        router.save(tmp_path / "state.json")
+        for decision in decisions[5:]:
+            router.record(decision.receipt_id, passed=False)
+        again = learning(pool, outcomes=outcomes)
+        again.restore(tmp_path / "state.json")
+        again.record(decisions[0].receipt_id, passed=True)
+        assert again._bandit.state == router._bandit.state
+
+
+def test_an_outcome_is_learned_once_and_one_of_another_model_or_receipt_not_at_all(pool):
+    router = learning(pool)
+    decision = router.route("Hi")
+    before = router._bandit.state
+    router.record("elsewhere", passed=True)
+    router.record(decision.receipt_id, score=0.3, model="other")
+    assert router._bandit.state == before
+    assert router.record(decision.receipt_id, passed=True)
+    after = router._bandit.state
+    assert after != before
+    assert not router.record(decision.receipt_id, passed=True)
+    assert router.record(decision.receipt_id, thumbs="up")
+    assert router._bandit.state == after
+
+
+def test_threads_route_and_record_at_once(pool):
+    router = learning(pool)
+
+    def work():
+        for number in range(50):
+            router.record(router.route(f"prompt {number}").receipt_id, passed=True)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(router.outcomes) == 200
+    assert router._pending == {}
+
+
+def test_the_report_reads_its_receipts(pool, tmp_path, capsys):
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        with (tmp_path / "log.jsonl").open("w") as log:
+            for number in range(200):
+                decision = router.route(f"prompt {number}")
+                log.write(json.dumps(decision.receipt) + "\n")
+                router.record(decision.receipt_id, passed=number % 2 == 0)
+    command = [
+        "report",
+        str(tmp_path / "log.jsonl"),
+        "--outcomes",
+        str(tmp_path / "outcomes.sqlite"),
+        "--resamples",
+        "50",
+    ]
+    assert main(command) == 0
+    assert "(doubly robust; IPS 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"bandit": {}, "pending": {}, "seen": 0}'])
+def test_a_bad_state_is_an_error(pool, tmp_path, content):
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"state\.json: not the state of a learning router"):
+        learning(pool).restore(tmp_path / "state.json")
+
+
+def test_bad_arguments_are_errors(pool, artifact):
+    with pytest.raises(ConfigError, match="error_cost is 0"):
+        LearningRouter(pool, error_cost=0)
+    with pytest.raises(ConfigError, match="unknown has 'x'"):
+        LearningRouter(pool, error_cost=1, unknown=["x"])
+    with pytest.raises(InvalidTypeError, match="prompt is of type int"):
+        learning(pool).route(7)
+    unpriced = turnout.load(artifact, pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+    with pytest.raises(turnout.RouterError, match="price"):
+        LearningRouter(unpriced, error_cost=1).route("Hi")
