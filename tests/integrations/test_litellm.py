@@ -25,8 +25,9 @@ pytest.importorskip("fastapi", reason="needs LiteLLM's proxy: pip install 'litel
 
 from litellm import Message
 from litellm.exceptions import BadRequestError
+from litellm.types.router import ClassifierPlugin, RoutingContext
 
-from turnout.integrations.litellm import METADATA_KEY, RoutingHook
+from turnout.integrations.litellm import METADATA_KEY, RoutingHook, TierClassifier
 
 
 def ask(prompt: str, model: str = "auto") -> dict[str, Any]:
@@ -74,10 +75,14 @@ CALLS = [
     ),
     ("agenerate_content", {"contents": [{"role": "user", "parts": [{"text": "{}"}]}]}),
     ("agenerate_content_stream", {"contents": {"parts": [{"text": "{}"}]}}),
+    ("acreate_interaction", {"input": "{}"}),
+    ("acreate_interaction", {"input": [{"type": "text", "text": "{}"}, {"type": "image", "uri": "x"}]}),
+    ("acreate_interaction", {"input": [{"role": "user", "content": [{"type": "text", "text": "{}"}]}]}),
+    ("acompact_responses", {"input": [{"type": "message", "role": "user", "content": "{}"}]}),
 ]
 
 
-@pytest.mark.parametrize(("call_type", "body"), CALLS, ids=[call_type for call_type, _ in CALLS])
+@pytest.mark.parametrize(("call_type", "body"), CALLS, ids=range(len(CALLS)))
 async def test_every_type_of_call_that_generates_text_is_routed(
     pair: turnout.Router, strong_prompt: str, weak_prompt: str, call_type: str, body: dict[str, Any]
 ) -> None:
@@ -95,7 +100,15 @@ async def test_every_type_of_call_that_generates_text_is_routed(
         assert headers["x-turnout-model"] == routed["model"]
 
 
-@pytest.mark.parametrize("call_type", ["aembedding", "aimage_generation", "amoderation", "arerank", "acreate_batch"])
+#: A call without a prompt, or one whose model is not chosen by it.
+OTHERS = [
+    "aembedding", "aimage_generation", "aimage_edit", "amoderation", "arerank", "acreate_batch", "atranscription", "aspeech", "aocr",
+    "asearch", "avideo_generation", "_arealtime", "_aresponses_websocket", "aget_responses", "adelete_responses", "acancel_responses",
+    "allm_passthrough_route", "pass_through_endpoint", "a_type_of_tomorrow",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call_type", OTHERS)
 async def test_other_types_of_calls_pass_untouched(pair: turnout.Router, call_type: str) -> None:
     data = {"model": "auto", "input": "text"}
     assert await call(RoutingHook({"auto": pair}), data, call_type) is None
@@ -146,11 +159,25 @@ def test_a_name_that_routes_to_itself_is_refused(pair: turnout.Router) -> None:
         RoutingHook({"large-model": pair})
 
 
+async def test_a_classifier_names_the_tier(pair: turnout.Router, strong_prompt: str, weak_prompt: str) -> None:
+    classifier = TierClassifier(pair, strong="REASONING", weak="MEDIUM")
+    for prompt, tier in ((strong_prompt, "REASONING"), (weak_prompt, "MEDIUM")):
+        for messages, others in ((ask(prompt)["messages"], []), ([], ask(prompt)["messages"])):
+            context = RoutingContext(raw_messages=others, structured_messages=messages, candidate_models=[])
+            assert await classifier.classify(context) == tier
+    assert isinstance(classifier, ClassifierPlugin)
+    empty = RoutingContext(raw_messages=[], structured_messages=[], candidate_models=[])
+    with pytest.raises(turnout.RouterError):
+        await classifier.classify(empty)
+
+
 HOOK = """\
 import turnout
-from turnout.integrations.litellm import RoutingHook
+from turnout.integrations.litellm import RoutingHook, TierClassifier
 
-hook = RoutingHook({{"auto": turnout.load({artifact!r}, strong="large-model", weak="small-model", threshold={threshold!r})}})
+router = turnout.load({artifact!r}, strong="large-model", weak="small-model", threshold={threshold!r})
+hook = RoutingHook({{"auto": router}})
+classifier = TierClassifier(router)
 """
 
 CONFIG = """\
@@ -161,6 +188,13 @@ model_list:
     litellm_params: {{model: openai/large-model, api_base: {url}, api_key: unused}}
   - model_name: small-model
     litellm_params: {{model: openai/small-model, api_base: {url}, api_key: unused}}
+  - model_name: tiered
+    litellm_params:
+      model: auto_router/complexity_router
+      complexity_router_config:
+        classifier_type: custom
+        classifier_plugin: turnout_hook.classifier
+        tiers: {{SIMPLE: small-model, COMPLEX: large-model}}
 litellm_settings:
   callbacks: turnout_hook.hook
 """
@@ -241,6 +275,15 @@ def test_the_proxy_routes_its_other_interfaces(
         assert answer.status_code == 200, answer.text
         assert upstream.bodies[-1]["model"] == pair.route(prompt).model
         assert answer.headers["x-turnout-model"] == pair.route(prompt).model
+
+
+def test_the_proxys_complexity_router_goes_by_the_classifier(
+    proxy: httpx.Client, upstream: Any, pair: turnout.Router, strong_prompt: str, weak_prompt: str
+) -> None:
+    for prompt in (strong_prompt, weak_prompt):
+        answer = proxy.post("/v1/chat/completions", json=ask(prompt, "tiered"))
+        assert answer.status_code == 200, answer.text
+        assert upstream.bodies[-1]["model"] == pair.route(prompt).model
 
 
 def test_the_proxy_leaves_other_models_alone(proxy: httpx.Client, strong_prompt: str) -> None:

@@ -1,4 +1,4 @@
-"""LiteLLM proxy: a call hook that replaces a model name with a model of a pair or a pool for each request."""
+"""LiteLLM: a hook of the proxy that replaces a model name with a model of a pair or a pool, and a classifier for its complexity router."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _GENERATING = frozenset(
     {
         "completion", "acompletion", "text_completion", "atext_completion", "responses", "aresponses", "anthropic_messages",
         "aanthropic_messages", "generate_content", "agenerate_content", "generate_content_stream", "agenerate_content_stream",
+        "create_interaction", "acreate_interaction", "compact_responses", "acompact_responses",
     }
 )  # fmt: skip
 _FIELDS = ("messages", "input", "prompt", "contents")
@@ -135,6 +136,47 @@ class RoutingHook(CustomLogger):
         return None
 
 
+class TierClassifier:
+    """A classifier for LiteLLM's complexity router (``classifier_type: custom``): it names the tier of each request.
+
+    LiteLLM chooses among the models of the tier and keeps its affinity of sessions, its fallbacks and its checks of capabilities. A request
+    that cannot be judged raises, and ``classifier_fallback`` of the configuration decides.
+
+    Args:
+        router: Decides. Names of its models do not matter here.
+        strong: Tier of requests for the strong model.
+        weak: Tier of requests for the weak model.
+        context: What is judged; see :func:`turnout.conversation.prompt_of`.
+
+    Example:
+        >>> import turnout
+        >>> classifier = TierClassifier(turnout.load(strong_share=0.3), strong="COMPLEX", weak="SIMPLE")
+    """
+
+    def __init__(
+        self, router: Router, *, strong: str = "COMPLEX", weak: str = "SIMPLE", context: Context = "last_user"
+    ) -> None:
+        self._router = router
+        self._tiers = {True: strong, False: weak}
+        self._context = context
+
+    async def classify(self, context: Any) -> str:
+        """The tier of a request. LiteLLM calls this for each request that it classifies.
+
+        Args:
+            context: LiteLLM's ``RoutingContext``.
+
+        Returns:
+            The name of the tier.
+
+        Raises:
+            RouterError: The request has no text to route on, or the router failed.
+        """
+        messages = context.structured_messages or context.raw_messages
+        decision = await self._router.aroute(prompt_of(messages, self._context))
+        return self._tiers[decision.is_strong]
+
+
 def _field(data: dict[str, Any]) -> str:
     return next((field for field in _FIELDS if data.get(field) is not None), "messages")
 
@@ -142,14 +184,21 @@ def _field(data: dict[str, Any]) -> str:
 def _prompt(data: dict[str, Any], context: Context) -> str:
     field = _field(data)
     found = data.get(field)
-    # A text completion may hold several prompts; the other interfaces take a text, or one message, in place of messages.
+    # A text completion may hold several prompts; the other interfaces take a text, or one message, in place of messages. Interactions
+    # also take the parts of one message.
     texts = [found] if isinstance(found, str) else found
+    if field == "input" and isinstance(found, list) and found and all(_is_part(one) for one in found):
+        found = [{"role": "user", "content": found}]
     if field != "messages" and isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
         found = [{"role": "user", "content": "\n\n".join(texts)}]
     try:
         return prompt_of([found] if isinstance(found, Mapping) else found, context)
     except RoutingError as error:
         raise error if field == "messages" else RoutingError(f"{field}: {error}", argument=field) from error
+
+
+def _is_part(one: Any) -> bool:
+    return isinstance(one, Mapping) and one.get("type") in ("text", "image", "audio", "document", "video")
 
 
 def _bad_request(message: str, model: str) -> BadRequestError:
