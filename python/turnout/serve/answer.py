@@ -12,7 +12,7 @@ from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.sse import DONE, LONGEST_EVENT, EventBuffer, EventTooLongError, events, is_event_stream, split
-from turnout.serve.usage import UNKNOWN, Usage, usage_of, usage_of_stream
+from turnout.serve.usage import UNKNOWN, Usage, model_of, usage_of, usage_of_stream
 
 
 class EventRelay:
@@ -34,8 +34,12 @@ class EventRelay:
         self._key = body.upstream.key
         #: Under which the answer can be referred to later; empty for none.
         self.id = ""
+        #: What the model calls itself; empty where it does not say.
+        self.model = ""
         #: Whether an event was an error.
         self.has_error = False
+        #: Why the stream was interrupted; empty where it was not.
+        self.interruption = ""
         self._first_usage = UNKNOWN
 
     @property
@@ -99,6 +103,7 @@ class EventRelay:
     def _begins(self, data: bytes) -> bool:
         event = self._dialect.event(data)
         self.id = self.id or self._dialect.id_of(event)
+        self.model = self.model or model_of(event)
         if self._first_usage.input_tokens is None:
             self._first_usage = usage_of(event)
         return self._dialect.begins(event)
@@ -209,6 +214,8 @@ class Answer:
     is_context_overflow: bool = False
     #: Under which it can be referred to later; empty for none.
     id: str = ""
+    #: What the model calls itself; empty where it does not say.
+    model: str = ""
     #: Tokens of an answer that was read whole.
     whole_usage: Usage = UNKNOWN
 
@@ -216,6 +223,15 @@ class Answer:
     def usage(self) -> Usage:
         """Tokens, as far as the answer says; of a stream when it has been relayed."""
         return self.rest.usage if isinstance(self.rest, EventRelay) else self.whole_usage
+
+    @property
+    def failure(self) -> str:
+        """Why it is no success: its status, or what ended its stream; empty where it is one."""
+        if self.status >= 400:
+            return str(self.status)
+        if not isinstance(self.rest, EventRelay):
+            return ""
+        return self.rest.interruption or ("error_event" if self.rest.has_error else "")
 
     def close(self) -> None:
         """Gives the connection back."""

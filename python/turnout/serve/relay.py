@@ -56,6 +56,7 @@ async def _relay_events(events: EventRelay, send: Send, metrics: Metrics) -> Non
             await _send_part(send, piece)
     except UpstreamError as error:
         logger.warning("%s after the start of its answer", error)
+        events.interruption = error.reason
         metrics.errors.labels(f"stream_{error.reason}").inc()
         # Only whole events went out before, so that clients read this one and raise it.
         cut = ApiError(502, f"the stream was interrupted: {error}", code=f"upstream_{error.reason}")

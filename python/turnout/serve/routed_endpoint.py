@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from typing import Any
 
 from turnout.serve import headers as passing
 from turnout.serve.asgi import (
@@ -30,6 +29,7 @@ from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
 from turnout.serve.state import State
+from turnout.serve.tracing import CallSpan
 from turnout.serve.upstream import Request
 from turnout.serve.usage import UNKNOWN
 
@@ -63,7 +63,8 @@ class RoutedEndpoint:
             return
         try:
             async with UntilDisconnect(receive):
-                await self._respond(body, scope, send, request_id, response_headers)
+                with self.state.tracer.request(scope["headers"]):
+                    await self._respond(body, scope, send, request_id, response_headers)
         except ClientGone:
             self.state.metrics.errors.labels("client_gone").inc()
         except ApiError as error:
@@ -74,19 +75,19 @@ class RoutedEndpoint:
         self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
     ) -> None:
         """Decides and answers."""
-        with self.state.tracer.span("turnout.decide") as span:
+        with self.state.tracer.deciding() as span:
             parsed = await parse(body)
             is_stream = self.dialect.is_stream(parsed)
             planned = await plan(parsed, len(body), scope, self.dialect, self.state)
-            _describe(span, planned)
+            span.decided(planned)
         decided = self.state.decided(planned, request_id) if self.dialect.is_logged else None
         response_headers += _decision_headers(planned)
-        with self.state.tracer.span("turnout.answer"):
-            forwarded = passing.to_upstream(scope["headers"], self.dialect.request_headers)
-            query = passing.query(scope["query_string"], self.dialect.query)
-            request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
-            continues = self.dialect.continues(parsed)
-            await self._answer(planned, request, send, response_headers, decided, continues, client_of(scope))
+        forwarded = passing.to_upstream(scope["headers"], self.dialect.request_headers)
+        query = passing.query(scope["query_string"], self.dialect.query)
+        request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
+        continues = self.dialect.continues(parsed)
+        with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
+            await self._answer(planned, request, send, response_headers, decided, call, continues, client_of(scope))
 
     async def _answer(
         self,
@@ -95,6 +96,7 @@ class RoutedEndpoint:
         send: Send,
         response_headers: RawHeaders,
         decided: Decided | None,
+        call: CallSpan,
         continues: tuple[str, ...] = (),
         client: str = "",
     ) -> None:
@@ -115,24 +117,18 @@ class RoutedEndpoint:
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
+            call.failed(error.reason)
             if served is not None:
                 raise
             await send_failure(send, error, response_headers, request)
         finally:
             if served is not None:
+                call.answered(served)
                 served.answer.close()
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
             self.state.answered(decided, planned, name, reason, time.perf_counter() - began, usage)
-
-
-def _describe(span: Any, planned: Plan) -> None:
-    if span is not None and planned.routed is not None:
-        span.set_attribute("turnout.router", planned.routed.router.name)
-        for name, value in planned.routed.attributes().items():
-            span.set_attribute(name, value)
-        span.set_attribute("turnout.model", planned.routed.chosen.name)
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:

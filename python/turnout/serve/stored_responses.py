@@ -11,6 +11,7 @@ from turnout.serve.planning import Plan
 from turnout.serve.routed_endpoint import RoutedEndpoint
 from turnout.serve.snapshot import Model
 from turnout.serve.state import State
+from turnout.serve.tracing import CallSpan
 from turnout.serve.upstream import Request
 
 
@@ -43,7 +44,7 @@ class StoredResponses(RoutedEndpoint):
             path=f"/{name}{self._ending}",
             query=query,
         )
-        await self._answer(Plan((model,)), request, send, response_headers, None, client=client)
+        await self._answer(Plan((model,)), request, send, response_headers, None, CallSpan(None), client=client)
 
     async def _model(self, name: str, client: str) -> Model:
         """The model that made a response; any model of the upstream where there is but one and clients have no keys."""

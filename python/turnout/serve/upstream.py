@@ -22,7 +22,7 @@ from turnout.serve.judging import LONGEST_ERROR, BadAnswerError
 from turnout.serve.proxies import proxy_of
 from turnout.serve.secrets import Secret
 from turnout.serve.upstream_settings import UpstreamSettings
-from turnout.serve.usage import usage_of
+from turnout.serve.usage import model_of, usage_of
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout_at
@@ -84,6 +84,7 @@ class Upstream:
         self.settings = settings
         self.key = key
         self.in_flight = 0
+        self.url = yarl.URL(settings.base_url)
         self._urls: dict[str, yarl.URL] = {}
         self.proxy = proxy_of(name, settings)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_open_s)
@@ -162,7 +163,9 @@ class Upstream:
                     relay = EventRelay(body, request.dialect, request.request_id)
                     headers = self._headers(response, b"text/event-stream")
                     beginning = await relay.begin(first)
-                    return Answer(response.status, headers, beginning, body.deadline, relay, id=relay.id)
+                    return Answer(
+                        *(response.status, headers, beginning, body.deadline, relay), id=relay.id, model=relay.model
+                    )
             return await self._whole(request, response, body, first)
         except BaseException as error:
             if response is not None:
@@ -195,8 +198,8 @@ class Upstream:
             cleaned = self.key.removed_from(content) if len(content) <= LONGEST_ERROR else None
         if cleaned is None:
             raise UpstreamError("key_in_answer", f"upstream {self.name} sent an error that may have the server's key")
-        name, usage = request.dialect.id_of(found), usage_of(found)
-        return Answer(status, headers, cleaned, body.deadline, id=name, whole_usage=usage)
+        name, model, usage = request.dialect.id_of(found), model_of(found), usage_of(found)
+        return Answer(status, headers, cleaned, body.deadline, id=name, model=model, whole_usage=usage)
 
     def _url(self, request: Request) -> yarl.URL:
         path = request.dialect.path + request.path

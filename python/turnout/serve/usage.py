@@ -1,4 +1,4 @@
-"""What an answer says of its tokens, and what they cost."""
+"""What an answer says of its model and its tokens, and what they cost."""
 
 from __future__ import annotations
 
@@ -57,6 +57,21 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
         # Anthropic counts cached tokens apart from the others.
         inputs += sum(_count(usage, f"cache_{name}_input_tokens") or 0 for name in ("creation", "read"))
     return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"))
+
+
+def model_of(found: Mapping[str, Any]) -> str:
+    """The name that a model gives itself in an answer or an event, of any dialect; empty for none.
+
+    Args:
+        found: The JSON object.
+
+    Example:
+        >>> model_of({"message": {"model": "claude-opus-4-5-20251101"}})
+        'claude-opus-4-5-20251101'
+    """
+    inner = next((found[name] for name in _INSIDE if isinstance(found.get(name), dict)), found)
+    name = inner.get("model")
+    return name if isinstance(name, str) else ""
 
 
 def usage_of_stream(begin: Usage, tail: bytes) -> Usage:

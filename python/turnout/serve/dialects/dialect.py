@@ -17,6 +17,8 @@ class Dialect(ABC):
     name: ClassVar[str]
     #: After the upstream's base URL.
     path: ClassVar[str]
+    #: ``gen_ai.operation.name`` of spans.
+    operation: ClassVar[str] = "chat"
     #: The field of a request that has the conversation.
     conversation: ClassVar[str] = "messages"
     #: Fields besides the conversation that the model reads.

@@ -102,6 +102,7 @@ class CountTokens(Messages):
     """``POST /v1/messages/count_tokens``: at the model that a message would go to."""
 
     path = "/messages/count_tokens"
+    operation = "count_tokens"
     is_logged = False
 
     def is_stream(self, request: Mapping[str, Any]) -> bool:
