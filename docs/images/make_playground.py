@@ -82,7 +82,7 @@ def main(evaluation: str | None = None) -> None:
         shutil.copytree(ROOT / "python" / "turnout" / "artifacts" / "mf", artifact)
         if evaluation:
             shutil.copyfile(evaluation, artifact / "evaluation.json")
-        site = site_module.Site(Path(name), upstream.base_url, artifact)
+        site = site_module.Site(Path(name), upstream.base_url, artifact, more=site_module.POOL)
         site.start()
         try:
             with sync_playwright() as playwright:
@@ -108,6 +108,7 @@ def main(evaluation: str | None = None) -> None:
                     page.wait_for_selector(".said.answer:last-child:not([aria-busy])")
                 page.get_by_role("textbox", name="Prompt").fill(PROMPT)
                 page.wait_for_selector("#why .word")
+                page.wait_for_selector("#pool-verdict .verdict")
                 page.wait_for_timeout(1200)
                 shot = page.screenshot(full_page=True)
                 browser.close()

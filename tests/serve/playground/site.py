@@ -34,9 +34,7 @@ upstream = "local"
 input_price = 0.15
 output_price = 0.6
 
-[pair]
-strong = "large-model"
-weak = "small-model"
+{pair}
 
 [routers.{name}]
 path = "{artifact}"
@@ -44,6 +42,42 @@ path = "{artifact}"
 [routers.random]
 seed = 1
 {more}
+"""
+
+PAIR = """\
+[pair]
+strong = "large-model"
+weak = "small-model"
+"""
+
+#: A pool besides: two models whose chances depend on the prompt, and a cheap one.
+POOL = """\
+[pool]
+objective = { target = 0.7 }
+models = ["expert", "allround", "quick"]
+routers = ["mf"]
+
+[models.expert]
+upstream = "local"
+like = "gpt-4-1106-preview"
+input_price = 10
+output_price = 30
+latency_ms = { p95 = 14_000 }
+
+[models.allround]
+upstream = "local"
+like = "mixtral-8x7b-instruct-v0.1"
+input_price = 0.6
+output_price = 0.6
+latency_ms = { p95 = 5_000 }
+
+[models.quick]
+upstream = "local"
+success = 0.35
+input_price = 0.05
+output_price = 0.1
+latency_ms = { p95 = 1_500 }
+context_window = 2_000
 """
 
 
@@ -57,10 +91,19 @@ class Site:
         name: Its router's name.
         server: More lines of table ``[server]``.
         more: More tables.
+        pair: Table ``[pair]``; empty for none.
     """
 
     def __init__(
-        self, folder: Path, base_url: str, artifact: Path, *, name: str = "mf", server: str = "", more: str = ""
+        self,
+        folder: Path,
+        base_url: str,
+        artifact: Path,
+        *,
+        name: str = "mf",
+        server: str = "",
+        more: str = "",
+        pair: str = PAIR,
     ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -68,7 +111,9 @@ class Site:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "server.log"
         self._config = folder / "turnout.toml"
-        text = CONFIG.format(port=port, base_url=base_url, artifact=artifact, name=name, server=server, more=more)
+        text = CONFIG.format(
+            port=port, base_url=base_url, artifact=artifact, name=name, server=server, more=more, pair=pair
+        )
         self._config.write_text(text, encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -218,7 +218,9 @@ def test_decisions_arrive_as_they_are_made_and_tell_no_prompt(server, router):
         first = next(found)
         assert first["count"] == 1
         one = first["decisions"][0]
-        fields = "number time router model is_strong win_rate threshold decision_us served fallback"
+        fields = (
+            "number time router model is_strong win_rate threshold success expected_cost decision_us served fallback"
+        )
         assert set(one) == set(fields.split())
         assert (one["router"], one["model"], one["is_strong"]) == ("mf", "big", True)
         assert one["win_rate"] == router.win_rate("a secret prompt")
@@ -381,3 +383,37 @@ def test_a_curve_of_other_numbers_is_refused(tmp_path, artifact, router, values)
     document["tables"][0]["routers"]["tiny"]["curve"] = {"shares": values, "quality": values}
     (Path(folder) / "evaluation.json").write_text(json.dumps(document), encoding="utf-8")
     assert evaluation_of(open_router("mine", {"path": folder}))["evaluation"] == []
+
+
+def test_the_setup_has_the_pool_and_no_pair_where_there_is_none(start, tables):
+    priced = {"upstream": "main", "success": 0.5, "input_price": 1.0, "output_price": 2.0}
+    tables["models"] = {
+        "big": {**priced, "efforts": {"high": {"output_price": 3.0}}},
+        "small": {"upstream": "main", "success": 0.4},
+    }
+    del tables["pair"]
+    server = start(pool={"objective": {"tolerance": 0}, "routers": ["mf"]})
+    found = httpx.get(f"{server.url}/playground/api/setup").json()
+    assert (found["pair"], found["routers"]) == (None, [])
+    (pool,) = found["pools"]
+    assert (pool["name"], pool["objective"], pool["currency"]) == ("mf", {"tolerance": 0.0}, "USD")
+    assert pool["models"] == [
+        {"name": "big", "input_price": 1.0, "output_price": 2.0},
+        {"name": "big:high", "input_price": 1.0, "output_price": 3.0},
+        {"name": "small", "input_price": None, "output_price": None},
+    ]
+
+
+def test_decisions_of_a_pool_are_live(start, tables):
+    tables["models"] = {name: {"upstream": "main", "success": 0.5} for name in ("big", "small")}
+    server = start(pool={"objective": {"tolerance": 0}, "routers": ["mf"]})
+    server.post({"model": "router-mf", "messages": [{"role": "user", "content": "Hi"}]})
+    with httpx.stream("GET", f"{server.url}/playground/api/decisions") as answer:
+        line = next(line for line in answer.iter_lines() if line.startswith("data:"))
+    (decision,) = json.loads(line[5:])["decisions"]
+    assert (decision["model"], decision["success"], decision["is_strong"], decision["win_rate"]) == (
+        "big",
+        0.5,
+        None,
+        None,
+    )

@@ -12,7 +12,11 @@ from turnout._core import __version__, threshold_for_share
 from turnout.serve.playground.evaluation import evaluation_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from turnout.pool.model import Model as PoolModel
     from turnout.serve.loaded import LoadedRouter
+    from turnout.serve.pools import LoadedPool
     from turnout.serve.snapshot import Model, Snapshot
     from turnout.serve.state import State
 
@@ -28,12 +32,12 @@ class Describe:
         self.state = state
 
     async def answer(self, request: Request) -> Response:
-        """``{"version", "pair", "routers": [...]}``; see :func:`described` and :func:`evaluation_of`."""
+        """``{"version", "pair", "routers": [...], "pools": [...]}``; see :func:`described` and :func:`evaluation_of`."""
         return JSONResponse(await asyncio.to_thread(described, self.state.snapshot))
 
 
 def described(snapshot: Snapshot) -> dict[str, Any]:
-    """The pair with its prices, and the threshold, calibration scores and evaluation of each router.
+    """The pair with its prices (``None`` where there is only a pool), pools with those of their models, and the threshold, calibration scores and evaluation of each router.
 
     ``thresholds`` holds a router's thresholds for shares of 0, 1, ... 100 %, which are the steps of the slider.
     """
@@ -43,6 +47,7 @@ def described(snapshot: Snapshot) -> dict[str, Any]:
         if snapshot.pair is None
         else {"strong": _model(snapshot.pair.strong, snapshot), "weak": _model(snapshot.pair.weak, snapshot)},
         "routers": [_router(router) for router in snapshot.routers.values()],
+        "pools": [_pool(pool) for pool in snapshot.pools.values()],
     }
 
 
@@ -58,6 +63,31 @@ def _router(loaded: LoadedRouter) -> dict[str, Any]:
         "artifact_hash": loaded.artifact_hash,
         **evaluation_of(loaded.router),
     }
+
+
+def _pool(loaded: LoadedPool) -> dict[str, Any]:
+    pool = loaded.router.pool
+    models = [(name, one) for model in pool.models for name, one in _candidates(model)]
+    return {
+        "name": loaded.name,
+        "is_microseconds": loaded.router.is_microseconds,
+        "artifact_hash": loaded.artifact_hash,
+        "currency": pool.currency,
+        "objective": pool.objective,
+        "models": [{"name": name, "input_price": prices[0], "output_price": prices[1]} for name, prices in models],
+    }
+
+
+def _candidates(model: PoolModel) -> Iterator[tuple[str, tuple[float | None, float | None]]]:
+    """A model of a pool and its efforts, by name, with the prices of each."""
+    own = model.input_price, model.output_price
+    yield model.name, own
+    for name, effort in model.efforts.items():
+        given = effort.input_price, effort.output_price
+        yield (
+            f"{model.name}:{name}",
+            (own[0] if given[0] is None else given[0], own[1] if given[1] is None else given[1]),
+        )
 
 
 def _model(model: Model, snapshot: Snapshot) -> dict[str, Any]:

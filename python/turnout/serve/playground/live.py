@@ -25,7 +25,9 @@ _PAUSE_S = 0.25
 #: How long nothing may happen before a comment keeps the connection alive, and how soon a shutdown is noticed.
 _QUIET_S = 1.0
 #: Of a receipt: no hash of a prompt and no request id leaves through here.
-_FIELDS = ("time", "router", "model", "is_strong", "win_rate", "threshold", "decision_us", "served", "fallback")
+_FIELDS = (
+    "time", "router", "model", "is_strong", "win_rate", "threshold", "success", "expected_cost", "decision_us", "served", "fallback",
+)  # fmt: skip
 
 
 class Live:
@@ -72,5 +74,5 @@ class Live:
 
 
 def _event(count: int, found: list[Decided]) -> bytes:
-    decisions = [{"number": one.number, **{field: one.receipt[field] for field in _FIELDS}} for one in found]
+    decisions = [{"number": one.number, **{field: one.receipt.get(field) for field in _FIELDS}} for one in found]
     return b"data: " + json.dumps({"count": count, "decisions": decisions}).encode() + b"\n\n"

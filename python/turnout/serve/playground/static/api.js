@@ -55,6 +55,9 @@ export const setup = async () => (await send("playground/api/setup", {})).json()
 export const scores = async (prompt, routers, signal) => (await (await json("playground/api/scores", { prompt, routers }, signal)).json()).scores;
 export const explain = async (prompt, router, signal) => (await json("playground/api/explain", { prompt, router }, signal)).json();
 
+/** The decision of a pool with all its models, as every client may ask for it. */
+export const route = async (question, signal) => (await (await json("v1/route", question, signal)).json()).decisions[0];
+
 /** Values of the server-sent events in an answer. */
 async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -88,7 +91,7 @@ export async function* decisions() {
 export async function* chat(model, messages, signal) {
   const answer = await json("v1/chat/completions", { model, messages, stream: true }, signal);
   const header = (name) => answer.headers.get(`x-turnout-${name}`);
-  yield { route: { model: decoded(header("model")), winRate: number(header("win-rate")), threshold: number(header("threshold")), fallback: decoded(header("fallback")) } };
+  yield { route: { model: decoded(header("model")), winRate: number(header("win-rate")), threshold: number(header("threshold")), success: number(header("success")), reason: header("reason"), fallback: decoded(header("fallback")) } };
   let ended = false;
   for await (const data of events(answer)) {
     if (data === "[DONE]") return;

@@ -51,7 +51,7 @@ export class Chat {
   #clear() {
     this.stopping?.abort();
     this.messages = [];
-    this.log.replaceChildren(html("p", { class: "hint" }, `Each message is routed by itself, to ${this.pair.strong.name} or ${this.pair.weak.name}.`));
+    this.log.replaceChildren(html("p", { class: "hint" }, this.pair ? `Each message is routed by itself, to ${this.pair.strong.name} or ${this.pair.weak.name}.` : "Each message is routed by itself, to a model of the pool."));
     this.box.focus({ preventScroll: true });
   }
 
@@ -115,9 +115,10 @@ export class Chat {
   }
 
   #badge(route) {
-    const side = route.model === this.pair.strong.name ? "strong" : route.model === this.pair.weak.name ? "weak" : "";
+    const side = route.winRate === null ? "" : route.model === this.pair?.strong.name ? "strong" : route.model === this.pair?.weak.name ? "weak" : "";
     const parts = [html("span", { class: "verdict", "data-side": side }, side ? `${side}: ${route.model}` : route.model ?? "a model that was not named")];
     if (route.winRate !== null) parts.push(html("span", { class: "hint" }, `win rate ${rate(route.winRate)}, threshold ${rate(route.threshold)}`));
+    if (route.success !== null) parts.push(html("span", { class: "hint" }, `chance of success ${rate(route.success)}, ${route.reason}`));
     if (route.fallback) parts.push(html("span", { class: "hint error" }, `fallback: ${route.fallback}`));
     return parts;
   }

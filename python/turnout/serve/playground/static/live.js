@@ -2,6 +2,7 @@
 
 import { chart, html, svg } from "./dom.js";
 import { percent, rate } from "./numbers.js";
+import { amount } from "./pool.js";
 
 const KEPT = 300;
 const ROWS = 8;
@@ -15,7 +16,7 @@ export class Live {
     this.words = html("p", { class: "hint" });
     this.plot = html("div", { class: "chart" });
     this.rows = html("tbody");
-    const heads = [["time"], ["router"], ["model"], ["win rate", "number"], ["threshold", "number wide"], ["µs", "number wide"]];
+    const heads = [["time"], ["router"], ["model"], ["win rate or P", "number"], ["threshold or cost", "number wide"], ["µs", "number wide"]];
     this.table = html("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Last decisions" }, html("table", {}, html("caption", { class: "unseen" }, "Last decisions, the newest first"), html("thead", {}, html("tr", {}, heads.map(([head, kind]) => html("th", { scope: "col", class: kind }, head)))), this.rows));
     container.replaceChildren(this.words, this.plot, this.table);
     this.redraw = chart(this.plot, (width) => this.#share(width));
@@ -32,11 +33,14 @@ export class Live {
   }
 
   #tell() {
-    const strong = this.decisions.filter((one) => one.is_strong).length;
+    this.pairs = this.decisions.filter((one) => one.is_strong !== null);
+    const strong = this.pairs.filter((one) => one.is_strong).length;
+    const shares = this.pairs.length ? `${percent(strong / this.pairs.length)} of the last ${this.pairs.length} to the strong model` : byModel(this.decisions);
     this.words.textContent = this.decisions.length
-      ? `${this.count.toLocaleString("en")} decisions since the start; ${percent(strong / this.decisions.length)} of the last ${this.decisions.length} to the strong model.`
+      ? `${this.count.toLocaleString("en")} decisions since the start; ${shares}.`
       : "No request has been routed yet. Chat, or send one to /v1/chat/completions.";
-    this.table.hidden = this.plot.hidden = !this.decisions.length;
+    this.table.hidden = !this.decisions.length;
+    this.plot.hidden = !this.pairs.length;
     this.rows.replaceChildren(...this.decisions.slice(-ROWS).reverse().map((one) => row(one)));
     this.redraw();
   }
@@ -44,11 +48,11 @@ export class Live {
   #share(width) {
     const height = 120;
     const frame = { left: 48, right: width - 10, top: 10, bottom: height - 20 };
-    const shares = running(this.decisions);
-    const [from, to] = [this.decisions[0]?.time ?? 0, this.decisions.at(-1)?.time ?? 1];
+    const shares = running(this.pairs);
+    const [from, to] = [this.pairs[0]?.time ?? 0, this.pairs.at(-1)?.time ?? 1];
     const x = (time) => frame.left + ((time - from) / Math.max(to - from, 1e-3)) * (frame.right - frame.left);
     const y = (share) => frame.bottom - share * (frame.bottom - frame.top);
-    const points = this.decisions.map((one, place) => `${x(one.time).toFixed(1)},${y(shares[place]).toFixed(1)}`);
+    const points = this.pairs.map((one, place) => `${x(one.time).toFixed(1)},${y(shares[place]).toFixed(1)}`);
     const label = points.length ? `Strong share over the last ${WINDOW} decisions: now ${percent(shares.at(-1))}` : "No decisions yet";
     return svg(
       "svg",
@@ -57,7 +61,7 @@ export class Live {
         svg("line", { class: "grid", x1: frame.left, x2: frame.right, y1: y(tick), y2: y(tick) }),
         svg("text", { class: "tick", x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick)),
       ]),
-      this.decisions.map((one) => svg("line", { class: one.is_strong ? "strong mark" : "weak mark", x1: x(one.time), x2: x(one.time), y1: one.is_strong ? y(1) - 5 : y(0), y2: one.is_strong ? y(1) : y(0) + 5 })),
+      this.pairs.map((one) => svg("line", { class: one.is_strong ? "strong mark" : "weak mark", x1: x(one.time), x2: x(one.time), y1: one.is_strong ? y(1) - 5 : y(0), y2: one.is_strong ? y(1) : y(0) + 5 })),
       points.length > 1 ? svg("path", { class: "curve", d: `M${points.join("L")}` }) : null,
       points.length ? svg("circle", { class: "dot", cx: points.at(-1).split(",")[0], cy: points.at(-1).split(",")[1], r: 4 }) : null,
       points.length ? [
@@ -68,17 +72,27 @@ export class Live {
   }
 }
 
-/** A decision, with the model that answered as soon as that is known, which is the other one of the pair after a fallback. */
+/** The models that a pool chose most, with their shares. */
+function byModel(decisions) {
+  const counts = new Map();
+  for (const one of decisions) counts.set(one.model, (counts.get(one.model) ?? 0) + 1);
+  const first = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3);
+  return first.map(([model, count]) => `${percent(count / decisions.length)} to ${model}`).join(", ");
+}
+
+/** A decision, with the model that answered as soon as that is known, which is another one after a fallback. */
 function row(one) {
   const isOther = one.served !== null && one.served !== one.model;
+  const isPool = one.is_strong === null;
+  const side = isPool ? "" : one.is_strong !== isOther ? "strong" : "weak";
   return html(
     "tr",
     {},
     html("td", { class: "when" }, clock(one.time)),
     html("td", {}, one.router),
-    html("td", {}, html("span", { class: "verdict", "data-side": one.is_strong !== isOther ? "strong" : "weak" }, one.served ?? one.model), isOther ? html("span", { class: "hint" }, ` for ${one.model} (${one.fallback})`) : null),
-    html("td", { class: "number" }, rate(one.win_rate)),
-    html("td", { class: "number wide" }, rate(one.threshold)),
+    html("td", {}, html("span", { class: "verdict", "data-side": side }, one.served ?? one.model), isOther ? html("span", { class: "hint" }, ` for ${one.model} (${one.fallback})`) : null),
+    html("td", { class: "number" }, rate(isPool ? one.success : one.win_rate)),
+    html("td", { class: "number wide" }, isPool ? (one.expected_cost === null ? "–" : amount(one.expected_cost)) : rate(one.threshold)),
     html("td", { class: "number wide" }, Math.round(one.decision_us)),
   );
 }

@@ -5,6 +5,7 @@ import { Chat } from "./chat.js";
 import { Dial } from "./dial.js";
 import { byId, html } from "./dom.js";
 import { Live } from "./live.js";
+import { Pool } from "./pool.js";
 import { Routers } from "./routers.js";
 import * as why from "./why.js";
 
@@ -83,19 +84,30 @@ class Page {
   constructor(setup) {
     this.setup = setup;
     this.prompt = byId("prompt");
-    this.routers = new Routers(byId("routers"), setup.routers, setup.pair, (router) => this.choose(router));
-    this.dial = new Dial(byId("dial"), setup.pair, (threshold) => this.moved(threshold));
-    this.chat = new Chat(byId("chat"), setup.pair, () => this.dial.model.textContent, failed);
     this.fast = new Latest();
     this.slow = new Latest();
     this.explaining = new Latest();
+    this.ranking = new Latest();
     this.saying = 0;
+    // The chat goes through the dial that was moved last.
+    this.chat = new Chat(byId("chat"), setup.pair, () => (this.target ?? this.dial ?? this.pool).model.textContent, failed);
+    if (setup.pair) {
+      for (const part of ["routers", "why-section", "dial-section"]) byId(part).hidden = false;
+      this.routers = new Routers(byId("routers"), setup.routers, setup.pair, (router) => this.choose(router));
+      this.dial = new Dial(byId("dial"), setup.pair, (threshold) => this.moved(threshold));
+    }
+    if (setup.pools.length) {
+      byId("pool-section").hidden = false;
+      this.pool = new Pool(byId("pool"), setup.pools, () => this.aimed());
+      this.pool.show(null);
+    }
     this.prompt.maxLength = TYPED_LIMIT;
     this.prompt.addEventListener("input", () => this.typed());
-    byId("pair").textContent = `${setup.pair.strong.name} or ${setup.pair.weak.name}`;
+    byId("pair").textContent = setup.pair ? `${setup.pair.strong.name} or ${setup.pair.weak.name}` : `one of ${setup.pools[0].models.length} models`;
     byId("version").textContent = `turnout ${setup.version}`;
     byId("examples").replaceChildren(...EXAMPLES.map(([name, text]) => html("button", { type: "button", class: "quiet", onclick: () => this.fill(text) }, name)));
-    this.choose(setup.routers[0]);
+    if (setup.pair) this.choose(setup.routers[0]);
+    else this.chat.retarget();
     this.prompt.focus({ preventScroll: true });
     this.typed();
   }
@@ -107,6 +119,7 @@ class Page {
 
   choose(router) {
     this.router = router;
+    this.target = this.dial;
     this.routers.choose(router.name);
     this.dial.show(router, this.routers.threshold(router.name));
     this.chat.retarget();
@@ -114,9 +127,18 @@ class Page {
   }
 
   moved(threshold) {
+    this.target = this.dial;
     this.routers.setThreshold(this.router.name, threshold);
     this.chat.retarget();
     this.say();
+  }
+
+  /** The pool's dial was moved, by hand or at the start. */
+  aimed() {
+    if (!this.pool) return;
+    this.target = this.pool;
+    this.chat.retarget();
+    this.rank();
   }
 
   typed() {
@@ -124,6 +146,23 @@ class Page {
     this.score(this.fast, FAST_MS, routers(true));
     this.score(this.slow, SLOW_MS, routers(false));
     this.explain();
+    this.rank();
+  }
+
+  rank() {
+    const { pool, prompt: { value: prompt } } = this;
+    if (!pool) return;
+    this.ranking.ask(prompt ? (pool.pool.is_microseconds ? FAST_MS : SLOW_MS) : 0, async (signal, isLatest) => {
+      try {
+        const found = prompt ? await api.route(pool.question(prompt), signal) : null;
+        if (isLatest()) pool.show(found);
+      } catch (failure) {
+        // What no model may serve, or the router refuses, is about the prompt and not about the page.
+        if (failure.kind !== "request") throw failure;
+        if (isLatest()) pool.fail(failure.message);
+      }
+      this.say();
+    });
   }
 
   score(latest, wait, names) {
@@ -139,6 +178,7 @@ class Page {
   }
 
   explain() {
+    if (!this.router) return;
     const [prompt, router, box] = [this.prompt.value, this.router, byId("why")];
     this.explaining.ask(router.is_microseconds ? EXPLAIN_MS : SLOW_MS, async (signal, isLatest) => {
       if (!router.explains) why.hint(box, `Router ${router.name} has no explanations.`);
@@ -157,7 +197,7 @@ class Page {
 
   say() {
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => (byId("said").textContent = this.routers.said), SAY_MS);
+    this.saying = setTimeout(() => (byId("said").textContent = [this.routers?.said, this.pool?.said].filter(Boolean).join(" ")), SAY_MS);
   }
 }
 
