@@ -29,6 +29,7 @@ from turnout.router import Router, load
 
 if TYPE_CHECKING:
     from turnout.controller import Controller
+    from turnout.controller.cascade import Cascade
     from turnout.embeddings.router import with_embeddings
     from turnout.errors import RoutingError
     from turnout.pool import Model, Pool, PoolBudget, PoolRouter
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "BudgetController",
+    "Cascade",
     "ConfigError",
     "Controller",
     "DeadlineExceededError",
@@ -69,6 +71,7 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
+    "Cascade": "turnout.controller.cascade",
     "Controller": "turnout.controller",
     "Model": "turnout.pool",
     "Pool": "turnout.pool",

@@ -31,7 +31,7 @@ LAYERS = [
     {"pool"},
     {"router"},
     {"data", "pool"},
-    {"conversation"},
+    {"conversation", "cascade"},
     {
         "battle_store",
         "engines",

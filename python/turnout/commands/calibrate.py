@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnout.commands._cascade import add_cascade_options
 from turnout.commands._measure import add_embedding_options, load_one
 from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, check_files, show_bad
@@ -25,6 +26,7 @@ examples:
   turnout calibrate --prompts log.jsonl --cost-per-month 500 --requests-per-month 1000000 --prices-per-mtok 10 30 0.5 0.7
   turnout calibrate --data outcomes.parquet --quality 0.95
   turnout calibrate --router my-router --data outcomes.parquet --win-rate auto --save calibrated-router
+  turnout calibrate --cascade --data log.jsonl --call-costs 0.0001 0.01 --error-cost 0.05 --save judge.json
 
 --save alone stores into the artifact; with a .json file it adds to a thresholds file; with a folder it stores into a copy of
 the artifact there. The intervals are 95 %, for further prompts like these.
@@ -47,7 +49,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--prompts", metavar="FILE", help="a table, a text file with one prompt per line, or - for lines of stdin"
     )
     source.add_argument(
-        "--data", "--outcomes", metavar="TABLE", help="a table of outcomes, for --quality, --win-rate and --pool"
+        "--data",
+        "--outcomes",
+        metavar="TABLE",
+        help="a table of outcomes, for --quality, --win-rate and --pool; or a log for --cascade",
     )
     pool = parser.add_argument_group(
         "pools", "refit P(success) of every model on the outcomes; --save takes a .safetensors"
@@ -60,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NATS",
         help="KL divergence of that shift; default: that of these prompts from the fitted ones",
     )
+    add_cascade_options(parser)
     target = parser.add_argument_group("what to choose")
     target.add_argument("--strong-share", type=number, metavar="S", help="target share of strong calls, in 0..1")
     target.add_argument("--cost-per-request", type=number, metavar="C", help="target mean cost of a request")
@@ -111,6 +117,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
 
+    if args.cascade:
+        from turnout.commands._cascade import run_calibrate
+
+        return run_calibrate(args)
     if args.pool:
         from turnout.commands._calibrate_pool import run_pool
 

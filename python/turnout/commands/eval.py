@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnout.commands._cascade import add_cascade_options
 from turnout.commands._measure import add_embedding_options, load_routers
 from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, check_files
@@ -26,6 +27,7 @@ examples:
   turnout eval --data outcomes.parquet --prices 0.0247 0.00024 --perturb
   turnout eval --pool pool.toml --data outcomes.parquet --out report
   turnout eval --pool pool.toml --data RouterArena/cached_results
+  turnout eval --cascade --data log.jsonl --strong-score large --call-costs 0.0001 0.01
 
 A table (csv, tsv, jsonl, json or parquet) has a column `prompt` and a column of scores per model; other columns are left alone, `category` groups. --strong and
 --weak take one name for all tables or one a table. Names are matched through aliases: mistralai/Mixtral-8x7B-Instruct-v0.1 is
@@ -91,6 +93,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--paraphrases", type=Path, metavar="FILE", help="for --perturb: a table with `prompt` and `paraphrase`"
     )
+    add_cascade_options(parser)
     add_table_options(parser)
     add_embedding_options(parser)
     parser.set_defaults(run=run)
@@ -100,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval", "matplotlib", "rich", purpose="eval")
     check_files([*args.data, args.pool])
+    if args.cascade:
+        from turnout.commands._cascade import run_eval
+
+        return run_eval(args)
     if args.pool:
         from turnout.commands._eval_pool import run_pool
 

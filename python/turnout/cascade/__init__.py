@@ -1,0 +1,7 @@
+"""Cascades: ask the cheaper model, judge its answer, keep it or ask the strong one."""
+
+from turnout.cascade.answer import Answer
+from turnout.cascade.judge import Form, Judge, Policy
+from turnout.cascade.signals import SIGNALS, Signal
+
+__all__ = ["SIGNALS", "Answer", "Form", "Judge", "Policy", "Signal"]

@@ -1,0 +1,273 @@
+"""``turnout.Cascade``: asks the cheaper model, judges its answer, keeps it or asks the strong one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from turnout._core import ConfigError
+from turnout.cascade import Answer, Judge
+from turnout.cascade.answer import TOP_LOGPROBS
+from turnout.cascade.judge import Action
+from turnout.controller.model_calls import ModelCalls
+from turnout.conversation import Context, prompt_of
+from turnout.conversation.messages import listed
+from turnout.errors import RoutingError
+from turnout.routing import needs_of
+from turnout.scored_router import AnyRouter
+
+CHECK = "Question: {prompt}\nProposed answer: {answer}\nIs the proposed answer right? Reply yes or no."
+#: Further answers for the agreement signal, and their temperature.
+SAMPLES, TEMPERATURE = 2, 0.8
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a model.
+
+    Attributes:
+        model: Its name.
+        input_tokens: As the upstream counted them; ``None`` if it did not.
+        output_tokens: Likewise.
+        cost: From the prices; ``None`` without a price or a count.
+    """
+
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class CascadeAnswer:
+    """An answer of a cascade.
+
+    Attributes:
+        completion: What the model's client returned, of the answer that was kept.
+        model: The model that gave it.
+        action: What the prompt's risk decided before any call: ``"cheap"``, ``"cascade"`` or ``"strong"``.
+        risk: Of the prompt.
+        p_error: Chance that the cheaper model's answer is wrong; ``None`` if it was not judged.
+        threshold: Up to which it is kept.
+        calls: Every call that was made, those of a discarded answer, of further answers and of the self-check too.
+    """
+
+    completion: Any
+    model: str
+    action: Action
+    risk: float
+    p_error: float | None
+    threshold: float
+    calls: Sequence[Call]
+
+    @property
+    def cost(self) -> float | None:
+        """Cost of all calls; ``None`` if that of one is unknown."""
+        costs = [call.cost for call in self.calls]
+        return None if None in costs else math.fsum(cost for cost in costs if cost is not None)
+
+
+_Steps = Generator[list[dict[str, Any]], list[Any], CascadeAnswer]
+
+
+class Cascade:
+    """Chat completions by a cheaper model where its answer is good enough, else by a strong one.
+
+    The router's win rate is the prompt's risk. Below the judge's band the cheaper model answers and is not judged, above it the strong
+    model answers at once; between, the cheaper model's answer is judged. Models are called as by :class:`turnout.Controller`. An error
+    of a call is raised as it is. Safe to share between threads.
+
+    Args:
+        router: The router that the judge was fitted with, from :func:`turnout.load`.
+        judge: From :meth:`turnout.cascade.Judge.load`.
+        strong: Name of the strong model.
+        weak: Name of the cheaper model.
+        api_base: Base URL for both models; by default OpenAI's, or what the environment says.
+        api_key: Key for both models; by default from the environment.
+        models: Endpoints of single models, as for :class:`turnout.Controller`. A model without a capability that a request needs is
+            not asked.
+        prices: Of input and output, per million tokens, by model: ``{"small": (0.1, 0.4)}``; for the cost of answers.
+        context: What is judged: ``"last_user"``, ``"conversation"`` or a function of the messages.
+
+    Raises:
+        ConfigError: ``models`` or ``prices`` has a wrong entry.
+
+    Example:
+        >>> import turnout
+        >>> from turnout.cascade import Form, Judge, Policy
+        >>> policy = Policy(cheap_cost=0.1, strong_cost=1.0, error_cost=5.0, low=0.4, high=0.9)
+        >>> form = Form(["mean_logprob"], [-2.0], prompt_weight=0.5, intercept=-1.0, x=[0.0, 1.0], y=[0.0, 1.0])
+        >>> cascade = turnout.Cascade(turnout.load(), Judge([form], policy), strong="large", weak="small")
+        >>> cascade.action("What is 2 + 2?")
+        'cascade'
+    """
+
+    def __init__(
+        self,
+        router: AnyRouter,
+        judge: Judge,
+        *,
+        strong: str,
+        weak: str,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        models: Mapping[str, Mapping[str, Any]] | None = None,
+        prices: Mapping[str, tuple[float, float]] | None = None,
+        context: Context = "last_user",
+    ) -> None:
+        if strong == weak:
+            raise ConfigError(f"the strong and the weak model are both {strong!r}")
+        for name, pair in (prices or {}).items():
+            if name not in (strong, weak) or len(pair) != 2 or min(pair) < 0:
+                raise ConfigError(
+                    f"prices[{name!r}] is {pair!r}, expected prices of {strong!r} and {weak!r}: input and output, 0 or more"
+                )
+        self.router, self.judge, self.strong, self.weak, self.context = router, judge, strong, weak, context
+        self._prices = dict(prices or {})
+        self._calls = ModelCalls(api_base, api_key, models or {})
+
+    def action(self, prompt: str) -> Action:
+        """What the prompt's risk decides before any call.
+
+        Args:
+            prompt: The prompt.
+
+        Returns:
+            ``"cheap"``, ``"cascade"`` or ``"strong"``.
+        """
+        return self.judge.policy.action(self.router.route(prompt).win_rate)
+
+    def completion(self, **request: Any) -> CascadeAnswer:
+        """A chat completion.
+
+        Args:
+            **request: Arguments of a chat completion without ``model``, passed on as they are; of more than one choice (``n``) the
+                first is judged.
+
+        Returns:
+            The answer, with every call that it took.
+
+        Raises:
+            RoutingError: ``stream`` is asked for, or messages that cannot be routed with, or neither model serves what they need.
+            ConfigError: The judge has no form for the answer, or a package for the call is missing.
+        """
+        request = _checked(request)
+        prompt = prompt_of(request["messages"], self.context)
+        steps = self._steps(request, prompt, self.router.route(prompt).win_rate)
+        asked = next(steps)
+        while True:
+            try:
+                asked = steps.send([self._calls.complete(one) for one in asked])
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+
+    async def acompletion(self, **request: Any) -> CascadeAnswer:
+        """:meth:`completion` for asyncio; calls that do not depend on each other run at once.
+
+        Args:
+            **request: As for :meth:`completion`.
+
+        Returns:
+            As :meth:`completion`.
+
+        Raises:
+            RoutingError: As :meth:`completion`.
+            ConfigError: As :meth:`completion`.
+            OverloadedError: The router's queue is full.
+        """
+        import asyncio
+
+        request = _checked(request)
+        prompt = prompt_of(request["messages"], self.context)
+        steps = self._steps(request, prompt, (await self.router.aroute(prompt)).win_rate)
+        asked = next(steps)
+        while True:
+            found = await asyncio.gather(*(self._calls.acomplete(one) for one in asked))
+            try:
+                asked = steps.send(list(found))
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Cascade holds connections and cannot be pickled or copied: create one in each process")
+
+    def _steps(self, request: dict[str, Any], prompt: str, risk: float) -> _Steps:
+        """The calls to make: yields those that may run at once, is sent their completions, returns the answer."""
+        policy = self.judge.policy
+        needs = needs_of(request)
+        action = policy.action(risk)
+        if self._calls.serving(needs, self.weak, self.strong) != self.weak:
+            action = "strong"
+        elif self._calls.serving(needs, self.strong, self.weak) != self.strong:
+            action = "cheap"
+        calls: list[Call] = []
+        p_error = None
+        threshold = policy.threshold(risk)
+        if action != "strong":
+            wanted = self.judge.needs() if action == "cascade" else set()
+            completions = yield self._first(request, wanted)
+            calls += [self._call(self.weak, one) for one in completions]
+            completion = completions[0]
+            if action == "cascade":
+                answer = Answer.from_completion(completion)
+                if "samples" in wanted:
+                    answer = answer.with_samples([Answer.from_completion(one).text for one in completions[1:]])
+                if "self_check" in wanted:
+                    [checked] = yield [self._check(prompt, answer)]
+                    calls.append(self._call(self.weak, checked))
+                    answer = replace(answer, self_check=p_yes(checked))
+                p_error = self.judge.p_error(risk, answer)
+            if p_error is None or p_error <= threshold:
+                return CascadeAnswer(completion, self.weak, action, risk, p_error, threshold, calls)
+        [completion] = yield [{**request, "model": self.strong}]
+        calls.append(self._call(self.strong, completion))
+        return CascadeAnswer(completion, self.strong, action, risk, p_error, threshold, calls)
+
+    def _first(self, request: dict[str, Any], wanted: set[str]) -> list[dict[str, Any]]:
+        asked = {**request, "model": self.weak}
+        samples = [{**asked, "temperature": TEMPERATURE}] * SAMPLES if "samples" in wanted else []
+        if wanted & {"logprobs", "first_top_logprobs"}:
+            asked = {**asked, "logprobs": True, "top_logprobs": request.get("top_logprobs") or TOP_LOGPROBS}
+        return [asked, *samples]
+
+    def _check(self, prompt: str, answer: Answer) -> dict[str, Any]:
+        content = CHECK.format(prompt=prompt, answer=answer.text)
+        return {
+            "model": self.weak,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": TOP_LOGPROBS,
+        }
+
+    def _call(self, model: str, completion: Any) -> Call:
+        usage = getattr(completion, "usage", None)
+        tokens = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
+        price = self._prices.get(model)
+        cost = None
+        if price is not None and tokens[0] is not None and tokens[1] is not None:
+            cost = (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+        return Call(model, *tokens, cost)
+
+
+def p_yes(completion: Any) -> float | None:
+    """Probability of "yes" among the candidates of the first token that mean yes or no; ``None`` if there are none."""
+    tokens = (completion.model_dump()["choices"][0].get("logprobs") or {}).get("content")
+    chances = {"yes": 0.0, "no": 0.0}
+    for top in (tokens[0].get("top_logprobs") or ()) if tokens else ():
+        word = top["token"].strip().lower()
+        if word in chances:
+            chances[word] += math.exp(top["logprob"])
+    total = sum(chances.values())
+    return chances["yes"] / total if total else None
+
+
+def _checked(request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("stream"):
+        raise RoutingError("a cascade judges whole answers: leave out stream=True")
+    if "model" in request:
+        raise RoutingError(f"model is {request['model']!r}: a cascade has its own two models, leave it out")
+    return {**request, "messages": listed(request.get("messages"))}

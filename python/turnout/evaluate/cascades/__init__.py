@@ -1,0 +1,1 @@
+"""Cascades measured on logs: P(error), curves of cost and quality."""
