@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
-from scripted_upstream import refuse
+from scripted_upstream import refuse, wait_until
 from tests.serve.dialects import SPOKEN, speak
 
 from turnout import ConfigError
@@ -384,7 +385,7 @@ def test_a_reload_keeps_the_pool_and_the_quotas_that_did_not_change(tables, mode
     tables["pool"] = {"objective": {"target": 0.75}, "routers": ["mf"]}
     before = take(settings_of(tables))
     after = take(settings_of(tables), before)
-    assert after.pools["mf"] is before.pools["mf"]
+    assert after.pools["mf"].router is before.pools["mf"].router
     assert after.models["small"].quotas == before.models["small"].quotas
     models["big"]["success"] = 0.95
     changed = take(settings_of(tables), after)
@@ -479,3 +480,94 @@ def test_what_differs_from_a_receipt_is_told(logged, tables, change, difference)
     assert replay_in_pool(receipt, PROMPT, pool) == []
     (found,) = replay_in_pool({**receipt, **change}, PROMPT, pool)
     assert difference in found
+
+
+@pytest.fixture
+def budgeted(models, tables, start, tmp_path):
+    """Starts servers whose pool may cost so much an hour, with the state in a file."""
+
+    def begin(cost, **budget):
+        budget = {"cost": cost, "per": "hour", "path": str(tmp_path / "budget.json"), **budget}
+        return start(pool={"routers": ["mf"], "budget": budget}, sessions={"stay": "off"})
+
+    return begin
+
+
+def test_a_budget_takes_cheaper_models_when_it_is_used_up_and_survives_a_restart(budgeted, upstream):
+    async def without_usage(exchange):
+        message = {"role": "assistant", "content": "Yes."}
+        await exchange.whole(200, json.dumps({"choices": [{"index": 0, "message": message}]}).encode())
+
+    upstream.default = without_usage
+    # One answer of `big` costs about 0.002.
+    server = budgeted(0.005)
+    chosen = [asked(server, messages=[{"role": "user", "content": f"Question {number}"}]) for number in range(150)]
+    assert chosen[0] == "big"
+    assert chosen[-1] == "small"
+    budget = server.state.snapshot.pools["mf"].budget
+    assert budget.requests == 150
+    assert budget.used > budget.allowed
+    assert "turnout_budget_price" in httpx.get(f"{server.admin_url}/metrics").text
+    server.__exit__()
+    again = budgeted(0.005)
+    assert again.state.snapshot.pools["mf"].budget.state() == budget.state()
+    assert asked(again) == "small"
+
+
+def test_a_budget_is_corrected_by_what_answers_cost(budgeted):
+    server = budgeted(5.0)
+    expected = float(ask(server).headers["x-turnout-expected-cost"])
+    budget = server.state.snapshot.pools["mf"].budget
+    # The upstream says one token of input and one of output.
+    wait_until(lambda: budget.used == pytest.approx(25 / 1e6))
+    assert expected > 0.001
+
+
+def test_decisions_alone_and_counts_of_tokens_use_nothing(budgeted):
+    server = budgeted(5.0)
+    server.post({"model": "router-mf", "prompt": ["a", "b"]}, "/v1/route").raise_for_status()
+    server.post({"router": "mf", "prompt": "a", "rank": True}, "/v1/route").raise_for_status()
+    body = {"model": "router-mf", "messages": [{"role": "user", "content": "Hi"}]}
+    assert server.post(body, "/v1/messages/count_tokens").json() == {"input_tokens": 7}
+    assert server.state.snapshot.pools["mf"].budget.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"), [("router-mf-target-0.85", {}), ("router-mf", {"x-turnout-target": "0.85"})]
+)
+def test_an_objective_does_not_replace_a_budget(budgeted, name, headers):
+    answer = ask(budgeted(5.0), name, headers=headers)
+    assert answer.status_code == 400
+    assert "the pool has a budget" in answer.json()["error"]["message"]
+
+
+def test_a_decision_of_a_budget_replays(budgeted, tables):
+    server = budgeted(5.0)
+    ask(server, messages=[{"role": "user", "content": PROMPT}])
+    (decided,) = server.state.recent.since(0, 10)
+    receipt = decided.receipt
+    assert receipt["reason"] == "best use of the budget"
+    assert receipt["request"]["budget"]["price"] > 0
+    assert replay_in_pool(receipt, PROMPT, server.state.snapshot.pools["mf"]) == []
+    other = {**receipt["request"], "budget": {**receipt["request"]["budget"], "price": 1e9}}
+    assert (
+        "the choice is small"
+        in replay_in_pool({**receipt, "request": other}, PROMPT, server.state.snapshot.pools["mf"])[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ({"budget": {}}, r"\[pool.*budget.*exactly one of cost, co2_grams and p95_latency_ms"),
+        ({"budget": {"cost": 1, "co2_grams": 1}}, "exactly one of cost"),
+        ({"budget": {"cost": -1}}, "cost is -1, expected"),
+        ({"budget": {"cost": 1}, "objective": {"target": 0.5}}, "both objective and budget are set"),
+        ({"budget": {"cost": 1}, "routers": ["mf", "random"]}, r"\[pool.budget\] is for one router"),
+        ({"budget": {"co2_grams": 1}}, r"\[pool.budget\] a budget needs co2_grams of every model"),
+    ],
+)
+def test_what_is_wrong_with_a_budget_is_named(tables, models, pool, message):
+    tables["pool"] = {"routers": ["mf"], **pool}
+    with pytest.raises(ConfigError, match=message):
+        take(settings_of(tables))

@@ -18,7 +18,7 @@ from turnout._core import InvalidInputError, NoFeasibleModelError
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from turnout._core import PoolDecision
+    from turnout._core import PoolDecision, Ranked
     from turnout.pool.request import PoolRequest
     from turnout.pool.router import PoolRouter
 
@@ -141,6 +141,75 @@ class PoolBudget:
         if not math.isfinite(now):
             raise InvalidInputError(f"at is {now}, expected seconds", argument="at")
         decision, used = self._choose(prompt, self.price, request)
+        if self.count(used, at=now):
+            self.try_save()
+        return decision
+
+    def explain(
+        self, prompt: Any, **request: Unpack[PoolRequest]
+    ) -> tuple[PoolDecision | None, float, list[Ranked], dict[str, Any]]:
+        """What :meth:`route` would choose now, with all models ranked; nothing is counted before :meth:`count`.
+
+        Args:
+            prompt: As for :meth:`route`.
+            **request: As for :meth:`route`.
+
+        Returns:
+            The decision, ``None`` where no model may serve the request; what it is expected to use; one entry a model; and :attr:`terms`,
+            with which :meth:`replay` gives the same.
+
+        Raises:
+            InvalidInputError: As :meth:`route`.
+
+        Example:
+            >>> import turnout
+            >>> pool = turnout.Pool([turnout.Model("a", success=0.9, input_price=1, output_price=1)])
+            >>> budget = turnout.PoolBudget(turnout.load(pool=pool), cost=1.0)
+            >>> decision, used, ranked, at = budget.explain("Hi")
+            >>> decision == PoolBudget.replay(turnout.load(pool=pool), "Hi", at)
+            True
+        """
+        at = self.terms
+        decision, used, ranked = self._router._explain_budget(prompt, **at, **request)
+        return decision, used, ranked, at
+
+    @staticmethod
+    def replay(
+        router: PoolRouter, prompt: Any, at: Mapping[str, Any], **request: Unpack[PoolRequest]
+    ) -> PoolDecision | None:
+        """A decision of :meth:`explain` again.
+
+        Args:
+            router: A router of the same pool.
+            prompt: The prompt.
+            at: :attr:`terms` at that time.
+            **request: As for :meth:`explain`.
+
+        Returns:
+            The decision; ``None`` where no model may serve the request.
+
+        Raises:
+            InvalidInputError: As :meth:`route`.
+        """
+        return router._explain_budget(prompt, **at, **request)[0]
+
+    def count(self, used: float, *, at: float | None = None) -> bool:
+        """Counts a request and updates the price.
+
+        Args:
+            used: What it is expected to use, from :meth:`explain`.
+            at: Seconds at which it came; by default the clock's.
+
+        Returns:
+            Whether the state should be saved: it was not for a second, and there is a path.
+
+        Raises:
+            InvalidInputError: A number that is not finite.
+        """
+        now = self._clock() if at is None else at
+        for name, number in (("at", now), ("used", used)):
+            if not math.isfinite(number):
+                raise InvalidInputError(f"{name} is {number}, expected a finite number", argument=name)
         with self._lock:
             seconds = 0.0 if self._at is None else max(now - self._at, 0.0)
             self._at = now if self._at is None else max(now, self._at)
@@ -155,13 +224,14 @@ class PoolBudget:
             due = self._path is not None and (self._at >= self._saved_at + 1.0)
             if due:
                 self._saved_at = self._at
-        if due:
-            try:
-                self.save()
-            except OSError as error:
-                # The decision is made; the next one tries again.
-                logging.getLogger("turnout").warning("the state of a budget cannot be written: %s", error)
-        return decision
+        return due
+
+    def try_save(self) -> None:
+        """:meth:`save`, where a failure is logged: the decision is made, and the next one tries again."""
+        try:
+            self.save()
+        except OSError as error:
+            logging.getLogger("turnout").warning("the state of a budget cannot be written: %s", error)
 
     def spend(self, used: float) -> None:
         """Counts use that no decision has counted: what a request used beyond its expectation (negative where it used less).
@@ -178,6 +248,12 @@ class PoolBudget:
             self._used += used
             self._largest = max(self._largest, used)
             self._move(used)
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What a decision depends on at present, for :meth:`replay`: ``resource``, ``price`` and ``limit_ms``."""
+        limit_ms = self.limit if self.resource == "latency" else 0.0
+        return {"resource": self.resource, "price": self.price, "limit_ms": limit_ms}
 
     @property
     def price(self) -> float:
@@ -211,6 +287,14 @@ class PoolBudget:
     def is_exceeded(self) -> bool:
         """Whether the price is at its upper end: the next request goes to the model of least use, until the allowance has caught up."""
         return self._log_price >= HIGHEST
+
+    def is_like(self, other: PoolBudget) -> bool:
+        """Whether another budget has the same limit, so that its state can be restored.
+
+        Args:
+            other: The other one.
+        """
+        return all(getattr(self, name) == getattr(other, name) for name in _SAVED)
 
     def state(self) -> dict[str, Any]:
         """The complete state, for :meth:`restore`.
@@ -291,8 +375,7 @@ class PoolBudget:
             raise InvalidInputError(f"{path}: {error}", argument="path") from error
 
     def _choose(self, prompt: Any, price: float, request: PoolRequest) -> tuple[PoolDecision, float]:
-        limit_ms = self.limit if self.resource == "latency" else 0.0
-        return self._router._route_budget(prompt, self.resource, price, limit_ms, **request)
+        return self._router._route_budget(prompt, **{**self.terms, "price": price}, **request)
 
     def _move(self, excess: float) -> None:
         self._log_price = max(self._log_price + excess / self._scale, LOWEST)

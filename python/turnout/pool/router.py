@@ -82,7 +82,7 @@ class PoolRouter(_core.PoolRouter):
             >>> asyncio.run(router.aroute("Hi")).model
             'a'
         """
-        return await self._run(prompt, lambda: self.route(prompt, **request))
+        return await self.arun(prompt, lambda: self.route(prompt, **request))
 
     async def aexplain(
         self, prompt: str | Sequence[Any], **request: Unpack[PoolRequest]
@@ -106,7 +106,7 @@ class PoolRouter(_core.PoolRouter):
             >>> asyncio.run(router.aexplain("Hi"))[1][0].model
             'a'
         """
-        return await self._run(prompt, lambda: self.explain(prompt, **request))
+        return await self.arun(prompt, lambda: self.explain(prompt, **request))
 
     async def aroute_batch(self, prompts: Sequence[str], **request: Unpack[PoolRequest]) -> list[PoolDecision]:
         """:meth:`route_batch` for asyncio, on a worker thread.
@@ -130,7 +130,19 @@ class PoolRouter(_core.PoolRouter):
         """
         return await self.threads.run(lambda: self.route_batch(prompts, **request), len(prompts))
 
-    async def _run(self, prompt: str | Sequence[Any], work: Callable[[], T]) -> T:
+    async def arun(self, prompt: str | Sequence[Any], work: Callable[[], T]) -> T:
+        """Runs work on a prompt for asyncio: here if it takes microseconds, else on a worker thread.
+
+        Args:
+            prompt: The prompt.
+            work: A function without arguments.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            OverloadedError: ``max_queue`` prompts are waiting.
+        """
         if self.is_microseconds and isinstance(prompt, str) and len(prompt) <= INLINE_CHARACTERS:
             return work()
         return await self.threads.run(work)

@@ -50,7 +50,11 @@ def _pool_lines(snapshot: Snapshot) -> Iterator[str]:
     if loaded is None:
         return
     pool = loaded.router.pool
-    (objective, number), *_ = pool.objective.items()
+    budget = loaded.budget
+    if budget is not None:
+        objective, number = f"budget of {budget.resource}, each {budget.period_s:g} s:", budget.limit
+    else:
+        (objective, number), *_ = pool.objective.items()
     limits = "; ".join(f"{name} {value}" for name, value in pool.limits.items())
     yield (
         f"pool        {objective} {number:g} for {', '.join(f'router-{name}' for name in snapshot.pools)}; limits: {limits or 'none'}; "

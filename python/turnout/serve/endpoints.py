@@ -87,7 +87,7 @@ class Endpoints:
     async def _route_in_pool(
         self, found: dict[str, Any], size: int, spec: RouteSpec, pool: LoadedPool, snapshot: Snapshot
     ) -> Response:
-        objective, with_rank = objective_in(found, spec), wants_rank(found)
+        objective, with_rank = objective_in(found, spec, pool), wants_rank(found)
         if "messages" in found:
             answers = [await of_messages(found, size, spec, pool, snapshot)]
         else:
@@ -140,6 +140,11 @@ class Endpoints:
             share = self.state.recent.strong_share(name)
             if share is not None:
                 metrics.strong_share.labels(name).set(share)
+        for name, pool in self.state.snapshot.pools.items():
+            if pool.budget is not None:
+                metrics.budget_used.labels(name).set(pool.budget.used)
+                metrics.budget_allowed.labels(name).set(pool.budget.allowed)
+                metrics.budget_price.labels(name).set(pool.budget.price)
         for model in self.state.snapshot.models.values():
             is_open = model.upstream.breaker(model.upstream_name).is_open
             metrics.breaker_open.labels(model.upstream.name, model.label).set(is_open)

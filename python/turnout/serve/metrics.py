@@ -46,6 +46,18 @@ class Metrics:
             ["model", "reason"],
             registry=registry,
         )
+        self.budget_used = Gauge(
+            "turnout_budget_used", "Use of a pool's budget since its state began.", ["router"], registry=registry
+        )
+        self.budget_allowed = Gauge(
+            "turnout_budget_allowed", "Allowance of a pool's budget, likewise.", ["router"], registry=registry
+        )
+        self.budget_price = Gauge(
+            "turnout_budget_price",
+            "Chance of success that one unit of a budget must bring.",
+            ["router"],
+            registry=registry,
+        )
         self.strong_share = Gauge(
             "turnout_strong_share", "Share of strong decisions among recent decisions.", ["router"], registry=registry
         )

@@ -50,7 +50,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
         needed = await needs(request, size, dialect)
         return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
     between = spec[1]
-    objective = objective_of(spec[0], scope, isinstance(between, LoadedPool))
+    objective = objective_of(spec[0], scope, between if isinstance(between, LoadedPool) else None)
     if isinstance(between, LoadedPool):
         question = PoolQuestion(request, size, dialect, between, objective, snapshot)
         return await _plan_in_pool(question, scope, state)

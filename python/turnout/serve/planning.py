@@ -51,6 +51,9 @@ class Routed:
         """Counts the decision."""
         metrics.win_rate.labels(self.router.name).observe(self.decision.win_rate)
 
+    def settle(self, cost: float) -> None:
+        """Nothing: pairs have no budget here."""
+
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""
         return {
@@ -97,6 +100,9 @@ class AnyRouted(Protocol):
 
     def count(self, metrics: Metrics) -> None:
         """Counts the decision."""
+
+    def settle(self, cost: float) -> None:
+        """Corrects a budget by what the answer cost."""
 
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""

@@ -15,6 +15,7 @@ from turnout.serve.planning import api_errors
 
 if TYPE_CHECKING:
     from turnout._core import PoolDecision, Ranked
+    from turnout.pool.budget import PoolBudget
     from turnout.serve.dialects import Dialect
     from turnout.serve.metrics import Metrics
     from turnout.serve.pools import LoadedPool
@@ -48,6 +49,19 @@ class Explained:
     #: Arguments of :meth:`turnout.PoolRouter.explain`, with which the decision can be replayed.
     request: dict[str, Any]
     seconds: float
+    #: What the decision is expected to use of a budget.
+    used: float = 0.0
+
+    def use_of(self, name: str, budget: PoolBudget) -> float:
+        """What a model is expected to use of a budget; of CO2 and latency, what the decision uses.
+
+        Args:
+            name: The model.
+            budget: The budget.
+        """
+        if budget.resource != "cost":
+            return self.used
+        return next((one.expected_cost or 0.0 for one in self.ranked if one.model == name), 0.0)
 
     def may_serve(self, name: str) -> bool:
         """Whether a model of the pool may serve the request."""
@@ -99,6 +113,12 @@ class PoolRouted:
             metrics.expected_cost.labels(self.router.name, self.chosen.label).inc(self.decision.expected_cost)
         for name, excluded in self.explained.excluded.items():
             metrics.excluded.labels(name, excluded.by).inc()
+
+    def settle(self, cost: float) -> None:
+        """Corrects a budget of cost by what the answer cost."""
+        budget = self.router.budget
+        if budget is not None and budget.resource == "cost" and self.decision.expected_cost is not None:
+            budget.spend(cost - self.decision.expected_cost)
 
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""
@@ -181,16 +201,20 @@ async def explain(
         ApiError: 400 for a text that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
     asked = {**request, **({"unavailable": list(out)} if out else {})}
-    began = time.perf_counter()
+    began, used = time.perf_counter(), 0.0
     with api_errors(param), naming(pool.name):
-        decision, ranked = await pool.router.aexplain(prompt, **asked)
+        if (budget := pool.budget) is None:
+            decision, ranked = await pool.router.aexplain(prompt, **asked)
+        else:
+            decision, used, ranked, at = await pool.router.arun(prompt, lambda: budget.explain(prompt, **asked))
+            asked = {**asked, "budget": at}
     seconds = time.perf_counter() - began
     excluded = {
         one.model: out.get(one.model) or Excluded(one.excluded_by or "", one.reason or "")
         for one in ranked
         if not one.feasible
     }
-    return Explained(decision, ranked, excluded, asked, seconds)
+    return Explained(decision, ranked, excluded, asked, seconds, used)
 
 
 def no_feasible_model(pool: LoadedPool, explained: Explained) -> ApiError:

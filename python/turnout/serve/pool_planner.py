@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,20 @@ class PoolQuestion:
         return Plan(self._tried(explained, chosen.name), routed, session=reading.session)
 
     def _tried(self, explained: Explained, first: str) -> tuple[Any, ...]:
+        budget = self.pool.budget if self.dialect.is_logged else None
+        if budget is not None and budget.count(explained.use_of(first, budget)):
+            # The disk is not waited for.
+            asyncio.get_running_loop().run_in_executor(None, budget.try_save)
         found = explained.after(first, self.snapshot.models)
         return found if self.snapshot.settings.server.fallback else found[:1]
 
     def _text(self) -> str:
         """All that a model has to read: instructions, messages, and the descriptions of tools."""
         beside = (self.body.get(name) for name in self.dialect.beside)
-        texts = [one if isinstance(one, str) else orjson.dumps(one).decode() for one in beside if one]
+        try:
+            texts = [one if isinstance(one, str) else orjson.dumps(one).decode() for one in beside if one]
+        except TypeError:  # Nested more deeply than orjson writes.
+            raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
         return "\n".join([*texts, whole_text(self.dialect.messages(self.body))])
 
     async def _is_stalled(self) -> bool:
@@ -103,19 +111,19 @@ class PoolQuestion:
         return await beside_the_loop(self.size, lambda: is_stalled(messages, errors, steps, harness))
 
 
-def objective_of(spec: RouteSpec, scope: Scope | None, is_pool: bool) -> dict[str, float]:
+def objective_of(spec: RouteSpec, scope: Scope | None, pool: LoadedPool | None) -> dict[str, float]:
     """The objective of a request, from the model's name or from a header.
 
     Args:
         spec: Of the name.
         scope: Of ASGI; ``None`` without headers.
-        is_pool: Whether the request is for a pool.
+        pool: ``None`` for a request for a pair.
 
     Returns:
         An argument of :meth:`turnout.PoolRouter.route` and its number; empty for the pool's own.
 
     Raises:
-        ApiError: 400 for two objectives, a number out of range, or a header of a request for a pair.
+        ApiError: 400 for two objectives, a number out of range, a header of a request for a pair, or an objective beside a budget.
     """
     found = [] if spec.objective is None else [("the model's name", *spec.objective)]
     for name, value in scope["headers"] if scope is not None else ():
@@ -130,10 +138,22 @@ def objective_of(spec: RouteSpec, scope: Scope | None, is_pool: bool) -> dict[st
         raise ApiError(
             400, f"{places} have an objective each, expected at most one", code="invalid_value", param=found[1][0]
         )
-    if found and not is_pool:
+    if found and pool is not None and pool.budget is not None:
+        raise has_budget(found[0][0])
+    if found and pool is None:
         message = f"{found[0][0]} is an objective of a pool, but {spec.router} chooses between two models for this name"
         raise ApiError(400, message, code="invalid_value", param=found[0][0])
     return {argument: number for _, argument, number in found}
+
+
+def has_budget(place: str) -> ApiError:
+    """The error for an objective where the pool has a budget, which a request cannot replace.
+
+    Args:
+        place: Of the objective.
+    """
+    message = f"{place} is an objective, but the pool has a budget: expected none"
+    return ApiError(400, message, code="invalid_value", param=place)
 
 
 def is_helper(request: Mapping[str, Any], dialect: Dialect, limit: int) -> bool:

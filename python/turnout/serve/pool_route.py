@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation import judged_text
 from turnout.errors import RoutingError
+from turnout.pool.budget import PoolBudget
 from turnout.routing import RouteSpec, naming
 from turnout.routing.names import OBJECTIVES, objective_number
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.planning import api_errors, read
 from turnout.serve.pool_decision import Explained, explain, no_feasible_model, unavailable
-from turnout.serve.pool_planner import PoolQuestion
+from turnout.serve.pool_planner import PoolQuestion, has_budget
 
 if TYPE_CHECKING:
     from turnout._core import PoolDecision
@@ -43,7 +45,7 @@ async def of_messages(
     Raises:
         ApiError: As the planner.
     """
-    question = PoolQuestion(found, size, CHAT, pool, objective_in(found, spec), snapshot)
+    question = PoolQuestion(found, size, CHAT, pool, objective_in(found, spec, pool), snapshot)
     explained = await question.explained(await read(found, size, snapshot, CHAT, lambda digest: None))
     return _told(pool, explained, wants_rank(found))
 
@@ -76,20 +78,29 @@ async def of_prompts(
     began = time.perf_counter()
     with api_errors("prompt"), naming(pool.name):
         request: Any = {**objective, **({"unavailable": list(out)} if out else {})}
-        decisions = await pool.router.aroute_batch(texts, **request)
+        if (budget := pool.budget) is None:
+            decisions = await pool.router.aroute_batch(texts, **request)
+        else:
+            at = budget.terms
+            work = [functools.partial(PoolBudget.replay, pool.router, text, at, **request) for text in texts]
+            decided = await pool.router.threads.run(lambda: [one() for one in work], len(work))
+            if None in decided:
+                raise ApiError(400, "no model of the pool may serve a prompt", code="no_feasible_model", param="prompt")
+            decisions = [one for one in decided if one is not None]
     seconds = (time.perf_counter() - began) / len(texts)
     return [_entry(decision, seconds) for decision in decisions]
 
 
-def objective_in(found: Mapping[str, Any], spec: RouteSpec) -> dict[str, float]:
+def objective_in(found: Mapping[str, Any], spec: RouteSpec, pool: LoadedPool) -> dict[str, float]:
     """The objective of a request to ``/v1/route``, from the model's name or a field.
 
     Args:
         found: The request.
         spec: Of the model's name.
+        pool: The pool.
 
     Raises:
-        ApiError: 400 for two objectives, or a number out of range.
+        ApiError: 400 for two objectives, a number out of range, or an objective beside a budget.
     """
     given = [] if spec.objective is None else [spec.objective]
     for argument in OBJECTIVES.values():
@@ -101,6 +112,8 @@ def objective_in(found: Mapping[str, Any], spec: RouteSpec) -> dict[str, float]:
     if len(given) > 1:
         message = f"{given[0][0]} and {given[1][0]} are given, expected at most one objective"
         raise ApiError(400, message, code="invalid_value", param=given[1][0])
+    if given and pool.budget is not None:
+        raise has_budget(given[0][0])
     return dict(given)
 
 

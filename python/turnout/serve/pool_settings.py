@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnout._core import PoolError, check_pool
 from turnout.pool.model import Effort
@@ -17,8 +17,33 @@ from turnout.serve.table import Table
 
 #: Fields of a model, and of its efforts, that the core reads. ``capabilities`` is the upstream's field too.
 MODEL_FIELDS = frozenset(one.name for one in fields(Effort)) | {"efforts"}
+Positive = Annotated[float, Field(gt=0)]
 #: Field of an effort that is the server's: what is added to the body of a request.
 BODY = "body"
+
+
+class BudgetSettings(Table):
+    """Table ``[pool.budget]``: arguments of :class:`turnout.PoolBudget`; exactly one of the first three."""
+
+    cost: Positive | None = None
+    co2_grams: Positive | None = None
+    p95_latency_ms: Positive | None = None
+    #: ``minute``, ``hour``, ``day`` or seconds.
+    per: Literal["minute", "hour", "day"] | Positive = "hour"
+    horizon: Annotated[float, Field(gt=0, le=1)] = 0.01
+    #: File of the state; empty: it starts anew with the server.
+    path: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those of :class:`turnout.PoolBudget`."""
+        return {**self.model_dump(), "path": self.path or None}
+
+    @model_validator(mode="after")
+    def _check(self) -> BudgetSettings:
+        if sum(one is not None for one in (self.cost, self.co2_grams, self.p95_latency_ms)) != 1:
+            raise ValueError("expected exactly one of cost, co2_grams and p95_latency_ms")
+        return self
 
 
 class PoolSettings(Table):
@@ -33,13 +58,24 @@ class PoolSettings(Table):
     #: Names of ``[routers]`` whose plain name, ``router-NAME``, chooses from the pool; absent: all. They must be artifacts.
     routers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
 
+    #: A limit on what all requests use together, in place of an objective.
+    budget: BudgetSettings | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> PoolSettings:
+        if self.budget is not None and self.objective is not None:
+            raise ValueError("both objective and budget are set, expected one")
+        return self
+
     def values(self, models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """The pool as plain values for the core.
 
         Args:
             models: Fields of each model by name.
         """
-        given = {"objective": self.objective, "limits": self.limits, "fallback": self.fallback}
+        # A budget says itself which fields it needs of every model.
+        objective = {"tolerance": 0} if self.budget is not None else self.objective
+        given = {"objective": objective, "limits": self.limits, "fallback": self.fallback}
         names = models if self.models is None else self.models
         return {
             "currency": self.currency,

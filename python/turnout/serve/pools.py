@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnout._core import ConfigError, PoolError
+from turnout._core import ConfigError, InvalidInputError, PoolError
+from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
@@ -17,6 +18,7 @@ from turnout.serve.loaded import Stats, stats_of
 from turnout.serve.pool_settings import placed
 
 if TYPE_CHECKING:
+    from turnout.serve.pool_settings import BudgetSettings
     from turnout.serve.settings import Settings
 
 
@@ -31,6 +33,8 @@ class LoadedPool:
     pool_hash: str
     options: dict[str, Any]
     stats: Stats
+    #: In place of objectives.
+    budget: PoolBudget | None = None
 
     @property
     def artifact_hash(self) -> str:
@@ -60,8 +64,9 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str
 def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None) -> LoadedPool:
     options = settings.routers[name].options
     same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
+    asked = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
-        return before
+        return replace(before, budget=_budget(asked, before.router, before.budget))
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
@@ -70,7 +75,25 @@ def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: Loa
         raise ConfigError(f"router {name}: {placed(error, settings.models)}") from error
     except ConfigError as error:
         raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
-    return LoadedPool(name, router, pool_hash, options, stats or stats_of(router.path))
+    stats = stats or stats_of(router.path)
+    return LoadedPool(
+        name, router, pool_hash, options, stats, _budget(asked, router, before.budget if before else None)
+    )
+
+
+def _budget(asked: BudgetSettings | None, router: PoolRouter, before: PoolBudget | None) -> PoolBudget | None:
+    """The budget of a pool. It goes on from the state before a reload where its limit is the same, else from its file."""
+    if asked is None:
+        return None
+    if before is not None:
+        before.try_save()
+    try:
+        budget = PoolBudget(router, **asked.arguments)
+        if before is not None and not asked.path and budget.is_like(before):
+            budget.restore(before.state())
+    except InvalidInputError as error:
+        raise ConfigError(f"[pool.budget] {error}") from error
+    return budget
 
 
 def _hash(pool: Pool) -> str:

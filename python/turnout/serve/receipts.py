@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from turnout._core import InvalidInputError
+from turnout.pool.budget import PoolBudget
 
 if TYPE_CHECKING:
     from turnout.scored_router import AnyRouter
@@ -91,7 +92,11 @@ def replay_in_pool(receipt: dict[str, Any], prompt: str, pool: LoadedPool) -> li
     for name, told, own in hashes:
         if told != own:
             return [f"the {name}'s hash is {own}, the receipt has {told}"]
-    found, _ = pool.router.explain(prompt, **request)
+    at = request.pop("budget", None)
+    if at is None:
+        found, _ = pool.router.explain(prompt, **request)
+    else:
+        found = PoolBudget.replay(pool.router, prompt, at, **request)
     if found is None:
         return ["no model of the pool may serve the request"]
     differences = []

@@ -311,6 +311,10 @@ class Settings(Table):
                 _one_of("[pool] models", name, self.models)
             for name in self.pool.routers or ():
                 _one_of("[pool] routers", name, self.routers)
+            if self.pool.budget is not None and len(self.pool_routers) != 1:
+                raise ValueError(
+                    f"[pool.budget] is for one router, expected [pool] routers with one of {', '.join(self.pool_routers)}"
+                )
         if self.models:
             check_values(self.pool_values)
 

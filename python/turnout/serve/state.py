@@ -151,6 +151,8 @@ class State:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
         decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.prices_of(served or "")))
+        if (cost := decided.receipt["cost"]) is not None:
+            plan.routed.settle(cost)
         self.recent.changed(decided)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
@@ -202,6 +204,9 @@ class State:
         for upstream in (*self.snapshot.upstreams.values(), *self._retired):
             await upstream.close()
         await self._stores.close()
+        for pool in self.snapshot.pools.values():
+            if pool.budget is not None:
+                await asyncio.to_thread(pool.budget.try_save)
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
         if self.outcomes is not None:
