@@ -352,7 +352,10 @@ def test_success_and_expected_cost_are_counted(pooled):
         (lambda t: t["pool"].update(models=["huge"]), r"\[pool\] models is 'huge', expected one of big"),
         (lambda t: t["pool"].update(routers=["bert"]), r"\[pool\] routers is 'bert', expected one of mf"),
         (lambda t: t["pool"].update(objectives={}), r"\[pool\] has an unknown key 'objectives'"),
-        (lambda t: t["pool"].pop("routers"), r"\[routers.random\] is not an artifact and cannot choose from a pool"),
+        (
+            lambda t: t["pool"].pop("routers"),
+            "router random is not an artifact and cannot choose from a pool; expected .pool. routers",
+        ),
         (lambda t: t["models"]["big"].pop("success"), r"router mf: \[models.big\].* the artifact has no profiles"),
         (
             lambda t: t["models"]["big"].update(efforts={"high": {"body": {"model": "x"}}}),
