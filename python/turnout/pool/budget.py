@@ -293,6 +293,9 @@ class PoolBudget:
 
         Args:
             other: The other one.
+
+        Returns:
+            ``True`` where resource, limit, period and horizon are equal.
         """
         return all(getattr(self, name) == getattr(other, name) for name in _SAVED)
 
