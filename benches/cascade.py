@@ -11,7 +11,8 @@ import time
 
 from turnout.cascade import Answer, Form, Judge, Policy
 
-NAMES = ["mean_logprob", "least_logprob", "first_token_entropy", "first_token_margin", "agreement", "length"]
+NAMES = ["mean_logprob", "least_logprob", "first_token_entropy", "first_token_margin", "length"]
+WEIGHTS = [-1.0, -0.1, 0.5, -0.2, 0.1]
 
 
 def main() -> None:
@@ -25,22 +26,28 @@ def main() -> None:
     answer = Answer(text, [-0.01 * (index % 30) for index in range(args.tokens)], tops, [text])
     # 200 corners, more than a fit of some thousand rows has.
     corners = [index / 199 for index in range(200)]
-    form = Form(NAMES, [-1.0, -0.1, 0.5, -0.2, -1.0, 0.1], 0.7, 0.2, corners, [corner**2 for corner in corners])
+    for more in ([], ["agreement"]):
+        form = Form(
+            [*NAMES, *more], [*WEIGHTS, *[-1.0] * len(more)], 0.7, 0.2, corners, [corner**2 for corner in corners]
+        )
+        _measure(form, answer, ", ".join(form.signals), 100 if args.smoke else 20_000)
+
+
+def _measure(form: Form, answer: Answer, name: str, repetitions: int) -> None:
     judge = Judge([form], Policy(0.1, 1.0, 5.0, 0.2, 0.9, (-2.0, 0.5)))
     values = judge.form(answer)[1]
-    assert values[4] == 1.0
     assert math.isclose(values[3], math.log(2))
     found = judge.p_error(0.4, answer)
     expected = form.raw(0.4, values) ** 2
     assert abs(found - expected) < 1e-4, (found, expected)
     times = []
-    for _ in range(100 if args.smoke else 20_000):
+    for _ in range(repetitions):
         start = time.perf_counter_ns()
         judge.p_error(0.4, answer) <= judge.policy.threshold(0.4)  # noqa: B015
         times.append(time.perf_counter_ns() - start)
     times.sort()
     p50, p99 = (times[int(len(times) * part)] / 1e3 for part in (0.5, 0.99))
-    print(f"judge an answer of {args.tokens} tokens: p50 {p50:.1f} us, p99 {p99:.1f} us")
+    print(f"{name}: p50 {p50:.1f} us, p99 {p99:.1f} us")
 
 
 if __name__ == "__main__":

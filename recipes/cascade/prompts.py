@@ -94,7 +94,14 @@ def _reasoning_gym(rows: list[dict[str, Any]]) -> Iterator[Question]:
 
 
 def _verifier(dataset: Any, entry: dict[str, Any]) -> Callable[[str], bool]:
-    return lambda answer: dataset.score_answer(stated(answer), entry) >= 0.99
+    def is_right(answer: str) -> bool:
+        try:
+            return bool(dataset.score_answer(stated(answer), entry) >= 0.99)
+        except (ValueError, TypeError, ArithmeticError, SyntaxError):
+            # Some verifiers parse the answer and raise on what is none.
+            return False
+
+    return is_right
 
 
 def stated(answer: str) -> str:

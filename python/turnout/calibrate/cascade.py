@@ -21,6 +21,8 @@ from turnout.evaluate.success import SuccessScores, auc, success_scores
 MIN_ROWS = 100
 #: Candidate ends of the band: quantiles of the risk.
 _STEPS = 21
+#: What signals read that takes further calls, and what upstreams may not give.
+_ASKED, _LOGPROBS = ("samples", "self_check"), ("logprobs", "first_top_logprobs")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def calibrate_cascade(log: CascadeLog, policy: Policy, *, resamples: int = 1000,
 
 
 def fit_judge(log: CascadeLog, policy: Policy, *, seed: int = 0) -> Judge:
-    """Fits a judge: one form with every signal of the log, one without log-probabilities, one that needs the text alone.
+    """Fits a judge on every row.
+
+    Its forms: with every signal of the log, without those that take further calls, without log-probabilities, with the text alone.
 
     Args:
         log: Rows.
@@ -96,7 +100,7 @@ def fit_judge(log: CascadeLog, policy: Policy, *, seed: int = 0) -> Judge:
         The judge.
     """
     forms: dict[tuple[str, ...], Form] = {}
-    for spared in ((), ("logprobs", "first_top_logprobs"), ("logprobs", "first_top_logprobs", "samples", "self_check")):
+    for spared in ((), _ASKED, _LOGPROBS, (*_LOGPROBS, *_ASKED)):
         names = [name for name in _usable(log) if SIGNALS[name].needs not in spared]
         if tuple(names) not in forms:
             forms[tuple(names)] = _fit_form(log, names, seed)

@@ -118,6 +118,11 @@ class Judge:
         forms: Logistic models, the one with most signals first: an answer is judged by the first whose signals it has.
         policy: When to ask which model.
         measured: Figures of the fit.
+
+    Example:
+        >>> judge = Judge([Form([], [], 1.0, 0.0, [0.0, 1.0], [0.0, 1.0])], Policy(0.1, 1.0, 4.0))
+        >>> round(judge.p_error(0.3, Answer("Paris")), 2), judge.needs()
+        (0.3, set())
     """
 
     forms: Sequence[Form]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from turnout.serve.loaded import LoadedRouter
 from turnout.serve.snapshot import Snapshot
 
 
@@ -18,6 +19,7 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     for name, router in snapshot.routers.items():
         source = f"artifact {router.artifact_hash[:16]}…" if router.artifact_hash else type(router.router).__name__
         yield f"router      {name}: {source}, threshold {router.threshold:g}"
+        yield from _cascade_lines(snapshot, router)
     for name, alias in snapshot.aliases.items():
         if alias.model:
             yield f"alias       {name}: {alias.model}"
@@ -42,6 +44,20 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
     yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
+
+
+def _cascade_lines(snapshot: Snapshot, router: LoadedRouter) -> Iterator[str]:
+    """The band of a cascade, and by which signals answers in each dialect are judged."""
+    if router.cascade is None or snapshot.pair is None:
+        return
+    cascade, policy = router.cascade, router.cascade.judge.policy
+    yield (
+        f"cascade     {router.name}: judge {cascade.path}, win rates from {policy.low:g} to {min(policy.high, 1.0):g}; "
+        f"holds {cascade.hold_tokens} tokens or {cascade.hold_s * 1e3:g} ms of a stream"
+    )
+    for dialect in sorted(snapshot.pair.weak.dialects):
+        signals = ", ".join([*cascade.signals(dialect), "the prompt's win rate"])
+        yield f"signals     {router.name}: {dialect}: {signals}; without log-probabilities: {', '.join(cascade.bare_signals) or 'none'}"
 
 
 def _pool_lines(snapshot: Snapshot) -> Iterator[str]:

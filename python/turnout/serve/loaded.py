@@ -11,6 +11,7 @@ from typing import Any
 from turnout._core import ConfigError, threshold_for_share
 from turnout.routing import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
+from turnout.serve.cascade_loaded import LoadedCascade, load_cascade
 from turnout.serve.settings import RouterSettings
 
 #: Options that name what lies outside of the artifact's folder.
@@ -31,6 +32,8 @@ class LoadedRouter:
     options: dict[str, Any]
     #: Empty for what is no artifact in a folder.
     stats: Stats
+    #: ``None`` for a router that does not judge answers.
+    cascade: LoadedCascade | None = None
 
     @property
     def artifact_hash(self) -> str | None:
@@ -81,14 +84,14 @@ def load_router(
         ConfigError: No such router, or settings that it does not take.
         ArtifactError: The artifact is missing or damaged.
     """
-    options = settings.options
+    options, cascade = settings.options, load_cascade(name, settings)
     if before is not None and before.is_current(options):
-        loaded = replace(before, threshold=before.router.threshold)
+        loaded = replace(before, threshold=before.router.threshold, cascade=cascade)
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
         stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
         router = open_router(name, options, strong=pair[0], weak=pair[1])
-        loaded = LoadedRouter(name, router, router.threshold, options, stats)
+        loaded = LoadedRouter(name, router, router.threshold, options, stats, cascade)
         if not stats and loaded.folder:
             loaded = replace(loaded, stats=stats_of(loaded.folder))
     if settings.threshold is not None:

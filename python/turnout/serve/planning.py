@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnout._core import Decision, OverloadedError, RouterError
+from turnout.cascade.judge import Action
 from turnout.conversation import judged_text, prompt_of
 from turnout.errors import RoutingError
 from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
+from turnout.serve.cascade_loaded import LoadedCascade
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
@@ -43,9 +45,21 @@ class Routed:
     seconds: float
 
     @property
+    def cascade(self) -> LoadedCascade | None:
+        """Judges the weak model's answers; ``None`` where the prompt alone decides."""
+        return self.router.cascade
+
+    @property
+    def action(self) -> Action:
+        """Which model is asked first, and whether its answer is judged: ``cheap``, ``cascade`` or ``strong``."""
+        if self.cascade is not None:
+            return self.cascade.action(self.decision.win_rate)
+        return "strong" if self.decision.is_strong else "cheap"
+
+    @property
     def chosen(self) -> Model:
-        """The model that was decided for."""
-        return self.pair.strong if self.decision.is_strong else self.pair.weak
+        """The model that was decided for; that of a cascade is asked first."""
+        return self.pair.strong if self.action == "strong" else self.pair.weak
 
     def count(self, metrics: Metrics) -> None:
         """Counts the decision."""
@@ -65,6 +79,7 @@ class Routed:
             "win_rate": self.decision.win_rate,
             "threshold": self.decision.threshold,
             "is_strong": self.decision.is_strong,
+            **({} if self.cascade is None else {"action": self.action}),
         }
 
     def headers(self) -> dict[str, str]:
@@ -72,6 +87,7 @@ class Routed:
         return {
             "x-turnout-win-rate": repr(self.decision.win_rate),
             "x-turnout-threshold": repr(self.decision.threshold),
+            **({} if self.cascade is None else {"x-turnout-action": self.action}),
         }
 
     def attributes(self) -> dict[str, Any]:

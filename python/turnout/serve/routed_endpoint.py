@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from turnout.serve import headers as passing
 from turnout.serve.asgi import (
@@ -20,7 +23,8 @@ from turnout.serve.asgi import (
     send_error,
     sending_until,
 )
-from turnout.serve.attempts import Served, first_answer
+from turnout.serve.attempts import Served
+from turnout.serve.cascade import Verdict, cascaded
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import parse
@@ -87,7 +91,8 @@ class RoutedEndpoint:
         request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
         continues = self.dialect.continues(parsed)
         with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
-            await self._answer(planned, request, send, response_headers, decided, call, continues, client_of(scope))
+            client = client_of(scope)
+            await self._answer(planned, request, send, response_headers, decided, call, continues, client, parsed)
 
     async def _answer(
         self,
@@ -99,17 +104,24 @@ class RoutedEndpoint:
         call: CallSpan,
         continues: tuple[str, ...] = (),
         client: str = "",
+        parsed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         began = time.perf_counter()
         served: Served | None = None
+        verdict: Verdict | None = None
+        settings = self.state.snapshot.settings
         try:
-            served = await first_answer(
-                planned.candidates,
+            served, verdict = await cascaded(
+                planned,
                 request,
+                parsed,
                 self.state.metrics,
-                falls_back_on_context_overflow=self.state.snapshot.settings.server.fallback_on_context_overflow,
+                settings.prices_of(planned.candidates[0].name),
+                falls_back_on_context_overflow=settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)
+            if verdict is not None:
+                response_headers += verdict.headers()
             if self.dialect.is_logged:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
             with sending_until(served.answer.deadline, send) as sending:
@@ -128,7 +140,7 @@ class RoutedEndpoint:
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
-            self.state.answered(decided, planned, name, reason, time.perf_counter() - began, usage)
+            self.state.answered(decided, planned, name, reason, time.perf_counter() - began, usage, verdict)
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:

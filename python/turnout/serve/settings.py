@@ -144,9 +144,19 @@ class RouterSettings(Cut):
 
     model_config = ConfigDict(extra="allow")
 
+    #: ``cascade``: the weak model's answer is judged, and kept or discarded.
+    mode: Literal["decide", "cascade"] = "decide"
+    #: File of the judge, for ``cascade``; as for the next three.
+    judge: str = ""
+    #: Ask the weak model for log-probabilities.
+    ask_logprobs: bool = True
+    #: A stream is held until it has this many tokens, or for this long.
+    hold_tokens: Count = 32
+    hold_ms: Seconds = 1_000.0
+
     @property
     def options(self) -> dict[str, Any]:
-        """Keys other than ``threshold`` and ``strong_share``."""
+        """Keys that are not fields of this class."""
         return dict(self.model_extra or {})
 
 
@@ -261,6 +271,9 @@ class Settings(Table):
         elif self.pool is None:
             raise ValueError("table [pair] or [pool] is missing")
         self._check_pool()
+        for name, router in self.routers.items():
+            if router.mode == "cascade":
+                self._check_cascade(name)
         for name, alias in self.aliases.items():
             where = f"[aliases.{name}]"
             if name in self.models:
@@ -317,6 +330,15 @@ class Settings(Table):
                 )
         if self.models:
             check_values(self.pool_values)
+
+    def _check_cascade(self, name: str) -> None:
+        where = f'[routers.{name}] mode is "cascade"'
+        if self.pair is None:
+            raise ValueError(f"{where}, which asks the models of [pair], and there is none")
+        if name in self.pool_routers:
+            raise ValueError(f"{where}, which asks the models of [pair]: leave {name} out of [pool] routers")
+        if not self.server.fallback:
+            raise ValueError(f"{where}, which asks the strong model after the weak one: [server] fallback must be true")
 
     def _check_alias(self, where: str, name: str) -> None:
         other = self.aliases.get(name)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.serve.byte_budget import ByteBudget
+from turnout.serve.cascade import Verdict
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
 from turnout.serve.loaded import LoadedRouter
@@ -135,7 +136,14 @@ class State:
         await self.made.remember(ids, model, client)
 
     def answered(
-        self, decided: Decided | None, plan: Plan, served: str | None, fallback: str, seconds: float, usage: Usage
+        self,
+        decided: Decided | None,
+        plan: Plan,
+        served: str | None,
+        fallback: str,
+        seconds: float,
+        usage: Usage,
+        verdict: Verdict | None = None,
     ) -> None:
         """Completes the receipt of :meth:`decided` and logs it.
 
@@ -146,11 +154,14 @@ class State:
             fallback: Why it was not the chosen one; empty where it was.
             seconds: From the decision to the end of the answer.
             usage: Tokens of the answer.
+            verdict: What came of judging an answer; ``None`` where none was judged.
         """
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
         decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.prices_of(served or "")))
+        if verdict is not None:
+            decided.receipt.update(verdict.receipt(usage, decided.receipt["cost"]))
         if (cost := decided.receipt["cost"]) is not None:
             plan.routed.settle(cost)
         self.recent.changed(decided)

@@ -1,0 +1,73 @@
+"""The judge of a router with ``mode = "cascade"``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnout._core import ConfigError
+from turnout.cascade import Answer, Judge
+from turnout.cascade.judge import Action
+from turnout.serve.settings import RouterSettings
+
+
+@dataclass(frozen=True)
+class LoadedCascade:
+    """A judge, and how much of a stream is held for it."""
+
+    judge: Judge
+    path: str
+    asks_logprobs: bool
+    hold_tokens: int
+    hold_s: float
+
+    def action(self, risk: float) -> Action:
+        """What happens to a prompt before any call: ``cheap``, ``cascade`` or ``strong``.
+
+        Args:
+            risk: The prompt's win rate.
+        """
+        return self.judge.policy.action(risk)
+
+    @property
+    def bare_signals(self) -> list[str]:
+        """Signals by which answers without log-probabilities are judged."""
+        return list(self.judge.form(Answer(""))[0].signals)
+
+    def signals(self, dialect: str) -> list[str]:
+        """Signals by which answers in a dialect are judged, if the upstream gives log-probabilities where the dialect has them.
+
+        Args:
+            dialect: Its name.
+        """
+        has_logprobs = self.asks_logprobs and dialect != "messages"
+        answer = Answer("", [-1.0], [-1.0, -2.0]) if has_logprobs else Answer("")
+        return list(self.judge.form(answer)[0].signals)
+
+
+def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
+    """Reads the judge of a router; ``None`` for one that does not cascade.
+
+    Args:
+        name: Of the router.
+        settings: Of ``[routers.NAME]``.
+
+    Raises:
+        ConfigError: The file is missing or wrong, or has no form for answers without log-probabilities.
+    """
+    if settings.mode != "cascade":
+        return None
+    if not settings.judge:
+        raise ConfigError(
+            f'[routers.{name}] mode is "cascade" and needs judge: the file of turnout calibrate --cascade'
+        )
+    if not Path(settings.judge).is_file():
+        raise ConfigError(f"[routers.{name}] judge: {settings.judge}: no such file")
+    judge = Judge.load(settings.judge)
+    try:
+        judge.form(Answer(""))
+    except ConfigError:
+        raise ConfigError(
+            f"[routers.{name}] judge: {settings.judge} has no form for answers without log-probabilities"
+        ) from None
+    return LoadedCascade(judge, settings.judge, settings.ask_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)
