@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_upstream import completion, event, refuse
+from scripted_upstream import completion, event, refuse, wait_until
 from tests.serve.dialects import HELLO, SPOKEN, response_stream, speak
 
 from turnout import ConfigError
@@ -43,6 +43,13 @@ def cascading(start, upstream, tables, tmp_path):
 
 def _models(upstream: Any) -> list[str]:
     return [one.json["model"] for one in upstream.requests]
+
+
+def _receipt(server: Any) -> dict[str, Any]:
+    """That of the first request, when it is complete."""
+    receipt: dict[str, Any] = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["served"] is not None)
+    return receipt
 
 
 def _with_logprobs(logprob: float) -> Any:
@@ -112,7 +119,7 @@ def test_the_receipt_and_the_usage_have_both_calls(cascading, upstream):
     answer = server.post({"model": "router-mf", "messages": HELLO}).json()
     discarded = {"input_tokens": 1, "output_tokens": 1, "cost": 2e-6, "estimated": False}
     assert answer["usage"]["discarded"] == {"model": "small", **discarded}
-    receipt = server.state.recent.since(0, 1)[0].receipt
+    receipt = _receipt(server)
     assert receipt["discarded"] == discarded
     assert (receipt["served"], receipt["action"], receipt["kept"]) == ("big", "cascade", False)
     assert receipt["cost"] == pytest.approx(22e-6)
@@ -122,7 +129,7 @@ def test_the_receipt_and_the_usage_have_both_calls(cascading, upstream):
 def test_the_tokens_of_a_discarded_stream_are_estimated(cascading, upstream):
     server = cascading(DISCARD)
     assert server.post({"model": "router-mf", "messages": HELLO, "stream": True}).status_code == 200
-    receipt = server.state.recent.since(0, 1)[0].receipt
+    receipt = _receipt(server)
     assert receipt["discarded"] == {"input_tokens": None, "output_tokens": 3, "cost": None, "estimated": True}
 
 
@@ -227,7 +234,7 @@ def test_events_of_messages_are_read_part_by_part(cascading, upstream):
     server = cascading(Form(["length"], [1.0], 0.0, -20.0, *IDENTITY))
     body = {"model": "router-mf", "max_tokens": 9, "messages": HELLO, "stream": True}
     assert server.post(body, "/v1/messages").headers["x-turnout-cascade"] == "kept"
-    receipt = server.state.recent.since(0, 1)[0].receipt
+    receipt = _receipt(server)
     assert receipt["signals"] == {"length": pytest.approx(2.397895, abs=1e-6)}
 
 
