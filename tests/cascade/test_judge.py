@@ -89,7 +89,7 @@ WRONG = {
     "chances in 0..1": lambda document: document["forms"][0].update(y=[0.0, 2.0]),
     "`forms` is empty": lambda document: document.update(forms=[]),
     "expected 'turnout-cascade-judge'": lambda document: document.update(version=9),
-    "unknown field 'colour'": lambda document: document["policy"].update(colour=1),
+    "unknown field 'color'": lambda document: document["policy"].update(color=1),
     "policy.error_cost is -1": lambda document: document["policy"].update(error_cost=-1),
     "expected 0 <= low <= high": lambda document: document["policy"].update(low=0.9, high=0.1),
     "KeyError": lambda document: document.pop("policy"),
