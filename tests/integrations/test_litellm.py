@@ -277,7 +277,7 @@ def test_the_proxy_routes_its_other_interfaces(
         assert answer.headers["x-turnout-model"] == pair.route(prompt).model
 
 
-def test_the_proxys_complexity_router_goes_by_the_classifier(
+def test_the_complexity_router_goes_by_the_classifier(
     proxy: httpx.Client, upstream: Any, pair: turnout.Router, strong_prompt: str, weak_prompt: str
 ) -> None:
     for prompt in (strong_prompt, weak_prompt):

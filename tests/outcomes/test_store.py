@@ -90,7 +90,7 @@ def test_a_batch_with_one_bad_outcome_leaves_nothing(outcomes):
         ({"thumbs": "up", "receipt_id": "x" * 257}, "has 257 characters"),
         ({"thumbs": "up", "receipt_id": "a\nb"}, "control character"),
         ({"thumbs": "up", "receipt_id": "\ud800"}, "control character"),
-        ({"thumbs": "up", "colour": 1}, "unknown field 'colour'"),
+        ({"thumbs": "up", "shade": 1}, "unknown field 'shade'"),
     ],
 )
 def test_a_bad_outcome_is_refused_with_the_reason(outcomes, fields, words):

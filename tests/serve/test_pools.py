@@ -335,8 +335,8 @@ def test_success_and_expected_cost_are_counted(pooled):
     [
         (lambda t: t["models"]["big"].update(success=2), r"\[models.big\] success: 2, expected a number in 0..=1"),
         (
-            lambda t: t["models"]["big"].update(succes=1),
-            r"\[models.big\] has an unknown key 'succes', expected upstream",
+            lambda t: t["models"]["big"].update(goodness=1),
+            r"\[models.big\] has an unknown key 'goodness', expected upstream",
         ),
         (lambda t: t["models"]["big"].update(input_price=-1), r"\[models.big\] input_price: -1, expected"),
         (
@@ -362,8 +362,8 @@ def test_success_and_expected_cost_are_counted(pooled):
             r"\[models.big\] efforts.high body",
         ),
         (
-            lambda t: t["models"]["big"].update(efforts={"high": {"sucess": 1}}),
-            r"\[models.big\] efforts.high.sucess: unknown field",
+            lambda t: t["models"]["big"].update(efforts={"high": {"goodness": 1}}),
+            r"\[models.big\] efforts.high.goodness: unknown field",
         ),
     ],
 )
