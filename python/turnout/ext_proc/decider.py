@@ -20,7 +20,6 @@ from turnout.serve.planner import plan
 from turnout.serve.rare_log import RareLog
 from turnout.serve.state import State
 from turnout.serve.timeout import Timeout
-from turnout.serve.usage import UNKNOWN
 
 logger = logging.getLogger("turnout.ext_proc")
 
@@ -135,10 +134,7 @@ class Decider:
         # In every case: a body that names two models is not decided for.
         changed = await body_for(model, body, dialect)
         if dialect.is_logged:
-            began = time.perf_counter()
-            decided = state.decided(planned, request_id)
-            await state.served(planned, model, dialect.continues(parsed), client_of(scope))
-            state.answered(decided, planned, None, "", time.perf_counter() - began, UNKNOWN)
+            await state.decided_for_another(planned, request_id, dialect.continues(parsed), client_of(scope))
         return Verdict(
             ((self.settings.model_header, model.header),),
             changed if self.settings.rewrite_body and changed != body else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from starlette.responses import JSONResponse, Response
 from turnout._core import RouterError
 from turnout.routing import RouteSpec
 from turnout.routing.names import OBJECTIVES, unit_number
-from turnout.serve.asgi import ClientGone, UntilDisconnect, read_body
+from turnout.serve import headers as passing
+from turnout.serve.asgi import ClientGone, UntilDisconnect, header, read_body
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
 from turnout.serve.planning import between, candidates, decide, decide_many, read, spec_of
 from turnout.serve.pool_route import MOST_RANKED, objective_in, of_messages, of_prompts, wants_rank
 from turnout.serve.pools import LoadedPool
+from turnout.serve.request_batch import decisions
 
 if TYPE_CHECKING:
     from turnout._core import Decision
@@ -53,11 +56,17 @@ class Endpoints:
         """``POST /v1/route``: ``{"model": "router-mf-0.5", "prompt": text or array of texts}`` or ``"messages"``.
 
         In place of ``model``, ``router`` with ``threshold`` or ``strong_share``, or with an objective of a pool. The answer has a list
-        ``decisions``; those of a pool have all models with ``"rank": true``.
+        ``decisions``; those of a pool have all models with ``"rank": true``. With ``requests`` it decides for bodies of a dialect, see
+        :mod:`turnout.serve.request_batch`.
         """
         snapshot = self.state.snapshot
         body = await read_body(request.scope, request.receive, snapshot.settings.server.max_body_bytes)
         found = await parse(body)
+        if "requests" in found:
+            async with UntilDisconnect(request.receive):
+                named = passing.request_id(header(request.scope, b"x-request-id")) or uuid.uuid4().hex
+                return await _written(await decisions(found, len(body), request.scope, named, self.state, self._turn))
+            raise ClientGone
         spec, chosen_between = _spec(found, snapshot)
         async with UntilDisconnect(request.receive):
             if isinstance(chosen_between, LoadedPool):

@@ -26,6 +26,7 @@ from turnout.serve.openapi_models import (
     Outcome,
     OutcomeBatch,
     RecordedOutcomes,
+    RequestDecisions,
     ResponsesRequest,
     RouteRequest,
     RouteResponse,
@@ -105,7 +106,9 @@ def description() -> dict[str, Any]:
                     "summary": "Decide without calling a model",
                     "operationId": "route",
                     "requestBody": _body(RouteRequest),
-                    "responses": _responses([RouteResponse], 400, 401, 403, 404, 408, 413, 415, 421, 429, 500),
+                    "responses": _responses(
+                        [RouteResponse, RequestDecisions], 400, 401, 403, 404, 408, 413, 415, 421, 429, 500
+                    ),
                 }
             },
             "/v1/outcomes": {

@@ -58,6 +58,13 @@ class RouteRequest(BaseModel, extra="allow"):
     rank: Annotated[bool, Field(description="All models of the pool, ranked; for at most 100 prompts.")] | None = None
     prompt: str | Annotated[list[str], Field(max_length=10_000)] | None = None
     messages: list[Any] | None = None
+    requests: (
+        Annotated[
+            list[Any], Field(max_length=10_000, description="Bodies of a dialect; nothing but dialect beside them.")
+        ]
+        | None
+    ) = None
+    dialect: Annotated[str, Field(description="Of requests: chat, messages or responses.")] | None = None
 
 
 class RouteDecision(BaseModel):
@@ -94,6 +101,29 @@ class PoolRouteDecision(BaseModel):
     reason: str
     decision_us: float
     ranked: list[RankedModel] | None = None
+
+
+class RequestDecision(BaseModel):
+    """One decision for a request: a model, or an error with its status."""
+
+    request_id: str
+    model: str | None
+    upstream_model: str | None = None
+    fallbacks: list[str] | None = None
+    rule: str | None = None
+    pinned_for: list[str] | None = None
+    router: str | None = None
+    decision_us: float | None = None
+    error: dict[str, Any] | None = None
+    status: int | None = None
+
+
+class RequestDecisions(BaseModel):
+    """Decisions in the order of the requests."""
+
+    object: Literal["list"]
+    dialect: Literal["chat", "messages", "responses"]
+    decisions: list[RequestDecision]
 
 
 class RouteResponse(BaseModel):
@@ -204,6 +234,6 @@ class AnthropicError(BaseModel):
 
 
 MODELS: list[type[BaseModel]] = [
-    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, Outcome, OutcomeBatch,
+    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, RequestDecisions, Outcome, OutcomeBatch,
     RecordedOutcomes, ListedModel, ModelList, AnthropicModel, AnthropicModelList, Status, Error, AnthropicError,
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Model, Snapshot, take
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
-from turnout.serve.usage import Usage
+from turnout.serve.usage import UNKNOWN, Usage
 
 logger = logging.getLogger("turnout.serve")
 
@@ -168,6 +168,19 @@ class State:
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
             self.log.add({**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})})
+
+    async def decided_for_another(self, plan: Plan, request_id: str, continues: Iterable[str], client: str) -> None:
+        """Counts and logs a decision that a gateway follows: the first model answers, which is not seen here.
+
+        Args:
+            plan: Of the request.
+            request_id: Of the request.
+            continues: Ids that the request refers to.
+            client: Name of the client; empty where clients need no key.
+        """
+        decided = self.decided(plan, request_id)
+        await self.served(plan, plan.candidates[0], continues, client)
+        self.answered(decided, plan, None, "", plan.routed.seconds if plan.routed else 0.0, UNKNOWN)
 
     async def reload(self) -> None:
         """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
