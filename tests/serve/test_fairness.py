@@ -61,7 +61,8 @@ def test_batches_alternate_and_single_prompts_do_not_wait_for_them(slow):
         thread.start()
         until(lambda: len(module.calls) >= 1)
         if place == 1:
-            time.sleep(0.3)  # Until the second batch waits.
+            until(lambda: server.state.in_flight == 2)
+            time.sleep(0.3)  # Until the second batch waits for its turn.
     assert server.post(CHAT).status_code == 200
     assert "hello" in module.calls
     module.gate.release(100)
