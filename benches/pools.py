@@ -14,21 +14,24 @@ from plain import ARTIFACT, PROMPTS, PlainNumpy
 from timing import medians
 
 import turnout
-from turnout.pool.profiles import Profile, Profiles, read_profiles
+from turnout.pool.profiles import Landmarks, Profile, Profiles, read_profiles
 
 RANK = 16
+LANDMARKS = 256
 TARGET = 0.7
 
 
-def artifact_with_profiles(folder: Path, models: int) -> Path:
-    """A copy of ``mf`` with random profiles of ``m0``, ``m1``, ..."""
+def artifact_with_profiles(folder: Path, models: int, landmarks: int) -> Path:
+    """A copy of ``mf`` with random profiles of ``m0``, ``m1``, ..., over the embedding and so many landmarks."""
     shutil.copytree(ARTIFACT, folder)
     manifest = json.loads((folder / "router.json").read_text(encoding="utf-8"))
     rng = np.random.default_rng(0)
     covariance = np.eye(RANK + 1) / 50
     rows = [Profile(f"m{at}", rng.normal(size=RANK + 1), covariance) for at in range(models)]
-    basis = np.linalg.qr(rng.normal(size=(manifest["encoder"]["dim"], RANK)))[0]
-    content = Profiles(basis, rows, manifest["files"][manifest["graph"]]["sha256"]).to_bytes()
+    dim, embedding = manifest["encoder"]["dim"], manifest["files"][manifest["graph"]]["sha256"]
+    basis = np.linalg.qr(rng.normal(size=(dim + landmarks, RANK)))[0]
+    points = Landmarks(rng.normal(size=(landmarks, dim)).astype(np.float32), 8.0) if landmarks else None
+    content = Profiles(basis, rows, embedding, landmarks=points).to_bytes()
     (folder / "profiles.safetensors").write_bytes(content)
     manifest["profiles"] = "profiles.safetensors"
     manifest["files"]["profiles.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -48,6 +51,7 @@ class PlainPool(PlainNumpy):
         super().__init__()
         means = np.stack([profile.mean for profile in profiles.models]).astype(np.float32)
         self.heads = np.ascontiguousarray(profiles.basis.astype(np.float32) @ means[:, :-1].T)
+        self.landmarks = profiles.landmarks
         self.model_bias = means[:, -1]
         self.around = len(self.tokenizer.encode("").ids)
         models = len(profiles.models)
@@ -55,7 +59,12 @@ class PlainPool(PlainNumpy):
 
     def route(self, prompt: str) -> int:
         ids = self.ids(prompt)
-        success = 1.0 / (1.0 + np.exp(-(self.embedding(ids) @ self.heads + self.model_bias)))
+        embedding = self.embedding(ids)
+        if self.landmarks is not None:
+            apart = self.landmarks.points - embedding
+            scale = 2.0 * self.landmarks.bandwidth**2
+            embedding = np.concatenate([embedding, np.exp(-np.einsum("ld,ld->l", apart, apart) / scale)])
+        success = 1.0 / (1.0 + np.exp(-(embedding @ self.heads + self.model_bias)))
         cost = (len(ids) - self.around) * self.input + 300 * self.output
         reached = success >= TARGET
         return int(np.argmin(np.where(reached, cost, np.inf)) if reached.any() else np.argmax(success))
@@ -67,8 +76,9 @@ def measure(seconds: float) -> dict[str, Any]:
     many = [f"{prompt} {number}" for number in range(10_000)]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for models in (10, 100):
-            folder = artifact_with_profiles(Path(scratch) / str(models), models)
+        for models, landmarks in ((10, 0), (10, LANDMARKS), (100, 0)):
+            name = f"{models} models" + (f", {landmarks} landmarks" if landmarks else "")
+            folder = artifact_with_profiles(Path(scratch) / name, models, landmarks)
             pool = turnout.Pool(
                 [
                     turnout.Model(f"m{at}", input_price=prices(at)[0], output_price=prices(at)[1])
@@ -82,11 +92,11 @@ def measure(seconds: float) -> dict[str, Any]:
             chosen = [decision.model for decision in one_thread.route_batch(texts)]
             assert chosen == [f"m{plain.route(text)}" for text in texts]
             assert len(set(chosen)) > 1
-            found[f"route, {models} models"] = medians(
+            found[f"route, {name}"] = medians(
                 {"turnout": lambda one_thread=one_thread: one_thread.route(prompt), "plain NumPy": lambda plain=plain: plain.route(prompt)},
                 seconds=seconds,
             )  # fmt: skip
-            found[f"10,000 prompts, {models} models"] = medians(
+            found[f"10,000 prompts, {name}"] = medians(
                 {
                     "one thread": lambda one_thread=one_thread: one_thread.route_batch(many),
                     "two threads": lambda two_threads=two_threads: two_threads.route_batch(many),

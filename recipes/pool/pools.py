@@ -1,39 +1,44 @@
-"""What routing saves on held-out prompts of every table: cost at the quality of the best single model, for profiles and every baseline.
+"""What routing saves on every table: cost at the quality of the best single model, for `train pool`, the shipped profiles and every baseline.
 
-    python -m recipes.pool.pools --data DATA --artifact python/turnout/artifacts/mf --out DIR
+    python -m recipes.pool.pools --data DATA --artifact python/turnout/artifacts/mf --out pools.json
 
-Predictors learn from the prompts of the table that are not held out. All may send every prompt to the single model that was best there.
+Each prompt is decided by what was learned from the other folds of its table; prompts that differ in numbers, case and punctuation are in one fold.
+All methods read the same embedding, and all may send every prompt to the single model that is best on the whole table. The shipped profiles learned
+from most of these prompts, so they are measured on the held-out ones alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout.data import Outcomes
 from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
-from turnout.evaluate.pools.frontier import Choices, Figures, figures, singles, sweep
+from turnout.evaluate.pools.frontier import Choices, Figures, chosen, figures, singles, sweep
 from turnout.pool.profiles import Doubles, Profiles
 from turnout.profiles import predictors
 from turnout.profiles.known import known_profiles
+from turnout.profiles.own import OUTER, candidates, folds_of, pick
 from turnout.profiles.predictors import Lessons, Predictor
 from turnout.router import load
+from turnout.training.own_pool import best_single, error_cost
 
 from .prices import price
-from .tables import Pooled, read_pooled
+from .tables import near_duplicate_key, read_pooled
 
 #: Tokens of an answer, for want of lengths in the tables, and characters of a prompt's token.
 ANSWER_TOKENS, CHARACTERS = 300.0, 4.0
 RESAMPLES = 200
-_CONSTANT = "means"
+TRAINED, SHIPPED = "train pool", "shipped profiles"
 BASELINES: Mapping[str, Predictor] = {
-    _CONSTANT: predictors.constant,
+    "means": predictors.constant,
     "prompt length": predictors.by_length,
     "cohort table": predictors.by_cohort,
     "kNN": predictors.by_neighbors,
@@ -48,51 +53,113 @@ class PoolTable:
     Attributes:
         name: Of the table.
         models: The models.
-        seen: Prompts to learn from.
-        held: Prompts to measure on, without missing scores.
-        costs: Of the held-out prompts, dollars, float64 ``[prompts, models]``.
-        best: Column of the model with the highest mean among the prompts to learn from.
-        place: Rows of the held-out prompts among all prompts.
+        outcomes: All prompts.
+        costs: Dollars, float64 ``[prompts, models]``.
+        groups: What near-duplicates share, of each prompt.
+        best: Column of the model with the highest mean.
     """
 
     name: str
     models: list[str]
-    seen: Lessons
-    held: Lessons
+    outcomes: Lessons
     costs: Doubles
+    groups: list[str]
     best: int
-    place: NDArray[np.int64]
+
+    def rows(self, keep: NDArray[np.bool_]) -> PoolTable:
+        """Some of the prompts."""
+        groups = [group for group, one in zip(self.groups, keep.tolist(), strict=True) if one]
+        return replace(self, outcomes=self.outcomes.rows(keep), costs=self.costs[keep], groups=groups)
 
 
-def pool_table(tables: Pooled, table: Outcomes, place: NDArray[np.int64], embeddings: NDArray[np.float32]) -> PoolTable:
+def pool_table(table: Outcomes, embeddings: NDArray[np.float32]) -> PoolTable:
     """Prepares a table."""
     models = [model for model in table.scores if price(model) is not None]
     scores = np.stack([table.scores[model] for model in models], axis=1)
-    lessons = Lessons(table.prompts, embeddings[place], scores)
-    is_held = tables.is_held[place] & ~np.isnan(scores).any(axis=1)
-    seen, held = lessons.rows(tables.is_fitted[place]), lessons.rows(is_held)
-    tokens = np.array([len(prompt) for prompt in held.prompts])[:, None] / CHARACTERS
+    tokens = np.array([len(prompt) for prompt in table.prompts])[:, None] / CHARACTERS
     prices = np.array([price(model) for model in models], dtype=np.float64)
     costs = (tokens * prices[:, 0] + ANSWER_TOKENS * prices[:, 1]) / 1e6
-    means = np.nanmean(seen.scores, axis=0)
-    return PoolTable(table.name, models, seen, held, costs, int(means.argmax()), place[is_held])
+    outcomes = Lessons(table.prompts, embeddings, scores)
+    groups = [near_duplicate_key(prompt) for prompt in table.prompts]
+    return PoolTable(table.name, models, outcomes, costs, groups, int(np.nanmean(scores, axis=0).argmax()))
 
 
-def measured(pool: PoolTable, methods: Mapping[str, Doubles], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Figures of methods with 95 % intervals, and the difference of each one's cost to that of `profiles`.
+def by_folds(pool: PoolTable, learn: Mapping[str, Predictor]) -> dict[str, Doubles]:
+    """P(success) of every prompt by what each method learned from the other folds, float64 ``[prompts, models]``."""
+    fold = folds_of(pool.groups, OUTER, 0)
+    found = {name: np.empty(pool.outcomes.scores.shape) for name in learn}
+    for one in range(OUTER):
+        out = fold == one
+        seen, new = pool.outcomes.rows(~out), pool.outcomes.rows(out)
+        for name, predict in learn.items():
+            found[name][out] = predict(seen, new.prompts, new.embeddings)
+    return found
+
+
+class TrainedPool:
+    """`turnout train pool` without the shipped profiles: the candidate and the cost of an error that inner folds pick.
+
+    Attributes:
+        routed: Score and cost of the model that it chose for each prompt so far, and of the best single model of the prompts that it learned from,
+            float64 ``[4]`` each, by prompt.
+    """
+
+    def __init__(self, pool: PoolTable) -> None:
+        self.place = {prompt: row for row, prompt in enumerate(pool.outcomes.prompts)}
+        self.pool = pool
+        self.routed: dict[str, Doubles] = {}
+
+    def __call__(self, seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+        """P(success) of new prompts, float64 ``[prompts, models]``."""
+        tried = candidates(self.pool.models, None)
+        found = pick(tried, seen, 1)
+        success = tried[found.name](seen).success(embeddings)
+        costs = self._costs(seen.prompts)
+        single = best_single(seen.scores, costs)
+        error = error_cost(found.success, costs, seen.scores, single)
+        new = self._costs(prompts)
+        choice = chosen(success, new, error) if np.isfinite(error) else np.full(len(prompts), single)
+        for row, prompt in enumerate(prompts):
+            scores = self.pool.outcomes.scores[self.place[prompt]]
+            self.routed[prompt] = np.array(
+                [scores[choice[row]], new[row, choice[row]], scores[single], new[row, single]]
+            )
+        return success
+
+    def worth(self) -> dict[str, Estimate]:
+        """Score of routing less that of the best single model, and its cost as a part of that one's."""
+        kept = {prompt: one for prompt, one in self.routed.items() if not np.isnan(one).any()}
+        values = np.stack(list(kept.values()))
+        counts = np.concatenate(list(resample_counts(list(kept), RESAMPLES, 0)))
+        gains = counts @ (values[:, 0] - values[:, 2]) / counts.sum(axis=1)
+        parts = (counts @ values[:, 1]) / (counts @ values[:, 3])
+        mean = values.mean(axis=0)
+        return {"score": interval(float(mean[0] - mean[2]), gains), "cost": interval(float(mean[1] / mean[3]), parts)}
+
+    def _costs(self, prompts: Sequence[str]) -> Doubles:
+        return self.pool.costs[[self.place[prompt] for prompt in prompts]]
+
+
+def measured(
+    pool: PoolTable, methods: Mapping[str, Doubles], ours: str, seed: int = 0
+) -> dict[str, dict[str, Estimate]]:
+    """Figures of methods with 95 % intervals, and the difference of one method's cost to that of each other.
 
     Args:
-        pool: The table.
-        methods: P(success) on its held-out prompts by each method, float64 ``[prompts, models]``.
+        pool: The table; prompts without a score of each model do not count.
+        methods: P(success) by each method, float64 ``[prompts, models]``.
+        ours: The one method.
         seed: Of the bootstrap.
     """
-    scores, costs = pool.held.scores, pool.costs
+    keep = ~np.isnan(pool.outcomes.scores).any(axis=1)
+    pool, methods = pool.rows(keep), {name: success[keep] for name, success in methods.items()}
+    scores, costs = pool.outcomes.scores, pool.costs
     single = Choices(scores[:, pool.best][None], costs[:, pool.best][None])
     every = singles(scores, costs)
     choices = {name: sweep(success, costs, scores, costs) for name, success in methods.items()}
     choices["random"] = every
     choices["oracle"] = sweep(scores, costs, scores, costs)
-    counts = np.concatenate(list(resample_counts(pool.held.prompts, RESAMPLES, seed)))
+    counts = np.concatenate(list(resample_counts(pool.outcomes.prompts, RESAMPLES, seed)))
     once = np.ones((1, len(scores)), dtype=np.int64)
     found: dict[str, dict[str, Estimate]] = {}
     drawn: dict[str, tuple[Figures, Figures]] = {}
@@ -104,11 +171,10 @@ def measured(pool: PoolTable, methods: Mapping[str, Doubles], seed: int = 0) -> 
             key: interval(float(getattr(values, key)[0]), getattr(samples, key))
             for key in ("cost", "quality", "aiq", "best")
         }
-    ours = drawn.get("profiles")
-    if ours is not None:
-        for name, (values, samples) in drawn.items():
-            difference = float((ours[0].cost - values.cost)[0])
-            found[name]["difference"] = interval(difference, ours[1].cost - samples.cost)
+    at, samples_of = drawn[ours]
+    for name, (values, samples) in drawn.items():
+        difference = float((at.cost - values.cost)[0])
+        found[name]["difference"] = interval(difference, samples_of.cost - samples.cost)
     return found
 
 
@@ -123,27 +189,42 @@ def main() -> None:
     router = load(args.artifact)
     embeddings = np.asarray(router.embed(tables.prompts), dtype=np.float32)
     known = known_profiles(router.path)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for table, place in sorted(zip(tables.tables, tables.places, strict=True), key=lambda pair: pair[0].name):
-        pool = pool_table(tables, table, place, embeddings)
-        figures = measured(pool, methods_of(pool, known))
-        found[table.name] = {"prompts": len(pool.held.prompts), "models": len(pool.models), "methods": figures}
-        print(table.name, len(pool.held.prompts), len(pool.models), flush=True)
-        for name, one in figures.items():
-            print("   ", name, *(f"{key} {value}" for key, value in one.items()), flush=True)
-        document = {name: {**one, "methods": _plain(one["methods"])} for name, one in found.items()}
-        args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        pool = pool_table(table, embeddings[place])
+        held = pool.rows(tables.is_held[place])
+        trained = TrainedPool(pool)
+        chances = by_folds(pool, {TRAINED: trained, **BASELINES})
+        worth = trained.worth()
+        figures = {
+            "all": measured(pool, chances, TRAINED),
+            "held out": measured(
+                held,
+                {
+                    SHIPPED: shipped(held, known),
+                    **{name: success[tables.is_held[place]] for name, success in chances.items()},
+                },
+                SHIPPED,
+            ),
+        }
+        found[table.name] = {"prompts": len(pool.groups), "held out": len(held.groups), "models": len(pool.models)}
+        found[table.name]["routed"] = _plain({"worth": worth})["worth"]
+        print(table.name, *found[table.name].values(), flush=True)
+        for part, methods in figures.items():
+            found[table.name][f"figures, {part}"] = _plain(methods)
+            for name, one in methods.items():
+                print("   ", part, name, *(f"{key} {value}" for key, value in one.items()), flush=True)
+        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def methods_of(pool: PoolTable, known: Profiles) -> dict[str, Doubles]:
-    """P(success) on the held-out prompts by every method; models without a profile have their mean."""
-    chances = {name: predict(pool.seen, pool.held.prompts, pool.held.embeddings) for name, predict in BASELINES.items()}
-    ours = chances[_CONSTANT].copy()
-    success = known.success(pool.held.embeddings)
+def shipped(pool: PoolTable, known: Profiles) -> Doubles:
+    """P(success) by the shipped profiles; models without a profile have their mean."""
+    chances = predictors.constant(pool.outcomes, pool.outcomes.prompts, pool.outcomes.embeddings)
+    success = known.success(pool.outcomes.embeddings)
     for column, model in enumerate(pool.models):
         if model in known.names:
-            ours[:, column] = success[:, known.names.index(model)]
-    return {"profiles": ours, **chances}
+            chances[:, column] = success[:, known.names.index(model)]
+    return chances
 
 
 def _plain(methods: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, list[float | None]]]:

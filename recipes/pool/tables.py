@@ -74,7 +74,7 @@ def pooled(tables: Sequence[Outcomes]) -> Pooled:
     prompts = list(dict.fromkeys(prompt for table in tables for prompt in table.prompts))
     place = {prompt: row for row, prompt in enumerate(prompts)}
     is_held = np.array([held_out(prompt) for prompt in prompts])
-    keys = [_key(prompt) for prompt in prompts]
+    keys = [near_duplicate_key(prompt) for prompt in prompts]
     held = {key for key, one in zip(keys, is_held, strict=True) if one}
     return Pooled(
         prompts,
@@ -85,6 +85,6 @@ def pooled(tables: Sequence[Outcomes]) -> Pooled:
     )
 
 
-def _key(prompt: str) -> str:
+def near_duplicate_key(prompt: str) -> str:
     """What near-duplicates share: the letters, without case, and nothing else but where numbers stand."""
     return re.sub(r"[\W_]+", " ", re.sub(r"\d+", "0", prompt.lower())).strip()

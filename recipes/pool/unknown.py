@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from turnout.data import Outcomes
 from turnout.evaluate.pools.frontier import Choices, figures, singles, sweep
 from turnout.evaluate.success import auc
 from turnout.pool.profiles import Doubles, Profiles, sigmoid
@@ -48,23 +47,33 @@ def main() -> None:
     result = {}
     for table, place in zip(tables.tables, tables.places, strict=True):
         if table.name in args.tables:
-            result[table.name] = measured(pool_table(tables, table, place, embeddings), table, known)
+            pool = pool_table(table, embeddings[place])
+            whole = ~np.isnan(pool.outcomes.scores).any(axis=1)
+            seen, held = pool.rows(tables.is_fitted[place]), pool.rows(tables.is_held[place] & whole)
+            result[table.name] = measured(seen, held, known)
             print(table.name, json.dumps(result[table.name]), flush=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def measured(pool: PoolTable, table: Outcomes, known: Profiles) -> dict[str, Any]:
-    """Figures by number of graded prompts: the mean over models, and its standard error over models."""
+def measured(seen: PoolTable, held: PoolTable, known: Profiles) -> dict[str, Any]:
+    """Figures by number of graded prompts: the mean over models, and its standard error over models.
+
+    Args:
+        seen: Prompts to learn from.
+        held: Prompts to measure on.
+        known: The profiles.
+    """
     rows: dict[str, list[dict[str, float]]] = {}
-    seen, held = known.features(pool.seen.embeddings), known.features(pool.held.embeddings)
-    names = [model for model in pool.models if model in known.names]
-    everyone = {model: sigmoid(held @ known.find(model).mean) for model in names}
+    given, new = known.features(seen.outcomes.embeddings), known.features(held.outcomes.embeddings)
+    names = [model for model in held.models if model in known.names]
+    single = int(np.nanmean(seen.outcomes.scores[:, [held.models.index(name) for name in names]], axis=0).argmax())
+    everyone = {model: sigmoid(new @ known.find(model).mean) for model in names}
     for model in names:
-        column = pool.models.index(model)
-        for way, found in _ways(known, model, seen, pool.seen.scores[:, column], table.name):
-            chance = sigmoid(held @ found.mean)
-            rows.setdefault(way, []).append(_figures(pool, {**everyone, model: chance}, names, model))
-        rows.setdefault("known", []).append(_figures(pool, everyone, names, model))
+        column = held.models.index(model)
+        for way, found in _ways(known, model, given, seen.outcomes.scores[:, column], held.name):
+            chance = sigmoid(new @ found.mean)
+            rows.setdefault(way, []).append(_figures(held, {**everyone, model: chance}, names, model, single))
+        rows.setdefault("known", []).append(_figures(held, everyone, names, model, single))
     result = {}
     for way, one in rows.items():
         result[way] = {
@@ -74,7 +83,7 @@ def measured(pool: PoolTable, table: Outcomes, known: Profiles) -> dict[str, Any
             ]
             for key in one[0]
         }
-    return {"models": len(names), "held_out": len(pool.held.prompts), "ways": result}
+    return {"models": len(names), "held_out": len(held.groups), "ways": result}
 
 
 def _ways(known: Profiles, model: str, seen: Doubles, scores: Doubles, table: str) -> list[tuple[str, Gaussian]]:
@@ -94,11 +103,12 @@ def _ways(known: Profiles, model: str, seen: Doubles, scores: Doubles, table: st
     return ways
 
 
-def _figures(pool: PoolTable, chances: Mapping[str, Doubles], names: Sequence[str], model: str) -> dict[str, float]:
+def _figures(
+    held: PoolTable, chances: Mapping[str, Doubles], names: Sequence[str], model: str, single: int
+) -> dict[str, float]:
     """AUC and errors of the model's chances, and the cost at the best single model's quality of the pool with it."""
-    columns = [pool.models.index(name) for name in names]
-    scores, costs = pool.held.scores[:, columns], pool.costs[:, columns]
-    single = int(np.nanmean(pool.seen.scores[:, columns], axis=0).argmax())
+    columns = [held.models.index(name) for name in names]
+    scores, costs = held.outcomes.scores[:, columns], held.costs[:, columns]
     true, chance = scores[:, names.index(model)], chances[model]
     success = np.stack([chances[name] for name in names], axis=1)
     alone = Choices(scores[:, single][None], costs[:, single][None])

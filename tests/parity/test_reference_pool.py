@@ -48,6 +48,7 @@ SOURCE = st.one_of(
     st.builds(lambda value: {"success": value}, floats(0, 1)),
     st.builds(lambda value: {"like": value}, st.sampled_from(KNOWN)),
     st.just({"profile": "other.safetensors"}),
+    st.just({"profile": "landmarks.safetensors"}),
 )
 FIELDS = optional(
     {
@@ -70,9 +71,10 @@ def pools(draw: st.DrawFn, folder: Path) -> Pool:
     models = []
     for at in range(draw(st.integers(1, 6))):
         efforts = {}
+        source = draw(SOURCE)
         if draw(st.integers(0, 3)) == 0:
             efforts["high"] = Effort(**draw(optional({"success": floats(0, 1), "output_price": floats(0, 30)})))
-        models.append(Model(f"m{at}", **draw(SOURCE), **draw(FIELDS), **draw(PRICES), efforts=efforts))
+        models.append(Model(f"m{at}", **source, **draw(FIELDS), **draw(PRICES), efforts=efforts))
     limits = draw(optional({"max_price": floats(0, 30), "deny_tags": some(TAGS)}))
     pool = Pool(models, **limits)
     pool._folder = str(folder)

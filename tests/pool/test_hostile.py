@@ -77,6 +77,14 @@ KNOTS = {"knots_x": np.array([[-1.0, 0.0, 2.0]], np.float32), "knots_y": np.arra
         ({**KNOTS, "knots_x": np.array([[0, 0, 1]], np.float32)}, {}, "knots_x: row 0"),
         ({**KNOTS, "knots_y": np.array([[0.5, 0.4, 1]], np.float32)}, {}, "knots_x: row 0"),
         ({**KNOTS, "knots_x": np.array([[0, NAN, NAN]], np.float32)}, {}, "knots_x: row 0"),
+        ({"landmarks": np.ones((2, 12), np.float32)}, {}, "bandwidth: missing"),
+        ({"bandwidth": np.ones(1, np.float32)}, {}, "landmarks: missing"),
+        ({"landmarks": np.ones((2, 11), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[2, 11\], expected \[2, 12\]"),
+        ({"landmarks": np.ones((0, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[0, 12\]"),
+        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.zeros(1, np.float32)}, {}, "bandwidth: is 0, expected more than 0"),
+        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.full(1, 1e-30, np.float32)}, {}, "the square of the bandwidth is 0"),
+        ({"landmarks": np.full((2, 12), 3e38, np.float32), "bandwidth": np.ones(1, np.float32)}, {}, "landmarks: their squares overflow"),
+        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"basis: shape \[12, 3\], expected \[14, 1..=14\]"),
         ({}, {"profiles": None}, "__metadata__.profiles: missing"),
         ({}, {"profiles": "[{"}, "__metadata__.profiles: EOF"),
         ({}, {"profiles": "[]"}, "__metadata__.profiles: 0 models"),
@@ -112,8 +120,12 @@ def test_a_profile_of_other_names_lists_them(
     assert open_profile(content).route("what is").model == "mine"
 
 
-@pytest.mark.parametrize("step", [1, 7])
-def test_no_truncated_or_mutated_file_crashes(open_profile: Callable[[bytes], Any], content: bytes, step: int) -> None:
+@pytest.mark.parametrize(("has_landmarks", "step"), [(False, 1), (False, 7), (True, 5)])
+def test_no_truncated_or_mutated_file_crashes(
+    make_pool: Any, open_profile: Callable[[bytes], Any], content: bytes, has_landmarks: bool, step: int
+) -> None:
+    embedding = metadata_of(content)["embedding"]
+    content = make_pool.random_profiles(["mine"], 12, embedding, has_landmarks=has_landmarks).to_bytes()
     rng = np.random.default_rng(step)
     cases = [content[:length] for length in range(0, len(content), 37 * step)]
     for at in range(0, len(content), 3 * step):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import turnout
 from turnout.calibrate.pool import calibrate_pool, shift_of
 from turnout.pool.profiles import Profiles, sigmoid
+from turnout.profiles.linear import Linear, joined
 from turnout.profiles.own import candidates, log_loss, pick
 from turnout.profiles.predictors import Lessons, by_cohort, by_length, by_neighbors, by_network, constant
 from turnout.training.own_pool import best_single, train_pool
@@ -42,7 +44,7 @@ def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_t
     found = train_pool(_easy_and_hard(0), ["cheap", "dear"], _costs(), None, "ab", resamples=300)
     assert found.verdict.route, str(found.verdict)
     assert found.verdict.cost.high < 0.8
-    assert found.picked == "own"
+    assert found.picked in ("own", "landmarks", "own and landmarks")
     assert np.isfinite(found.error_cost)
     assert found.losses["own"] < found.losses["means"]
 
@@ -74,7 +76,7 @@ def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts
 def test_candidates_learn_and_the_best_is_picked() -> None:
     seen, new = _lessons(0, 2.0, 0.5), _lessons(50, 2.0, 0.5)
     picked = pick(candidates(["cheap", "dear"], None), seen, 0)
-    assert picked.name == "own"
+    assert picked.name in ("own", "own and landmarks")
     losses = {
         predict.__name__: log_loss(predict(seen, new.prompts, new.embeddings), new.scores)
         for predict in (constant, by_length, by_cohort, by_neighbors, by_network)
@@ -82,6 +84,59 @@ def test_candidates_learn_and_the_best_is_picked() -> None:
     assert losses["by_neighbors"] < losses["constant"]
     assert losses["by_network"] < losses["constant"]
     assert losses["by_cohort"] == pytest.approx(losses["constant"], abs=0.01)
+
+
+def _bent(seed: int) -> Lessons:
+    """Models that are good at some distance of the embedding from its mean: what no line tells."""
+    generator = np.random.default_rng(seed)
+    embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
+    logit = 3.0 * (embeddings[:, 0].astype(np.float64) ** 2 - 1.0)
+    scores = (generator.random((ROWS, 2)) < sigmoid(np.column_stack([logit, 1.0 - logit]))).astype(np.float64)
+    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+
+
+def test_landmarks_follow_what_bends() -> None:
+    seen, new = _bent(0), _bent(1)
+    picked = pick(candidates(["near", "far"], None), seen, 0)
+    assert "landmarks" in picked.name
+    tried = candidates(["near", "far"], None)
+    losses = {name: log_loss(one(seen).success(new.embeddings), new.scores) for name, one in tried.items()}
+    assert losses["landmarks"] < losses["own"] - 0.05
+    assert losses["landmarks"] < log_loss(by_neighbors(seen, new.prompts, new.embeddings), new.scores)
+
+
+def test_landmarks_of_scores_without_a_signal_are_the_means() -> None:
+    seen = _lessons(3, 0.0, 1.0)
+    found = candidates(["a", "b"], None)["landmarks"](seen).success(seen.embeddings)
+    assert found == pytest.approx(np.broadcast_to(seen.scores.mean(axis=0), found.shape), abs=0.1)
+
+
+def test_blends_are_the_mean_of_both_log_odds() -> None:
+    seen = _bent(2)
+    tried = candidates(["near", "far"], None)
+    odds = {name: _log_odds(tried[name](seen).success(seen.embeddings)) for name in tried}
+    assert odds["own and landmarks"] == pytest.approx((odds["own"] + odds["landmarks"]) / 2.0, abs=1e-6)
+
+
+def _log_odds(success: np.ndarray) -> np.ndarray:
+    return np.log(success) - np.log1p(-success)
+
+
+def test_profiles_of_several_files_are_joined_over_one_basis() -> None:
+    seen = _bent(4)
+    tried = candidates(["near", "far"], None)
+    own, bent, means = (tried[name](seen) for name in ("own", "landmarks", "means"))
+    parts = {
+        "a": Linear(own.basis, own.models[:1]),
+        "b": Linear(bent.basis, bent.models[1:], bent.landmarks),
+        "c": Linear(means.basis, means.models[:1]),
+    }
+    found = joined(parts).success(seen.embeddings)
+    apart = np.hstack([one.success(seen.embeddings) for one in parts.values()])
+    assert found == pytest.approx(apart, abs=1e-9)
+    other = tried["landmarks"](_bent(5))
+    with pytest.raises(turnout.InvalidInputError, match="different landmarks"):
+        joined({**parts, "d": Linear(other.basis, other.models[:1], other.landmarks)})
 
 
 def test_missing_scores_do_not_count() -> None:

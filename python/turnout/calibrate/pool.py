@@ -12,9 +12,9 @@ from scipy.stats import chi2
 from turnout._core import InvalidInputError
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
-from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations, features
-from turnout.profiles.own import Linear, folds_of
-from turnout.profiles.regression import Gaussian
+from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations
+from turnout.profiles.linear import Linear, joined
+from turnout.profiles.own import folds_of
 
 #: Error of the first kind of the tests, for all models of a pool together.
 LEVEL = 0.01
@@ -152,7 +152,7 @@ def shift_of(profiles: Profiles, embeddings: Any) -> Shift | None:
     """
     if profiles.center is None:
         return None
-    away = features(embeddings, profiles.basis)[:, :-1].mean(axis=0) - profiles.center
+    away = profiles.features(embeddings)[:, :-1].mean(axis=0) - profiles.center
     squared, rank, count = float(away @ away), len(away), len(embeddings)
     by_chance = rank / count
     return Shift(float(np.sqrt(squared)), max(squared - by_chance, 0.0) / 2.0, float(chi2.sf(squared * count, rank)))
@@ -169,10 +169,9 @@ def calibrated_profiles(
         embedding: SHA-256 of the graph.
     """
     profiles = []
-    for name, one in models.items():
-        wide = one.spread().models[0]
-        moved = calibrated(Gaussian(wide.mean, wide.covariance), found[name].slope, found[name].intercept)
+    whole = joined(models)
+    for name, one in zip(models, whole.models, strict=True):
+        moved = calibrated(one, found[name].slope, found[name].intercept)
         facts = {"ece": found[name].after.ece.value, "brier": found[name].after.brier.value}
         profiles.append(Profile(name, moved.mean, moved.covariance, found[name].before.prompts, ["calibration"], facts))
-    size = len(next(iter(models.values())).basis)
-    return Profiles(np.eye(size), profiles, embedding)
+    return Profiles(whole.basis, profiles, embedding, landmarks=whole.landmarks)

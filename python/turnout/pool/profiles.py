@@ -44,15 +44,51 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Landmarks:
+    """Points of the embedding's space; how near a prompt is to each of them extends its embedding.
+
+    Attributes:
+        points: float32 ``[landmarks, dim]``.
+        bandwidth: Distance at which the nearness ``exp(-distance^2 / (2 bandwidth^2))`` is .61, more than 0.
+
+    Example:
+        >>> Landmarks(np.zeros((1, 2), np.float32), 1.0).expanded(np.array([[0.0, 1.0]])).round(2).tolist()
+        [[0.0, 1.0, 0.61]]
+    """
+
+    points: NDArray[np.float32]
+    bandwidth: float
+
+    def expanded(self, embeddings: NDArray[Any]) -> Doubles:
+        """The embeddings, then the nearness to each landmark.
+
+        Args:
+            embeddings: Of the router, float ``[prompts, dim]``.
+
+        Returns:
+            float64 ``[prompts, dim + landmarks]``.
+        """
+        wide, points = np.asarray(embeddings, dtype=np.float64), self.points.astype(np.float64)
+        squared = (wide**2).sum(axis=1)[:, None] + (points**2).sum(axis=1) - 2.0 * wide @ points.T
+        nearness = np.exp(-np.maximum(squared, 0.0) / (2.0 * self.bandwidth**2))
+        return np.hstack([wide, nearness])
+
+    def is_equal(self, other: Landmarks) -> bool:
+        """Whether others are the same."""
+        return self.bandwidth == other.bandwidth and np.array_equal(self.points, other.points)
+
+
+@dataclass(frozen=True)
 class Profiles:
     """Profiles of several models over one basis.
 
     Attributes:
-        basis: Directions of the router's embedding, float64 ``[dim, r]``.
+        basis: Directions of the router's embedding, expanded by the landmarks, float64 ``[dim, r]``.
         models: The profiles.
         embedding: SHA-256 of the graph that makes the embeddings, in hexadecimal digits.
         center: Mean projection of the prompts that a basis was fitted on, float64 ``[r]``; the projections have variance 1 there and no
             correlation. ``None`` where that is not known.
+        landmarks: They expand the embedding where the profiles have them; the basis then has ``dim + landmarks`` rows.
 
     Example:
         >>> constant = Profile("mine", np.array([0.0, 0.0, 2.0]), np.diag([0.0, 0.0, 0.25]))
@@ -67,11 +103,17 @@ class Profiles:
     models: Sequence[Profile]
     embedding: str
     center: Doubles | None = None
+    landmarks: Landmarks | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of the models, in order."""
         return [model.name for model in self.models]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return len(self.basis) - (0 if self.landmarks is None else len(self.landmarks.points))
 
     def features(self, embeddings: NDArray[Any]) -> Doubles:
         """Features of prompts.
@@ -82,8 +124,7 @@ class Profiles:
         Returns:
             float64 ``[prompts, r + 1]``; the last column is 1.
         """
-        projected = np.asarray(embeddings, dtype=np.float64) @ self.basis
-        return np.column_stack([projected, np.ones(len(projected))])
+        return features(embeddings, self.basis, self.landmarks)
 
     def logits(self, embeddings: NDArray[Any]) -> Doubles:
         """Log odds of success, float64 ``[prompts, models]``."""
@@ -139,6 +180,9 @@ class Profiles:
             "bias": means[:, -1],
             "covariance": np.stack([model.covariance[lower] for model in self.models]),
         }
+        if self.landmarks is not None:
+            tensors["landmarks"] = self.landmarks.points.astype(np.float64)
+            tensors["bandwidth"] = np.array([self.landmarks.bandwidth])
         infos = [
             {
                 "name": model.name,
@@ -185,6 +229,9 @@ def read_profiles(path: str | Path) -> Profiles:
         center = np.array(json.loads(metadata["center"]), dtype=np.float64) if "center" in metadata else None
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of profiles: {error} is missing or invalid") from error
+    landmarks = None
+    if "landmarks" in tensors:
+        landmarks = Landmarks(tensors["landmarks"].astype(np.float32), float(tensors.get("bandwidth", np.ones(1))[0]))
     size = basis.shape[-1] + 1
     expected = [(len(infos), size - 1), (len(infos),), (len(infos), size * (size + 1) // 2)]
     found = [weights.shape, bias.shape, packed.shape]
@@ -201,7 +248,23 @@ def read_profiles(path: str | Path) -> Profiles:
         facts = {name: value for name, value in info.items() if name not in ("name", "prompts", "sources")}
         mean = np.append(weights[row], bias[row])
         models.append(Profile(info["name"], mean, covariance, info["prompts"], info["sources"], facts))
-    return Profiles(basis, models, embedding, center)
+    return Profiles(basis, models, embedding, center, landmarks)
+
+
+def features(embeddings: NDArray[Any], basis: Doubles, landmarks: Landmarks | None = None) -> Doubles:
+    """Projections of embeddings on a basis, and a column of ones.
+
+    Args:
+        embeddings: Of the router, float ``[prompts, dim]``.
+        basis: float64 ``[dim, r]``; with landmarks ``[dim + landmarks, r]``.
+        landmarks: They expand the embeddings.
+
+    Returns:
+        float64 ``[prompts, r + 1]``.
+    """
+    wide = np.asarray(embeddings, dtype=np.float64) if landmarks is None else landmarks.expanded(embeddings)
+    projected = wide @ basis
+    return np.column_stack([projected, np.ones(len(projected))])
 
 
 def sigmoid(logits: Doubles) -> Doubles:

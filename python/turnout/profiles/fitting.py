@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.pool.profiles import Doubles, sigmoid
+from turnout.pool.profiles import Doubles, features, sigmoid
 from turnout.profiles.regression import Gaussian, Graded, fit_population
 
 #: Directions of a basis. `recipes/pool/notes.md` says what other numbers gave.
@@ -61,12 +61,6 @@ class Fitted:
     def features(self, embeddings: NDArray[np.float32]) -> Doubles:
         """Features of prompts, float64 ``[prompts, r + 1]``; the last column is 1."""
         return features(embeddings, self.basis)
-
-
-def features(embeddings: NDArray[np.float32], basis: Doubles) -> Doubles:
-    """Projections on a basis and a column of ones, float64 ``[prompts, r + 1]``."""
-    projected = np.asarray(embeddings, dtype=np.float64) @ basis
-    return np.column_stack([projected, np.ones(len(projected))])
 
 
 def fit(embeddings: NDArray[np.float32], models: Mapping[str, Rows], rank: int | None = RANK) -> Fitted:

@@ -11,7 +11,7 @@ import numpy as np
 from turnout._core import ConfigError
 from turnout.artifact.manifest import Manifest
 from turnout.pool.profiles import Profiles, read_profiles
-from turnout.profiles.own import Linear
+from turnout.profiles.linear import Linear
 from turnout.profiles.regression import Gaussian
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def _profile(fields: Mapping[str, Any], names: Sequence[str], folder: Path, know
         profiles = read_profiles(folder / str(fields["profile"]))
         named = [one for name in names for one in profiles.models if one.name in (name, name.lower())]
         one = (named or list(profiles.models))[0]
-        return Linear(profiles.basis, [Gaussian(one.mean, one.covariance)])
+        return Linear(profiles.basis, [Gaussian(one.mean, one.covariance)], profiles.landmarks)
     if "success" in fields:
         chance = min(max(float(fields["success"]), 1e-6), 1.0 - 1e-6)
         bias = np.log(chance / (1.0 - chance))
-        return Linear(np.zeros((len(known.basis), 1)), [Gaussian(np.array([0.0, bias]), np.zeros((2, 2)))])
+        return Linear(np.zeros((known.dim, 1)), [Gaussian(np.array([0.0, bias]), np.zeros((2, 2)))])
     one = known.find(str(fields.get("like", names[-1])).lower())
-    return Linear(known.basis, [Gaussian(one.mean, one.covariance)])
+    return Linear(known.basis, [Gaussian(one.mean, one.covariance)], known.landmarks)

@@ -12,38 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.pool.profiles import Doubles, Profiles, sigmoid
-from turnout.profiles.fitting import ELSEWHERE, Rows, calibrated, calibrations, features, fit
+from turnout.pool.profiles import Doubles, Profiles, features
+from turnout.profiles.fitting import ELSEWHERE, Rows, calibrated, calibrations, fit
+from turnout.profiles.landmarks import fit_landmarks
+from turnout.profiles.linear import Linear, blended
 from turnout.profiles.new_model import ALIKE, prior_of
 from turnout.profiles.predictors import Lessons
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
 OUTER, INNER = 5, 3
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Models whose log odds are linear in the embedding: what the core evaluates.
-
-    Attributes:
-        basis: float64 ``[dim, r]``.
-        models: Weights and bias of each.
-    """
-
-    basis: Doubles
-    models: Sequence[Gaussian]
-
-    def success(self, embeddings: NDArray[np.float32]) -> Doubles:
-        """P(success), float64 ``[prompts, models]``."""
-        return sigmoid(features(embeddings, self.basis) @ np.stack([one.mean for one in self.models]).T)
-
-    def spread(self) -> Linear:
-        """The same over all numbers of the embedding."""
-        size = len(self.basis)
-        back = np.zeros((size + 1, self.basis.shape[1] + 1))
-        back[:-1, :-1] = self.basis
-        back[-1, -1] = 1.0
-        return Linear(np.eye(size), [Gaussian(back @ one.mean, back @ one.covariance @ back.T) for one in self.models])
 
 
 #: From what was learned to a model of every column.
@@ -57,15 +34,37 @@ def candidates(names: Sequence[str], known: Profiles | None) -> dict[str, Candid
         names: Models of the columns, in canonical form.
         known: Profiles to start from; without, only the user's outcomes count.
     """
-    found: dict[str, Candidate] = {"means": _means, "own": _own}
+    own, landmarks = _Once(_own), _Once(_with_landmarks)
+    found: dict[str, Candidate] = {
+        "means": _means,
+        "own": own,
+        "landmarks": landmarks,
+        "own and landmarks": lambda seen: blended(own(seen), landmarks(seen)),
+    }
     if known is None:
         return found
     whole = set(names) <= set(known.names)
     if whole:
         found["mf, calibrated"] = lambda seen: _recalibrated(seen, known, names)
-    found["mf, refitted"] = lambda seen: _refitted(seen, known, names)
-    found["mf and own"] = lambda seen: _blend(_refitted(seen, known, names), _own(seen))
+    refitted = _Once(lambda seen: _refitted(seen, known, names))
+    found["mf, refitted"] = refitted
+    found["mf and own"] = lambda seen: blended(refitted(seen), own(seen))
+    if known.landmarks is None:
+        found["mf and landmarks"] = lambda seen: blended(refitted(seen), landmarks(seen))
     return found
+
+
+class _Once:
+    """A candidate that is fitted once to the same outcomes, though blends ask for it again."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._last: tuple[Lessons, Linear] | None = None
+
+    def __call__(self, seen: Lessons) -> Linear:
+        if self._last is None or self._last[0] is not seen:
+            self._last = seen, self._candidate(seen)
+        return self._last[1]
 
 
 def _columns(seen: Lessons) -> list[Rows]:
@@ -92,30 +91,29 @@ def _own(seen: Lessons) -> Linear:
 def _recalibrated(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linear:
     """Known profiles with a slope and an intercept each from the outcomes."""
     before = [Gaussian(one.mean, one.covariance) for one in map(known.find, names)]
-    projected = features(seen.embeddings, known.basis)
+    projected = features(seen.embeddings, known.basis, known.landmarks)
     columns = _columns(seen)
     logits = [projected[rows.place] @ one.mean for rows, one in zip(columns, before, strict=True)]
     folds = calibrations(logits, [rows.scores for rows in columns], ELSEWHERE)
-    return Linear(known.basis, [calibrated(one, *fold) for one, fold in zip(before, folds, strict=True)])
+    after = [calibrated(one, *fold) for one, fold in zip(before, folds, strict=True)]
+    return Linear(known.basis, after, known.landmarks)
 
 
 def _refitted(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linear:
     """Posteriors from the outcomes; a known model starts from its profile, less certain, another from the spread of the known ones."""
     spread = prior_of(known)
-    projected = features(seen.embeddings, known.basis)
+    projected = features(seen.embeddings, known.basis, known.landmarks)
     models = []
     for name, rows in zip(names, _columns(seen), strict=True):
         one = next((one for one in known.models if one.name == name), None)
         prior = spread if one is None else Gaussian(one.mean, one.covariance + ALIKE * spread.covariance)
         models.append(posterior(prior, Graded(projected[rows.place], rows.scores)))
-    return Linear(known.basis, models)
+    return Linear(known.basis, models, known.landmarks)
 
 
-def _blend(one: Linear, other: Linear) -> Linear:
-    """The mean of both log odds; its variance is that of two that agree."""
-    pairs = zip(one.spread().models, other.spread().models, strict=True)
-    models = [Gaussian((a.mean + b.mean) / 2.0, (a.covariance + b.covariance) / 2.0) for a, b in pairs]
-    return Linear(np.eye(len(one.basis)), models)
+def _with_landmarks(seen: Lessons) -> Linear:
+    """A Gaussian process on the embedding; the means where nothing of the scores follows the prompts."""
+    return fit_landmarks(seen) or _means(seen)
 
 
 def log_loss(success: Doubles, scores: Doubles) -> float:
@@ -131,16 +129,6 @@ def folds_of(prompts: Sequence[str], number: int, seed: int) -> NDArray[np.int64
     drawn = np.random.default_rng(seed).permutation(int(inverse.max()) + 1) % number
     result: NDArray[np.int64] = drawn[inverse].astype(np.int64)
     return result
-
-
-def left_out(candidate: Candidate, seen: Lessons, number: int, seed: int) -> Doubles:
-    """P(success) of each prompt by what was learned from the other folds, float64 ``[prompts, models]``."""
-    fold = folds_of(seen.prompts, number, seed)
-    found = np.empty(seen.scores.shape)
-    for one in range(number):
-        out = fold == one
-        found[out] = candidate(seen.rows(~out)).success(seen.embeddings[out])
-    return found
 
 
 @dataclass(frozen=True)
@@ -166,7 +154,13 @@ def pick(tried: Mapping[str, Candidate], seen: Lessons, seed: int) -> Picked:
         seen: What to learn from.
         seed: Of the folds.
     """
-    found = {name: left_out(candidate, seen, INNER, seed) for name, candidate in tried.items()}
+    fold = folds_of(seen.prompts, INNER, seed)
+    found = {name: np.empty(seen.scores.shape) for name in tried}
+    for one in range(INNER):
+        out = fold == one
+        rest = seen.rows(~out)
+        for name, candidate in tried.items():
+            found[name][out] = candidate(rest).success(seen.embeddings[out])
     losses = {name: log_loss(success, seen.scores) for name, success in found.items()}
     name = min(losses, key=lambda one: losses[one])
     return Picked(name, losses, found[name])

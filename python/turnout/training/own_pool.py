@@ -238,4 +238,4 @@ def _profiles(candidate: Candidate, seen: Lessons, names: Sequence[str], embeddi
         Profile(name, one.mean, one.covariance, int(count), ["own outcomes"])
         for name, one, count in zip(names, fitted.models, counts, strict=True)
     ]
-    return Profiles(fitted.basis, models, embedding)
+    return Profiles(fitted.basis, models, embedding, landmarks=fitted.landmarks)

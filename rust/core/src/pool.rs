@@ -10,6 +10,7 @@ mod budget;
 mod candidate;
 mod cost;
 mod exclusion;
+mod landmarks;
 mod limits;
 mod names;
 mod objective;

@@ -96,6 +96,12 @@ impl MatrixFactorizationScorer {
 /// Dot product in eight partial sums, so that it can be vectorized; the order of additions is the same on every machine.
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    inlined_dot(a, b)
+}
+
+/// The same, inside a function that has the instructions already.
+#[inline(always)]
+pub(crate) fn inlined_dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     let (a_chunks, a_rest) = a.as_chunks::<8>();
     let (b_chunks, b_rest) = b.as_chunks::<8>();

@@ -7,11 +7,14 @@ use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 
 use super::{
     candidate::MAX_CANDIDATES,
+    landmarks::Landmarks,
     profiles::{Profile, Profiles},
 };
 
 /// Directions of the embedding, at most.
 const MAX_RANK: usize = 256;
+/// Landmarks, at most.
+const MAX_LANDMARKS: usize = 4096;
 /// Points of a calibration, at most.
 const MAX_KNOTS: usize = 256;
 
@@ -27,21 +30,28 @@ impl Profiles {
             SafeTensors::read_metadata(bytes).map_err(|error| fault("header", error.to_string()))?;
         let tensors = Tensors { data: bytes.get(8 + header..).unwrap_or_default(), metadata: &metadata };
         let (embedding, models) = read_header(&metadata)?;
+        let landmarks = tensors.landmarks(dim)?;
+        let width = dim + landmarks.as_ref().map_or(0, Landmarks::len);
         let basis = tensors.shape("basis")?;
-        let &[rows, rank] = basis else { return Err(fault("basis", format!("shape {basis:?}, expected [{dim}, r]"))) };
-        if rows != dim || rank == 0 || rank > MAX_RANK.min(dim) {
-            return Err(fault("basis", format!("shape {basis:?}, expected [{dim}, 1..={}]", MAX_RANK.min(dim))));
+        let &[rows, rank] = basis else {
+            return Err(fault("basis", format!("shape {basis:?}, expected [{width}, r]")));
+        };
+        if rows != width || rank == 0 || rank > MAX_RANK.min(width) {
+            return Err(fault("basis", format!("shape {basis:?}, expected [{width}, 1..={}]", MAX_RANK.min(width))));
         }
         let count = models.len();
         let packed = (rank + 1) * (rank + 2) / 2;
         let output = match (tensors.has("output_weights"), tensors.has("output_bias")) {
             (false, false) => None,
+            _ if landmarks.is_some() => {
+                return Err(fault("output_weights", "given together with landmarks, expected one of both"));
+            }
             _ => Some((tensors.floats("output_weights", &[count, rank])?, tensors.floats("output_bias", &[count])?)),
         };
         let profiles = Self {
-            dim,
             rank,
-            basis: tensors.floats("basis", &[dim, rank])?,
+            landmarks,
+            basis: tensors.floats("basis", &[width, rank])?,
             weights: tensors.floats("weights", &[count, rank])?,
             bias: tensors.floats("bias", &[count])?,
             covariance: tensors.floats("covariance", &[count, packed])?,
@@ -147,6 +157,27 @@ impl Tensors<'_> {
         }
     }
 
+    /// Landmarks, where the file has them.
+    fn landmarks(&self, dim: usize) -> Result<Option<Landmarks>, Fault> {
+        if !self.has("landmarks") && !self.has("bandwidth") {
+            return Ok(None);
+        }
+        let shape = self.shape("landmarks")?;
+        let &[count @ 1..=MAX_LANDMARKS, _] = shape else {
+            return Err(fault("landmarks", format!("shape {shape:?}, expected [1..={MAX_LANDMARKS}, {dim}]")));
+        };
+        let points = self.floats("landmarks", &[count, dim])?;
+        let bandwidth = self.floats("bandwidth", &[1])?[0];
+        if bandwidth <= 0.0 {
+            return Err(fault("bandwidth", format!("is {bandwidth}, expected more than 0")));
+        }
+        let landmarks = Landmarks::new(dim, points, bandwidth);
+        if !landmarks.is_finite() {
+            return Err(fault("landmarks", "their squares overflow, or the square of the bandwidth is 0"));
+        }
+        Ok(Some(landmarks))
+    }
+
     /// Points of every model's calibration; rows end in NaN where they are shorter than others.
     fn knots(&self, count: usize) -> Result<Vec<Curve>, Fault> {
         if !self.has("knots_x") && !self.has("knots_y") {
@@ -162,8 +193,18 @@ impl Tensors<'_> {
     }
 
     fn refuse_others(&self) -> Result<(), Fault> {
-        const KNOWN: [&str; 8] =
-            ["basis", "weights", "bias", "covariance", "output_weights", "output_bias", "knots_x", "knots_y"];
+        const KNOWN: [&str; 10] = [
+            "basis",
+            "weights",
+            "bias",
+            "covariance",
+            "output_weights",
+            "output_bias",
+            "knots_x",
+            "knots_y",
+            "landmarks",
+            "bandwidth",
+        ];
         let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
         names.sort();
         match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {

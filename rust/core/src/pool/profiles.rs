@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
+use super::landmarks::Landmarks;
 use crate::{exponential::exp, interpolate::interpolate};
 
 /// Standard deviations on either side of a 90 % interval.
 const DEVIATIONS: f32 = 1.645;
 
 /// Logistic regressions over a few directions of the embedding, one a model: `P = sigmoid(weights . (basis^T e) + bias)`, or a map of
-/// that logit where the model has knots.
+/// that logit where the model has knots. With landmarks, `e` is the embedding and then its nearness to each of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profiles {
     /// SHA-256 of the graph that makes the embedding.
     pub embedding: String,
     /// The models, in the order of the rows.
     pub models: Vec<Profile>,
-    pub(super) dim: usize,
     pub(super) rank: usize,
-    /// `[dim, rank]`.
+    /// They extend the embedding, where there are any.
+    pub(super) landmarks: Option<Landmarks>,
+    /// `[dim + landmarks, rank]`.
     pub(super) basis: Vec<f32>,
     /// `[models, rank]`.
     pub(super) weights: Vec<f32>,
@@ -59,7 +61,7 @@ impl Profiles {
         named(name).or_else(|| named(&name.to_lowercase()))
     }
 
-    /// Weights over the whole embedding, folded once so that a decision needs no other product. Infinite where they overflow.
+    /// Weights over the whole embedding and the landmarks, folded once so that a decision needs no other product. Infinite where they overflow.
     pub(super) fn folded(&self, row: usize) -> Vec<f32> {
         self.fold(&self.weights, row)
     }
@@ -84,7 +86,12 @@ impl Profiles {
     /// The embedding in the directions of the basis.
     pub(super) fn factors(&self, embedding: &[f32]) -> Vec<f32> {
         let mut factors = vec![0.0f32; self.rank];
-        for (value, basis) in embedding.iter().zip(self.basis.chunks_exact(self.rank)) {
+        let mut nearness = vec![];
+        if let Some(landmarks) = &self.landmarks {
+            nearness.resize(landmarks.len(), 0.0);
+            landmarks.nearness(0..landmarks.len(), embedding, &mut nearness);
+        }
+        for (value, basis) in embedding.iter().chain(&nearness).zip(self.basis.chunks_exact(self.rank)) {
             factors.iter_mut().zip(basis).for_each(|(sum, weight)| *sum += value * weight);
         }
         factors
@@ -132,8 +139,8 @@ mod tests {
         Profiles {
             embedding: String::new(),
             models: vec![model],
-            dim: 3,
             rank: 2,
+            landmarks: None,
             basis: vec![1.0, 0.0, 0.0, 1.0, 1.0, -1.0],
             weights: vec![0.5, 2.0],
             bias: vec![-1.0],
@@ -148,6 +155,15 @@ mod tests {
         let profiles = profiles(Default::default());
         assert_eq!(profiles.folded(0), [0.5, 2.0, -1.5]);
         assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [4.0, -1.0]);
+    }
+
+    #[test]
+    fn factors_count_the_nearness_to_landmarks() {
+        let mut profiles = profiles(Default::default());
+        profiles.basis.extend([10.0, 20.0]);
+        profiles.landmarks = Some(Landmarks::new(3, vec![1.0, 2.0, 3.0], 1.0));
+        assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [14.0, 19.0]);
+        assert_eq!(profiles.folded(0), [0.5, 2.0, -1.5, 45.0]);
     }
 
     #[test]

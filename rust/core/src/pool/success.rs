@@ -1,7 +1,8 @@
 //! Chances of success and output tokens of all candidates for one embedding.
 //!
 //! Performance notes: profiles are folded into one row over the embedding a candidate, so that a decision is one product of a small
-//! matrix with a vector, whatever basis the profiles have. Nothing is allocated.
+//! matrix with a vector, whatever basis the profiles have. Landmarks come in blocks, each for all candidates that have them, so that
+//! nothing is allocated.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -21,6 +22,8 @@ use crate::{
 
 /// A file of profiles, at most: those of the largest pool over the largest basis would need more, but nobody has them.
 const MAX_PROFILE_BYTES: u64 = 1 << 28;
+/// Landmarks that are compared at once.
+const BLOCK: usize = 64;
 /// More tokens than any answer has.
 const MAX_OUTPUT_TOKENS: f32 = 1e7;
 
@@ -38,6 +41,14 @@ enum Output {
     Learned(Vec<f32>, f32),
 }
 
+/// What landmarks of one file of profiles add to the logits of its candidates.
+#[derive(Debug)]
+struct Bend {
+    profiles: Arc<Profiles>,
+    /// Each with its weights of the landmarks.
+    candidates: Vec<(usize, Vec<f32>)>,
+}
+
 /// Chances and output tokens of all candidates.
 #[derive(Debug)]
 pub(super) struct Heads {
@@ -47,6 +58,7 @@ pub(super) struct Heads {
     /// `[candidates, dim]`; zeros for constants.
     weights: Vec<f32>,
     bias: Vec<f32>,
+    bends: Vec<Bend>,
     reads_embedding: bool,
     has_knots: bool,
     has_constants: bool,
@@ -137,15 +149,27 @@ impl Heads {
         let mut read = HashMap::new();
         let sources = candidates.iter().map(|one| files.source(one, &mut read)).collect::<Result<Vec<_>>>()?;
         let (dim, mut weights, mut bias) = (files.dim, Vec::new(), Vec::new());
-        for source in &sources {
+        let mut bends: Vec<Bend> = Vec::new();
+        for (number, source) in sources.iter().enumerate() {
             match source {
                 Source::Constant(_) => {
                     weights.resize(weights.len() + dim, 0.0);
                     bias.push(0.0);
                 }
                 Source::Profile(ProfileRow { profiles, row }) => {
-                    weights.extend(profiles.folded(*row));
+                    let mut folded = profiles.folded(*row);
+                    let beyond = folded.split_off(dim);
+                    weights.extend(folded);
                     bias.push(profiles.bias[*row]);
+                    if profiles.landmarks.is_none() {
+                        continue;
+                    }
+                    match bends.iter_mut().find(|bend| Arc::ptr_eq(&bend.profiles, profiles)) {
+                        Some(bend) => bend.candidates.push((number, beyond)),
+                        None => {
+                            bends.push(Bend { profiles: Arc::clone(profiles), candidates: vec![(number, beyond)] });
+                        }
+                    }
                 }
             }
         }
@@ -164,7 +188,15 @@ impl Heads {
             outputs,
             weights,
             bias,
+            bends,
         })
+    }
+
+    /// Log odds of every candidate; those of constants mean nothing.
+    fn logits(&self, embedding: &[f32], logits: &mut Vec<f32>) {
+        let rows = self.weights.chunks_exact(self.dim).zip(&self.bias);
+        logits.extend(rows.map(|(weights, bias)| dot(weights, embedding) + bias));
+        self.bends.iter().for_each(|bend| bend.add(embedding, logits));
     }
 
     /// Whether any chance depends on the prompt.
@@ -190,8 +222,7 @@ impl Heads {
             }));
             return Ok(());
         }
-        let rows = self.weights.chunks_exact(self.dim).zip(&self.bias);
-        success.extend(rows.map(|(weights, bias)| dot(weights, embedding) + bias));
+        self.logits(embedding, success);
         if success.iter().any(|logit| logit.is_nan()) {
             return Err(Error::inference(
                 "the embedding of the prompt overflows, so that chances of success are not numbers",
@@ -231,15 +262,31 @@ impl Heads {
     /// Ends of the 90 % interval of every chance.
     pub(super) fn intervals(&self, embedding: &[f32]) -> Vec<(f32, f32)> {
         let mut factors: HashMap<*const Profiles, Vec<f32>> = HashMap::new();
-        let rows = self.weights.chunks_exact(self.dim).zip(&self.bias);
-        let interval = |(source, (weights, bias)): (&Source, (&[f32], &f32))| match source {
+        let mut logits = Vec::new();
+        self.logits(embedding, &mut logits);
+        let interval = |(source, logit): (&Source, &f32)| match source {
             Source::Constant(success) => (*success, *success),
             Source::Profile(ProfileRow { profiles, row }) => {
                 let factors = factors.entry(Arc::as_ptr(profiles)).or_insert_with(|| profiles.factors(embedding));
-                profiles.interval(*row, dot(weights, embedding) + bias, factors)
+                profiles.interval(*row, *logit, factors)
             }
         };
-        self.sources.iter().zip(rows).map(interval).collect()
+        self.sources.iter().zip(&logits).map(interval).collect()
+    }
+}
+
+impl Bend {
+    fn add(&self, embedding: &[f32], logits: &mut [f32]) {
+        let Some(landmarks) = &self.profiles.landmarks else { return };
+        let mut nearness = [0.0; BLOCK];
+        for first in (0..landmarks.len()).step_by(BLOCK) {
+            let range = first..landmarks.len().min(first + BLOCK);
+            let nearness = &mut nearness[..range.len()];
+            landmarks.nearness(range.clone(), embedding, nearness);
+            for (candidate, weights) in &self.candidates {
+                logits[*candidate] += dot(&weights[range.clone()], nearness);
+            }
+        }
     }
 }
 
