@@ -7,12 +7,24 @@ import json
 import socket
 import time
 
+#: Path and conversation of each dialect, and how a stream of it ends.
+DIALECTS = {
+    "chat": ("/v1/chat/completions", "messages", b"data: [DONE]"),
+    "messages": ("/v1/messages", "messages", b'"message_stop"'),
+    "responses": ("/v1/responses", "input", b'"response.completed"'),
+}
 
-def request(model: str, prompt: str, stream: bool = False) -> bytes:
-    """A chat completion as it goes over the wire."""
-    fields = {"model": model, "messages": [{"role": "user", "content": prompt}], **({"stream": True} if stream else {})}
+
+def request(model: str, prompt: str, stream: bool = False, dialect: str = "chat") -> bytes:
+    """A request as it goes over the wire."""
+    path, conversation, _ = DIALECTS[dialect]
+    fields = {
+        "model": model,
+        conversation: [{"role": "user", "content": prompt}],
+        **({"stream": True} if stream else {}),
+    }
     body = json.dumps(fields).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

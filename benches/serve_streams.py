@@ -1,6 +1,6 @@
-"""Many streams at once for a while: errors, and the server's memory.
+"""Many streams of each dialect at once for a while: errors, and the server's memory.
 
-python benches/serve_streams.py [--streams 500] [--seconds 60]
+python benches/serve_streams.py [--streams 500] [--seconds 60] [--dialect chat messages responses]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from http_client import request
+from http_client import DIALECTS, request
 from processes import PORT, turnout, upstream
 
 PROMPT = "Tell me a story about a railway."
@@ -23,7 +23,7 @@ def memory_mib(pid: int) -> float:
     return pages * 4096 / 2**20
 
 
-async def stream(content: bytes, until: float, counts: dict[str, int]) -> None:
+async def stream(content: bytes, end: bytes, until: float, counts: dict[str, int]) -> None:
     """One stream after another over one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     while time.monotonic() < until:
@@ -35,18 +35,20 @@ async def stream(content: bytes, until: float, counts: dict[str, int]) -> None:
             if not part:
                 break
             text += part
-        good = head.startswith(b"HTTP/1.1 200") and b"data: [DONE]" in text and b"error" not in text
+        good = head.startswith(b"HTTP/1.1 200") and end in text and b"error" not in text
         counts["complete" if good else "failed"] += 1
         counts["events"] += text.count(b'"yes"')
     writer.close()
 
 
-async def load(pid: int, streams: int, seconds: float) -> dict[str, object]:
+async def load(pid: int, dialect: str, streams: int, seconds: float) -> dict[str, object]:
     """Runs it; memory is read after a tenth of the time, when every connection is there, and until the end."""
     counts = {"complete": 0, "failed": 0, "events": 0}
-    content = request("router-mf-0.5", PROMPT, stream=True)
+    content = request("router-mf-0.5", PROMPT, stream=True, dialect=dialect)
     began = time.monotonic()
-    tasks = [asyncio.create_task(stream(content, began + seconds, counts)) for _ in range(streams)]
+    tasks = [
+        asyncio.create_task(stream(content, DIALECTS[dialect][2], began + seconds, counts)) for _ in range(streams)
+    ]
     memory = []
     while time.monotonic() < began + seconds:
         await asyncio.sleep(seconds / 10)
@@ -60,12 +62,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--dialect", nargs="+", choices=list(DIALECTS), default=list(DIALECTS))
     args = parser.parse_args()
-    with upstream() as port, turnout(port) as pid:
-        found = asyncio.run(load(pid, args.streams, args.seconds))
-        print(json.dumps(found, indent=1))
-        assert found["complete"]
-        assert not found["failed"]
+    with upstream() as port, turnout(port, "--dialect", *DIALECTS) as pid:
+        for dialect in args.dialect:
+            found = asyncio.run(load(pid, dialect, args.streams, args.seconds))
+            print(json.dumps({"dialect": dialect, **found}, indent=1))
+            assert found["complete"]
+            assert not found["failed"]
 
 
 if __name__ == "__main__":

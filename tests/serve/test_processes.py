@@ -42,6 +42,7 @@ path = "{artifact}"
 [aliases.auto]
 router = "mf"
 threshold = {threshold}
+{more}
 """
 
 
@@ -55,16 +56,26 @@ def free_port() -> int:
 class Process:
     """``turnout serve --config`` in a process of its own."""
 
-    def __init__(self, config: Path, artifact: Path, one: str, two: str, descriptors: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Path,
+        artifact: Path,
+        one: str,
+        two: str,
+        descriptors: int | None = None,
+        workers: int = 1,
+        more: str = "",
+    ) -> None:
         self.config = config
         self.values = {"port": free_port(), "admin": free_port(), "one": one, "two": two, "artifact": artifact}
+        self.values["more"] = more
         self.write(threshold=1.0)
-        command = [sys.executable, "-m", "turnout", "serve", "--config", str(config)]
+        command = [sys.executable, "-m", "turnout", "serve", "--config", str(config), "--workers", str(workers)]
         if descriptors is not None:
             command = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         self.child = subprocess.Popen(command, stderr=subprocess.PIPE)
         self.url = f"http://127.0.0.1:{self.values['port']}"
-        wait_until(lambda: self.child.poll() is not None or ready(self.url), 60)
+        wait_until(lambda: self.child.poll() is not None or ready(self.url), 60 * (1 + workers))
 
     def write(self, **values: object) -> None:
         self.config.write_text(TOML.format(**self.values, **values))

@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from turnout.serve.byte_budget import ByteBudget
@@ -33,19 +34,22 @@ class DecisionLog:
         settings: Of ``[log]``, with a path.
         dropped: Called with the number of receipts that could not be kept.
         budget: Of the bytes of prompts that wait.
+        group: Folder that the workers of a server share, all of which write this log; ``None`` for the only process.
 
     Raises:
         ConfigError: The path is in use by another server, or the format is parquet and pyarrow is not installed.
         OSError: The file cannot be opened.
     """
 
-    def __init__(self, settings: LogSettings, dropped: Callable[[int], None], budget: ByteBudget) -> None:
+    def __init__(
+        self, settings: LogSettings, dropped: Callable[[int], None], budget: ByteBudget, group: Path | None = None
+    ) -> None:
         self._dropped = dropped
         self._budget = budget
         self._rare = RareLog(logger)
         self._queue: queue.Queue[tuple[Receipt, int] | None] = queue.Queue(_WAITING)
         self._ends = threading.Event()
-        self._writer = writer_of(settings)
+        self._writer = writer_of(settings, group)
         self._thread = threading.Thread(target=self._run, name="turnout-decision-log", daemon=True)
         self._thread.start()
 

@@ -143,21 +143,8 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics`` of the admin listener."""
-        metrics = self.state.metrics
-        metrics.in_flight.set(self.state.in_flight)
-        for name in self.state.routers:
-            share = self.state.recent.strong_share(name)
-            if share is not None:
-                metrics.strong_share.labels(name).set(share)
-        for name, pool in self.state.snapshot.pools.items():
-            if pool.budget is not None:
-                metrics.budget_used.labels(name).set(pool.budget.used)
-                metrics.budget_allowed.labels(name).set(pool.budget.allowed)
-                metrics.budget_price.labels(name).set(pool.budget.price)
-        for model in self.state.snapshot.models.values():
-            is_open = model.upstream.breaker(model.upstream_name).is_open
-            metrics.breaker_open.labels(model.upstream.name, model.label).set(is_open)
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        self.state.publish()
+        return Response(self.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def reload(self, request: Request) -> Response:
         """``POST /admin/reload`` of the admin listener."""
@@ -168,6 +155,8 @@ class Endpoints:
             raise ApiError(
                 409, f"reload failed; keeping the current configuration: {error}", code="reload_failed"
             ) from None
+        # What this worker could read, the others can.
+        self.state.reload_others()
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
 

@@ -70,18 +70,46 @@ def listener(
     return Listener(config, connections)
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """A socket that listens.
+
+    Args:
+        host: A name or address of this machine.
+        port: The port; 0 for any that is free.
+        reuse_port: Whether other sockets may listen there too; the system then gives each of them a part of the connections.
 
     Raises:
         OSError: The address is taken or is not one of this machine.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
-        )
+        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=reuse_port)
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def listening_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets of one address, for several processes: with a single socket, most connections would go to the process that is idle first.
+
+    Args:
+        host: A name or address of this machine.
+        port: The port; 0 for any that is free.
+        count: Number of sockets.
+
+    Raises:
+        OSError: The address is taken or is not one of this machine.
+    """
+    # Another server that shares its port would not be noticed.
+    with listening(host, port) as alone:
+        port = alone.getsockname()[1]
+    found: list[socket.socket] = []
+    try:
+        found.extend(listening(host, port, reuse_port=True) for _ in range(count))
+    except OSError:
+        for one in found:
+            one.close()
+        raise
+    return found
 
 
 def url_of(listening: socket.socket) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from turnout._core import ConfigError
 from turnout.extras import require
+from turnout.serve.log_locks import Turns, lock_of
 from turnout.serve.rare_log import RareLog
 from turnout.serve.settings import LogSettings
 
@@ -56,51 +56,21 @@ class Writer(Protocol):
         """Writes what it holds, and ends."""
 
 
-def writer_of(settings: LogSettings) -> Writer:
+def writer_of(settings: LogSettings, group: Path | None = None) -> Writer:
     """Opens the log.
+
+    Args:
+        settings: Of ``[log]``, with a path.
+        group: Folder that the workers of a server share, whose supervisor holds :func:`lock_of` for them; ``None`` for the only process.
 
     Raises:
         ConfigError: Another process has it open, or pyarrow is missing for parquet.
         OSError: The file or folder cannot be written.
     """
     try:
-        return Parts(settings) if settings.format == "parquet" else Lines(settings)
+        return Parts(settings, group) if settings.format == "parquet" else Lines(settings, group)
     except OSError as error:
         raise OSError(f"[log] path {settings.path!r} cannot be written: {error.strerror or error}") from error
-
-
-class PathLock:
-    """Keeps a second process from the same log, which would rotate or delete the first one's files.
-
-    Args:
-        path: A file beside the log. One that a killed process leaves is not locked.
-
-    Raises:
-        ConfigError: Another process has the lock.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import fcntl
-
-        self._path = path
-        while True:
-            self._file = path.open("a+b")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._file.close()
-                raise ConfigError(
-                    f"[log] path: {path} is locked by another server, expected a separate path for each server"
-                ) from None
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(self._file.fileno())):
-                    return
-            self._file.close()  # Removed by its owner between the two calls.
-
-    def release(self) -> None:
-        """Ends the lock and removes the file."""
-        self._path.unlink(missing_ok=True)
-        self._file.close()
 
 
 class Lines:
@@ -110,22 +80,31 @@ class Lines:
 
     Args:
         settings: Of ``[log]``.
+        group: As for :func:`writer_of`.
     """
 
-    def __init__(self, settings: LogSettings) -> None:
+    def __init__(self, settings: LogSettings, group: Path | None = None) -> None:
         self._settings = settings
+        self._turns = Turns(group)
         self._path = Path(settings.path)
-        self._was_there = self._path.exists()
+        self._was_there = self._path.exists() or group is not None
         self._file = self._path.open("ab", buffering=0)
         self._is_regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-        self._lock = PathLock(self._path.with_name(f"{self._path.name}.lock")) if self._is_regular else None
+        self._lock = lock_of(settings) if group is None else None
         self._size = os.fstat(self._file.fileno()).st_size
         self._rotate_at = 0.0
         self._rare = RareLog(logger)
 
     def write(self, receipts: Sequence[Row]) -> None:
         """Appends a line each, with as few calls as rotation allows."""
-        self._follow()
+        with self._turns.turn() as is_shared:
+            self._follow()
+            if is_shared and self._is_regular:
+                self._size = os.fstat(self._file.fileno()).st_size
+                self._end_line()
+            self._write(receipts)
+
+    def _write(self, receipts: Sequence[Row]) -> None:
         lines: list[bytes] = []
         size = 0
         for index, receipt in enumerate(receipts):
@@ -165,6 +144,14 @@ class Lines:
             raise LostError(len(lines) + later, error) from error
         self._size += len(content)
 
+    def _end_line(self) -> None:
+        """Ends a line that a killed worker began, so that it spoils no other one."""
+        if self._size:
+            with self._path.open("rb") as content:
+                content.seek(self._size - 1)
+                if content.read(1) != b"\n":
+                    self._append([b"\n"], 0)
+
     def _follow(self) -> None:
         """Opens the path again where someone moved or removed the file: what is written to that one, no reader of the path sees."""
         with contextlib.suppress(FileNotFoundError):
@@ -201,9 +188,10 @@ class Parts:
 
     Args:
         settings: Of ``[log]``.
+        group: As for :func:`writer_of`.
     """
 
-    def __init__(self, settings: LogSettings) -> None:
+    def __init__(self, settings: LogSettings, group: Path | None = None) -> None:
         require("eval", "pyarrow", purpose="[log] format parquet")
         import pyarrow.parquet
 
@@ -214,7 +202,7 @@ class Parts:
         self._limit = settings.max_bytes * settings.keep
         self._folder = Path(settings.path)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = PathLock(self._folder / ".lock")
+        self._lock = lock_of(settings) if group is None else None
         self._waiting: list[Row] = []
         self._prompt_bytes = 0
         self._began = time.monotonic()
@@ -239,7 +227,8 @@ class Parts:
         try:
             self._part()
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
     def _part(self) -> None:
         receipts, self._waiting, self._prompt_bytes = self._waiting, [], 0
@@ -256,8 +245,11 @@ class Parts:
         self._forget_old_parts()
 
     def _forget_old_parts(self) -> None:
-        parts = sorted(self._folder.glob("decisions-*.parquet"))
-        sizes = [part.stat().st_size for part in parts]
+        parts, sizes = [], []
+        for part in sorted(self._folder.glob("decisions-*.parquet")):
+            with contextlib.suppress(FileNotFoundError):  # Another worker may have removed it.
+                sizes.append(part.stat().st_size)
+                parts.append(part)
         while len(parts) > 1 and sum(sizes) > self._limit:
             parts.pop(0).unlink(missing_ok=True)
             sizes.pop(0)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 _MICROSECONDS = (1e-6, 2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25)
 _UPSTREAM = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
 class Metrics:
-    """The metrics of one server, in a separate registry."""
+    """The metrics of one server, in a separate registry.
 
-    def __init__(self) -> None:
+    Args:
+        group: Folder in which the workers of a server keep them, ``PROMETHEUS_MULTIPROC_DIR``; ``None`` for the only process.
+    """
+
+    def __init__(self, group: Path | None = None) -> None:
+        self._group = group
         registry = self.registry = CollectorRegistry()
         self.requests = Counter("turnout_requests", "Requests answered.", ["endpoint", "status"], registry=registry)
         self.decisions = Counter(
@@ -47,19 +55,32 @@ class Metrics:
             registry=registry,
         )
         self.budget_used = Gauge(
-            "turnout_budget_used", "Use of a pool's budget since its state began.", ["router"], registry=registry
+            "turnout_budget_used",
+            "Use of a pool's budget since its state began.",
+            ["router"],
+            registry=registry,
+            multiprocess_mode="liveall",
         )
         self.budget_allowed = Gauge(
-            "turnout_budget_allowed", "Allowance of a pool's budget, likewise.", ["router"], registry=registry
+            "turnout_budget_allowed",
+            "Allowance of a pool's budget, likewise.",
+            ["router"],
+            registry=registry,
+            multiprocess_mode="liveall",
         )
         self.budget_price = Gauge(
             "turnout_budget_price",
             "Chance of success that one unit of a budget must bring.",
             ["router"],
             registry=registry,
+            multiprocess_mode="liveall",
         )
         self.strong_share = Gauge(
-            "turnout_strong_share", "Share of strong decisions among recent decisions.", ["router"], registry=registry
+            "turnout_strong_share",
+            "Share of strong decisions among recent decisions, of each worker.",
+            ["router"],
+            registry=registry,
+            multiprocess_mode="liveall",
         )
         self.upstream_seconds = Histogram(
             "turnout_upstream_first_byte_seconds",
@@ -96,17 +117,24 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self.in_flight = Gauge("turnout_in_flight", "Requests being answered.", registry=registry)
+        self.in_flight = Gauge(
+            "turnout_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+        )
         self.breaker_open = Gauge(
             "turnout_breaker_open",
             "1 while the circuit breaker of a model is open.",
             ["upstream", "model"],
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
         self.outcomes = Counter("turnout_outcomes", "Outcomes received: added or known.", ["result"], registry=registry)
         self.log_dropped = Counter("turnout_log_dropped", "Receipts that were dropped.", registry=registry)
 
     def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+        """The exposition format, of all workers: counts are summed, a breaker is open where it is open in one of them."""
+        if self._group is None:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._group))  # type: ignore[no-untyped-call]
+        return generate_latest(together)

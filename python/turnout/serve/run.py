@@ -6,14 +6,16 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 
 from turnout._core import RouterError
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.connection import Limits
 from turnout.serve.describe import lines
-from turnout.serve.listener import connections_within_descriptors, listener, listening, url_of
+from turnout.serve.listener import connections_within_descriptors, listener, listening, listening_together, url_of
 from turnout.serve.settings import ServerSettings, Settings
 from turnout.serve.state import State
 
@@ -21,29 +23,53 @@ logger = logging.getLogger("turnout.serve")
 
 #: Connections of the admin listener.
 ADMIN_CONNECTIONS = 32
+#: Seconds between two updates of what workers tell about themselves.
+_PUBLISH_S = 1.0
 
 
-def run(settings: Settings, read_again: Callable[[], Settings] | None = None) -> int:
+def run(settings: Settings, read_again: Callable[[], Settings] | None = None, workers: int = 1) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends it at once.
+
+    Args:
+        settings: Checked settings.
+        read_again: Gives the settings anew, for a reload; by default the same ones. With several workers, a function of a module or a partial
+            of one.
+        workers: Number of processes that serve.
 
     Returns:
         The exit code.
 
     Raises:
+        ConfigError: The configuration does not suit several workers, or something that it names is missing.
         OSError: An address that cannot be listened on.
     """
+    if workers > 1:
+        from turnout.serve.workers import check_workers, run_workers
+
+        check_workers(settings, workers)
+        shares = list(zip(*_sockets(settings.server, workers), strict=True))
+        _announce(settings.server, shares[0])
+        return run_workers(settings, read_again or partial(_same, settings), shares)
     loop = new_loop()
     try:
-        return loop.run_until_complete(serve(State(settings, read_again)))
+        state = State(settings, read_again)
+        sockets = [one for (one,) in _sockets(settings.server)]
+        _announce(settings.server, sockets)
+        return loop.run_until_complete(serve(state, sockets))
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
-async def serve(state: State) -> int:
-    """Serves a state until a signal ends it; raises as :func:`run`."""
+async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Connection | None = None) -> int:
+    """Serves a state until a signal ends it.
+
+    Args:
+        state: The server's state.
+        sockets: For clients and, if there is one, for administrators.
+        supervisor: Is told when the server is ready; the server ends when the other side is closed.
+    """
     server = state.snapshot.settings.server
-    sockets = _sockets(server)
     limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
     closed = state.metrics.connections_closed
     listeners = [
@@ -52,9 +78,6 @@ async def serve(state: State) -> int:
             (client_app, admin_app), (limits, replace(limits, connections=ADMIN_CONNECTIONS)), strict=True
         )
     ][: len(sockets)]
-    clients, *admin = map(url_of, sockets)
-    logger.info("listening on %s%s", clients, f"; playground: {clients}/" if server.playground else "")
-    logger.info("admin on %s", admin[0] if admin else "no address")
 
     def end() -> None:
         state.is_ready = False
@@ -63,7 +86,7 @@ async def serve(state: State) -> int:
             one.should_exit = True
 
     loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGINT"):
+    for name in ("SIGTERM", "SIGINT") if supervisor is None else ("SIGTERM",):
         loop.add_signal_handler(getattr(signal, name), end)
     reloading: set[asyncio.Task[None]] = set()
 
@@ -75,40 +98,85 @@ async def serve(state: State) -> int:
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
     state.is_ready = True
+    publishing = None
+    if supervisor is not None:
+        # Readable when the other side is gone.
+        loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
+        supervisor.send("ready")
+        state.reload_others = partial(supervisor.send, "reload")
+        publishing = loop.create_task(_publish(state))
     try:
         await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))
     finally:
+        if publishing is not None:
+            publishing.cancel()
         await state.close()
     return 0
 
 
-def check(settings: Settings) -> list[str]:
+def check(settings: Settings, workers: int = 1) -> list[str]:
     """Opens everything that :func:`run` opens, closes it again, and says what would run.
+
+    Args:
+        settings: Checked settings.
+        workers: Number of processes that would serve.
 
     Raises:
         ConfigError: Something is missing or wrong; as :func:`run`.
         ArtifactError: Likewise.
         OSError: Likewise; also an address that is taken, maybe by a server that runs.
     """
+    if workers > 1:
+        from turnout.serve.workers import check_workers
+
+        check_workers(settings, workers)
     state = State(settings)
     try:
-        for one in _sockets(settings.server):
+        for (one,) in _sockets(settings.server):
             one.close()
         return list(lines(state.snapshot))
     finally:
         asyncio.run(state.close())
 
 
-def _sockets(server: ServerSettings) -> list[socket.socket]:
-    """Those of clients and, if there is one, of administrators."""
-    found = [listening(server.host, server.port)]
+def _sockets(server: ServerSettings, workers: int = 1) -> list[list[socket.socket]]:
+    """Those of clients and, if there is one, of administrators; one for each worker."""
+
+    def of(host: str, port: int) -> list[socket.socket]:
+        return [listening(host, port)] if workers == 1 else listening_together(host, port, workers)
+
+    found = [of(server.host, server.port)]
     try:
         if server.admin_port:
-            found.append(listening(server.admin_host, server.admin_port))
+            found.append(of(server.admin_host, server.admin_port))
     except OSError:
-        found[0].close()
+        for one in found[0]:
+            one.close()
         raise
     return found
+
+
+def _announce(server: ServerSettings, sockets: Sequence[socket.socket]) -> None:
+    clients, *admin = map(url_of, sockets)
+    logger.info("listening on %s%s", clients, f"; playground: {clients}/" if server.playground else "")
+    logger.info("admin on %s", admin[0] if admin else "no address")
+
+
+async def _publish(state: State) -> None:
+    """Keeps the metrics that other workers show of this one."""
+    while True:
+        state.publish()
+        await asyncio.sleep(_PUBLISH_S)
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, supervisor: Connection, end: Callable[[], None]) -> None:
+    loop.remove_reader(supervisor.fileno())
+    logger.error("the process that started this worker is gone; ending")
+    end()
+
+
+def _same(settings: Settings) -> Settings:
+    return settings
 
 
 async def reload_and_log(state: State) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
@@ -56,11 +57,16 @@ class State:
     Args:
         settings: Checked settings.
         read_again: Gives the settings anew, for :meth:`reload`; by default the same ones.
+        group: Folder that the workers of a server share; ``None`` for the only process.
     """
 
-    def __init__(self, settings: Settings, read_again: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, read_again: Callable[[], Settings] | None = None, group: Path | None = None
+    ) -> None:
         self.snapshot: Snapshot = take(settings)
-        self.metrics = Metrics()
+        #: Has the other workers of the server reload.
+        self.reload_others: Callable[[], None] = lambda: None
+        self.metrics = Metrics(group)
         self.recent = RecentDecisions()
         self.keys = ClientKeys.from_file(settings.server.client_keys_file)
         self._stores = SessionStores(
@@ -72,7 +78,7 @@ class State:
         self.tracer = Tracer(settings.telemetry.otel)
         self.bodies = ByteBudget(settings.server.max_bodies_bytes)
         dropped = self.metrics.log_dropped.inc
-        self.log = DecisionLog(settings.log, dropped, self.bodies) if settings.log.path else None
+        self.log = DecisionLog(settings.log, dropped, self.bodies, group) if settings.log.path else None
         kept = settings.outcomes
         self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
         self.is_ready = False
@@ -181,6 +187,23 @@ class State:
         decided = self.decided(plan, request_id)
         await self.served(plan, plan.candidates[0], continues, client)
         self.answered(decided, plan, None, "", plan.routed.seconds if plan.routed else 0.0, UNKNOWN)
+
+    def publish(self) -> None:
+        """Sets the metrics that are not counted as things happen."""
+        metrics = self.metrics
+        metrics.in_flight.set(self.in_flight)
+        for name in self.routers:
+            share = self.recent.strong_share(name)
+            if share is not None:
+                metrics.strong_share.labels(name).set(share)
+        for name, pool in self.snapshot.pools.items():
+            if pool.budget is not None:
+                metrics.budget_used.labels(name).set(pool.budget.used)
+                metrics.budget_allowed.labels(name).set(pool.budget.allowed)
+                metrics.budget_price.labels(name).set(pool.budget.price)
+        for model in self.snapshot.models.values():
+            is_open = model.upstream.breaker(model.upstream_name).is_open
+            metrics.breaker_open.labels(model.upstream.name, model.label).set(is_open)
 
     async def reload(self) -> None:
         """Reads configuration, keys and artifacts again; requests in flight end with what they began with.
