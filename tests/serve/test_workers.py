@@ -19,7 +19,8 @@ import httpx
 import openai
 import pytest
 from scripted_upstream import event
-from tests.serve.test_processes import HELLO, Process, wait_until
+from tests.serve.test_processes import HELLO, Process
+from tests.serve.test_processes import wait_until as within
 
 from turnout import ConfigError
 from turnout.serve.config_file import settings_of
@@ -28,6 +29,12 @@ from turnout.serve.settings import LogSettings
 from turnout.serve.workers import check_workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def wait_until(holds):
+    """Connections to a worker that is replaced wait for the next one, which takes seconds to start."""
+    within(holds, 120)
+
 
 #: Requests of several connections at once.
 AT_ONCE = 8
@@ -144,7 +151,7 @@ def test_sigterm_finishes_the_streams_of_all_workers_and_takes_no_new_connection
 def test_workers_end_with_the_process_that_started_them(served):
     pids = served.pids()
     served.child.kill()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 30)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_what_is_wrong_is_said_once(tmp_path, artifact, upstream):
