@@ -43,9 +43,8 @@ Sockets = Sequence[socket.socket]
 class _Worker:
     """One process, from its start to its end."""
 
-    def __init__(
-        self, settings: Settings, read_again: ReadAgain, sockets: Sequence[socket.socket], group: Path
-    ) -> None:
+    def __init__(self, settings: Settings, read_again: ReadAgain, sockets: Sockets, group: Path) -> None:
+        self.sockets = sockets
         #: The worker's end is closed when the worker ends, ours when this process does.
         self.pipe, theirs = _SPAWN.Pipe()
         self.began = time.monotonic()
