@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ from turnout.serve.asgi import client_of
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
-from turnout.serve.planning import Plan, candidates, decide, needs, plain, read, serving, spec_of
+from turnout.serve.planning import Plan, Routed, candidates, decide, needs, plain, read, serving, spec_of
 from turnout.serve.pool_planner import PoolQuestion, is_helper, objective_of
 from turnout.serve.pools import LoadedPool
+from turnout.serve.switching import gain_of, pays
 
 if TYPE_CHECKING:
     from turnout.serve.asgi import Scope
+    from turnout.serve.sessions import Session
     from turnout.serve.snapshot import Model, Snapshot
     from turnout.serve.state import State
 
@@ -29,7 +32,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     2. the model that made what the request continues (``previous_response_id``, ``conversation``);
     3. the model that began the turn, or the conversation; the strong model where the weak one does not get on;
     4. the weak model for a helper call of an agent;
-    5. the router.
+    5. the router, if a change of the model is worth the cache that is lost.
 
     Args:
         request: The body.
@@ -71,6 +74,10 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     if is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
         return candidates(pair, pair.weak, found.needs, dialect, snapshot, rule="helper")
     routed = await decide(found.prompt, found.prompt_sha256, spec[0], pair, snapshot, dialect.conversation)
+    if kept := await _cheaper_to_keep(routed, found.session, state):
+        return candidates(
+            pair, kept, found.needs, dialect, snapshot, routed=routed, rule="cache", session=found.session
+        )
     return candidates(pair, routed.chosen, found.needs, dialect, snapshot, routed=routed, session=found.session)
 
 
@@ -89,7 +96,24 @@ async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> P
         lambda digest: state.sessions.of(request, dialect, scope, digest, snapshot.harness),
     )
     kept = await state.sessions.recall(found.session) if found.session is not None else None
-    return await question.plan(found, kept)
+    cached = await state.sessions.cached(found.session) if kept is None else None
+    # A pool weighs caches itself.
+    tokens = cached.tokens_left(snapshot.settings.switching, time.time()) if cached is not None else 0
+    return await question.plan(found, kept, {cached.model: tokens} if cached is not None and tokens else {})
+
+
+async def _cheaper_to_keep(routed: Routed, session: Session | None, state: State) -> Model | None:
+    """The model of the turn before, where the one that was decided for is not worth its cache; ``None`` otherwise."""
+    settings = state.snapshot.settings
+    if not settings.switching.error_cost:
+        return None
+    cached = await state.sessions.cached(session)
+    pair = (routed.pair.strong, routed.pair.weak)
+    kept = next((one for one in pair if cached is not None and one.name == cached.model), None)
+    if cached is None or kept is None or kept is routed.chosen:
+        return None
+    saving = settings.cache_saving_of(kept.name)
+    return None if pays(gain_of(routed, settings.switching), cached, saving, settings.switching, time.time()) else kept
 
 
 async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:

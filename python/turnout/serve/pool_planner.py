@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from turnout.serve.pools import LoadedPool
     from turnout.serve.snapshot import Snapshot
 
+#: Tokens that providers have cached, by default.
+NOTHING_CACHED: Mapping[str, int] = {}
 #: Headers of requests with an objective, as they arrive.
 HEADERS = {f"x-turnout-{written}".encode(): argument for written, argument in OBJECTIVES.items()}
 
@@ -41,13 +43,17 @@ class PoolQuestion:
     objective: dict[str, float]
     snapshot: Snapshot
 
-    async def explained(self, reading: Reading) -> Explained:
+    async def explained(self, reading: Reading, cached: Mapping[str, int] = NOTHING_CACHED) -> Explained:
         """Asks the pool.
 
         Args:
             reading: What was read of the request.
+            cached: Tokens of the conversation that providers have cached, by model.
         """
         request: dict[str, Any] = dict(self.objective)
+        known = {name: tokens for name, tokens in cached.items() if name in self.pool.router.models}
+        if known:
+            request["cached_tokens"] = known
         needed = reading.needs | ({"json"} if self.dialect.wants_json(self.body) else frozenset())
         if needed:
             request["needs"] = sorted(needed)
@@ -59,17 +65,18 @@ class PoolQuestion:
         out = unavailable(self.pool, self.dialect, self.snapshot)
         return await explain(self.pool, reading.prompt, request, out, self.dialect.conversation)
 
-    async def plan(self, reading: Reading, kept: str | None) -> Plan:
+    async def plan(self, reading: Reading, kept: str | None, cached: Mapping[str, int] = NOTHING_CACHED) -> Plan:
         """Who answers: whoever began the turn if it may go on, else whom a rule or the pool chooses.
 
         Args:
             reading: What was read of the request.
             kept: Name of the model that began the turn or the conversation; ``None`` where nothing was begun.
+            cached: Tokens of the conversation that providers have cached, by model.
 
         Raises:
             ApiError: 400 or 503 where no model may serve the request, and what the router raises.
         """
-        explained = await self.explained(reading)
+        explained = await self.explained(reading, cached)
         if explained.decision is None:
             raise no_feasible_model(self.pool, explained)
         agents = self.snapshot.settings.agents

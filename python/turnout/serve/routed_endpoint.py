@@ -126,6 +126,8 @@ class RoutedEndpoint:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
             with sending_until(served.answer.deadline, send) as sending:
                 await relay(served.answer, sending, response_headers, self.state.metrics)
+            if self.dialect.is_logged:
+                await self.state.relayed(planned, served.model, served.answer.usage)
         except UpstreamError as error:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()

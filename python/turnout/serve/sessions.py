@@ -13,6 +13,7 @@ from turnout.serve.asgi import Scope
 from turnout.serve.dialects import Dialect
 from turnout.serve.session_store import SessionStore
 from turnout.serve.settings import SessionSettings
+from turnout.serve.switching import Cached
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Session:
     is_begun: bool
     #: ``turn`` or ``conversation``.
     kind: str
+    #: Of what is known of the conversation's cache; empty where the model does not change between turns.
+    cache_key: str = ""
 
 
 class Sessions:
@@ -75,7 +78,9 @@ class Sessions:
             return Session(key, None, True, "conversation")
         if id_key and not first:
             return Session(id_key, None, True, "turn")
-        return Session(_digest(key, prompt_sha256), id_key, not is_new_turn(messages, harness), "turn")
+        return Session(
+            _digest(key, prompt_sha256), id_key, not is_new_turn(messages, harness), "turn", _digest(key, "cache")
+        )
 
     def _id_of(self, scope: Scope) -> bytes | None:
         """The session that a header of the client names. Of a header that comes twice the first one counts."""
@@ -97,6 +102,26 @@ class Sessions:
             model: The model's name.
         """
         await self._store.put({key: model for key in (session.key, session.id_key) if key})
+
+    async def cached(self, session: Session | None) -> Cached | None:
+        """What the last answer of the conversation said of the provider's cache.
+
+        Args:
+            session: Of a request at the beginning of a turn.
+        """
+        if session is None or not session.cache_key:
+            return None
+        return Cached.read((await self._store.get([session.cache_key]))[0])
+
+    async def keep(self, session: Session | None, cached: Cached) -> None:
+        """Keeps what an answer says of the provider's cache.
+
+        Args:
+            session: Of the request.
+            cached: What it says.
+        """
+        if session is not None and session.cache_key:
+            await self._store.put({session.cache_key: cached.text()})
 
 
 def _digest(*parts: str | bytes) -> str:

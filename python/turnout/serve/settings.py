@@ -23,6 +23,7 @@ from turnout.serve.dialects import DIALECTS
 from turnout.serve.ext_proc_settings import ExtProcSettings
 from turnout.serve.outcome_settings import OutcomeSettings
 from turnout.serve.pool_settings import MODEL_FIELDS, PoolSettings, check_values, core_fields
+from turnout.serve.switching_settings import SwitchingSettings
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
 
@@ -257,6 +258,7 @@ class Settings(Table):
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     sessions: SessionSettings = SessionSettings()
     agents: AgentSettings = AgentSettings()
+    switching: SwitchingSettings = SwitchingSettings()
     log: LogSettings = LogSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
@@ -303,6 +305,17 @@ class Settings(Table):
         if self.pool is None:
             return ()
         return tuple(self.routers) if self.pool.routers is None else self.pool.routers
+
+    def cache_saving_of(self, name: str) -> float:
+        """What a million input tokens of a model cost less if they are cached; 0 where the prices are not known.
+
+        Args:
+            name: Of a model.
+        """
+        model = self.models.get(name)
+        fields = model.pool_fields if model is not None else {}
+        full, cached = fields.get("input_price"), fields.get("cached_input_price")
+        return float(full - cached) if full is not None and cached is not None else 0.0
 
     def prices_of(self, name: str) -> tuple[float, float] | None:
         """Prices of a million input and output tokens; ``None`` where one is not configured.

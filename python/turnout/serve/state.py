@@ -23,6 +23,7 @@ from turnout.serve.session_store import SessionStores
 from turnout.serve.sessions import Sessions
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import Model, Snapshot, take
+from turnout.serve.switching import Cached
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
 from turnout.serve.usage import UNKNOWN, Usage
@@ -120,6 +121,8 @@ class State:
                 "latency_ms": None,
                 "input_tokens": None,
                 "output_tokens": None,
+                "cached_tokens": None,
+                "written_tokens": None,
                 "cost": None,
             }
         )
@@ -140,6 +143,18 @@ class State:
         if plan.session is not None:
             await self.sessions.remember(plan.session, model.name)
         await self.made.remember(ids, model, client)
+
+    async def relayed(self, plan: Plan, model: Model, usage: Usage) -> None:
+        """Remembers what a complete answer says of the provider's cache.
+
+        Args:
+            plan: Of the request.
+            model: The model that answered.
+            usage: Tokens of the answer.
+        """
+        snapshot = self.snapshot
+        if (snapshot.settings.switching.error_cost or snapshot.pools) and model.name in snapshot.models:
+            await self.sessions.keep(plan.session, Cached(model.name, usage.kept_tokens, time.time()))
 
     def answered(
         self,

@@ -13,6 +13,8 @@ from turnout.serve.sse import events
 _LONGEST_TAIL = 1 << 20
 #: Where the dialects put the object ``usage``: beside the answer, or in an event's answer.
 _INSIDE = ("message", "response")
+#: Where OpenAI's dialects say which part of the input was cached.
+_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 
 
 class Usage(NamedTuple):
@@ -20,6 +22,15 @@ class Usage(NamedTuple):
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    #: Of the input, those that were read from the provider's cache.
+    cached_tokens: int | None = None
+    #: Of the input, those that were written to it, where the upstream says so.
+    written_tokens: int | None = None
+
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens that the provider has cached after this answer, as far as it says."""
+        return (self.cached_tokens or 0) + (self.written_tokens or 0)
 
     def cost(self, prices: tuple[float, float] | None) -> float | None:
         """What they cost, in the currency of the prices; ``None`` where tokens or prices are unknown.
@@ -44,19 +55,22 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
 
     Example:
         >>> usage_of({"usage": {"prompt_tokens": 12, "completion_tokens": 3}})
-        Usage(input_tokens=12, output_tokens=3)
+        Usage(input_tokens=12, output_tokens=3, cached_tokens=None, written_tokens=None)
         >>> usage_of({"message": {"usage": {"input_tokens": 12, "cache_read_input_tokens": 88}}})
-        Usage(input_tokens=100, output_tokens=None)
+        Usage(input_tokens=100, output_tokens=None, cached_tokens=88, written_tokens=None)
     """
     inner = next((found[name] for name in _INSIDE if isinstance(found.get(name), dict)), found)
     usage = inner.get("usage") or found.get("usage")
     if not isinstance(usage, dict):
         return Usage()
     inputs = _count(usage, "prompt_tokens", "input_tokens")
+    read, written = (_count(usage, f"cache_{name}_input_tokens") for name in ("read", "creation"))
     if inputs is not None and "prompt_tokens" not in usage:
         # Anthropic counts cached tokens apart from the others.
-        inputs += sum(_count(usage, f"cache_{name}_input_tokens") or 0 for name in ("creation", "read"))
-    return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"))
+        inputs += (read or 0) + (written or 0)
+    details = next((usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {})
+    cached = _count(details, "cached_tokens") if read is None else read
+    return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"), cached, written)
 
 
 def model_of(found: Mapping[str, Any]) -> str:
@@ -94,8 +108,9 @@ def usage_of_stream(begin: Usage, tail: bytes) -> Usage:
         if isinstance(event, dict):
             told = usage_of(event)
             # ``message_delta`` may repeat input tokens without the cached ones.
-            inputs = found.input_tokens if found.input_tokens is not None else told.input_tokens
-            found = Usage(inputs, told.output_tokens if told.output_tokens is not None else found.output_tokens)
+            begun = found if found.input_tokens is not None else told
+            output = told.output_tokens if told.output_tokens is not None else found.output_tokens
+            found = begun._replace(output_tokens=output)
     return found
 
 
