@@ -12,7 +12,7 @@ from tests.serve.test_sessions import loop
 from turnout.serve.switching import Cached
 
 #: 100,000 cached tokens are worth 0.45 at the strong model. A decision of this router is 0.5 from the threshold.
-PRICES = {"input_price": 5.0, "cached_input_price": 0.5}
+PRICES = {"input_price": 5.0, "cached_input_price": 0.5, "output_price": 0.0}
 USAGE = {
     "chat": {"prompt_tokens": 110_000, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 100_000}},
     "messages": {
@@ -115,6 +115,8 @@ def test_within_a_loop_of_tools_nothing_changes_and_the_decision_stays_in_the_re
     first, second = (decided.receipt for decided in server.state.recent.since(0, 10))
     assert (second["model"], second["served"], second["is_strong"]) == ("small", "big", False)
     assert (first["cached_tokens"], first["written_tokens"], first["input_tokens"]) == (60_000, 40_000, 110_000)
+    # 50,000 at 5 and 60,000 at 0.5 per million.
+    assert first["cost"] == pytest.approx(0.28)
     assert server.metric("turnout_undecided_total", rule="cache") == 1
 
 

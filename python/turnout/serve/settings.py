@@ -310,12 +310,11 @@ class Settings(Table):
         """What a million input tokens of a model cost less if they are cached; 0 where the prices are not known.
 
         Args:
-            name: Of a model.
+            name: Of a model, or ``model:effort``.
         """
-        model = self.models.get(name)
-        fields = model.pool_fields if model is not None else {}
+        fields = self._fields_of(name)
         full, cached = fields.get("input_price"), fields.get("cached_input_price")
-        return float(full - cached) if full is not None and cached is not None else 0.0
+        return 0.0 if full is None or cached is None else float(full - cached)
 
     def prices_of(self, name: str) -> tuple[float, float] | None:
         """Prices of a million input and output tokens; ``None`` where one is not configured.
@@ -323,13 +322,16 @@ class Settings(Table):
         Args:
             name: Of a model, or ``model:effort``.
         """
+        fields = self._fields_of(name)
+        found = fields.get("input_price"), fields.get("output_price")
+        return None if found[0] is None or found[1] is None else (float(found[0]), float(found[1]))
+
+    def _fields_of(self, name: str) -> dict[str, Any]:
         effort = ""
         if name not in self.models:
             name, _, effort = name.rpartition(":")
         fields = self.models[name].pool_fields if name in self.models else {}
-        own = {**fields, **fields.get("efforts", {}).get(effort, {})}
-        found = own.get("input_price"), own.get("output_price")
-        return None if found[0] is None or found[1] is None else (float(found[0]), float(found[1]))
+        return {**fields, **fields.get("efforts", {}).get(effort, {})}
 
     def _check_pool(self) -> None:
         if self.pool is not None:

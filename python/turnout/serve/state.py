@@ -180,9 +180,11 @@ class State:
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-        decided.receipt.update(usage._asdict(), cost=usage.cost(self.snapshot.settings.prices_of(served or "")))
+        settings, model = self.snapshot.settings, served or ""
+        cost = usage.cost(settings.prices_of(model), settings.cache_saving_of(model))
+        decided.receipt.update(usage._asdict(), cost=cost)
         if verdict is not None:
-            decided.receipt.update(verdict.receipt(usage, decided.receipt["cost"]))
+            decided.receipt.update(verdict.receipt(usage, cost))
         if (cost := decided.receipt["cost"]) is not None:
             plan.routed.settle(cost)
         self.recent.changed(decided)

@@ -32,15 +32,17 @@ class Usage(NamedTuple):
         """Tokens that the provider has cached after this answer, as far as it says."""
         return (self.cached_tokens or 0) + (self.written_tokens or 0)
 
-    def cost(self, prices: tuple[float, float] | None) -> float | None:
+    def cost(self, prices: tuple[float, float] | None, cache_saving: float = 0.0) -> float | None:
         """What they cost, in the currency of the prices; ``None`` where tokens or prices are unknown.
 
         Args:
             prices: Of a million input and output tokens.
+            cache_saving: What a million input tokens cost less if they were cached.
         """
         if prices is None or self.input_tokens is None or self.output_tokens is None:
             return None
-        return (self.input_tokens * prices[0] + self.output_tokens * prices[1]) / 1e6
+        saved = min(self.cached_tokens or 0, self.input_tokens) * cache_saving
+        return (self.input_tokens * prices[0] + self.output_tokens * prices[1] - saved) / 1e6
 
 
 #: Nothing is known.
