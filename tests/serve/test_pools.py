@@ -574,3 +574,18 @@ def test_what_is_wrong_with_a_budget_is_named(tables, models, pool, message):
     tables["pool"] = {"routers": ["mf"], **pool}
     with pytest.raises(ConfigError, match=message):
         take(settings_of(tables))
+
+
+@pytest.mark.parametrize(("cached", "model"), [(50_000, "big"), (0, "middle")])
+def test_what_a_provider_has_cached_counts_at_the_next_turn(pooled, models, upstream, cached, model):
+    models["big"]["cached_input_price"] = 0.05
+    server, spoken = pooled(), SPOKEN["messages"]
+    usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": cached}
+    told = json.dumps({**json.loads(spoken.whole("big", "yes")), "usage": usage}).encode()
+    upstream.default = lambda exchange: exchange.whole(200, told)
+    talk = [{"role": "user", "content": "word " * 20_000}]
+    assert asked(server, spoken=spoken, messages=talk, headers={"x-turnout-target": "0.85"}) == "big"
+    talk += [{"role": "assistant", "content": "yes"}, {"role": "user", "content": "And now?"}]
+    assert asked(server, spoken=spoken, messages=talk) == model
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    assert receipt["request"].get("cached_tokens") == ({"big": cached} if cached else None)
