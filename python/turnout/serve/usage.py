@@ -70,7 +70,7 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
     if inputs is not None and "prompt_tokens" not in usage:
         # Anthropic counts cached tokens apart from the others.
         inputs += (read or 0) + (written or 0)
-    details = next((usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {})
+    details: Mapping[str, Any] = next((usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {})
     cached = _count(details, "cached_tokens") if read is None else read
     return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"), cached, written)
 
