@@ -20,6 +20,8 @@ from turnout.serve.errors import ApiError
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Paths for probes, which accept any host.
 _ANY_HOST = frozenset({"/health", "/ready"})
+#: Host headers that are kept, and characters of one.
+_MOST_KNOWN, _LONGEST_KNOWN = 256, 256
 _PORTS = {"http": "80", "https": "443"}
 
 
@@ -44,9 +46,19 @@ class AllowedHosts:
         self._addresses = {_ip(name) for name in self._names}
         if self._is_any_ip:
             self._names.add(socket.gethostname().lower())
+        #: Headers that were allowed: to read one takes ten times as long as to find it here.
+        self._known: set[str] = set()
 
     def allow(self, host: str) -> bool:
         """Whether the value of a ``Host`` header is one of them."""
+        if host in self._known:
+            return True
+        is_allowed = self._allow(host)
+        if is_allowed and len(self._known) < _MOST_KNOWN and len(host) <= _LONGEST_KNOWN:
+            self._known.add(host)
+        return is_allowed
+
+    def _allow(self, host: str) -> bool:
         if "*" in self._names:
             return True
         name = _name(host)

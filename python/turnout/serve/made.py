@@ -53,10 +53,9 @@ class MadeAnswers:
             model: The model.
             client: Name of the client; empty where clients need no key.
         """
-        value = json.dumps(asdict(Made(model.name, model.upstream.name, client)))
-        entries = {_hash(name): value for name in ids if name}
-        if entries:
-            await self._store.put(entries)
+        if named := [name for name in ids if name]:
+            value = json.dumps(asdict(Made(model.name, model.upstream.name, client)))
+            await self._store.put({_hash(name): value for name in named})
 
 
 def _hash(name: str) -> str:

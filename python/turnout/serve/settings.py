@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -109,7 +110,7 @@ class ModelSettings(Table):
     #: What the upstream speaks: a request goes to models that speak its own dialect.
     dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
 
-    @property
+    @cached_property
     def pool_fields(self) -> dict[str, Any]:
         """The fields of the model that the core reads: prices, limits, chances, efforts."""
         return core_fields(self.model_extra or {}, self.capabilities)
