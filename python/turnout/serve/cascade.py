@@ -46,10 +46,14 @@ class Verdict:
             served: Tokens of the answer that was served; its input counts where that of the discarded one is unknown.
         """
         told = self.usage
-        is_estimated = None in told
         inputs = served.input_tokens if told.input_tokens is None else told.input_tokens
-        usage = Usage(inputs, self.read if told.output_tokens is None else told.output_tokens)
-        return {**usage._asdict(), "cost": usage.cost(self.prices), "estimated": is_estimated}
+        outputs = self.read if told.output_tokens is None else told.output_tokens
+        return {
+            "input_tokens": inputs,
+            "output_tokens": outputs,
+            "cost": Usage(inputs, outputs).cost(self.prices),
+            "estimated": told.input_tokens is None or told.output_tokens is None,
+        }
 
     def receipt(self, served: Usage, cost: float | None) -> dict[str, Any]:
         """Fields of the receipt, from which P(error) can be computed again; ``cost`` is that of both calls.
