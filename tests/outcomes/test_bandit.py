@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from turnout.errors import ConfigError, InvalidInputError
-from turnout.outcomes.bandit import Bandit, BanditSettings, _chance_of_best, _normal_cdf, uniform
+from turnout.outcomes.bandit import Bandit, BanditSettings, _chance_of_best, _normal_cdf
+from turnout.outcomes.draw import uniform
 
 NOTHING = np.zeros(2)
 

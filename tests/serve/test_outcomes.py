@@ -108,3 +108,32 @@ def test_a_file_of_another_program_stops_the_server_from_starting(start, path):
 def test_unknown_keys_of_the_table_are_errors(tables):
     with pytest.raises(ConfigError, match=r"\[outcomes\] has an unknown key 'file', expected path, most"):
         settings_of({**tables, "outcomes": {"file": "x"}})
+
+
+def test_a_change_of_outcomes_is_counted_by_model(start, path, caplog):
+    watch = {"watch": ["outcomes"], "mean_values": 1000}
+    server = start(outcomes={"path": str(path)}, changes=watch)
+    model = server.state.snapshot.models["small"]
+    for number in range(300):
+        server.state.changes.answered(f"r{number}", model, 0.1)
+    for begin, thumbs in ((0, "up"), (150, "down")):
+        many = [{"receipt_id": f"r{number}", "thumbs": thumbs} for number in range(begin, begin + 150)]
+        assert server.metric("turnout_changes_total", model="small", signal="outcomes") == 0
+        server.post({"outcomes": many}, PATH)
+        server.post({"outcomes": many}, PATH)
+    assert server.metric("turnout_changes_total", model="small", signal="outcomes") == 1
+    assert "model small: its outcomes have changed" in caplog.text
+
+
+def test_a_change_of_latency_is_counted_by_model(start):
+    server = start(changes={"watch": ["latency"], "mean_values": 1000})
+    model = server.state.snapshot.models["big"]
+    for number in range(300):
+        server.state.changes.answered(f"r{number}", model, 0.1 + number % 7 / 100 + (number >= 150))
+    assert server.metric("turnout_changes_total", model="big", signal="latency") >= 1
+
+
+def test_nothing_is_watched_by_default(server):
+    server.post({"model": "router-mf-0.5", "messages": [{"role": "user", "content": "Hi"}]})
+    assert server.state.changes._answers == {}
+    assert server.state.changes._detectors == {}

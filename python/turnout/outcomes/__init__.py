@@ -3,7 +3,8 @@
 - :mod:`~turnout.outcomes.outcome`: ``Outcome``, one value of one kind for a route receipt;
 - :mod:`~turnout.outcomes.store`: ``Outcomes``, the database that keeps them;
 - :mod:`~turnout.outcomes.bandit`: ``Bandit``, which learns how far predicted chances of success are wrong;
-- :mod:`~turnout.outcomes.learning_router`: ``LearningRouter``, a pool's router that learns.
+- :mod:`~turnout.outcomes.learning_router`: ``LearningRouter``, a pool's router that learns;
+- :mod:`~turnout.outcomes.change`: ``ChangeDetector``, which notices that outcomes or latencies change.
 """
 
 from turnout.outcomes.outcome import KINDS, Outcome

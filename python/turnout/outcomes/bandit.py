@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.errors import ConfigError, InvalidInputError
+from turnout.outcomes.draw import uniform
 
 Floats = NDArray[np.float64]
 
@@ -242,21 +243,6 @@ class Bandit:
                 )
         if not allowed[baseline]:
             raise InvalidInputError(f"the baseline {self.models[baseline]} is not allowed", argument="baseline")
-
-
-def uniform(seed: int, number: int) -> float:
-    """A number in ``[0, 1)`` that depends on nothing else, so that a choice can be made again.
-
-    Args:
-        seed: Of the bandit.
-        number: Of the decision.
-
-    Example:
-        >>> uniform(0, 1) == uniform(0, 1), uniform(0, 1) == uniform(0, 2)
-        (True, False)
-    """
-    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2.0**56
 
 
 def _features(success: Floats) -> Floats:

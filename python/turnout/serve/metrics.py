@@ -129,6 +129,9 @@ class Metrics:
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
         self.outcomes = Counter("turnout_outcomes", "Outcomes received: added or known.", ["result"], registry=registry)
+        self.changes = Counter(
+            "turnout_changes", "Changes noticed by model and signal.", ["model", "signal"], registry=registry
+        )
         self.log_dropped = Counter("turnout_log_dropped", "Receipts that were dropped.", registry=registry)
 
     def text(self) -> bytes:

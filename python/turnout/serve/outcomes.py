@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from turnout._core import InvalidInputError, InvalidTypeError, OverloadedError
 from turnout.errors import OutcomeConflictError, OutcomesError
 from turnout.outcomes import Outcomes
+from turnout.outcomes.outcome import outcome_of
 from turnout.serve.asgi import header, read_body
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
@@ -61,6 +62,9 @@ class OutcomesEndpoint:
             self._waiting -= 1
         for name, count in recorded.items():
             self.state.metrics.outcomes.labels(name).inc(count)
+        for one in map(outcome_of, found):
+            if not one.model:
+                self.state.changes.outcome(one.receipt_id, one.value)
         return JSONResponse({"object": "outcomes", **recorded})
 
 

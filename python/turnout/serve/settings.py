@@ -22,7 +22,7 @@ from turnout.routing.needs import CAPABILITIES
 from turnout.serve.alias_settings import AliasSettings, Cut
 from turnout.serve.dialects import DIALECTS
 from turnout.serve.ext_proc_settings import ExtProcSettings
-from turnout.serve.outcome_settings import OutcomeSettings
+from turnout.serve.outcome_settings import ChangeSettings, OutcomeSettings
 from turnout.serve.pool_settings import MODEL_FIELDS, PoolSettings, check_values, core_fields
 from turnout.serve.switching_settings import SwitchingSettings
 from turnout.serve.table import Count, Seconds, Table
@@ -45,7 +45,7 @@ class ServerSettings(Table):
     """Table ``[server]``.
 
     Addresses, limits of connections, CORS, the playground and ``shutdown_s`` keep their values until a restart, and so do
-    ``[sessions]``, ``[log]``, ``[outcomes]`` and ``[telemetry]``. All other settings change on reload.
+    ``[sessions]``, ``[log]``, ``[outcomes]``, ``[changes]`` and ``[telemetry]``. All other settings change on reload.
     """
 
     host: str = "127.0.0.1"
@@ -262,6 +262,7 @@ class Settings(Table):
     switching: SwitchingSettings = SwitchingSettings()
     log: LogSettings = LogSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
+    changes: ChangeSettings = ChangeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ext_proc: ExtProcSettings = ExtProcSettings()
 

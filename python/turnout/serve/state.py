@@ -12,6 +12,7 @@ from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.serve.byte_budget import ByteBudget
 from turnout.serve.cascade import Verdict
+from turnout.serve.changes import Changes
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog
 from turnout.serve.loaded import LoadedRouter
@@ -82,6 +83,7 @@ class State:
         self.log = DecisionLog(settings.log, dropped, self.bodies, group) if settings.log.path else None
         kept = settings.outcomes
         self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
+        self.changes = Changes(settings.changes, self.metrics)
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
@@ -188,6 +190,8 @@ class State:
         if (cost := decided.receipt["cost"]) is not None:
             plan.routed.settle(cost)
         self.recent.changed(decided)
+        if served is not None and (model := self.snapshot.models.get(served)) is not None:
+            self.changes.answered(decided.receipt["request_id"], model, seconds)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
             self.log.add({**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})})
@@ -283,7 +287,7 @@ class State:
         ]
         changed += [
             f"[{key}]"
-            for key in ("sessions", "log", "outcomes", "telemetry")
+            for key in ("sessions", "log", "outcomes", "changes", "telemetry")
             if getattr(before, key) != getattr(after, key)
         ]
         if changed:

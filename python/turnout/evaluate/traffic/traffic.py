@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,9 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
 def _propensities(rows: list[Mapping[str, Any]]) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for row, receipt in enumerate(rows):
-        for model, chance in (receipt.get("propensities") or {}).items():
+        told = receipt.get("propensities") or {}
+        # A log in parquet holds text in place of the object.
+        for model, chance in (json.loads(told) if isinstance(told, str) else told).items():
             found.setdefault(model, np.full(len(rows), np.nan))[row] = chance
     known = np.any([~np.isnan(values) for values in found.values()], axis=0) if found else None
     # A model that a receipt with propensities does not name had no chance there.
