@@ -182,8 +182,8 @@ class State:
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-        settings, model = self.snapshot.settings, served or ""
-        cost = usage.cost(settings.prices_of(model), settings.cache_saving_of(model))
+        settings, name = self.snapshot.settings, served or ""
+        cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
         decided.receipt.update(usage._asdict(), cost=cost)
         if verdict is not None:
             decided.receipt.update(verdict.receipt(usage, cost))
