@@ -3,6 +3,7 @@
 //! Files are read into memory whole, once, and hashed and parsed from that memory: what was checked is what is used, and a
 //! file that somebody truncates later cannot fault the process, which a memory map could. The native artifacts are a few MB.
 
+mod bytes;
 mod contents;
 mod files;
 mod manifest;
@@ -16,6 +17,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+pub use self::bytes::FileBytes;
 pub(crate) use self::{contents::Contents, files::read_file};
 pub use manifest::{
     CourtesySpec, EncoderSpec, FORMAT_VERSION, FileEntry, Kind, Manifest, Pair, Precision, ShortPrompts, Thresholds,
@@ -89,7 +91,7 @@ impl Artifact {
     }
 
     /// The checked bytes of a listed file.
-    pub fn file(&self, name: &str) -> Result<Arc<[u8]>> {
+    pub fn file(&self, name: &str) -> Result<FileBytes> {
         self.contents
             .get(name)
             .unwrap_or_else(|| Err(self.manifest_error("files", format!("{name:?} is used but not listed"))))

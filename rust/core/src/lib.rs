@@ -35,8 +35,9 @@ pub mod tokenize;
 mod view;
 
 pub use artifact::{
-    Artifact, CellsSpec, CourtesySpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileEntry, Generation, IndexSpec, Kind,
-    Label, Manifest, Pair, Precision, RankingSpec, ShortPrompts, Thresholds, TokenizerSpec, Truncation,
+    Artifact, CellsSpec, CourtesySpec, EncoderSpec, ErrorSpec, FORMAT_VERSION, FileBytes, FileEntry, Generation,
+    IndexSpec, Kind, Label, Manifest, Pair, Precision, RankingSpec, ShortPrompts, Thresholds, TokenizerSpec,
+    Truncation,
 };
 pub use calibration::{Calibration, sigmoid};
 pub use config::{BatchConfig, Device, Devices, EngineChoice, IndexChoice, RouterConfig};

@@ -31,7 +31,7 @@ use self::{
     fast::{FastWordPiece, Outcome, special_ids},
 };
 use crate::{
-    artifact::{Artifact, CourtesySpec, ShortPrompts, TokenizerSpec, Truncation},
+    artifact::{Artifact, CourtesySpec, FileBytes, ShortPrompts, TokenizerSpec, Truncation},
     error::{Error, Result},
     shared::Shared,
 };
@@ -68,7 +68,7 @@ enum Truth {
     Read(Box<Tokenizer>),
     /// Made from the file when a text first needs it.
     Unread {
-        json: Arc<[u8]>,
+        json: FileBytes,
         made: OnceLock<std::result::Result<Box<Tokenizer>, String>>,
     },
 }
@@ -107,13 +107,13 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// [`Error::Artifact`] if the crate refuses the file, or if some of its ids are not below `vocabulary`.
-    pub fn new(path: &Path, json: impl Into<Arc<[u8]>>, max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
+    pub fn new(path: &Path, json: impl Into<FileBytes>, max_tokens: usize, vocabulary: Option<usize>) -> Result<Self> {
         let tokenizer = Self::read(path, json.into(), max_tokens)?;
         tokenizer.check_ids(path, vocabulary)?;
         Ok(tokenizer)
     }
 
-    fn read(path: &Path, json: Arc<[u8]>, max_tokens: usize) -> Result<Self> {
+    fn read(path: &Path, json: FileBytes, max_tokens: usize) -> Result<Self> {
         if json.len() > MAX_TOKENIZER_BYTES {
             let message = format!("{} bytes, expected at most {MAX_TOKENIZER_BYTES}", json.len());
             return Err(Error::artifact(path, "size", message));

@@ -4,12 +4,14 @@ use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use bytemuck::Pod;
 
+use crate::artifact::FileBytes;
+
 /// A slice of `T`, either a part of a file's bytes or owned; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) enum View<T> {
     /// Aligned and a whole number of `T` long: [`View::of_file`] has checked.
     File {
-        bytes: Arc<[u8]>,
+        bytes: FileBytes,
         range: Range<usize>,
         kind: PhantomData<T>,
     },
@@ -18,16 +20,16 @@ pub(crate) enum View<T> {
 
 impl<T: Pod> View<T> {
     /// A part of a file, or the reason why it is no slice of `T`.
-    pub(crate) fn of_file(bytes: &Arc<[u8]>, range: Range<usize>) -> Result<Self, String> {
+    pub(crate) fn of_file(bytes: &FileBytes, range: Range<usize>) -> Result<Self, String> {
         let part = bytes.get(range.clone()).ok_or_else(|| format!("ends at byte {}, after the file", range.end))?;
         bytemuck::try_cast_slice::<u8, T>(part).map_err(|error| {
             format!("starts at byte {}, and numbers of {} bytes cannot: {error}", range.start, size_of::<T>())
         })?;
-        Ok(Self::File { bytes: Arc::clone(bytes), range, kind: PhantomData })
+        Ok(Self::File { bytes: bytes.clone(), range, kind: PhantomData })
     }
 
     /// As [`of_file`](Self::of_file), of a part that was borrowed from the file.
-    pub(crate) fn of_part(bytes: &Arc<[u8]>, part: &[T]) -> Result<Self, String> {
+    pub(crate) fn of_part(bytes: &FileBytes, part: &[T]) -> Result<Self, String> {
         let start = part.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr());
         Self::of_file(bytes, start..start.saturating_add(size_of_val(part)))
     }
@@ -52,7 +54,7 @@ mod tests {
 
     #[test]
     fn parts_that_are_no_whole_numbers_or_lie_outside_are_refused() {
-        let bytes: Arc<[u8]> = Arc::from([0u8; 64]);
+        let bytes = FileBytes::from(&[0; 64][..]);
         let start = bytes.as_ptr().align_offset(8);
         assert_eq!(View::<f32>::of_file(&bytes, start..start + 16).unwrap().as_slice(), [0.0; 4]);
         for wrong in [start..start + 15, start + 1..start + 17, 60..68, 100..104] {

@@ -3,21 +3,15 @@
 //! Performance notes: nine tenths of the bytes of the shipped routers are the graph. Reading and hashing it takes as long as everything
 //! else at load together, so that both go on at once.
 
-use std::{
-    collections::BTreeMap,
-    panic::resume_unwind,
-    path::Path,
-    sync::{Arc, LazyLock},
-    thread::Builder,
-};
+use std::{collections::BTreeMap, panic::resume_unwind, path::Path, sync::LazyLock, thread::Builder};
 
-use super::{files::read_checked, manifest::FileEntry};
+use super::{bytes::FileBytes, files::read_checked, manifest::FileEntry};
 use crate::error::Result;
 
 /// Starting a thread costs more than reading a smaller file.
 const MIN_THREAD_BYTES: u64 = 1 << 20;
 
-type Bytes = Result<Arc<[u8]>>;
+type Bytes = Result<FileBytes>;
 type Listed = LazyLock<Bytes, Box<dyn FnOnce() -> Bytes + Send>>;
 
 /// Files by name.

@@ -4,12 +4,14 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read},
     path::Path,
-    sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{FileEntry, Kind};
+use super::{
+    bytes::FileBytes,
+    manifest::{FileEntry, Kind},
+};
 use crate::error::{Error, Result};
 
 /// A manifest holds names, at most a few thousand numbers and provenance. As values, JSON may take thirty times its length.
@@ -63,7 +65,7 @@ fn open_regular(path: &Path, limit: u64) -> Result<(File, u64)> {
         return Err(Error::artifact(path, "size", format!("{size} bytes, expected at most {limit}")));
     }
     // Whether there is room is asked for here: the allocation of a shared slice has no way to say no.
-    if Vec::<u8>::new().try_reserve_exact(size as usize).is_err() {
+    if Vec::<u8>::new().try_reserve_exact(size as usize + FileBytes::MAX_SPARE).is_err() {
         return Err(Error::artifact(path, "size", format!("{size} bytes, more than this machine has memory for")));
     }
     Ok((file, size))
@@ -92,9 +94,7 @@ fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u8>> 
 }
 
 /// Reads a listed file and checks its size before and its hash after.
-///
-/// A shared slice, filled in place: engines keep weights of gigabytes by such a slice, and a copy would double them.
-pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<Arc<[u8]>> {
+pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<FileBytes> {
     let path = folder.join(name);
     let other_size = |found: u64| {
         let message =
@@ -111,15 +111,12 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
         }
         return Err(other_size(size));
     }
-    // SAFETY: zero is a valid byte. Zeros that were written here would be touched twice; these come from the system where the allocator maps large blocks.
-    let mut bytes: Arc<[u8]> = unsafe { Arc::new_zeroed_slice(size as usize).assume_init() };
-    let place = Arc::get_mut(&mut bytes).expect("the slice was made here and nobody else has it");
-    advise_huge_pages(place);
-    file.read_exact(place).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
-        _ => Error::artifact_from(&path, "file", error),
-    })?;
-    let found = hex::encode(Sha256::digest(&bytes));
+    let bytes =
+        FileBytes::filled(size as usize, |bytes| file.read_exact(bytes)).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
+            _ => Error::artifact_from(&path, "file", error),
+        })?;
+    let found = hex::encode(Sha256::digest(&*bytes));
     if found != entry.sha256 {
         return Err(Error::artifact(
             &path,
@@ -129,26 +126,6 @@ pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Resu
     }
     Ok(bytes)
 }
-
-/// Lets Linux back the memory of a large file with pages of 2 MiB: faults for each 4 KiB take as long as reading it.
-#[cfg(target_os = "linux")]
-fn advise_huge_pages(bytes: &mut [u8]) {
-    const HUGE_PAGE: usize = 2 << 20;
-    if bytes.len() < HUGE_PAGE {
-        return;
-    }
-    // From the beginning of the page, where the allocator's mapping begins: Linux aligns large ones to huge pages.
-    // SAFETY: reads a constant of the system.
-    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(1);
-    let before = bytes.as_ptr().addr() % page;
-    let start = bytes.as_mut_ptr().wrapping_sub(before);
-    // SAFETY: the range is that of the slice, from the start of its first page. The advice changes no content, neither the slice's nor
-    // that of others on its first and last page. Whether it is taken does not matter.
-    unsafe { libc::madvise(start.cast(), before + bytes.len(), libc::MADV_HUGEPAGE) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise_huge_pages(_: &mut [u8]) {}
 
 #[cfg(test)]
 mod tests {

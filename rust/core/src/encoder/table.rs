@@ -20,6 +20,7 @@ use multiversion::multiversion;
 
 use super::{activation::Activation, pattern::Pattern, ports::check_inputs, views::Views};
 use crate::{
+    artifact::FileBytes,
     onnx::{Attribute, DataType, Graph},
     shared::Shared,
     view::View,
@@ -57,7 +58,7 @@ impl TableEncoder {
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
     pub(crate) fn recognize(
-        (file, sha256): (&Arc<[u8]>, &str),
+        (file, sha256): (&FileBytes, &str),
         graph: &Graph<'_>,
         inputs: &[&str],
         pattern: &mut Pattern<'_, '_>,
@@ -120,7 +121,7 @@ impl TableEncoder {
     }
 
     fn from_tensors(
-        file: &Arc<[u8]>,
+        file: &FileBytes,
         graph: &Graph<'_>,
         activation: Activation,
         has_views: bool,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    artifact::{Artifact, EncoderSpec},
+    artifact::{Artifact, EncoderSpec, FileBytes},
     encoder::{
         Pattern, TableEncoder,
         ports::{Size, TOKENS, check_inputs, check_ports},
@@ -27,7 +27,7 @@ impl Native {
     /// The native form of a graph, or the first thing about it that the core does not know.
     pub(super) fn recognize(
         artifact: &Artifact,
-        file: (&Arc<[u8]>, &str),
+        file: (&FileBytes, &str),
         graph: &Graph<'_>,
         (strong, weak): (usize, usize),
     ) -> std::result::Result<Self, String> {

@@ -69,7 +69,7 @@ impl OnnxRunner {
         let not_data = [manifest.graph.as_ref(), manifest.tokenizer.as_ref().map(|spec| &spec.file)];
         for name in manifest.files.keys().filter(|name| !not_data.contains(&Some(name))) {
             builder = builder
-                .with_external_initializer_file_in_memory(name, artifact.file(name)?)
+                .with_external_initializer_file_in_memory(name, artifact.file(name)?.shared())
                 .map_err(|error| refused(error.into()))?;
         }
         let bytes = artifact.file(artifact.graph()?)?;

@@ -1,11 +1,9 @@
 //! Battles between models over prompts: what `battles.safetensors` holds, and what routing needs of it.
 
-use std::sync::Arc;
-
 use safetensors::{Dtype, SafeTensors};
 
 use super::vectors::{Int8, Rows, Vectors};
-use crate::view::View;
+use crate::{artifact::FileBytes, view::View};
 
 /// Who won: the codes of `battle_outcome`.
 pub(crate) const A_WINS: u8 = 0;
@@ -25,7 +23,7 @@ pub(crate) struct Battles {
 
 impl Battles {
     /// Reads and checks the file's bytes. Errors name the tensor and say what was expected and found.
-    pub(crate) fn parse(bytes: &Arc<[u8]>, dim: usize, models: usize) -> Result<Self, (String, String)> {
+    pub(crate) fn parse(bytes: &FileBytes, dim: usize, models: usize) -> Result<Self, (String, String)> {
         let fail = |tensor: &str, message: String| (tensor.to_string(), message);
         let (header, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|error| fail("header", error.to_string()))?;

@@ -5,8 +5,6 @@
 //! with variance `v`, the mean of `10^(s / s_max) = exp(a s)` is `exp(a mu + a^2 v / 2)` with `a = ln 10 / s_max` (the
 //! moment-generating function of a normal distribution), and it is never more than the weight at `s_max`.
 
-use std::sync::Arc;
-
 use safetensors::{Dtype, SafeTensors};
 
 use super::Weighting;
@@ -14,7 +12,7 @@ use super::{
     outcomes::Outcomes,
     vectors::{Query, Vectors},
 };
-use crate::view::View;
+use crate::{artifact::FileBytes, view::View};
 
 /// More cells cost more than scanning their prompts would.
 const MAX_CELLS: usize = 65_536;
@@ -33,7 +31,7 @@ pub(super) struct Cells {
 impl Cells {
     /// Reads and checks the file's bytes, and adds up the battles of every cell.
     pub(super) fn parse(
-        bytes: &Arc<[u8]>,
+        bytes: &FileBytes,
         dim: usize,
         prompts: usize,
         outcomes: &Outcomes,

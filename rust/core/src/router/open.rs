@@ -1,10 +1,10 @@
 //! From an artifact folder to a router.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use super::Router;
 use crate::{
-    artifact::Artifact,
+    artifact::{Artifact, FileBytes},
     config::RouterConfig,
     engine::Engine,
     error::{Error, Result},
@@ -25,7 +25,7 @@ impl Router {
     }
 
     /// As [`open`](Self::open), with the bytes of the artifact's profiles, where it has some.
-    pub(crate) fn open_with_profiles(path: &Path, config: &RouterConfig) -> Result<(Self, Option<Arc<[u8]>>)> {
+    pub(crate) fn open_with_profiles(path: &Path, config: &RouterConfig) -> Result<(Self, Option<FileBytes>)> {
         if config.threads > MAX_THREADS {
             return Err(Error::config(
                 "threads",

@@ -4,7 +4,7 @@
 //! 128 bytes; other characters through [`Characters`], which remembers what the crate says of each. A whole word is one probe of
 //! a hash table in most cases.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use tokenizers::{
     AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer, normalizers::BertNormalizer,
@@ -14,6 +14,7 @@ use super::{
     characters::{Character, Characters, Class},
     pieces::{CONTINUATION, Kind, MAX_WORD_BYTES, PieceTable, WordBuffer},
 };
+use crate::artifact::FileBytes;
 
 /// BERT's longest word; a longer one is unknown as a whole.
 pub(super) const MAX_WORD_CHARS: usize = 100;
@@ -88,9 +89,8 @@ impl FastWordPiece {
         let (before, after) = special_ids(truth, letter)?;
         let special = added.iter().map(|(&id, token)| (token.content.clone(), id)).collect();
         let parts = Parts { normalizer: *normalizer, unknown, special, before, after, max_tokens };
-        let mut pieces = PieceTable::with_capacity(vocab.len());
-        let all: Vec<_> = vocab.iter().map(|(piece, &id)| (Cow::Borrowed(piece.as_str()), id)).collect();
-        pieces.insert_all(&all).then(|| Self::new(parts, pieces))?
+        let mut pieces = PieceTable::new(FileBytes::default(), vocab.len());
+        vocab.iter().all(|(piece, &id)| pieces.insert_text(piece.as_bytes(), id)).then(|| Self::new(parts, pieces))?
     }
 
     /// The fast path of these parts; nothing if one of them is not what this file knows.

@@ -1,19 +1,27 @@
 //! A hash table from the bytes of a WordPiece to its id, built for probing many lengths of one word.
 //!
-//! Performance notes: the key of a piece is one 64-bit number. Up to seven bytes it holds them all, so equal keys are equal pieces;
-//! longer pieces are found by a hash of their bytes and compared with the stored text. Keys lie apart from ids, because most probes
-//! find nothing and need no id. Words lie in a [`WordBuffer`] whose padding lets eight bytes be loaded at any offset. A general hash
-//! map over strings took about three times as long for a probe. One table for both kinds of piece, filled while the file is read,
-//! takes a third of the memory of two that are made afterwards: at load, touching fresh memory costs more than hashing.
+//! Performance notes: a slot is one number of 64 bits: where the text of the piece starts in the file, its length, kind and a part of its
+//! hash, its id. Most probes find nothing and end at one slot; the rest of the text is compared only where 16 bits agree. The text of a
+//! piece stays in the file's memory. Fresh memory is what costs most at load (some 2 us for a page of 4 KiB), and this table takes a third
+//! of the memory of one that holds keys, ids and text. Words lie in a [`WordBuffer`] whose padding lets eight bytes be loaded at any
+//! offset. A general hash map over strings took about three times as long for a probe.
 
-use std::{borrow::Cow, hint::black_box};
+use std::hint::black_box;
+
+use crate::artifact::FileBytes;
 
 /// Bytes that may be stored for one word: 100 characters of 4 bytes.
 pub(super) const MAX_WORD_BYTES: usize = 400;
 /// Prefix of pieces that continue a word.
 pub(super) const CONTINUATION: &str = "##";
-/// Pieces of so many bytes fit into a key.
-const KEY_BYTES: usize = 7;
+/// Widths of the parts of a slot, from the lowest bit on; the start of the text has the others.
+const ID_BITS: u32 = 22;
+const LABEL_BITS: u32 = LENGTH_BITS + 1 + TAG_BITS;
+/// Parts of a label, from the lowest bit on: the length, one bit for the kind, a part of the hash.
+const LENGTH_BITS: u32 = 9;
+const TAG_BITS: u32 = 6;
+/// Slots that are looked at for one piece. Only a vocabulary that is made for it needs more: each of its pieces would look at all others.
+const MAX_PROBES: usize = 512;
 
 /// A word under construction, padded so that eight bytes can be read anywhere in it.
 #[derive(Debug)]
@@ -75,122 +83,184 @@ pub(super) enum Kind {
     Continuing,
 }
 
-/// A piece of more than [`KEY_BYTES`].
+/// What a piece is looked up by.
 #[derive(Debug, Clone, Copy)]
-struct Long {
-    id: u32,
-    start: u32,
-    length: u32,
+struct Key {
+    /// Its lowest bits are the first slot.
+    hash: u64,
+    /// The length, the kind and a part of the hash.
+    label: u64,
+}
+
+impl Key {
+    /// `word_at` gives eight bytes of the piece from an offset on; those after its end do not count.
+    #[inline(always)]
+    fn of(kind: Kind, length: usize, word_at: impl Fn(usize) -> u64) -> Self {
+        let start = (kind as u64) << LENGTH_BITS | length as u64;
+        let add = |hash, at| mix(hash ^ low_bytes(word_at(at), length - at)).wrapping_add(start);
+        let hash = (0..length).step_by(8).fold(start.rotate_right(10), add);
+        Self { hash, label: hash >> (64 - TAG_BITS) << (LENGTH_BITS + 1) | start }
+    }
+
+    #[inline(always)]
+    fn of_piece(kind: Kind, piece: &[u8]) -> Self {
+        Self::of(kind, piece.len(), |at| first_eight(&piece[at..]))
+    }
+}
+
+/// A piece on its way into a table: the hash of its key, and its slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    hash: u64,
+    slot: u64,
+}
+
+impl Entry {
+    fn label(slot: u64) -> u64 {
+        (slot >> ID_BITS) & ((1 << LABEL_BITS) - 1)
+    }
+
+    fn id(slot: u64) -> u32 {
+        (slot & ((1 << ID_BITS) - 1)) as u32
+    }
+
+    fn start(slot: u64) -> usize {
+        (slot >> (ID_BITS + LABEL_BITS)) as usize
+    }
 }
 
 /// Pieces with their ids.
 #[derive(Debug)]
 pub(super) struct PieceTable {
-    /// Key of the piece in each slot; 0 where there is none. A power of two, and never more than half of them taken.
-    keys: Vec<u64>,
-    /// Id of the piece in each slot; of a long one, its index in `long`.
-    values: Vec<u32>,
+    /// 0 where there is no piece. A power of two, and never more than half of them taken.
+    slots: Vec<u64>,
     pieces: usize,
-    long: Vec<Long>,
-    text: Vec<u8>,
+    /// Holds the texts of most pieces.
+    file: FileBytes,
+    /// Texts that the file does not hold as they are, for it escapes some of their characters; their starts count on from the file's end.
+    others: Vec<u8>,
     /// Bytes of the longest piece of each kind.
     longest: [usize; 2],
 }
 
 impl PieceTable {
-    /// An empty table with room for so many pieces; it grows beyond.
-    pub(super) fn with_capacity(pieces: usize) -> Self {
+    /// An empty table with room for so many pieces, whose texts lie in a file or are [kept](Self::keep).
+    pub(super) fn new(file: FileBytes, pieces: usize) -> Self {
         let size = (pieces * 2).next_power_of_two().max(16);
-        let (long, text) = (Vec::with_capacity(pieces / 2), Vec::with_capacity(pieces * 5));
-        Self { keys: vec![0; size], values: vec![0; size], pieces: 0, long, text, longest: [0; 2] }
+        // Written once from start to end: memory that is read before it is written costs two page faults.
+        let mut slots = Vec::with_capacity(size);
+        slots.resize(size, 0);
+        Self { slots, pieces: 0, file, others: Vec::new(), longest: [0; 2] }
     }
 
-    /// Adds pieces as the vocabulary has them; false if one is there already. Those that no word can hold are left out: longer than any
-    /// word, or nothing but the prefix. A piece with the prefix begins no word: BERT makes a word of its own of every `#`.
-    pub(super) fn insert_all(&mut self, pieces: &[(Cow<'_, str>, u32)]) -> bool {
-        let keys: Vec<u64> = pieces.iter().map(|(piece, _)| key_of_piece(kind_of(piece))).collect();
+    /// Keeps the text of a piece that is not in the file, and returns where it starts.
+    pub(super) fn keep(&mut self, text: &[u8]) -> usize {
+        self.others.extend_from_slice(text);
+        self.file.len() + self.others.len() - text.len()
+    }
+
+    /// Adds a piece whose text is in no file; false as for [`insert_all`](Self::insert_all).
+    pub(super) fn insert_text(&mut self, text: &[u8], id: u32) -> bool {
+        let start = self.keep(text);
+        self.entry(start, text.len(), id).is_some_and(|piece| self.insert(piece))
+    }
+
+    /// A piece as the vocabulary has it; nothing if its id or the place of its text is too large. A piece that no word can hold has the
+    /// length zero: it is longer than any word, or nothing but the prefix. A piece with the prefix begins no word: BERT makes a word of
+    /// its own of every `#`.
+    #[inline(always)]
+    pub(super) fn entry(&self, start: usize, length: usize, id: u32) -> Option<Entry> {
+        let text = &self.text(start)[..length];
+        let (kind, start, piece) = match text.strip_prefix(CONTINUATION.as_bytes()) {
+            Some(piece) => (Kind::Continuing, start + CONTINUATION.len(), piece),
+            None => (Kind::Initial, start, text),
+        };
+        let Key { hash, label } = Key::of_piece(kind, if piece.len() > MAX_WORD_BYTES { &[] } else { piece });
+        let fits = id < 1 << ID_BITS && start < 1 << (64 - ID_BITS - LABEL_BITS);
+        fits.then_some(Entry {
+            hash,
+            slot: (start as u64) << (ID_BITS + LABEL_BITS) | label << ID_BITS | u64::from(id),
+        })
+    }
+
+    /// Adds pieces; false if one is there already, or if there is no room. Those without a length are left out.
+    pub(super) fn insert_all(&mut self, pieces: &[Entry]) -> bool {
         // Loads that do not wait for one another, as those of one insertion after the other do: most are cache misses.
-        black_box(keys.iter().fold(0, |all, &key| all ^ self.keys[self.first_slot(key)]));
-        pieces.iter().zip(keys).all(|((piece, id), key)| self.insert(key, piece, *id))
+        black_box(pieces.iter().fold(0, |all, piece| all ^ self.slots[self.first_slot(piece.hash)]));
+        pieces.iter().all(|&piece| self.insert(piece))
     }
 
-    fn insert(&mut self, key: u64, piece: &str, id: u32) -> bool {
-        let (kind, piece) = kind_of(piece);
-        if piece.is_empty() || piece.len() > MAX_WORD_BYTES {
+    fn insert(&mut self, Entry { hash, slot }: Entry) -> bool {
+        let label = Entry::label(slot);
+        let (length, kind) = ((label & ((1 << LENGTH_BITS) - 1)) as usize, (label >> LENGTH_BITS & 1) as usize);
+        if length == 0 {
             return true;
         }
-        if (self.pieces + 1) * 2 > self.keys.len() {
-            self.grow();
-        }
-        let Err(slot) = self.find(key, piece.as_bytes()) else { return false };
-        self.keys[slot] = key;
-        self.values[slot] = id;
-        if piece.len() > KEY_BYTES {
-            self.values[slot] = self.long.len() as u32;
-            self.long.push(Long { id, start: self.text.len() as u32, length: piece.len() as u32 });
-            self.text.extend_from_slice(piece.as_bytes());
-        }
+        let text = || &self.text(Entry::start(slot))[..length];
+        let Err(Some(free)) = self.find(Key { hash, label }, length, |at| first_eight(&text()[at..])) else {
+            return false;
+        };
         self.pieces += 1;
-        let longest = &mut self.longest[kind as usize];
-        *longest = piece.len().max(*longest);
-        true
+        // Not zero, because the length is not.
+        self.slots[free] = slot;
+        self.longest[kind] = length.max(self.longest[kind]);
+        self.pieces * 2 <= self.slots.len()
     }
 
     /// The id of a piece as the vocabulary has it.
     pub(super) fn id_of(&self, piece: &str) -> Option<u32> {
-        let kind_and_piece = kind_of(piece);
-        self.find(key_of_piece(kind_and_piece), kind_and_piece.1.as_bytes()).ok()
+        let (kind, piece) = match piece.strip_prefix(CONTINUATION) {
+            Some(rest) => (Kind::Continuing, rest),
+            None => (Kind::Initial, piece),
+        };
+        let piece = piece.as_bytes();
+        let fits = piece.len() <= MAX_WORD_BYTES;
+        fits.then(|| self.find(Key::of_piece(kind, piece), piece.len(), |at| first_eight(&piece[at..])).ok())?
     }
 
-    fn grow(&mut self) {
-        let size = self.keys.len() * 2;
-        let keys = std::mem::replace(&mut self.keys, vec![0; size]);
-        let values = std::mem::replace(&mut self.values, vec![0; size]);
-        for (key, value) in keys.into_iter().zip(values).filter(|&(key, _)| key != 0) {
-            let mut slot = self.first_slot(key);
-            while self.keys[slot] != 0 {
-                slot = (slot + 1) & (size - 1);
-            }
-            (self.keys[slot], self.values[slot]) = (key, value);
+    /// The file, or the other texts, from `start` on.
+    #[inline(always)]
+    fn text(&self, start: usize) -> &[u8] {
+        match self.file.get(start..) {
+            Some(text) if !text.is_empty() => text,
+            _ => &self.others[start - self.file.len()..],
         }
     }
 
     #[inline(always)]
-    fn first_slot(&self, key: u64) -> usize {
-        mix(key) as usize & (self.keys.len() - 1)
+    fn first_slot(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
     }
 
-    /// The id of a piece with that key and these bytes, or the free slot where it belongs.
+    /// The id of a piece of that length, or the free slot where it belongs, if one is near.
     #[inline(always)]
-    fn find(&self, key: u64, piece: &[u8]) -> Result<u32, usize> {
-        let mut slot = self.first_slot(key);
-        loop {
-            let found = self.keys[slot];
-            if found == 0 {
-                return Err(slot);
+    fn find(&self, key: Key, length: usize, word_at: impl Fn(usize) -> u64) -> Result<u32, Option<usize>> {
+        let mut at = self.first_slot(key.hash);
+        for _ in 0..MAX_PROBES {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return Err(Some(at));
             }
-            if found == key {
-                let value = self.values[slot];
-                if piece.len() <= KEY_BYTES {
-                    return Ok(value);
-                }
-                let Long { id, start, length } = self.long[value as usize];
-                if &self.text[start as usize..(start + length) as usize] == piece {
-                    return Ok(id);
+            if Entry::label(slot) == key.label {
+                let text = self.text(Entry::start(slot));
+                let is_equal = |at| low_bytes(first_eight(&text[at..]) ^ word_at(at), length - at) == 0;
+                if (0..length).step_by(8).all(is_equal) {
+                    return Ok(Entry::id(slot));
                 }
             }
-            slot = (slot + 1) & (self.keys.len() - 1);
+            at = (at + 1) & (self.slots.len() - 1);
         }
+        Err(None)
     }
 
     /// The longest piece at the start of `word[start..]`: its id and where it ends.
     #[inline]
     pub(super) fn longest_match(&self, kind: Kind, word: &WordBuffer, start: usize) -> Option<(u32, usize)> {
         let mut end = word.length.min(start + self.longest[kind as usize]);
+        let word_at = |at| word.word_at(start + at);
         while end > start {
             if word.is_boundary(end)
-                && let key = key_of(kind, end - start, |at| word.word_at(start + at))
-                && let Ok(id) = self.find(key, &word.bytes[start..end])
+                && let Ok(id) = self.find(Key::of(kind, end - start, word_at), end - start, word_at)
             {
                 return Some((id, end));
             }
@@ -200,30 +270,8 @@ impl PieceTable {
     }
 }
 
-fn kind_of(piece: &str) -> (Kind, &str) {
-    match piece.strip_prefix(CONTINUATION) {
-        Some(rest) => (Kind::Continuing, rest),
-        None => (Kind::Initial, piece),
-    }
-}
-
-/// Bytes of a piece, or a hash of more than [`KEY_BYTES`]; above them its kind and the number of bytes, which is never 0.
-/// `word_at` gives eight bytes of it from an offset on; those after its end do not count.
-#[inline(always)]
-fn key_of(kind: Kind, length: usize, word_at: impl Fn(usize) -> u64) -> u64 {
-    let top = ((kind as u64) << 4 | length.min(KEY_BYTES + 1) as u64) << (8 * KEY_BYTES);
-    if length <= KEY_BYTES {
-        return top | low_bytes(word_at(0), length);
-    }
-    let hash = (0..length).step_by(8).fold(length as u64, |hash, at| mix(hash ^ low_bytes(word_at(at), length - at)));
-    top | low_bytes(hash, KEY_BYTES)
-}
-
-fn key_of_piece((kind, piece): (Kind, &str)) -> u64 {
-    key_of(kind, piece.len(), |at| first_eight(&piece.as_bytes()[at..]))
-}
-
 /// The first eight bytes; zeros after the end, without a copy of a length that the processor cannot foresee.
+#[inline(always)]
 fn first_eight(bytes: &[u8]) -> u64 {
     let four = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u64::from(u32::from_le_bytes(*four)));
     match bytes.len() {
@@ -238,9 +286,10 @@ fn first_eight(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn insert(table: &mut PieceTable, pieces: &[(&str, u32)]) -> bool {
-        let pieces: Vec<_> = pieces.iter().map(|&(piece, id)| (Cow::Borrowed(piece), id)).collect();
-        table.insert_all(&pieces)
+    /// A table of these pieces, whose texts are all kept by it.
+    fn table(pieces: &[(&str, u32)]) -> Option<PieceTable> {
+        let mut table = PieceTable::new(FileBytes::default(), pieces.len());
+        pieces.iter().all(|&(piece, id)| table.insert_text(piece.as_bytes(), id)).then_some(table)
     }
 
     fn longest(table: &PieceTable, kind: Kind, text: &str) -> Option<(u32, usize)> {
@@ -250,33 +299,62 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_every_length_are_found_in_a_table_that_grew() {
-        let piece = |id: u32| format!("{}{id}", "x".repeat(id as usize % 20));
-        let mut table = PieceTable::with_capacity(0);
-        for id in 0..3000 {
-            assert!(insert(&mut table, &[(&piece(id), 2 * id), (&format!("##{}", piece(id)), 2 * id + 1)]));
-        }
+    fn pieces_of_every_length_are_found() {
+        let piece = |id: u32| format!("{}{id}", "x".repeat(id as usize % 30));
+        let texts: Vec<_> = (0..3000).map(|id| [piece(id), format!("##{}", piece(id))]).collect();
+        let pieces: Vec<_> = texts.iter().flatten().map(String::as_str).zip(0..).collect();
+        let mut table = table(&pieces).unwrap();
         for id in 0..3000 {
             let end = piece(id).len();
             assert_eq!(longest(&table, Kind::Initial, &piece(id)), Some((2 * id, end)));
             assert_eq!(longest(&table, Kind::Continuing, &piece(id)), Some((2 * id + 1, end)));
             assert_eq!(table.id_of(&format!("##{}", piece(id))), Some(2 * id + 1));
-            assert!(!insert(&mut table, &[(&piece(id), 0)]));
+            assert!(!table.insert_text(piece(id).as_bytes(), 0));
         }
         assert_eq!(table.id_of("y"), None);
     }
 
     #[test]
+    fn texts_in_the_file_and_others_are_told_apart() {
+        let mut table = PieceTable::new(FileBytes::from(&b"{\"ab\":0}"[..]), 2);
+        let entries = [table.entry(2, 2, 0).unwrap(), table.entry(2, 1, 1).unwrap()];
+        assert!(table.insert_all(&entries) && table.insert_text(b"\"", 2) && table.insert_text(b"ab\"", 3));
+        assert_eq!(
+            ["ab", "a", "\"", "ab\"", "b"].map(|piece| table.id_of(piece)),
+            [Some(0), Some(1), Some(2), Some(3), None]
+        );
+    }
+
+    #[test]
     fn a_piece_is_not_one_with_zero_bytes_behind_it() {
-        let mut table = PieceTable::with_capacity(2);
-        assert!(insert(&mut table, &[("a", 1), ("a\0", 2), ("\0", 3)]));
+        let table = table(&[("a", 1), ("a\0", 2), ("\0", 3)]).unwrap();
         assert_eq!(["a", "a\0", "\0", "\0\0"].map(|piece| table.id_of(piece)), [Some(1), Some(2), Some(3), None]);
     }
 
     #[test]
     fn pieces_that_no_word_can_hold_are_left_out() {
-        let mut table = PieceTable::with_capacity(2);
-        assert!(insert(&mut table, &[("", 1), ("##", 2), (&"a".repeat(MAX_WORD_BYTES + 1), 3)]));
+        let table = table(&[("", 1), ("##", 2), (&"a".repeat(MAX_WORD_BYTES + 1), 3), (&"a".repeat(2000), 4)]).unwrap();
         assert_eq!(table.pieces, 0);
+        assert_eq!(table.id_of(&"a".repeat(2000)), None);
+    }
+
+    #[test]
+    fn pieces_beyond_the_bounds_are_refused() {
+        assert!(table(&[("a", (1 << ID_BITS) - 1)]).is_some());
+        assert!(table(&[("a", 1 << ID_BITS)]).is_none());
+        let mut small = PieceTable::new(FileBytes::default(), 0);
+        assert!((0..8).all(|id| small.insert_text(id.to_string().as_bytes(), id)) && !small.insert_text(b"8", 8));
+    }
+
+    #[test]
+    fn a_vocabulary_that_is_made_to_be_slow_is_refused() {
+        let capacity = 1 << 14;
+        let mut table = PieceTable::new(FileBytes::default(), capacity);
+        // Pieces that belong into the same few slots, as a search over hashes finds them.
+        let crowd = (0u32..).map(|number| format!("{number:x}"));
+        let mut crowd = crowd
+            .filter(|piece| (Key::of_piece(Kind::Initial, piece.as_bytes()).hash as usize & (2 * capacity - 1)) < 8);
+        let inserted = (0..).take_while(|&id| table.insert_text(crowd.next().unwrap().as_bytes(), id)).count();
+        assert!((MAX_PROBES - 8..=MAX_PROBES + 8).contains(&inserted), "{inserted}");
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! The object is cut out of the text and read here; what is left is a small file for `serde`.
 //!
-//! Performance notes: strings are looked through eight bytes at a time, and pieces go into their table straight from the text, without a
-//! list or a copy of them in between.
-
-use std::borrow::Cow;
+//! Performance notes: strings are looked through eight bytes at a time, and pieces go into their table straight from the text, in batches, without a
+//! copy of their texts.
 
 use super::pieces::PieceTable;
+use crate::artifact::FileBytes;
 
 /// Larger vocabularies are left to the crate.
 const MAX_PIECES: usize = 1 << 20;
 /// Longer pieces are left to the crate.
 const MAX_PIECE_BYTES: usize = 256;
+/// Ids have fewer.
+const MAX_DIGITS: usize = 8;
 /// Pieces that go into the table at once.
 const BATCH: usize = 64;
 const KEY: &str = "\"vocab\"";
@@ -25,38 +26,44 @@ pub(super) struct Vocabulary {
 
 /// Cuts the value of the first key `"vocab"` out of a JSON text; returns it and the text with an empty object in its place, which is
 /// JSON if the whole text is. Nothing if the value is no object of pieces and their ids, or if a piece or an id occurs twice.
-pub(super) fn cut_out(json: &str) -> Option<(Vocabulary, String)> {
-    let mut scan = Scan { text: json, at: json.find(KEY)? + KEY.len() };
+pub(super) fn cut_out(json: &FileBytes) -> Option<(Vocabulary, String)> {
+    let text = simdutf8::basic::from_utf8(json).ok()?;
+    let mut scan = Scan { text: text.as_bytes(), at: text.find(KEY)? + KEY.len() };
     scan.expect(b':')?;
     scan.spaces();
     let start = scan.at;
-    let vocabulary = scan.vocabulary()?;
-    Some((vocabulary, [&json[..start], "{}", &json[scan.at..]].concat()))
+    let rest = &scan.text[start..];
+    // There is a comma between two pieces, and some elsewhere.
+    let commas = rest.chunks(255).map(|chunk| chunk.iter().map(|&byte| u8::from(byte == b',')).sum::<u8>());
+    let most = 1 + commas.map(usize::from).sum::<usize>().min(MAX_PIECES);
+    let mut pieces = PieceTable::new(json.clone(), most);
+    let largest = scan.vocabulary(&mut pieces, most)?;
+    Some((Vocabulary { pieces, largest }, [&text[..start], "{}", &text[scan.at..]].concat()))
 }
 
+/// Reads JSON that is known to be UTF-8.
 struct Scan<'a> {
-    text: &'a str,
+    text: &'a [u8],
     at: usize,
 }
 
-impl<'a> Scan<'a> {
-    fn vocabulary(&mut self) -> Option<Vocabulary> {
-        let rest = &self.text.as_bytes()[self.at..];
-        // There is a comma between two pieces, and some elsewhere.
-        let most = 1 + rest.iter().filter(|&&byte| byte == b',').count().min(MAX_PIECES);
-        let (mut pieces, mut seen, mut largest) = (PieceTable::with_capacity(most), vec![false; 2 * most], 0);
+impl Scan<'_> {
+    /// Puts an object of at most so many pieces into a table; returns the largest id.
+    fn vocabulary(&mut self, pieces: &mut PieceTable, most: usize) -> Option<u32> {
+        let (mut seen, mut largest) = (vec![0u64; most.div_ceil(32)], 0);
         let mut batch = Vec::with_capacity(BATCH);
         self.expect(b'{')?;
-        for count in 1..=MAX_PIECES {
-            let piece = self.string()?;
+        for count in 1..=most {
+            let (start, length) = self.string(pieces)?;
             self.expect(b':')?;
             let id = self.number()?;
-            let is_new = seen.get_mut(id as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-            if !is_new || piece.len() > MAX_PIECE_BYTES {
+            let (word, bit) = (seen.get_mut(id as usize / 64)?, 1 << (id % 64));
+            if *word & bit != 0 || length > MAX_PIECE_BYTES {
                 return None;
             }
+            *word |= bit;
             largest = id.max(largest);
-            batch.push((piece, id));
+            batch.push(pieces.entry(start, length, id)?);
             let end = self.next()?;
             if end == b'}' || batch.len() == BATCH {
                 if !pieces.insert_all(&batch) {
@@ -67,37 +74,42 @@ impl<'a> Scan<'a> {
             match end {
                 b',' => {}
                 // Ids far beyond the number of pieces are left to the crate.
-                b'}' => return ((largest as usize) < 2 * count).then_some(Vocabulary { pieces, largest }),
+                b'}' => return ((largest as usize) < 2 * count).then_some(largest),
                 _ => return None,
             }
         }
         None
     }
 
+    #[inline(always)]
     fn spaces(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.as_bytes().get(self.at) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.get(self.at) {
             self.at += 1;
         }
     }
 
     /// The next byte that is not a space.
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         self.spaces();
-        let byte = self.text.as_bytes().get(self.at).copied();
+        let byte = self.text.get(self.at).copied();
         self.at += 1;
         byte
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
 
-    fn string(&mut self) -> Option<Cow<'a, str>> {
+    /// Where the text of a string starts, in the file or where `pieces` keeps it, and its length.
+    #[inline(always)]
+    fn string(&mut self, pieces: &mut PieceTable) -> Option<(usize, usize)> {
         self.expect(b'"')?;
         let start = self.at;
         let mut has_escapes = false;
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
+            let rest = self.text.get(self.at..)?;
             let plain = plain_bytes(rest);
             self.at += plain;
             match rest.get(plain) {
@@ -109,30 +121,33 @@ impl<'a> Scan<'a> {
                 Some(_) => {}
             }
         }
-        let string = self.text.get(start..self.at)?;
+        let end = self.at;
         self.at += 1;
         if has_escapes {
-            return serde_json::from_str(self.text.get(start - 1..self.at)?).ok().map(Cow::Owned);
+            let text: String = serde_json::from_slice(self.text.get(start - 1..self.at)?).ok()?;
+            return Some((pieces.keep(text.as_bytes()), text.len()));
         }
-        Some(Cow::Borrowed(string))
+        Some((start, end - start))
     }
 
-    /// A whole number without a sign. Of any other number, what is left is neither a comma nor the end of an object.
+    /// A whole number without a sign. Of any other number, of a longer one too, what is left is neither a comma nor the end of an object.
+    #[inline(always)]
     fn number(&mut self) -> Option<u32> {
         self.spaces();
-        let rest = self.text.as_bytes().get(self.at..)?;
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits > 1 && rest[0] == b'0' {
-            return None;
+        let rest = self.text.get(self.at..)?;
+        let (mut number, mut count) = (0u32, 0);
+        for digit in rest.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|&digit| digit < 10).take(MAX_DIGITS) {
+            (number, count) = (10 * number + u32::from(digit), count + 1);
         }
-        let number = self.text[self.at..self.at + digits].parse().ok()?;
-        self.at += digits;
-        Some(number)
+        self.at += count;
+        let has_zero_before = count > 1 && rest[0] == b'0';
+        (count > 0 && !has_zero_before).then_some(number)
     }
 }
 
 /// Bytes before the first of the next eight that is a quote, a backslash or a control character; eight, or as many as there are, if
 /// none is.
+#[inline(always)]
 fn plain_bytes(rest: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
@@ -154,7 +169,7 @@ mod tests {
     use super::*;
 
     fn read(vocabulary: &str) -> Option<(Vocabulary, String)> {
-        cut_out(&format!("{{\"a\": 1, \"vocab\" :\n{vocabulary} , \"b\": 2}}"))
+        cut_out(&FileBytes::from(format!("{{\"a\": 1, \"vocab\" :\n{vocabulary} , \"b\": 2}}").as_bytes()))
     }
 
     #[test]
@@ -204,8 +219,15 @@ mod tests {
         ] {
             assert!(read(other).is_none(), "{other}");
         }
-        assert!(cut_out("{\"vocab\":{\"a\":0").is_none() && cut_out("{\"vocab\":{\"a\":0,").is_none());
-        assert!(cut_out("{\"vocabulary\":{\"a\":0}}").is_none() && cut_out("{\"vocab\"").is_none());
+        for other in [
+            "{\"vocab\":{\"a\":0",
+            "{\"vocab\":{\"a\":0,",
+            "{\"vocabulary\":{\"a\":0}}",
+            "{\"vocab\"",
+            "{\"vocab\":{\"a",
+        ] {
+            assert!(cut_out(&FileBytes::from(other.as_bytes())).is_none(), "{other}");
+        }
     }
 
     proptest! {

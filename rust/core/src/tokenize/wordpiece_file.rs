@@ -1,7 +1,7 @@
 //! The one form of `tokenizer.json` that is read without the `tokenizers` crate: uncased or cased BERT WordPiece, as shipped artifacts
 //! have it.
 //!
-//! The crate takes some 30 ms for a vocabulary of 30,000 pieces; this takes one. Every field must be present and known, or the
+//! The crate takes some 30 ms for a vocabulary of 30,000 pieces; this takes about one. Every field must be present and known, or the
 //! crate reads the file, with its own checks and errors.
 
 use std::borrow::Cow;
@@ -15,6 +15,7 @@ use super::{
     validate::MAX_ADDED_TOKENS,
     vocabulary::{Vocabulary, cut_out},
 };
+use crate::artifact::FileBytes;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,9 +101,9 @@ struct Model<'a> {
 struct CutOut {}
 
 /// The tokenizer of a file of this form, and its largest id; nothing if any part of the file is of another form.
-pub(super) fn read(json: &[u8], max_tokens: usize) -> Option<(FastWordPiece, u32)> {
+pub(super) fn read(json: &FileBytes, max_tokens: usize) -> Option<(FastWordPiece, u32)> {
     // No object but the model may have the field, so it is the model's vocabulary that was cut out.
-    let (Vocabulary { pieces, largest }, rest) = cut_out(std::str::from_utf8(json).ok()?)?;
+    let (Vocabulary { pieces, largest }, rest) = cut_out(json)?;
     let file: File<'_> = serde_json::from_str(&rest).ok()?;
     let nulls = [file.truncation, file.padding, file.post_processor, file.decoder];
     let model = file.model;
@@ -151,12 +152,12 @@ mod tests {
     fn is_read(change: impl FnOnce(&mut Value)) -> bool {
         let mut file = file();
         change(&mut file);
-        read(file.to_string().as_bytes(), 8).is_some()
+        read(&FileBytes::from(file.to_string().as_bytes()), 8).is_some()
     }
 
     #[test]
     fn the_shipped_form_is_read() {
-        let (fast, largest) = read(file().to_string().as_bytes(), 8).unwrap();
+        let (fast, largest) = read(&FileBytes::from(file().to_string().as_bytes()), 8).unwrap();
         assert_eq!(largest, 2);
         let mut ids = vec![];
         fast.encode("ab A x", &mut ids);
@@ -191,6 +192,6 @@ mod tests {
             file["model"]["vocab"] = json!({});
         }));
         let twice = file().to_string().replace("\"a\":1", "\"a\":1,\"a\":3");
-        assert!(read(twice.as_bytes(), 8).is_none());
+        assert!(read(&FileBytes::from(twice.as_bytes()), 8).is_none());
     }
 }
