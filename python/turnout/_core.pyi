@@ -148,13 +148,14 @@ class Router:
     def model_scores(self, prompt: str | Sequence[Any]) -> dict[str, float]: ...
     def _new_battles(
         self,
-        ids: NDArray[np.uint64],
-        prompts: Sequence[str],
-        models_a: Sequence[str],
-        models_b: Sequence[str],
-        outcomes: NDArray[np.uint8],
-        *,
-        embeddings: NDArray[np.float32] | None = None,
+        columns: tuple[
+            NDArray[np.uint64],
+            Sequence[str],
+            Sequence[str],
+            Sequence[str],
+            NDArray[np.uint8],
+            NDArray[np.float32] | None,
+        ],
     ) -> NDArray[np.bool_]: ...
     def append_battles(
         self,

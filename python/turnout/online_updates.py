@@ -107,7 +107,7 @@ def append(
             )
         for battles in writer.others():
             _show(router, battles)
-        new = router._new_battles(ids, prompts, models_a, models_b, outcomes, embeddings=embeddings)
+        new = router._new_battles((ids, prompts, models_a, models_b, outcomes, embeddings))
         rows = [
             Battle(
                 int(ids[row]),

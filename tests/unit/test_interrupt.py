@@ -24,8 +24,8 @@ _CALLS = [
     (
         "sw_ranking",
         f"{_SLOW_PROMPTS}",
-        "router._new_battles(np.arange(400_000, dtype=np.uint64), work, router.models[:1] * 400_000, "
-        "router.models[1:2] * 400_000, np.zeros(400_000, np.uint8))",
+        "router._new_battles((np.arange(400_000, dtype=np.uint64), work, router.models[:1] * 400_000, "
+        "router.models[1:2] * 400_000, np.zeros(400_000, np.uint8), None))",
     ),
     ("external", "np.ones((3_000_000, router.embedding_dim), np.float32)", "router.win_rates(embeddings=work)"),
 ]

@@ -30,7 +30,7 @@ pub use budget::{Budget, Resource};
 pub use candidate::{Candidate, MAX_CANDIDATES};
 pub use exclusion::Exclusion;
 pub use limits::{CAPABILITIES, Capabilities, Limits};
-pub use objective::Objective;
+pub use objective::{Objective, ObjectiveFields};
 pub use profiles::{Profile, Profiles};
 pub use rank::{Choice, Ranked, Reason};
 pub use request::{Input, Request};

@@ -5,6 +5,7 @@ mod decision;
 mod ending;
 mod errors;
 mod interrupt;
+mod lock;
 mod options;
 mod policy;
 mod pool;

@@ -14,13 +14,11 @@ use crate::{
     arguments::{are_messages, prompt as prompt_of, string, strings, text, texts},
     errors::{invalid_input, to_python},
     interrupt::run_unless_interrupted,
+    lock::{DETACH_FROM_BYTES, run},
     options::config_of,
     pool_decision::{PoolDecision, Ranked, Why},
     pool_request::request_of,
 };
-
-/// Prompts up to this many bytes are decided without releasing the interpreter lock.
-const DETACH_FROM_BYTES: usize = 8192;
 
 /// Reads and checks a `pool.toml`.
 ///
@@ -70,12 +68,7 @@ impl PoolRouter {
         let prompt = text(&prompt, "prompt")?;
         let whole = whole.as_ref().map(|whole| text(whole, "prompt")).transpose()?;
         let short = prompt.len() + whole.map_or(0, str::len) < DETACH_FROM_BYTES;
-        let choice = if short && self.core.router().is_microseconds() {
-            self.core.route(prompt, whole, request)
-        } else {
-            py.detach(|| self.core.route(prompt, whole, request))
-        };
-        choice.map_err(|error| to_python(py, error))
+        run(py, self.core.router(), short, || self.core.route(prompt, whole, request))
     }
 
     fn explained(

@@ -4,7 +4,7 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyMapping, PyString},
 };
-use turnout_core::pool::{Aim, Capabilities, Input, Objective, Request};
+use turnout_core::pool::{Aim, Capabilities, Input, ObjectiveFields, Request};
 
 use crate::{
     arguments::{number, string, strings, text, type_name, whole},
@@ -14,7 +14,7 @@ use crate::{
 /// What a call asks of the models. `None` stands for what the pool says.
 pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Request> {
     let mut request = Request::default();
-    let (mut objective, mut kl_radius): (Option<(Objective, &str)>, Option<f64>) = (None, None);
+    let mut objective = ObjectiveFields::default();
     let (mut exact, mut estimated) = (None, None);
     for (name, value) in arguments.into_iter().flatten() {
         if value.is_none() {
@@ -22,23 +22,11 @@ pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Requ
         }
         let (py, name) = (value.py(), name.cast::<PyString>()?.to_str()?.to_owned());
         let name = name.as_str();
-        let chosen = match name {
-            "target" => Some((Objective::Target { target: number(&value, name)?, kl_radius: 0.0 }, "target")),
-            "max_cost" => Some((Objective::MaxCost(number(&value, name)?), "max_cost")),
-            "error_cost" => Some((Objective::ErrorCost(number(&value, name)?), "error_cost")),
-            "tolerance" => Some((Objective::Tolerance(number(&value, name)?), "tolerance")),
-            _ => None,
-        };
-        if let Some((_, second)) = chosen {
-            if let Some((_, first)) = objective {
-                let message = format!("{first} and {second} are two objectives, expected at most one");
-                return Err(invalid_input(py, second, message));
-            }
-            objective = chosen;
+        if let Some(field) = objective.get_mut(name) {
+            *field = Some(number(&value, name)?);
             continue;
         }
         match name {
-            "kl_radius" => kl_radius = Some(number(&value, name)?),
             "needs" => request.needs = needs(&value)?,
             "max_price" => request.limits.max_price = Some(number(&value, name)?),
             "max_latency_ms" => request.limits.max_latency_ms = Some(number(&value, name)?),
@@ -53,24 +41,14 @@ pub(crate) fn request_of(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Requ
             _ => return Err(invalid_type(py, name, format!("unknown argument {name:?}"))),
         }
     }
-    if let (Some(radius), Some(arguments)) = (kl_radius, arguments) {
-        match &mut objective {
-            Some((Objective::Target { kl_radius, .. }, _)) => *kl_radius = radius,
-            _ => {
-                return Err(invalid_input(
-                    arguments.py(),
-                    "kl_radius",
-                    "kl_radius is given, expected it with target only".into(),
-                ));
-            }
-        }
-    }
-    if let (Some(_), Some(_), Some(arguments)) = (exact, estimated, arguments) {
+    let Some(py) = arguments.map(|arguments| arguments.py()) else { return Ok(request) };
+    if exact.is_some() && estimated.is_some() {
         let message = "input_tokens and estimated_tokens are given, expected at most one".into();
-        return Err(invalid_input(arguments.py(), "estimated_tokens", message));
+        return Err(invalid_input(py, "estimated_tokens", message));
     }
     request.input = exact.or(estimated);
-    request.aim = objective.map(|(objective, _)| Aim::Objective(objective));
+    let objective = objective.objective().map_err(|(field, message)| invalid_input(py, field, message))?;
+    request.aim = objective.map(Aim::Objective);
     Ok(request)
 }
 

@@ -19,11 +19,9 @@ use crate::{
     arguments::optional_number,
     decision::Decision,
     errors::to_python,
+    lock::run,
     options::{config_of, dict_of},
 };
-
-/// Prompts up to this many bytes are decided without releasing the interpreter lock: see `benches/README.md`, "The lock".
-const DETACH_FROM_BYTES: usize = 8192;
 
 /// Routes prompts between two models.
 #[pyclass(frozen, subclass, module = "turnout._core")]
@@ -55,10 +53,8 @@ impl Router {
         self.core.choose_threshold(threshold, strong_share).map_err(|error| to_python(py, error))
     }
 
-    /// Runs `work` with the interpreter lock held if it takes microseconds, released if it may take longer.
     fn run<T: Send>(&self, py: Python<'_>, short: bool, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
-        let result = if short && self.core.is_microseconds() { work() } else { py.detach(work) };
-        result.map_err(|error| to_python(py, error))
+        run(py, &self.core, short, work)
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_GAIN: f32 = 1e6;
 
 /// The first or the last tokens.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct Part {
     /// How many tokens at most.
     pub(super) tokens: usize,
     /// Weights of the numbers of a row, `[dim]`.
@@ -24,8 +24,8 @@ pub(super) struct View {
 /// Both views.
 #[derive(Debug)]
 pub(super) struct Views {
-    pub(super) first: View,
-    pub(super) last: View,
+    pub(super) first: Part,
+    pub(super) last: Part,
 }
 
 impl Views {
@@ -67,13 +67,13 @@ impl Views {
             if let Some(found) = gain.iter().find(|gain| gain.abs() > MAX_GAIN) {
                 return Err(format!("tensor {name:?} holds {found}, expected numbers up to {MAX_GAIN:e}"));
             }
-            Ok(View { tokens: count(graph, tokens)?, gain })
+            Ok(Part { tokens: count(graph, tokens)?, gain })
         };
         Ok(Self { first: read("first_tokens", "first_gain")?, last: read("last_tokens", "last_gain")? })
     }
 
     /// Each view with its part of the tokens of a prompt.
-    pub(super) fn parts<'i>(&self, ids: &'i [u32]) -> [(&View, &'i [u32]); 2] {
+    pub(super) fn parts<'i>(&self, ids: &'i [u32]) -> [(&Part, &'i [u32]); 2] {
         let first = ids.len().min(self.first.tokens);
         let last = ids.len().min(self.last.tokens);
         [(&self.first, &ids[..first]), (&self.last, &ids[ids.len() - last..])]

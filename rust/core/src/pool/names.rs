@@ -7,11 +7,14 @@ const SHOWN: usize = 8;
 
 /// The first names of a list, and how many follow.
 pub(super) fn shortened(names: &[&str]) -> String {
-    let shown = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    first_of(names.iter().map(|name| format!("{name:?}")), ", ")
+}
+
+/// The first items of a list, and how many follow.
+pub(super) fn first_of(items: impl ExactSizeIterator<Item = String>, separator: &str) -> String {
+    let more = items.len().saturating_sub(SHOWN);
+    let shown = items.take(SHOWN).collect::<Vec<_>>().join(separator);
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 /// The known names that are most like one that is not known.

@@ -8,7 +8,7 @@ use super::{rank::Reason, spec::is_amount};
 
 /// What a decision is to achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
+#[serde(try_from = "ObjectiveFields", into = "ObjectiveFields")]
 pub enum Objective {
     /// The cheapest model whose chance of success reaches `target`; the most likely one where none does. With a radius, the chance
     /// counts that remains in the worst case of a shift by that Kullback-Leibler divergence.
@@ -26,10 +26,13 @@ pub enum Objective {
     Tolerance(f64),
 }
 
-/// As files and calls write it: exactly one of the first four.
+/// Names of objectives, for messages.
+const NAMES: &str = "target, max_cost, error_cost and tolerance";
+
+/// As files and calls write it: at most one of the first four.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Fields {
+pub struct ObjectiveFields {
     #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
     target: Option<f64>,
     #[serde(deserialize_with = "super::spec::any_number", skip_serializing_if = "Option::is_none")]
@@ -42,29 +45,55 @@ pub(super) struct Fields {
     kl_radius: Option<f64>,
 }
 
-impl TryFrom<Fields> for Objective {
-    type Error = String;
+impl ObjectiveFields {
+    /// The number of that name; nothing for names of other things.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Option<f64>> {
+        match name {
+            "target" => Some(&mut self.target),
+            "max_cost" => Some(&mut self.max_cost),
+            "error_cost" => Some(&mut self.error_cost),
+            "tolerance" => Some(&mut self.tolerance),
+            "kl_radius" => Some(&mut self.kl_radius),
+            _ => None,
+        }
+    }
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    /// The objective that they stand for; none if none is given.
+    ///
+    /// # Errors
+    /// The field and a message, where there are two objectives, a radius without a target, or a number out of range.
+    pub fn objective(self) -> Result<Option<Objective>, (&'static str, String)> {
+        let target = |target| Objective::Target { target, kl_radius: self.kl_radius.unwrap_or(0.0) };
         let given = [
-            fields.target.map(|target| Self::Target { target, kl_radius: fields.kl_radius.unwrap_or(0.0) }),
-            fields.max_cost.map(Self::MaxCost),
-            fields.error_cost.map(Self::ErrorCost),
-            fields.tolerance.map(Self::Tolerance),
+            self.target.map(target),
+            self.max_cost.map(Objective::MaxCost),
+            self.error_cost.map(Objective::ErrorCost),
+            self.tolerance.map(Objective::Tolerance),
         ];
         let mut given = given.into_iter().flatten();
-        let (Some(objective), None) = (given.next(), given.next()) else {
-            return Err("expected exactly one of target, max_cost, error_cost and tolerance".into());
-        };
-        if fields.kl_radius.is_some() && fields.target.is_none() {
-            return Err("kl_radius is given, expected it with target only".into());
+        let (first, second) = (given.next(), given.next());
+        if let (Some(first), Some(second)) = (first, second) {
+            let (first, second) = (first.name(), second.name());
+            let message = format!("{first} and {second} are two objectives, expected one of {NAMES}");
+            return Err((second, message));
         }
-        objective.check().map_err(|(_, message)| message)?;
-        Ok(objective)
+        if self.kl_radius.is_some() && self.target.is_none() {
+            return Err(("kl_radius", "kl_radius is given, expected it with target only".into()));
+        }
+        first.map(|objective| objective.check().map(|()| objective)).transpose()
     }
 }
 
-impl From<Objective> for Fields {
+impl TryFrom<ObjectiveFields> for Objective {
+    type Error = String;
+
+    fn try_from(fields: ObjectiveFields) -> Result<Self, String> {
+        let objective = fields.objective().map_err(|(_, message)| message)?;
+        objective.ok_or_else(|| format!("no objective is given, expected one of {NAMES}"))
+    }
+}
+
+impl From<Objective> for ObjectiveFields {
     fn from(objective: Objective) -> Self {
         let none = Self::default();
         match objective {
@@ -214,8 +243,8 @@ mod tests {
         for wrong in [target(1.1, 0.0), target(f64::NAN, 0.0), target(0.5, -1.0), Objective::MaxCost(f64::INFINITY)] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }
-        let two = Fields { target: Some(0.5), max_cost: Some(1.0), ..Fields::default() };
-        assert!(Objective::try_from(two).is_err() && Objective::try_from(Fields::default()).is_err());
+        let two = ObjectiveFields { target: Some(0.5), max_cost: Some(1.0), ..ObjectiveFields::default() };
+        assert!(Objective::try_from(two).is_err() && Objective::try_from(ObjectiveFields::default()).is_err());
     }
 
     proptest! {
@@ -248,7 +277,7 @@ mod tests {
                 Objective::Target { target: value, kl_radius: radius }, Objective::MaxCost(value),
                 Objective::ErrorCost(value), Objective::Tolerance(value),
             ] {
-                prop_assert_eq!(Objective::try_from(Fields::from(objective)).unwrap(), objective);
+                prop_assert_eq!(Objective::try_from(ObjectiveFields::from(objective)).unwrap(), objective);
             }
         }
     }

@@ -7,6 +7,7 @@ use super::{
     candidate::{Candidate, Prices},
     cost::{Usage, cost},
     exclusion::Exclusion,
+    names::first_of,
     objective::{Key, Objective},
     plan::{Plan, exclusion},
     profiles::{Profile, Profiles},
@@ -24,9 +25,6 @@ use crate::{
     router::{Router, many::share_of},
     scratch,
 };
-
-/// Reasons that the message of an error lists.
-const SHOWN: usize = 8;
 
 /// Routes prompts between the models of a pool. Immutable after construction and safe to share between threads.
 ///
@@ -338,13 +336,9 @@ impl PoolRouter {
             (candidate.name.clone(), exclusion.map_or_else(String::new, |why| why.describe(candidate)))
         };
         let reasons: Vec<(String, String)> = self.candidates.iter().enumerate().map(reason).collect();
-        let shown: Vec<String> = reasons.iter().take(SHOWN).map(|(name, why)| format!("{name}: {why}")).collect();
-        let more = match reasons.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
+        let shown = first_of(reasons.iter().map(|(name, why)| format!("{name}: {why}")), "; ");
         let which = if self.fallback.is_some() { "no model, the fallback included," } else { "no model of the pool" };
-        let message = format!("{which} may serve the request: {}{more}", shown.join("; "));
+        let message = format!("{which} may serve the request: {shown}");
         Error::NoFeasibleModel { message, reasons }
     }
 

@@ -34,30 +34,19 @@ impl Router {
     fn append_battles(
         &self,
         py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-        prompts: &Bound<'_, PyAny>,
-        models_a: &Bound<'_, PyAny>,
-        models_b: &Bound<'_, PyAny>,
-        outcomes: &Bound<'_, PyAny>,
-        embeddings: Option<&Bound<'_, PyAny>>,
+        ids: Bound<'_, PyAny>,
+        prompts: Bound<'_, PyAny>,
+        models_a: Bound<'_, PyAny>,
+        models_b: Bound<'_, PyAny>,
+        outcomes: Bound<'_, PyAny>,
+        embeddings: Option<Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
+        let columns = Columns(ids, prompts, models_a, models_b, outcomes, embeddings);
         columns.with(py, |battles, interrupt| self.core.add_battles(battles, Some(interrupt)))
     }
 
-    #[pyo3(signature = (ids, prompts, models_a, models_b, outcomes, *, embeddings=None))]
-    #[expect(clippy::too_many_arguments, reason = "columns of a table")]
-    fn _new_battles<'py>(
-        &self,
-        py: Python<'py>,
-        ids: &Bound<'_, PyAny>,
-        prompts: &Bound<'_, PyAny>,
-        models_a: &Bound<'_, PyAny>,
-        models_b: &Bound<'_, PyAny>,
-        outcomes: &Bound<'_, PyAny>,
-        embeddings: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let columns = Columns { ids, prompts, models_a, models_b, outcomes, embeddings };
+    /// Which battles are new; `columns` are the arguments of :meth:`append_battles` in their order.
+    fn _new_battles<'py>(&self, py: Python<'py>, columns: Columns<'py>) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let new = columns.with(py, |battles, interrupt| self.core.new_battles(battles, Some(interrupt)))?;
         Ok(PyArray1::from_vec(py, new))
     }
@@ -76,29 +65,31 @@ impl Router {
     }
 }
 
-/// Battles as Python gives them.
-struct Columns<'a, 'py> {
-    ids: &'a Bound<'py, PyAny>,
-    prompts: &'a Bound<'py, PyAny>,
-    models_a: &'a Bound<'py, PyAny>,
-    models_b: &'a Bound<'py, PyAny>,
-    outcomes: &'a Bound<'py, PyAny>,
-    embeddings: Option<&'a Bound<'py, PyAny>>,
-}
+/// Battles as Python gives them: ids, prompts, the models of either side, outcomes, embeddings.
+#[derive(FromPyObject)]
+struct Columns<'py>(
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyAny>>,
+);
 
-impl Columns<'_, '_> {
+impl Columns<'_> {
     /// Runs `work` over the battles with the interpreter lock released, unless a signal handler raises.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&NewBattles<'_>, Interrupt<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
-        let prompts = strings(self.prompts, "prompts")?;
-        let (models_a, models_b) = (strings(self.models_a, "models_a")?, strings(self.models_b, "models_b")?);
+        let Self(ids, prompts, models_a, models_b, outcomes, embeddings) = self;
+        let prompts = strings(prompts, "prompts")?;
+        let (models_a, models_b) = (strings(models_a, "models_a")?, strings(models_b, "models_b")?);
         let prompts = texts(&prompts, "prompts")?;
         let (models_a, models_b) = (texts(&models_a, "models_a")?, texts(&models_b, "models_b")?);
-        let embeddings = self.embeddings.map(|embeddings| array::<f32>(embeddings, 2, "embeddings")).transpose()?;
-        let (ids, outcomes) = (array::<u64>(self.ids, 1, "ids")?, array::<u8>(self.outcomes, 1, "outcomes")?);
+        let embeddings = embeddings.as_ref().map(|embeddings| array::<f32>(embeddings, 2, "embeddings")).transpose()?;
+        let (ids, outcomes) = (array::<u64>(ids, 1, "ids")?, array::<u8>(outcomes, 1, "outcomes")?);
         let battles = NewBattles {
             ids: slice(&ids),
             prompts: &prompts,

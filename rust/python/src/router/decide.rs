@@ -2,12 +2,13 @@
 
 use pyo3::{prelude::*, types::PyString};
 
-use super::{DETACH_FROM_BYTES, Router};
+use super::Router;
 use crate::{
     arguments::{Source, array, either, limit, prompt as prompt_of, slice, strings, text, texts},
     decision::Decision,
     errors::to_python,
     interrupt::run_unless_interrupted,
+    lock::DETACH_FROM_BYTES,
 };
 
 #[pymethods]

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 
-use super::{DETACH_FROM_BYTES, Router};
+use super::Router;
 use crate::{
     arguments::{
         Source, array, either, is_bytes, optional_number, prompt as prompt_of, slice, string, strings, text, texts,
@@ -14,6 +14,7 @@ use crate::{
     decision::{Explanation, scores_by_name},
     errors::invalid_input,
     interrupt::run_unless_interrupted,
+    lock::DETACH_FROM_BYTES,
 };
 
 /// Embeddings beyond this many numbers are scored with the lock released.
