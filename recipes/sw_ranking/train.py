@@ -72,8 +72,8 @@ def main() -> None:
     )
     console = Console(stderr=True)
     table = battle_table(data, battles, config)
-    with staged(args.out) as folder, progress_bars(console) as show:
-        written, _ = build(table, encoder, options, folder, show=show)
+    with staged(args.out) as folder, progress_bars(console) as report:
+        written, _ = build(table, encoder, options, folder, report=report)
         report = complete(
             folder,
             data,

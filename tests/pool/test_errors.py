@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ([Model("a", tags="open")], {}, "models.a.tags: invalid type: string"),
         ([Model("a", latency_ms={"p95": 5, "p99": 6})], {}, "unknown field `p99`"),
         ([Model(5, success=0.5)], {}, "'int' object is not an instance of 'str'"),
-        ([Model("a", success=0.5)], {"tolerance": 0, "target": 1}, "expected exactly one of"),
+        ([Model("a", success=0.5)], {"tolerance": 0, "target": 1}, "two objectives, expected one of"),
         ([Model("a", success=0.5)], {"tolerance": NAN}, "tolerance is NaN"),
         ([Model("a", success=0.5)], {"tolerance": 0, "max_price": INF}, "limits.max_price: inf"),
         ([Model(f"m{at}", success=0.5) for at in range(4097)], {"tolerance": 0}, "more than 4096 models"),

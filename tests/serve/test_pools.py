@@ -345,7 +345,7 @@ def test_success_and_expected_cost_are_counted(pooled):
         ),
         (
             lambda t: t["pool"].update(objective={"target": 0.5, "max_cost": 1}),
-            r"\[pool\] objective: expected exactly one",
+            r"\[pool\] objective: target and max_cost are two objectives",
         ),
         (lambda t: t["pool"].update(limits={"max_prize": 1}), r"\[pool\] limits.max_prize: unknown field"),
         (lambda t: t["pool"].update(fallback={"model": "huge"}), r"\[pool\] fallback.model: \"huge\" is not a model"),

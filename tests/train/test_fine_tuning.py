@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from turnout.training.fine_tuning import FineTuningConfig, fine_tune, stored_type, with_master_weights  # noqa: E402
 
 
-def _tune(loss, show, **config):
+def _tune(loss, report, **config):
     model = torch.nn.Linear(1, 1)
     torch.nn.init.ones_(model.weight)
 
@@ -18,7 +18,7 @@ def _tune(loss, show, **config):
         return loss(model.weight.sum()) * len(indices), float(len(indices))
 
     settings = FineTuningConfig(**{"epochs": 2, "batch": 2, "validations": 1, **config})
-    return fine_tune(model, [1] * 8, loss_of, [1] * 2, loss_of, settings, show)
+    return fine_tune(model, [1] * 8, loss_of, [1] * 2, loss_of, settings, report)
 
 
 def test_losses_that_are_never_finite_are_an_error():

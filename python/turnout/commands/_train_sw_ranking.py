@@ -111,14 +111,14 @@ def run(args: argparse.Namespace) -> int:
     encoder = encoder_of(artifact_folder(args.encoder))
     if encoder.graph is None:
         raise turnout.ConfigError(f"{args.encoder} takes embeddings from the caller: use `turnout import sw_ranking`")
-    with progress_bars(console) as show:
+    with progress_bars(console) as report:
         data = [file_record(path) for path in args.battles]
         rows = sum(one["rows"] or 0 for one in data)
         table = read_battle_table(
             args.battles,
             bad=bad,
             aliases=None if args.aliases is None else read_aliases(args.aliases),
-            progress=lambda done: show("battles", done, max(rows, done)),
+            progress=lambda done: report("battles", done, max(rows, done)),
         )
         if args.largest_group:
             table = largest_group(table)
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             },
         )
         dev = [read_outcomes(path, bad=bad, column=args.column) for path in args.dev]
-        written, scores = build(table, encoder, options, args.out, dev=dev, show=show)
+        written, scores = build(table, encoder, options, args.out, dev=dev, report=report)
     rating = written.rating
     console.print(
         f"{args.out}: {len(rating.table):,} battles of {len(rating.table.models)} models on {len(table.prompts):,} prompts, "

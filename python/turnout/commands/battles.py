@@ -46,9 +46,9 @@ def run_compact(args: argparse.Namespace) -> int:
 
     folder = artifact_folder(args.artifact)
     read_manifest(folder)
-    with held_battles(folder) as clear, progress_bars(printable_console(stderr=True)) as show:
+    with held_battles(folder) as clear, progress_bars(printable_console(stderr=True)) as report:
         snapshot = turnout.load(folder, index="exact").battles()
-        done = compact(folder, snapshot, clear, show)
+        done = compact(folder, snapshot, clear, report)
     echo(f"{args.artifact}: {done.battles:,} battles, {done.folded:,} of them added since the last compaction")
     for model, (before, after) in done.moved.items():
         echo(f"{model}: tier {before} is now {after}")

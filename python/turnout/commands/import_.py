@@ -184,9 +184,9 @@ def _sw_ranking(args: argparse.Namespace, out: Path) -> int:
     )
     bad = bad_rows(args)
     console = printable_console(stderr=True, soft_wrap=True, highlight=False)
-    with progress_bars(console) as show:
+    with progress_bars(console) as report:
         import_sw_ranking(
-            args.path, args.embeddings, out, options, bad=bad, embedding_model=args.embedding_model, show=show
+            args.path, args.embeddings, out, options, bad=bad, embedding_model=args.embedding_model, report=report
         )
     manifest = json.loads((out / "router.json").read_text(encoding="utf-8"))
     echo(

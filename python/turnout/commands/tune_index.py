@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         prompts = (prompt for chunk in iter_prompts(args.prompts, bad=bad, column=args.column) for prompt in chunk)
         tuner = Tuner(folder, prompts=list(islice(prompts, args.limit)))
-    with progress_bars(printable_console(stderr=True)) as show:
-        settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, show)
+    with progress_bars(printable_console(stderr=True)) as report:
+        settings = tune(tuner, args.index, args.search, args.neighbors or NEIGHBORS, report)
     show_bad(bad)
     chosen = choose(settings, args.error)
     draw(settings, chosen, args.plot)

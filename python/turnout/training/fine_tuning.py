@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from turnout._core import ConfigError
-from turnout.progress import Show
+from turnout.progress import ProgressCallback
 
 #: Loss of the prompts at these indices: a sum over them, and the sum of their weights.
 Loss = Callable[[NDArray[np.int64]], tuple[torch.Tensor, float]]
@@ -93,7 +93,7 @@ def fine_tune(
     held_lengths: Sequence[int],
     held_loss: Loss,
     config: FineTuningConfig,
-    show: Show,
+    report: ProgressCallback,
 ) -> float:
     """Trains a model in place and leaves it with the weights of its best validation step.
 
@@ -104,7 +104,7 @@ def fine_tune(
         held_lengths: Tokens of the held-out prompts.
         held_loss: Loss of held-out prompts.
         config: Steps and rates.
-        show: Called with the progress.
+        report: Called with the progress.
 
     Returns:
         The mean held-out loss at the best validation step.
@@ -124,7 +124,7 @@ def fine_tune(
     )
     best, best_state, stale, step, now = float("inf"), _kept(model), 0, 0, float("nan")
     stage = "fine-tuning"
-    show(stage, 0, steps)
+    report(stage, 0, steps)
     for _ in range(config.epochs):
         for indices in _batches(lengths, config.batch, generator):
             model.train()
@@ -141,7 +141,7 @@ def fine_tune(
                 if now < best:
                     best, best_state = now, _kept(model)
                 stage = f"fine-tuning, loss {now:.4f}"
-            show(stage, step, steps)
+            report(stage, step, steps)
             if stale > config.patience:
                 break
         if stale > config.patience:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.graphs.static import StaticEncoder
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.router import Router
 
 Floats = NDArray[np.float32]
@@ -51,7 +51,7 @@ class PromptFeatures:
 
 
 def prompt_features(
-    router: Router, encoder: StaticEncoder, prompts: Sequence[str], tokens: int, show: Show = silent
+    router: Router, encoder: StaticEncoder, prompts: Sequence[str], tokens: int, report: ProgressCallback = silent
 ) -> PromptFeatures:
     """Makes the columns.
 
@@ -63,12 +63,12 @@ def prompt_features(
         encoder: Its weights.
         prompts: Distinct prompts.
         tokens: Number of token columns at most: of the tokens that occur in most prompts, at least two.
-        show: Called with the progress.
+        report: Called with the progress.
     """
     rows: list[NDArray[np.int64]] = []
     for start in range(0, len(prompts), _STRIDE):
         rows += [np.array(router.explain(prompt).ids, dtype=np.int64) for prompt in prompts[start : start + _STRIDE]]
-        show("embeddings", len(rows), len(prompts))
+        report("embeddings", len(rows), len(prompts))
     embeddings = np.asarray(router.embed(prompts), dtype=np.float64)
     counts = np.stack([encoder.count_table[row].sum(axis=0, dtype=np.float64) for row in rows])
     counts = np.log1p(np.maximum(counts, 0.0))

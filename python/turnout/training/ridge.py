@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 
 Doubles = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Ridge:
 
 
 def fit_ridge(
-    x: NDArray[np.floating], y: Doubles, penalties: tuple[float, ...] = PENALTIES, show: Show = silent
+    x: NDArray[np.floating], y: Doubles, penalties: tuple[float, ...] = PENALTIES, report: ProgressCallback = silent
 ) -> Ridge:
     """Fits all outputs with the penalty whose leave-one-out errors are least.
 
@@ -50,7 +50,7 @@ def fit_ridge(
         x: ``[rows, columns]``.
         y: float64 ``[rows, outputs]``.
         penalties: To choose from.
-        show: Called with the progress.
+        report: Called with the progress.
 
     Example:
         >>> x = np.linspace(-1, 1, 50)[:, None]
@@ -60,7 +60,7 @@ def fit_ridge(
     """
     center, mean = x.mean(axis=0, dtype=np.float64), y.mean(axis=0)
     x, centered = x - center.astype(x.dtype), y - mean
-    show("ridge", 0, 1)
+    report("ridge", 0, 1)
     if len(x) > x.shape[1]:
         values, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
         scores = x @ vectors.astype(x.dtype)
@@ -82,5 +82,5 @@ def fit_ridge(
     best = int(np.argmin([(left_out_residuals(index) ** 2).mean() for index in range(len(penalties))]))
     residual, left_out_residual, penalty = residuals(best), left_out_residuals(best), float(penalties[best])
     weights = np.asarray(x.T @ residual, dtype=np.float64) / penalty
-    show("ridge", 1, 1)
+    report("ridge", 1, 1)
     return Ridge(weights, mean - center @ weights, y - left_out_residual, penalty)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError
 from turnout.graphs.checkpoint import Checkpoint
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.routers.bert.bert_graph import BERT_TYPES, bert_positions
 from turnout.training.files import TrainingData
 from turnout.training.fine_tuning import (
@@ -51,7 +51,7 @@ def train_classifier(
     checkpoint: Path,
     data: TrainingData,
     out: Path,
-    show: Show = silent,
+    report: ProgressCallback = silent,
     warn: Warn = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy and writes it with its tokenizer.
@@ -61,7 +61,7 @@ def train_classifier(
         checkpoint: Folder of an encoder, with or without a classification head.
         data: Tables, battles and grades.
         out: Folder to write.
-        show: Called with the progress.
+        report: Called with the progress.
         warn: Called with a line on every table that has no scores of the pair.
 
     Returns:
@@ -98,7 +98,7 @@ def train_classifier(
         ids = _ids(tokenizer, part.prompts, most_tokens)
         lengths.append([len(row) for row in ids])
         losses.append(_Loss(model, tokenizer, ids, part, balance, where))
-    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, report)
     model.to("cpu", stored).save_pretrained(out)
     tokenizer.model_max_length = most_tokens
     tokenizer.save_pretrained(out)

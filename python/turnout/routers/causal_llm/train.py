@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ArtifactError, ConfigError
 from turnout.graphs.checkpoint import Checkpoint
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.routers.causal_llm.import_ import SCORE_TOKENS, check_architecture, frame
 from turnout.training.files import TrainingData
 from turnout.training.fine_tuning import (
@@ -58,7 +58,7 @@ def train_causal_llm(
     checkpoint: Path,
     data: TrainingData,
     out: Path,
-    show: Show = silent,
+    report: ProgressCallback = silent,
     warn: Warn = warnings.warn,
 ) -> float:
     """Fine-tunes a checkpoint with class-balanced cross-entropy at the score token and writes it with its tokenizer and texts.
@@ -68,7 +68,7 @@ def train_causal_llm(
         checkpoint: Folder of a causal language model; score tokens that it does not have are added.
         data: Tables, battles and grades.
         out: Folder to write; not the checkpoint itself.
-        show: Called with the progress.
+        report: Called with the progress.
         warn: Called with a line on every table that has no scores of the pair.
 
     Returns:
@@ -112,7 +112,7 @@ def train_causal_llm(
         losses.append(_Loss(model, [ids[int(index)] for index in kept], parts[-1], balance, score_ids, where))
     if not all(lengths):
         raise ConfigError(f"no prompt is within {most_tokens} tokens together with the texts around it")
-    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, show)
+    loss = fine_tune(model, lengths[0], losses[0], lengths[1], losses[1], tuning, report)
     model = model.to("cpu", torch.float32)
     if config.lora_rank:
         model = _merged(model)

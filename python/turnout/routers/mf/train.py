@@ -26,7 +26,7 @@ from turnout.evaluate.dev import DevResult, dev_results
 from turnout.graphs.fold import quantize_rows
 from turnout.graphs.static import MatrixFactorizationHead, StaticEncoder, View
 from turnout.graphs.static_reader import read_static
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.router import load
 from turnout.shipped import artifact_folder
 from turnout.training.factors import fit_factors, head_of, principal_scores
@@ -96,7 +96,7 @@ def train_mf(
     config: MfConfig,
     data: TrainingData,
     start: Path | None = None,
-    show: Show = silent,
+    report: ProgressCallback = silent,
     warn: Warn = warnings.warn,
 ) -> TrainedMf:
     """Trains a router.
@@ -105,7 +105,7 @@ def train_mf(
         config: Pair and sizes.
         data: Tables, battles and grades.
         start: Artifact of kind ``mf`` to start from; by default the shipped one.
-        show: Called with the progress.
+        report: Called with the progress.
         warn: Called with a line on every table that says nothing about the pair.
 
     Raises:
@@ -127,7 +127,7 @@ def train_mf(
     manifest = Manifest.read(folder)
     encoder = read_static((folder / str(manifest.graph)).read_bytes(), manifest.name)
     router = load(folder)
-    features = prompt_features(router, encoder, prompts, config.tokens, show)
+    features = prompt_features(router, encoder, prompts, config.tokens, report)
 
     # Each target by its own ridge regression. A prompt's own values are those of the fit without it.
     weights, values, penalties = [], [], []
@@ -135,7 +135,7 @@ def train_mf(
         if not texts:
             continue
         rows = np.array([row[text] for text in texts])
-        fit = fit_ridge(features.columns[rows], target, show=show)
+        fit = fit_ridge(features.columns[rows], target, report=report)
         found = fit.predict(features.columns)
         found[rows] = fit.left_out
         unscaled = features.unscaled(fit.weights)

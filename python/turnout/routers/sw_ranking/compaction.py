@@ -17,7 +17,7 @@ from turnout._core import ArtifactError, ConfigError
 from turnout.artifact.files import replace_file, sync_folder
 from turnout.artifact.manifest import rewrite_manifest
 from turnout.battle_store import NAME, BattleStore
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.routers.sw_ranking.ann_index import JUDGED, AnnIndex, Judge, make_ann_index, make_cells
 from turnout.routers.sw_ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section
 from turnout.routers.sw_ranking.export import ranking_files, ranking_section
@@ -58,7 +58,9 @@ def held_battles(folder: Path) -> Iterator[Callable[[], None]]:
         yield writer.clear
 
 
-def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], show: Show = silent) -> Compacted:
+def compact(
+    folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], report: ProgressCallback = silent
+) -> Compacted:
     """Writes the battles of a snapshot as the artifact's own.
 
     New files get new names, the manifest is replaced last and in one step, and only then do the old files and the added battles
@@ -69,7 +71,7 @@ def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], s
         folder: The artifact.
         snapshot: What ``Router.battles`` gives, the added ones included.
         clear: Removes the added ones from the database, from :func:`held_battles`.
-        show: Shows progress.
+        report: Called with the progress.
 
     Returns:
         What changed.
@@ -87,7 +89,7 @@ def compact(folder: Path, snapshot: dict[str, Any], clear: Callable[[], None], s
     tensors = stored(snapshot["vectors"], storage_of(old))
     ann_index = None
     if section["index"] is not None:
-        ann_index = _ann_index(rating, restored(tensors), manifest, show)
+        ann_index = _ann_index(rating, restored(tensors), manifest, report)
     contents = ranking_files(rating.table, tensors, ann_index, keep_prompts=section["prompts"] is not None)
     files = {own_name(name, content): content for name, content in contents.items()}
     names = dict(zip(contents, files, strict=True))
@@ -180,10 +182,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _ann_index(rating: Any, vectors: NDArray[np.float32], manifest: dict[str, Any], show: Show) -> AnnIndex:
+def _ann_index(
+    rating: Any, vectors: NDArray[np.float32], manifest: dict[str, Any], report: ProgressCallback
+) -> AnnIndex:
     models, pair, index = rating.table.models, manifest["pair"], manifest["ranking"]["index"]
     strong, weak = (int(rating.tiers[models.index(pair[side])]) for side in ("strong", "weak"))
     cells = make_cells(vectors)
     judged = min(JUDGED, len(vectors))
-    judge = Judge(rating, vectors, cells, (strong, weak), lambda done: show("exact win rates", done, judged))
+    judge = Judge(rating, vectors, cells, (strong, weak), lambda done: report("exact win rates", done, judged))
     return make_ann_index(vectors, judge, index["factory"], index["search"], (index["neighbors"],))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
 from turnout.extras import require
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 
 if TYPE_CHECKING:
     from turnout.data import BadRows
@@ -32,7 +32,7 @@ def import_sw_ranking(
     *,
     bad: BadRows | None = None,
     embedding_model: str = "text-embedding-3-small",
-    show: Show = silent,
+    report: ProgressCallback = silent,
 ) -> Path:
     """Writes an artifact that takes embeddings from the caller and gives RouteLLM's win rates, battles inside a tier left out.
 
@@ -44,7 +44,7 @@ def import_sw_ranking(
         options: Pair, tiers, storage, index.
         bad: Takes rows that are no battles.
         embedding_model: Embedding model of the rows, for the record and for clients.
-        show: Shows progress.
+        report: Called with the progress.
 
     Returns:
         The artifact folder.
@@ -59,7 +59,7 @@ def import_sw_ranking(
     from turnout.routers.sw_ranking.table import read_battle_table
     from turnout.routers.sw_ranking.train import build
 
-    table = read_battle_table(battles, bad=bad or BadRows(), progress=lambda done: show("battles", done, done))
+    table = read_battle_table(battles, bad=bad or BadRows(), progress=lambda done: report("battles", done, done))
     rows = np.concatenate([read_embeddings(Path(path)) for path in embeddings])
     kept = int(table.source.max()) + 1
     if len(rows) != kept:
@@ -77,7 +77,12 @@ def import_sw_ranking(
         },
     )
     build(
-        table, Encoder(dim=vectors.shape[1], taken_from=embedding_model), options, Path(out), vectors=vectors, show=show
+        table,
+        Encoder(dim=vectors.shape[1], taken_from=embedding_model),
+        options,
+        Path(out),
+        vectors=vectors,
+        report=report,
     )
     return Path(out)
 

@@ -15,7 +15,7 @@ from turnout.artifact.quantiles import weighted_quantiles
 from turnout.data import Outcomes
 from turnout.evaluate.dev import DevResult, dev_results
 from turnout.extras import require
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.routers.sw_ranking.ann_index import (
     JUDGED,
     AnnIndex,
@@ -89,14 +89,14 @@ class Built:
         """Exact win rates, one a prompt."""
         return np.array([self._ranking.win_rate(row, *self.pair) for row in self.encoder.embed(prompts)])
 
-    def own_win_rates(self, number: int, show: Show = silent, seed: int = 0) -> NDArray[np.float64]:
+    def own_win_rates(self, number: int, report: ProgressCallback = silent, seed: int = 0) -> NDArray[np.float64]:
         """Exact win rates of some prompts of the battles, each judged without its own battles."""
         count = len(self.vectors)
         chosen = np.sort(np.random.default_rng(seed).choice(count, min(number, count), replace=False))
         rates = np.empty(len(chosen))
         for done, position in enumerate(chosen, start=1):
             rates[done - 1] = self._ranking.win_rate(self.vectors[position], *self.pair, without=int(position))
-            show("quantiles", done, len(chosen))
+            report("quantiles", done, len(chosen))
         return rates
 
 
@@ -108,7 +108,7 @@ def build(
     *,
     vectors: NDArray[np.float32] | None = None,
     dev: Sequence[Outcomes] = (),
-    show: Show = silent,
+    report: ProgressCallback = silent,
 ) -> tuple[SwRanking, list[DevResult]]:
     """Builds a router and writes its artifact.
 
@@ -119,7 +119,7 @@ def build(
         out: Folder, made if it is missing.
         vectors: Embeddings of the table's prompts, ``[prompts, dim]``, where the encoder is external.
         dev: Tables of outcomes to judge the router on.
-        show: Shows progress.
+        report: Called with the progress.
 
     Returns:
         What was written, and its scores.
@@ -143,18 +143,18 @@ def build(
         )
     if vectors is None:
         count = len(table.prompts)
-        vectors = encoder.embed(table.prompts, lambda done: show("embeddings", done, count))
+        vectors = encoder.embed(table.prompts, lambda done: report("embeddings", done, count))
     if vectors.shape != (len(table.prompts), encoder.dim) or not np.isfinite(vectors).all():
         raise InvalidInputError(
             f"embeddings have the shape {vectors.shape}, expected {(len(table.prompts), encoder.dim)}, all finite"
         )
     tensors = stored(vectors, options.storage)
     router = Built(rating, restored(tensors), encoder, options.strong, options.weak)
-    ann_index = None if options.index is None else _ann_index(router, options, show)
-    show("dev tables", 0, 1)
+    ann_index = None if options.index is None else _ann_index(router, options, report)
+    report("dev tables", 0, 1)
     scores = dev_results(dev, router.win_rates, (options.strong, options.weak))
-    show("dev tables", 1, 1)
-    quantiles = _quantiles(router, options, show)
+    report("dev tables", 1, 1)
+    quantiles = _quantiles(router, options, report)
     written = SwRanking(
         rating=rating,
         tensors=tensors,
@@ -173,26 +173,26 @@ def build(
     return written, scores
 
 
-def _ann_index(router: Built, options: Options, show: Show) -> AnnIndex:
-    show("index", 0, 1)
+def _ann_index(router: Built, options: Options, report: ProgressCallback) -> AnnIndex:
+    report("index", 0, 1)
     cells = make_cells(router.vectors)
     judge = Judge(
         router.rating,
         router.vectors,
         cells,
         router.pair,
-        lambda done: show("exact win rates", done, min(JUDGED, len(cells.cell))),
+        lambda done: report("exact win rates", done, min(JUDGED, len(cells.cell))),
     )
     fixed = {} if options.neighbors is None else {"neighbors": (options.neighbors,)}
     ann_index = make_ann_index(router.vectors, judge, options.index or "", options.search, **fixed)
-    show("index", 1, 1)
+    report("index", 1, 1)
     return ann_index
 
 
-def _quantiles(router: Built, options: Options, show: Show) -> list[float]:
+def _quantiles(router: Built, options: Options, report: ProgressCallback) -> list[float]:
     """Win rates at 0, 1, ..., 100 per cent of the calibration prompts, every source with the same weight."""
     parts = [router.win_rates(prompts) for prompts in options.calibration if prompts]
     if not parts:
         affordable = max(100, WEIGHINGS // len(router.rating.table))
-        parts = [router.own_win_rates(min(CALIBRATION_PROMPTS, affordable), show)]
+        parts = [router.own_win_rates(min(CALIBRATION_PROMPTS, affordable), report)]
     return weighted_quantiles(parts)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError, InvalidInputError
 from turnout.artifact.manifest import rewrite_manifest
-from turnout.progress import Show, silent
+from turnout.progress import ProgressCallback, silent
 from turnout.router import Router, load
 from turnout.routers.sw_ranking.ann_index import (
     AnnIndex,
@@ -210,7 +210,7 @@ def tune(
     factories: Sequence[str] = (),
     searches: Sequence[str] = (),
     neighbors: Sequence[int] = NEIGHBORS,
-    show: Show = silent,
+    report: ProgressCallback = silent,
 ) -> list[Setting]:
     """Measures settings, the exact one first.
 
@@ -219,7 +219,7 @@ def tune(
         factories: FAISS factory strings; by default :func:`default_factories`.
         searches: Search parameters for every factory; by default :func:`default_searches`.
         neighbors: Numbers of exactly weighted prompts.
-        show: Shows progress.
+        report: Called with the progress.
     """
     plan = [
         (factory, search, number)
@@ -231,7 +231,7 @@ def tune(
     found = [tuner.exact]
     for done, (factory, search, number) in enumerate(plan, start=1):
         found.append(tuner.measure(factory, search, number))
-        show("settings", done, len(plan))
+        report("settings", done, len(plan))
     return found
 
 
