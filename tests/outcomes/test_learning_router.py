@@ -85,10 +85,12 @@ def test_an_outcome_is_learned_once_and_one_of_another_model_or_receipt_not_at_a
     router.record("elsewhere", passed=True)
     router.record(decision.receipt_id, score=0.3, model="other")
     assert router._bandit.state == before
-    assert router.record(decision.receipt_id, passed=True)
+    router.record(decision.receipt_id, regenerated=True)
+    assert router._bandit.state == before
+    assert router.record(decision.receipt_id, passed=True, model=decision.model)
     after = router._bandit.state
     assert after != before
-    assert not router.record(decision.receipt_id, passed=True)
+    assert not router.record(decision.receipt_id, passed=True, model=decision.model)
     assert router.record(decision.receipt_id, thumbs="up")
     assert router._bandit.state == after
 

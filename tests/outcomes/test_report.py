@@ -99,14 +99,34 @@ def test_a_model_without_a_chance_has_no_counterfactual(chance):
     assert counterfactual(traffic, traffic.grades["passed"], "small", FEW) is None
 
 
-def test_verdicts_compare_all_decisions_and_ties_count_nothing():
+def test_verdicts_compare_decisions_of_other_models_and_ties_count_nothing():
     receipts = [receipt(number, "small" if number < 60 else "big") for number in range(80)]
     verdicts = [Outcome(f"r{number}", "preference", [1.0, 0.5, 0.0][number % 3], "big") for number in range(30)]
-    verdicts += [Outcome(f"r{number}", "preference", 1.0, "small") for number in range(60, 70)]
+    verdicts += [Outcome(f"r{number}", "preference", 1.0, "small") for number in range(60, 80)]
     traffic = join(receipts, verdicts, PRICES)
-    assert shadowed(traffic, "big", FEW).known == 40
-    assert shadowed(traffic, "big", FEW).gain.value == 0
-    assert shadowed(traffic, "small", FEW).gain.value == pytest.approx(10 / 40)
+    assert (shadowed(traffic, "big", FEW).known, shadowed(traffic, "big", FEW).gain.value) == (30, 0)
+    assert (shadowed(traffic, "small", FEW).known, shadowed(traffic, "small", FEW).gain.value) == (20, 1)
+
+
+def test_a_third_model_does_not_change_a_comparison():
+    served = ["small", "big", "huge"]
+    receipts = [receipt(number, served[number % 3]) for number in range(300)]
+    # `big` is better than `small` in three of four comparisons, and never compared with `huge`.
+    verdicts = [Outcome(f"r{number}", "preference", float(number % 4 > 0), "big") for number in range(0, 300, 3)]
+    verdicts += [Outcome(f"r{number}", "preference", 0.0, "small") for number in range(2, 300, 3)]
+    found = shadowed(join(receipts, verdicts, PRICES), "big", FEW)
+    assert (found.known, found.gain.value) == (100, pytest.approx(0.5))
+
+
+def test_only_a_preference_compares_and_the_first_grade_stays():
+    grades = [Outcome("r0", "score", 0.95), Outcome("r0", "score", 0.9, "small"), Outcome("r0", "score", 0.1, "big")]
+    traffic = join([receipt(0, "big")], grades, PRICES)
+    assert traffic.verdicts == {}
+    assert traffic.grades["score"].tolist() == [0.95]
+    assert traffic.left_out == {
+        "grades of a model that did not answer": 1,
+        "outcomes after the first of their kind": 1,
+    }
 
 
 def test_ids_that_are_not_unique_and_outcomes_without_a_receipt_are_counted_not_used():

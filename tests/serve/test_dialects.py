@@ -438,7 +438,7 @@ def test_an_error_in_the_middle_of_a_stream_is_relayed_and_counted(start, speaki
     speaking.default = streaming(*events[:-1], last)
     with pytest.raises(spoken.error, match="Overloaded"):
         list(spoken.create(spoken.client(server.url)).create(**spoken.body(stream=True)))
-    assert server.metric("turnout_errors_total", code="stream_error_event") == 1
+    wait_until(lambda: server.metric("turnout_errors_total", code="stream_error_event") == 1)
 
 
 def test_a_failed_response_in_the_middle_of_a_stream_is_relayed_as_it_is(start, speaking):
@@ -449,7 +449,7 @@ def test_a_failed_response_in_the_middle_of_a_stream_is_relayed_as_it_is(start, 
     speaking.default = streaming(*events[:-1], last)
     server = start()
     assert server.post(spoken.body(stream=True), spoken.path).content == b"".join([*events[:-1], last])
-    assert server.metric("turnout_errors_total", code="stream_error_event") == 1
+    wait_until(lambda: server.metric("turnout_errors_total", code="stream_error_event") == 1)
 
 
 def test_the_error_event_of_an_interrupted_response_continues_its_numbers(start, speaking):

@@ -224,7 +224,7 @@ def test_no_other_model_is_tried_where_fallback_is_off(pooled, upstream):
 
 
 def test_a_model_whose_breaker_is_open_is_excluded(pooled, upstream, tables):
-    tables["upstreams"]["main"].update(breaker_failures=1, retries=0)
+    tables["upstreams"]["main"].update(breaker_failures=1, retries=0, breaker_open_s=600)
     server = pooled()
     upstream.by_model["middle"] = refuse(500)
     ask(server)

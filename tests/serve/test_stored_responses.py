@@ -134,8 +134,11 @@ def test_a_response_belongs_to_the_client_that_made_it(start, two, tmp_path):
     def ask(client, method, path, **options):
         return httpx.request(method, server.url + path, headers=keys[client], timeout=30, **options).status_code
 
-    def post(client, **refers):
-        return ask(client, "POST", RESPONSES.path, json=RESPONSES.body("router-mf-1.0", **refers))
+    def post(client, model="router-mf-1.0", **refers):
+        return ask(client, "POST", RESPONSES.path, json=RESPONSES.body(model, **refers))
+
+    def send(client, refers):
+        return ask(client, "POST", RESPONSES.path, content=f'{{"model": "small", "input": "Hi", {refers}}}'.encode())
 
     assert post(0, conversation="conv_1") == 200
     sent = len(two["small"].requests)
@@ -143,6 +146,17 @@ def test_a_response_belongs_to_the_client_that_made_it(start, two, tmp_path):
         assert ask(1, method, f"/v1/responses/resp_small{path}") == 404
     assert post(1, previous_response_id="resp_small") == 404
     assert post(1, conversation="conv_1") == 404
+    # The plain name of a model makes no difference, and what cannot be read is not forwarded.
+    assert post(1, "small", previous_response_id="resp_small") == 404
+    assert post(1, "small", conversation={"id": "conv_1"}) == 404
+    for value in ("x y", 1, ["resp_small"], {"id": "x y"}):
+        assert post(1, previous_response_id=value) == 400
+    for refers in (
+        '"previous_response_id": "resp_small", "previous_response_id": null',
+        r'"previous_response_id": "resp_small", "previous\u005fresponse_id": "resp_other"',
+        '"conversation": {"id": "conv_1", "id": "conv_2"}',
+    ):
+        assert send(1, refers) == 400, refers
     # Nobody is known to have made this one.
     assert [ask(client, "GET", "/v1/responses/resp_x") for client in (0, 1)] == [404, 404]
     assert post(0, previous_response_id="resp_x") == 404

@@ -118,10 +118,12 @@ def test_an_interrupted_stream_is_a_failure(spans_of, upstream):
 
 def test_spans_belong_to_the_trace_of_the_client_and_the_upstream_to_the_call(spans_of, upstream):
     trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    found = spans_of({"model": "router-mf-1.0", "messages": HELLO}, traceparent=f"00-{trace}-{parent}-01")
+    headers = {"traceparent": f"00-{trace}-{parent}-01", "baggage": "user.email=a@b.example"}
+    found = spans_of({"model": "router-mf-1.0", "messages": HELLO}, **headers)
     for span in found.values():
         assert f"{span.context.trace_id:032x}" == trace
         assert f"{span.parent.span_id:016x}" == parent
+    assert "baggage" not in upstream.requests[-1].headers
     sent = upstream.requests[-1].headers["traceparent"]
     assert sent == f"00-{trace}-{found['chat small'].context.span_id:016x}-01"
 

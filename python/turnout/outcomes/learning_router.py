@@ -261,7 +261,13 @@ class LearningRouter:
         """Learns what the database has got since: each outcome once, in its order."""
         for outcome in self.outcomes.read(self._seen):
             self._seen += 1
-            found = None if outcome.model else self._pending.pop(outcome.receipt_id, None)
-            if found is not None:
-                index, success, features = found
-                self._bandit.learn(index, outcome.value, success, features)
+            pending = self._pending.get(outcome.receipt_id)
+            # Only of the model that answered; that an answer was not asked for again is never recorded.
+            if (
+                pending is None
+                or outcome.kind == "regenerated"
+                or outcome.model not in ("", self._bandit.models[pending[0]])
+            ):
+                continue
+            index, success, features = self._pending.pop(outcome.receipt_id)
+            self._bandit.learn(index, outcome.value, success, features)

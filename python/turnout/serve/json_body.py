@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -114,6 +114,28 @@ def set_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
         merged = {**before, **value} if isinstance(before, dict) else value
         text = text[:start] + json.dumps(merged) + text[end:]
     return text.encode()
+
+
+async def check_once(body: bytes, keys: Collection[str]) -> None:
+    """Checks that keys occur at most once in a body and in their values: of several, a reader may take another than we do.
+
+    Args:
+        body: Text of a JSON object with at least one key.
+        keys: The keys.
+
+    Raises:
+        ApiError: 400 if one occurs more than once.
+    """
+    # An escape may hide a key.
+    if any(key.encode() in body for key in keys) or (keys and b"\\u" in body):
+        await beside_the_loop(len(body), lambda: _check_once(body.decode(), keys))
+
+
+def _check_once(text: str, keys: Collection[str]) -> None:
+    for key in keys:
+        place = _position_of(text, key)
+        if place is not None and text[place[0]] == "{" and text[place[0] + 1 : place[1]].strip(" \t\r\n}"):
+            _position_of(text[slice(*place)], "id")
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -50,6 +50,9 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     snapshot, sessions = state.snapshot, state.sessions
     spec = spec_of(request.get("model"), snapshot)
     if spec is None:
+        await _maker(
+            request, client_of(scope), dialect, state
+        )  # Whose answers it refers to counts for plain names too.
         needed = await needs(request, size, dialect)
         return Plan((plain(str(request["model"]), needed, snapshot, dialect),))
     between = spec[1]
@@ -85,9 +88,8 @@ async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> P
     """The same rules with a pool: the most likely model in place of the strong one, the cheapest one in place of the weak one."""
     request, dialect, snapshot = question.body, question.dialect, question.snapshot
     if maker := await _maker(request, client_of(scope), dialect, state):
-        models = (snapshot.models[name] for name in question.pool.router.models)
-        needed = await needs(request, question.size, dialect)
-        return _with_maker(maker, models, needed, dialect, state)
+        # Other models have not been compared with the pool's limits.
+        return _with_maker(maker, (), await needs(request, question.size, dialect), dialect, state)
     found = await read(
         request,
         question.size,
@@ -128,8 +130,11 @@ async def _maker(request: Mapping[str, Any], client: str, dialect: Dialect, stat
     """The model that made an answer to which a request refers.
 
     Raises:
-        ApiError: 404 for what another client made, or for a response that nobody is known to have made where clients have keys.
+        ApiError: 404 for what another client made, or for a response that nobody is known to have made where clients have keys; 400 there for
+            what is no id.
     """
+    if state.needs_key:
+        dialect.check_references(request)
     ids = dialect.continues(request)
     found = await state.made.of(ids)
     for name, made in zip(ids, found, strict=True):

@@ -96,7 +96,7 @@ class Routed:
 
 
 class AnyRouted(Protocol):
-    """A decision, of a pair (:class:`Routed`) or of a pool (:class:`turnout.serve.pool_planning.PoolRouted`)."""
+    """A decision, of a pair (:class:`Routed`) or of a pool (:class:`turnout.serve.pool_decision.PoolRouted`)."""
 
     @property
     def router(self) -> LoadedRouter | LoadedPool:

@@ -176,8 +176,8 @@ def unavailable(pool: LoadedPool, dialect: Dialect, snapshot: Snapshot) -> dict[
             )
         elif (wait_s := model.upstream.breaker(model.upstream_name).remaining_s()) > 0:
             found[name] = Excluded("breaker_open", f"failed too often; tried again in {wait_s:.0f} s", wait_s)
-        elif (wait_s := max((one.remaining_s() for one in model.quotas), default=0.0)) > 0:
-            limit = min(one.limit for one in model.quotas if one.remaining_s() > 0)
+        elif full := [(wait_s, one.limit) for one in model.quotas if (wait_s := one.remaining_s()) > 0]:
+            wait_s, limit = max(wait for wait, _ in full), min(limit for _, limit in full)
             found[name] = Excluded("quota", f"{limit} requests in the last minute, its quota", wait_s)
     return found
 

@@ -27,7 +27,7 @@ from turnout.serve.attempts import Served
 from turnout.serve.cascade import Verdict, cascaded
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
-from turnout.serve.json_body import parse
+from turnout.serve.json_body import check_once, parse
 from turnout.serve.planner import plan
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
@@ -81,6 +81,8 @@ class RoutedEndpoint:
         """Decides and answers."""
         with self.state.tracer.deciding() as span:
             parsed = await parse(body)
+            if self.state.needs_key:
+                await check_once(body, self.dialect.references)
             is_stream = self.dialect.is_stream(parsed)
             planned = await plan(parsed, len(body), scope, self.dialect, self.state)
             span.decided(planned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnout.serve import headers as passing
 from turnout.serve.asgi import RawHeaders, Scope, Send, client_of
 from turnout.serve.dialects import STORED_RESPONSE
-from turnout.serve.dialects.responses import ID
+from turnout.serve.dialects.dialect import ID
 from turnout.serve.errors import ApiError
 from turnout.serve.planning import Plan
 from turnout.serve.routed_endpoint import RoutedEndpoint

@@ -58,10 +58,11 @@ class Tracer:
         if self._tracer is None:
             yield
             return
-        from opentelemetry import context, propagate
+        from opentelemetry import context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        token = context.attach(propagate.extract(sent))
+        token = context.attach(TraceContextTextMapPropagator().extract(sent))
         try:
             yield
         finally:
@@ -88,13 +89,15 @@ class Tracer:
         if self._tracer is None:
             yield CallSpan(None)
             return
-        from opentelemetry import propagate, trace
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         model = plan.candidates[0]
         name = f"{dialect.operation} {model.upstream_name}"
         attributes = {"gen_ai.operation.name": dialect.operation, **_model_attributes(model)}
         with self._tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes) as span:
-            propagate.inject(headers)
+            # Nothing but the trace: what else a client has in its context, such as baggage, is not for the upstream.
+            TraceContextTextMapPropagator().inject(headers)
             yield CallSpan(span)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
+import threading
 
 import pytest
 from scripted_upstream import wait_until
@@ -129,10 +129,12 @@ def test_other_requests_go_on_without_a_word(gateway, path):
 
 
 class Slow:
-    """A router that takes longer than the deadline."""
+    """A router that decides when it is released."""
+
+    release = threading.Event()
 
     def win_rate(self, prompt: str) -> float:
-        time.sleep(0.5)
+        assert self.release.wait(60)
         return 1.0
 
 
@@ -146,8 +148,11 @@ class Broken:
 def test_a_decision_that_takes_too_long_is_not_waited_for(gateway):
     turnout.register_router("slow", Slow)
     one = gateway(routers={"slow": {}}, ext_proc={"deadline_ms": 20.0})
-    _, answer = one.ask(head(), body(chat("router-slow-0.5")))
-    assert headers_of(answer) == {"x-turnout-undecided": "deadline"}
+    try:
+        _, answer = one.ask(head(), body(chat("router-slow-0.5")))
+        assert headers_of(answer) == {"x-turnout-undecided": "deadline"}
+    finally:
+        Slow.release.set()
 
 
 def test_a_router_that_fails_stops_no_request(gateway, caplog):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -158,19 +157,20 @@ def test_many_exchanges_at_once_do_not_mix(gateway):
 
 
 def test_what_a_gateway_leaves_behind_is_released(gateway):
-    one, sent = gateway(), threading.Event()
+    one, sent, end = gateway(), threading.Event(), threading.Event()
 
     def messages():
         yield head(mode=FULL_DUPLEX_STREAMED).SerializeToString()
         yield body(b"x" * 1000, is_end=False).SerializeToString()
         sent.set()
-        time.sleep(30)
+        end.wait(60)
 
     call = one.call(messages())
     sent.wait(30)
     wait_until(lambda: one.state.bodies.used == 1000)
     call.cancel()
     wait_until(lambda: one.state.bodies.used == 0)
+    end.set()
 
 
 def open_exchange(one: Gateway, *messages: ProcessingRequest):
@@ -209,7 +209,7 @@ def test_a_request_whose_body_still_comes_is_decided_while_the_service_stops(gat
     wait_until(lambda: one.state.bodies.used == 20)
     stopping = threading.Thread(target=one.stop, args=(20,))
     stopping.start()
-    time.sleep(0.1)
+    wait_until(lambda: one.service._is_stopping)
     go_on.set()
     answers = [ProcessingResponse.FromString(answer) for answer in call]
     assert headers_of(answers[0])["x-turnout-model"] == "big"

@@ -190,9 +190,8 @@ class Shadowed:
 
     Attributes:
         model: The other model.
-        gain: Its share of better answers minus that of worse ones, over all decisions that were compared; one of which the model itself
-            answered counts 0.
-        known: Decisions that were compared.
+        gain: Its share of better answers minus that of worse ones, over the decisions that other models answered and that were compared with it.
+        known: These decisions.
     """
 
     model: str
@@ -211,11 +210,9 @@ def shadowed(traffic: Traffic, model: str, how: Resampling) -> Shadowed | None:
     Returns:
         ``None`` for too few verdicts.
     """
-    compared = np.any([~np.isnan(values) for values in traffic.verdicts.values()], axis=0) if traffic.verdicts else None
-    if compared is None or model not in traffic.verdicts:
+    if model not in traffic.verdicts:
         return None
-    gain = np.where(traffic.served == model, 0.0, 2 * traffic.verdicts[model] - 1)
-    found = mean_of(np.where(compared, gain, np.nan), traffic, how)
+    found = mean_of(2 * traffic.verdicts[model] - 1, traffic, how)
     return None if found is None else Shadowed(model, found.estimate, found.known)
 
 

@@ -111,12 +111,16 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
         at = index.get(outcome.receipt_id)
         if at is None:
             left_out["outcomes without a receipt here"] += 1
+        elif outcome.model and outcome.model != rows[at]["served"] and outcome.kind != "preference":
+            left_out["grades of a model that did not answer"] += 1
         elif outcome.model and outcome.model != rows[at]["served"]:
             verdicts.setdefault(outcome.model, np.full(len(rows), np.nan))[at] = outcome.value
         elif outcome.kind == "regenerated":
             regenerated[at] = True
-        else:
+        elif np.isnan(grades[outcome.kind][at]):
             grades[outcome.kind][at] = outcome.value
+        else:
+            left_out["outcomes after the first of their kind"] += 1
     tokens = np.array([[_number(receipt, name) for name in ("input_tokens", "output_tokens")] for receipt in rows])
     return Traffic(
         prompts=tuple(str(receipt["prompt_sha256"]) for receipt in rows),

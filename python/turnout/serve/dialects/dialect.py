@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from turnout.serve.errors import ApiError
 from turnout.serve.judging import BadAnswerError
+
+#: Ids of what an upstream stores: what may stand in a path.
+ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 
 class Dialect(ABC):
@@ -23,6 +27,8 @@ class Dialect(ABC):
     conversation: ClassVar[str] = "messages"
     #: Fields besides the conversation that the model reads.
     beside: ClassVar[tuple[str, ...]] = ("tools", "functions")
+    #: Fields that refer to what the upstream has stored.
+    references: ClassVar[tuple[str, ...]] = ()
     #: Fields that limit the tokens of the answer.
     limits: ClassVar[tuple[str, ...]] = ()
     #: Headers of the client that are forwarded, besides those of every dialect.
@@ -128,6 +134,21 @@ class Dialect(ABC):
             found: Of :meth:`check_whole` or :meth:`event`.
         """
         return ""
+
+    def check_references(self, request: Mapping[str, Any]) -> None:
+        """Checks that all that a request refers to can be read, so that its owner can be compared.
+
+        Args:
+            request: The body.
+
+        Raises:
+            ApiError: 400 for what is no id.
+        """
+        for name in self.references:
+            value = request.get(name)
+            found = value.get("id") if isinstance(value, dict) else value
+            if value is not None and not (isinstance(found, str) and ID.fullmatch(found)):
+                raise ApiError(400, f"{name} is no id of a response or conversation", code="invalid_value", param=name)
 
     def continues(self, request: Mapping[str, Any]) -> tuple[str, ...]:
         """Ids of earlier answers, or of a stored conversation, that a request refers to.

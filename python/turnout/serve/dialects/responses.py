@@ -9,15 +9,13 @@ from typing import Any
 
 import orjson
 
-from turnout.serve.dialects.dialect import Dialect, is_json_format
+from turnout.serve.dialects.dialect import ID, Dialect, is_json_format
 from turnout.serve.errors import ApiError
 from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
 
 #: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
 _BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])
 _ENDS = tuple(f'"response.{end}"'.encode() for end in ("completed", "incomplete", "failed", "cancelled"))
-#: What may stand in a path.
-ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,18})')
 _STATUSES = {
     "context_length_exceeded": 400,
@@ -76,6 +74,8 @@ class Responses(Dialect):
             return ""
         name = response.get("id")
         return name if isinstance(name, str) and ID.fullmatch(name) else ""
+
+    references = ("previous_response_id", "conversation")
 
     def continues(self, request: Mapping[str, Any]) -> tuple[str, ...]:
         """``previous_response_id`` and ``conversation``."""

@@ -148,8 +148,15 @@ impl PieceTable {
     pub(super) fn new(file: FileBytes, pieces: usize) -> Self {
         let size = (pieces * 2).next_power_of_two().max(16);
         // Written once from start to end: memory that is read before it is written costs two page faults.
-        let mut slots = Vec::with_capacity(size);
-        slots.resize(size, 0);
+        #[expect(
+            clippy::slow_vector_initialization,
+            reason = "zeros of the allocator are read before they are written"
+        )]
+        let slots = {
+            let mut slots = Vec::with_capacity(size);
+            slots.resize(size, 0);
+            slots
+        };
         Self { slots, pieces: 0, file, others: Vec::new(), longest: [0; 2] }
     }
 
