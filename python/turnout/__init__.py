@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from turnout.controller import Controller
     from turnout.controller.cascade import Cascade
     from turnout.embeddings.router import with_embeddings
-    from turnout.errors import RoutingError
+    from turnout.errors import OutcomeConflictError, OutcomesError, RoutingError
     from turnout.pool import Model, Pool, PoolBudget, PoolRouter
     from turnout.routing import register_router
 
@@ -51,6 +51,8 @@ __all__ = [
     "InvalidTypeError",
     "Model",
     "NoFeasibleModelError",
+    "OutcomeConflictError",
+    "OutcomesError",
     "OverloadedError",
     "Pool",
     "PoolBudget",
@@ -74,6 +76,8 @@ _ON_FIRST_USE = {
     "Cascade": "turnout.controller.cascade",
     "Controller": "turnout.controller",
     "Model": "turnout.pool",
+    "OutcomeConflictError": "turnout.errors",
+    "OutcomesError": "turnout.errors",
     "Pool": "turnout.pool",
     "PoolBudget": "turnout.pool",
     "PoolRouter": "turnout.pool",

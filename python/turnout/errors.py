@@ -182,11 +182,6 @@ class WorkerStoppedError(RouterError):
         self.reason = reason
 
 
-# Tracebacks show the name by which users import a class.
-for _class in [RouterError, *RouterError.__subclasses__(), NoFeasibleModelError]:
-    _class.__module__ = "turnout"
-
-
 class RoutingError(InvalidInputError):
     """A model name, router, threshold or list of messages that cannot be routed with; says what was expected."""
 
@@ -218,3 +213,8 @@ class OutcomeConflictError(InvalidInputError):
     def __init__(self, message: str = "", *, receipt_id: str = "", row: int | None = None) -> None:
         super().__init__(message, argument="receipt_id", row=row)
         self.receipt_id = receipt_id
+
+
+# Tracebacks show the name by which users import a class.
+for _class in [RouterError, *RouterError.__subclasses__(), NoFeasibleModelError, RoutingError, OutcomeConflictError]:
+    _class.__module__ = "turnout"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import turnout
+from turnout.controller.model_calls import ModelCalls
 from turnout.errors import RoutingError
 from turnout.routing import open_router
 
@@ -36,14 +37,13 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["mf", "sw_ranking", "random", "own"])
-def test_shares_of_zero_and_one_are_exact(name: str) -> None:
+def test_shares_of_zero_and_one_are_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelCalls, "complete", lambda self, request: request["model"])
     router = open_router(name)
     client = turnout.Controller([name], strong_model="large", weak_model="small")
     for prompt, (share, is_strong) in itertools.product(PROMPTS, [(0.0, False), (1.0, True)]):
         assert router.route(prompt, strong_share=share).is_strong is is_strong
-        chosen = client._chosen(
-            None, None, {"model": f"router-{name}-share-{share}", "messages": [{"role": "user", "content": prompt}]}
-        )
+        chosen = client.completion(model=f"router-{name}-share-{share}", messages=[{"role": "user", "content": prompt}])
         assert chosen == ("large" if is_strong else "small")
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("shtab")
     [
         ("turnout rou", {"route"}),
         ("turnout battles co", {"compact"}),
-        ("turnout calibrate --str", {"--strong", "--strong-share"}),
+        ("turnout calibrate --str", {"--strong", "--strong-score", "--strong-share"}),
         ("turnout inspect --engine nat", {"native"}),
         ("turnout calibrate --prompts some", {"some.csv"}),
         ("turnout route some", {"some.csv"}),

@@ -24,10 +24,13 @@ def router() -> turnout.Router:
 
 def test_every_exception_of_the_extension_is_one_of_turnout_errors() -> None:
     classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass) if name.endswith("Error")}
-    assert {name for name in dir(_core) if name.endswith("Error")} == classes - {"RoutingError"}
-    assert all(
-        getattr(_core, name) is getattr(turnout, name) is getattr(errors, name) for name in classes - {"RoutingError"}
-    )
+    of_python = {"RoutingError", "OutcomesError", "OutcomeConflictError"}
+    of_core = {name for name in dir(_core) if name.endswith("Error")}
+    assert of_core == classes - of_python
+    assert all(getattr(_core, name) is getattr(errors, name) for name in of_core)
+    assert all(getattr(turnout, name) is getattr(errors, name) for name in classes)
+    documented = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert all(f"::: turnout.errors.{name}\n" in documented for name in classes)
 
 
 def test_invalid_input_has_the_argument_and_the_row(router: turnout.Router) -> None:

@@ -30,6 +30,7 @@ def test_every_error_is_a_router_error_and_what_python_calls_it() -> None:
         turnout.OverloadedError: Exception,
         turnout.DeadlineExceededError: TimeoutError,
         turnout.WorkerStoppedError: Exception,
+        turnout.OutcomesError: Exception,
     }
     for error, other in builtin.items():
         assert issubclass(error, turnout.RouterError)
