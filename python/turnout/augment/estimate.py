@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turnout.augment.endpoint import Endpoint, Usage
-from turnout.augment.judge import JudgeOptions, question
+from turnout.augment.judge import JudgeOptions
 from turnout.augment.ledger import Ledger
+from turnout.outcomes.comparison import question
 
 #: Characters per token, for estimates only.
 _CHARACTERS_A_TOKEN = 4

@@ -2,6 +2,8 @@
 
 - :mod:`~turnout.outcomes.outcome`: ``Outcome``, one value of one kind for a route receipt;
 - :mod:`~turnout.outcomes.store`: ``Outcomes``, the database that keeps them;
+- :mod:`~turnout.outcomes.spending`: ``Spending``, what may be spent on a day;
+- :mod:`~turnout.outcomes.comparison`: what a judge is asked about two answers;
 - :mod:`~turnout.outcomes.bandit`: ``Bandit``, which learns how far predicted chances of success are wrong;
 - :mod:`~turnout.outcomes.learning_router`: ``LearningRouter``, a pool's router that learns;
 - :mod:`~turnout.outcomes.change`: ``ChangeDetector``, which notices that outcomes or latencies change.

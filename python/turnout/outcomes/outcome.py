@@ -31,6 +31,8 @@ class Outcome(NamedTuple):
         model: Whose answer it is about; empty for the answer that was delivered.
         time: Seconds since 1970.
         source: Who recorded it: the name of a client key, or of a judge; may be empty.
+        propensity: Of a verdict of shadow evaluation, the chance with which this comparison was made.
+        position: Likewise, where the judge read the answer of ``model``: 1 first, 2 second.
 
     Example:
         >>> Outcome("4f1c", "thumbs", 1.0).value
@@ -43,6 +45,8 @@ class Outcome(NamedTuple):
     model: str = ""
     time: float = 0.0
     source: str = ""
+    propensity: float | None = None
+    position: int | None = None
 
 
 def outcome_of(fields: Mapping[str, Any], row: int | None = None) -> Outcome:

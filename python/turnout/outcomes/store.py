@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,16 +26,26 @@ WAIT_S = 10.0
 CHUNK = 10_000
 
 _APPLICATION = 0x74726F63
-_VERSION = 1
+_VERSION = 2
 _TABLE = (
     "CREATE TABLE outcome (number INTEGER PRIMARY KEY, receipt_id TEXT NOT NULL, kind TEXT NOT NULL, value REAL NOT NULL, "
-    "model TEXT NOT NULL, time REAL NOT NULL, source TEXT NOT NULL, UNIQUE (receipt_id, kind, model))"
+    "model TEXT NOT NULL, time REAL NOT NULL, source TEXT NOT NULL, propensity REAL, position INTEGER, "
+    "UNIQUE (receipt_id, kind, model))"
 )
-_SCHEMA = [("index", "sqlite_autoindex_outcome_1", None), ("table", "outcome", _TABLE)]
-_INSERT = "INSERT INTO outcome (receipt_id, kind, value, model, time, source) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_SPENT = "CREATE TABLE spent (day INTEGER PRIMARY KEY, amount REAL NOT NULL)"
+_SCHEMA = [
+    ("index", "sqlite_autoindex_outcome_1", None),
+    ("table", "outcome", _TABLE),
+    ("table", "spent", _SPENT),
+]
+_INSERT = (
+    "INSERT INTO outcome (receipt_id, kind, value, model, propensity, position, time, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
+)
 _FOUND = "SELECT value FROM outcome WHERE receipt_id = ? AND kind = ? AND model = ?"
 _SELECT = (
-    "SELECT number, receipt_id, kind, value, model, time, source FROM outcome WHERE number > ? ORDER BY number LIMIT ?"
+    "SELECT number, receipt_id, kind, value, model, time, source, propensity, position FROM outcome "
+    "WHERE number > ? ORDER BY number LIMIT ?"
 )
 
 
@@ -148,14 +158,50 @@ class Outcomes:
                 raise InvalidTypeError(f"outcome {row}: {error}", argument=error.argument) from None
             except InvalidInputError as error:
                 raise InvalidInputError(f"outcome {row}: {error}", argument=error.argument, row=row) from None
-        now = time.time()
-        with self._writing() as connection:
-            added = sum(self._insert(connection, row, one, now, source) for row, one in enumerate(found))
-            if added and self._count(connection) > self._most:
-                raise OutcomesError(
-                    f"{self.path}: full, with {self._most:,} outcomes", path=self.path, limit=self._most
-                )
-        return Recorded(added, len(found) - added)
+        return self._record(found, source)
+
+    def record_verdict(
+        self,
+        receipt_id: str,
+        model: str,
+        preference: Literal["win", "tie", "loss"],
+        *,
+        propensity: float,
+        position: Literal[1, 2],
+        source: str = "",
+    ) -> bool:
+        """Records a judge's comparison of another model's answer with the one that was delivered.
+
+        Args:
+            receipt_id: The receipt.
+            model: The other model.
+            preference: Of its answer.
+            propensity: The chance in ``(0, 1]`` with which the comparison was made, for estimates.
+            position: Where the judge read its answer.
+            source: The judge.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            InvalidInputError: A value out of range.
+            OutcomeConflictError: As for :meth:`record`.
+            OutcomesError: Likewise.
+            OverloadedError: Likewise.
+
+        Example:
+            >>> outcomes = Outcomes(":memory:")
+            >>> outcomes.record_verdict("a", "large", "win", propensity=0.01, position=2, source="judge")
+            True
+            >>> next(outcomes.read()).propensity
+            0.01
+        """
+        one = outcome_of({"receipt_id": receipt_id, "preference": preference, "model": model})
+        if not 0 < propensity <= 1:  # not a number, too
+            raise InvalidInputError(f"propensity is {propensity}, expected a number in (0, 1]", argument="propensity")
+        if position not in (1, 2):
+            raise InvalidInputError(f"position is {position}, expected 1 or 2", argument="position")
+        return self._record([one._replace(propensity=propensity, position=position)], source).added == 1
 
     def read(self, after: int = 0) -> Iterator[Outcome]:
         """Outcomes in the order in which they were recorded.
@@ -196,8 +242,18 @@ class Outcomes:
         with self._lock:
             self._connection.close()
 
+    def _record(self, found: Sequence[Outcome], source: str) -> Recorded:
+        now = time.time()
+        with self.writing() as connection:
+            added = sum(self._insert(connection, row, one, now, source) for row, one in enumerate(found))
+            if added and self._count(connection) > self._most:
+                raise OutcomesError(
+                    f"{self.path}: full, with {self._most:,} outcomes", path=self.path, limit=self._most
+                )
+        return Recorded(added, len(found) - added)
+
     def _insert(self, connection: sqlite3.Connection, row: int, one: Outcome, now: float, source: str) -> bool:
-        values = (one.receipt_id, one.kind, one.value, one.model, now, source)
+        values = (one.receipt_id, one.kind, one.value, one.model, one.propensity, one.position, now, source)
         if connection.execute(_INSERT, values).rowcount:
             return True
         (value,) = connection.execute(_FOUND, (one.receipt_id, one.kind, one.model)).fetchone()
@@ -216,7 +272,16 @@ class Outcomes:
         return int(connection.execute("SELECT coalesce(max(number), 0) FROM outcome").fetchone()[0])
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, which ends with the context; for tables beside that of outcomes.
+
+        Returns:
+            A context of the connection.
+
+        Raises:
+            OutcomesError: As for :meth:`record`.
+            OverloadedError: Likewise.
+        """
         self._check_process()
         with self._lock, self._failures():
             connection = self._connection
@@ -260,6 +325,7 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA application_id={_APPLICATION}")
             connection.execute(f"PRAGMA user_version={_VERSION}")
             connection.execute(_TABLE)
+            connection.execute(_SPENT)
         connection.execute("COMMIT")
         _check_schema(connection)
     except BaseException:
@@ -271,7 +337,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _check_schema(connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    schema = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type LIMIT 9").fetchall()
+    schema = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name LIMIT 9").fetchall()
     if (application, version, schema) != (_APPLICATION, _VERSION, _SCHEMA):
         tables = [name for _, name, _ in schema]
         raise sqlite3.DatabaseError(

@@ -43,7 +43,18 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     yield f"client keys {'required' if server.client_keys_file else 'none: any client that reaches the address can use the server'}"
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
     yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
+    yield from _shadow_lines(snapshot)
     yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
+
+
+def _shadow_lines(snapshot: Snapshot) -> Iterator[str]:
+    """Which requests are compared with which models, by whom, and what that may cost."""
+    shadow = snapshot.settings.shadow
+    if shadow.share:
+        yield (
+            f"shadow      {shadow.share:.2%} of requests without tools and media also to {', '.join(shadow.models)}; "
+            f"judge {shadow.judge}; at most {shadow.budget_per_day:g} a day"
+        )
 
 
 def _cascade_lines(snapshot: Snapshot, router: LoadedRouter) -> Iterator[str]:

@@ -129,6 +129,18 @@ class Metrics:
         )
         self.reloads = Counter("turnout_reloads", "Reloads of the configuration.", ["outcome"], registry=registry)
         self.outcomes = Counter("turnout_outcomes", "Outcomes received: added or known.", ["result"], registry=registry)
+        self.shadow = Counter(
+            "turnout_shadow",
+            "Requests drawn for shadow evaluation by result: win, tie or loss of the other model, or why there is no verdict.",
+            ["result"],
+            registry=registry,
+        )
+        self.shadow_cost = Counter(
+            "turnout_shadow_cost",
+            "Cost of shadow evaluation by model and call (answer or judge), in the currency of the prices.",
+            ["model", "call"],
+            registry=registry,
+        )
         self.changes = Counter(
             "turnout_changes", "Changes noticed by model and signal.", ["model", "signal"], registry=registry
         )

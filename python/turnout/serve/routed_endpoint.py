@@ -32,6 +32,7 @@ from turnout.serve.planner import plan
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import relay, send_failure
+from turnout.serve.shadow import Kept
 from turnout.serve.state import State
 from turnout.serve.tracing import CallSpan
 from turnout.serve.upstream import Request
@@ -111,6 +112,7 @@ class RoutedEndpoint:
         began = time.perf_counter()
         served: Served | None = None
         verdict: Verdict | None = None
+        kept: Kept | None = None
         settings = self.state.snapshot.settings
         try:
             served, verdict = await cascaded(
@@ -126,8 +128,13 @@ class RoutedEndpoint:
                 response_headers += verdict.headers()
             if self.dialect.is_logged:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
+            kept = None if decided is None else self.state.shadow.draw(self.state.snapshot)
             with sending_until(served.answer.deadline, send) as sending:
-                await relay(served.answer, sending, response_headers, self.state.metrics)
+                tapped = sending if kept is None else kept.tapped(sending)
+                await relay(served.answer, tapped, response_headers, self.state.metrics)
+            if kept is not None and decided is not None:
+                shadowing = self.state.shadow.delivered(kept, planned, served, request, parsed, request.request_id)
+                decided.receipt["shadow"] = await shadowing
             if self.dialect.is_logged:
                 await self.state.relayed(planned, served.model, served.answer.usage)
         except UpstreamError as error:
@@ -138,6 +145,8 @@ class RoutedEndpoint:
                 raise
             await send_failure(send, error, response_headers, request)
         finally:
+            if kept is not None:
+                kept.close()
             if served is not None:
                 call.answered(served)
                 served.answer.close()

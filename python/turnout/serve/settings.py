@@ -24,6 +24,7 @@ from turnout.serve.dialects import DIALECTS
 from turnout.serve.ext_proc_settings import ExtProcSettings
 from turnout.serve.outcome_settings import ChangeSettings, OutcomeSettings
 from turnout.serve.pool_settings import MODEL_FIELDS, PoolSettings, check_values, core_fields
+from turnout.serve.shadow_settings import ShadowSettings
 from turnout.serve.switching_settings import SwitchingSettings
 from turnout.serve.table import Count, Seconds, Table
 from turnout.serve.upstream_settings import UpstreamSettings
@@ -262,6 +263,7 @@ class Settings(Table):
     switching: SwitchingSettings = SwitchingSettings()
     log: LogSettings = LogSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
+    shadow: ShadowSettings = ShadowSettings()
     changes: ChangeSettings = ChangeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ext_proc: ExtProcSettings = ExtProcSettings()
@@ -275,6 +277,7 @@ class Settings(Table):
         elif self.pool is None:
             raise ValueError("table [pair] or [pool] is missing")
         self._check_pool()
+        self._check_shadow()
         for name, router in self.routers.items():
             if router.mode == "cascade":
                 self._check_cascade(name)
@@ -347,6 +350,20 @@ class Settings(Table):
                 )
         if self.models:
             check_values(self.pool_values)
+
+    def _check_shadow(self) -> None:
+        shadow = self.shadow
+        if not shadow.share:
+            return
+        if not self.outcomes.path:
+            raise ValueError("[shadow] share keeps verdicts among outcomes: expected [outcomes] path")
+        efforts = {f"{name}:{effort}": None for name, model in self.models.items() for effort in model.efforts}
+        for key, name in (*(("models", one) for one in shadow.models), ("judge", shadow.judge)):
+            _one_of(f"[shadow] {key}", name, {**self.models, **efforts})
+            if self.prices_of(name) is None:
+                raise ValueError(
+                    f"[shadow] {key} has {name!r}, whose calls count in budget_per_day: expected input_price and output_price"
+                )
 
     def _check_cascade(self, name: str) -> None:
         where = f'[routers.{name}] mode is "cascade"'

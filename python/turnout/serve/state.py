@@ -23,6 +23,7 @@ from turnout.serve.recent import Decided, RecentDecisions
 from turnout.serve.session_store import SessionStores
 from turnout.serve.sessions import Sessions
 from turnout.serve.settings import Settings
+from turnout.serve.shadow import Shadows
 from turnout.serve.snapshot import Model, Snapshot, take
 from turnout.serve.switching import Cached
 from turnout.serve.tracing import Tracer
@@ -83,6 +84,7 @@ class State:
         self.log = DecisionLog(settings.log, dropped, self.bodies, group) if settings.log.path else None
         kept = settings.outcomes
         self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
+        self.shadow = Shadows(self.outcomes, self.metrics)
         self.changes = Changes(settings.changes, self.metrics)
         self.is_ready = False
         self.in_flight = 0
@@ -269,6 +271,7 @@ class State:
     async def close(self) -> None:
         """Closes connections, the log and the outcomes."""
         self.is_ready = False
+        await self.shadow.close()
         for upstream in (*self.snapshot.upstreams.values(), *self._retired):
             await upstream.close()
         await self._stores.close()
