@@ -221,9 +221,9 @@ train-sw-ranking: build $(DEV) ## make the shipped sw_ranking again: make train-
 	PYTHONPATH=python $(PY) -m recipes.sw_ranking.train --data "$(DATA)" --out "$(OUT)"
 
 MINUTES ?= 60
-cascade-data: build $(CASCADE) ## answers of SmolLM2-135M with log-probabilities: make cascade-data TABLES="a.parquet b.parquet" OUT=folder
+cascade-data: $(CASCADE) ## answers of SmolLM2-135M with log-probabilities: make cascade-data TABLES="a.parquet b.parquet" OUT=folder LIMIT=100
 	@test -n "$(TABLES)" && test -d "$(OUT)" || { echo "expected TABLES=numersense_v2.parquet and reasoning_gym.parquet, and OUT=folder: see recipes/cascade/README.md" >&2; exit 1; }
-	OMP_NUM_THREADS=1 nice $(CASCADE_PY) -m recipes.cascade.answers $(TABLES) --out "$(OUT)/answers.jsonl" --minutes $(MINUTES)
+	OMP_NUM_THREADS=1 nice $(CASCADE_PY) -m recipes.cascade.answers $(TABLES) --out "$(OUT)/answers.jsonl" --minutes $(MINUTES) $(if $(LIMIT),--limit $(LIMIT)) $(if $(SAMPLES),--samples $(SAMPLES))
 	$(CASCADE_PY) -m recipes.cascade.table "$(OUT)/answers.jsonl" "$(OUT)/answers.parquet"
 
 fmt: $(DEV) ## format Rust and Python

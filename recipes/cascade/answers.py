@@ -38,7 +38,7 @@ class Engine:
         parameters.model.path = str(next(Path(spec.origin).parent.glob("*.gguf")))
         parameters.n_ctx, parameters.n_predict, parameters.n_parallel = 1024, MAX_TOKENS, 1
         parameters.cpuparams.n_threads = 1
-        parameters.warmup, parameters.port = False, 0
+        parameters.warmup, parameters.port, parameters.verbosity = False, 0, 1
         self._server = xllamacpp.Server(parameters)
 
     def ask(self, messages: list[dict[str, str]], **options: Any) -> tuple[str, list[dict[str, Any]]]:

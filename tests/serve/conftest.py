@@ -16,6 +16,7 @@ import openai
 import pytest
 
 import turnout
+from turnout.cascade import Form, Judge, Policy
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.config_file import settings_of
 from turnout.serve.connection import Limits
@@ -157,3 +158,22 @@ def two_upstreams(tables: dict[str, Any]) -> Iterator[Any]:
         tables["upstreams"]["other"] = {"base_url": found.base_url, "backoff_s": 0.01}
         tables["models"]["small"] = {"upstream": "other"}
         yield found
+
+
+@pytest.fixture
+def cascading(start: Any, upstream: Any, tables: dict[str, Any], tmp_path: Path) -> Callable[..., RunningServer]:
+    """Starts servers whose judge has these forms."""
+    from tests.serve.dialects import SPOKEN, speak
+
+    upstream.default = speak
+    for name, price in (("big", 10.0), ("small", 1.0)):
+        tables["models"][name] |= {"dialects": list(SPOKEN), "input_price": price, "output_price": price}
+
+    def begin(
+        *forms: Form, low: float = 0.0, high: float = 1.1, server: dict[str, Any] | None = None, **options: Any
+    ) -> RunningServer:
+        Judge(forms, Policy(0.1, 1.0, 2.0, low, high)).save(tmp_path / "judge.json")
+        router = {**tables["routers"]["mf"], "mode": "cascade", "judge": str(tmp_path / "judge.json"), **options}
+        return start(routers={"mf": router}, server=server or {})
+
+    return begin

@@ -3,64 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_upstream import completion, event, refuse, wait_until
-from tests.serve.dialects import HELLO, SPOKEN, response_stream, speak
+from scripted_upstream import completion, event, refuse
+from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_logprobs
+from tests.serve.dialects import HELLO, SPOKEN, response_stream
 
 from turnout import ConfigError
-from turnout.cascade import Form, Judge, Policy
+from turnout.cascade import Form
 from turnout.serve.config_file import settings_of
 from turnout.serve.describe import lines
-
-IDENTITY = ([0.0, 1.0], [0.0, 1.0])
-BY_LOGPROB = Form(["mean_logprob"], [-10.0], 0.0, -5.0, *IDENTITY)
-KEEP, DISCARD = (Form([], [], 0.0, intercept, *IDENTITY) for intercept in (-5.0, 5.0))
 
 
 @pytest.fixture(params=list(SPOKEN))
 def spoken(request):
     return SPOKEN[request.param]
-
-
-@pytest.fixture
-def cascading(start, upstream, tables, tmp_path):
-    """Starts servers whose judge has these forms."""
-    upstream.default = speak
-    for name, price in (("big", 10.0), ("small", 1.0)):
-        tables["models"][name] |= {"dialects": list(SPOKEN), "input_price": price, "output_price": price}
-
-    def begin(*forms: Form, low: float = 0.0, high: float = 1.1, server: dict[str, Any] | None = None, **options: Any):
-        Judge(forms, Policy(0.1, 1.0, 2.0, low, high)).save(tmp_path / "judge.json")
-        router = {**tables["routers"]["mf"], "mode": "cascade", "judge": str(tmp_path / "judge.json"), **options}
-        return start(routers={"mf": router}, server=server or {})
-
-    return begin
-
-
-def _models(upstream: Any) -> list[str]:
-    return [one.json["model"] for one in upstream.requests]
-
-
-def _receipt(server: Any) -> dict[str, Any]:
-    """That of the first request, when it is complete."""
-    receipt: dict[str, Any] = server.state.recent.since(0, 1)[0].receipt
-    wait_until(lambda: receipt["served"] is not None)
-    return receipt
-
-
-def _with_logprobs(logprob: float) -> Any:
-    async def script(exchange: Any) -> None:
-        document = json.loads(completion("small", "I am small"))
-        if exchange.json.get("logprobs"):
-            token = {"token": "I", "logprob": logprob, "top_logprobs": []}
-            document["choices"][0]["logprobs"] = {"content": [token]}
-        await exchange.whole(200, json.dumps(document).encode())
-
-    return script
 
 
 @pytest.mark.parametrize(
@@ -72,17 +33,17 @@ def test_an_answer_is_kept_or_discarded(cascading, upstream, spoken, form, words
     answer = server.post(spoken.body("router-mf", stream=is_stream), spoken.path)
     assert answer.headers["x-turnout-cascade"] == ("kept" if form is KEEP else "discarded")
     assert answer.headers["x-turnout-model"] == asked[-1]
-    assert _models(upstream) == asked
+    assert models(upstream) == asked
     if is_stream:
         expected = b"".join(spoken.stream(asked[-1], ("I", " am ", asked[-1])))
-        assert answer.content == expected
+        assert re.sub(rb', "discarded": \[.*?\]', b"", answer.content) == expected
     else:
         assert words in answer.text
 
 
 @pytest.mark.parametrize(("logprob", "model"), [(-0.1, "small"), (-2.0, "big")])
 def test_log_probabilities_decide(cascading, upstream, logprob, model):
-    upstream.by_model["small"] = _with_logprobs(logprob)
+    upstream.by_model["small"] = with_logprobs(logprob)
     answer = cascading(BY_LOGPROB, DISCARD).post({"model": "router-mf", "messages": HELLO})
     assert answer.headers["x-turnout-model"] == model
     assert (upstream.requests[0].json["logprobs"], upstream.requests[0].json["top_logprobs"]) == (True, 5)
@@ -117,10 +78,11 @@ def test_upstreams_that_refuse_log_probabilities_are_not_asked(cascading, upstre
 def test_the_receipt_and_the_usage_have_both_calls(cascading, upstream):
     server = cascading(DISCARD)
     answer = server.post({"model": "router-mf", "messages": HELLO}).json()
-    discarded = {"input_tokens": 1, "output_tokens": 1, "cost": 2e-6, "estimated": False}
-    assert answer["usage"]["discarded"] == {"model": "small", **discarded}
-    receipt = _receipt(server)
-    assert receipt["discarded"] == discarded
+    discarded = {"model": "small", "input_tokens": 1, "output_tokens": 1, "cost": 2e-6, "estimated": False}
+    assert answer["usage"]["discarded"] == [discarded]
+    receipt = receipt_of(server)
+    judged = {name: receipt[name] for name in ("p_error", "p_error_limit", "signals")}
+    assert receipt["discarded"] == [{**discarded, **judged}]
     assert (receipt["served"], receipt["action"], receipt["kept"]) == ("big", "cascade", False)
     assert receipt["cost"] == pytest.approx(22e-6)
     assert receipt["p_error"] > receipt["p_error_limit"] == pytest.approx(0.5)
@@ -129,8 +91,9 @@ def test_the_receipt_and_the_usage_have_both_calls(cascading, upstream):
 def test_the_tokens_of_a_discarded_stream_are_estimated(cascading, upstream):
     server = cascading(DISCARD)
     assert server.post({"model": "router-mf", "messages": HELLO, "stream": True}).status_code == 200
-    receipt = _receipt(server)
-    assert receipt["discarded"] == {"input_tokens": None, "output_tokens": 3, "cost": None, "estimated": True}
+    [discarded] = receipt_of(server)["discarded"]
+    assert (discarded["input_tokens"], discarded["output_tokens"], discarded["cost"]) == (None, 3, None)
+    assert discarded["estimated"]
 
 
 def test_a_stream_is_released_after_the_held_tokens(cascading, upstream):
@@ -162,7 +125,7 @@ def test_outside_of_the_band_nothing_is_judged(cascading, upstream):
         assert answer.headers["x-turnout-model"] == model
         assert "x-turnout-cascade" not in answer.headers
         assert "logprobs" not in upstream.requests[-1].json
-    assert _models(upstream) == ["small", "big"]
+    assert models(upstream) == ["small", "big"]
 
 
 def test_a_discarded_answer_is_better_than_an_error_of_the_strong_model(cascading, upstream):
@@ -197,7 +160,7 @@ def test_an_error_of_the_client_is_passed_on(cascading, upstream):
     upstream.by_model["small"] = refuse(400)
     answer = cascading(DISCARD).post({"model": "router-mf", "messages": HELLO})
     assert answer.status_code == 400
-    assert _models(upstream) == ["small"]
+    assert models(upstream) == ["small"]
 
 
 def test_calls_of_tools_are_judged_and_pictures_need_the_capability(cascading, upstream, tables):
@@ -234,7 +197,7 @@ def test_events_of_messages_are_read_part_by_part(cascading, upstream):
     server = cascading(Form(["length"], [1.0], 0.0, -20.0, *IDENTITY))
     body = {"model": "router-mf", "max_tokens": 9, "messages": HELLO, "stream": True}
     assert server.post(body, "/v1/messages").headers["x-turnout-cascade"] == "kept"
-    receipt = _receipt(server)
+    receipt = receipt_of(server)
     assert receipt["signals"] == {"length": pytest.approx(2.397895, abs=1e-6)}
 
 

@@ -39,7 +39,7 @@ class Answer:
         """Reads a chat completion: an object of the ``openai`` package, or the same as a dictionary.
 
         Args:
-            completion: The completion; its first choice counts.
+            completion: The completion; its first choice counts. Arguments of calls of tools count as text.
 
         Returns:
             The answer, without log-probabilities if the completion has none.
@@ -52,7 +52,9 @@ class Answer:
         document = completion if isinstance(completion, dict) else completion.model_dump()
         choice = document["choices"][0]
         tokens = (choice.get("logprobs") or {}).get("content")
-        return cls.from_tokens((choice.get("message") or {}).get("content") or "", tokens)
+        message = choice.get("message") or {}
+        called = [(call.get("function") or {}).get("arguments") for call in message.get("tool_calls") or ()]
+        return cls.from_tokens("".join(text for text in (message.get("content"), *called) if text), tokens)
 
     @classmethod
     def from_tokens(cls, text: str, tokens: Sequence[dict[str, Any]] | None) -> Answer:
@@ -67,8 +69,8 @@ class Answer:
         """
         if not tokens:
             return cls(text)
-        first = [max(float(top["logprob"]), _LEAST) for top in tokens[0].get("top_logprobs") or ()]
-        return cls(text, [max(float(token["logprob"]), _LEAST) for token in tokens], first or None)
+        first = [_bounded(top["logprob"]) for top in tokens[0].get("top_logprobs") or ()]
+        return cls(text, [_bounded(token["logprob"]) for token in tokens], first or None)
 
     def with_samples(self, samples: Sequence[str]) -> Answer:
         """The same answer with further ones beside it.
@@ -80,3 +82,8 @@ class Answer:
             A new answer.
         """
         return replace(self, samples=samples)
+
+
+def _bounded(logprob: Any) -> float:
+    """A log-probability; rounding gives some upstreams numbers above 0."""
+    return min(max(float(logprob), _LEAST), 0.0)

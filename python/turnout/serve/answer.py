@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
@@ -40,6 +42,8 @@ class EventRelay:
         self.has_error = False
         #: Why the stream was interrupted; empty where it was not.
         self.interruption = ""
+        #: Changes complete events on their way to the client; ``None`` leaves them as they are.
+        self.edit: Callable[[bytes], bytes] | None = None
         self._first_usage = UNKNOWN
 
     @property
@@ -80,17 +84,21 @@ class EventRelay:
             raise BadAnswerError(self._dialect.without_content, "200 with a stream that ended without content")
         raise self._no_stream(content)
 
-    async def next(self) -> bytes:
+    async def next(self, until: float = math.inf) -> bytes:
         """The next complete events; empty at the end.
 
+        Args:
+            until: Loop time until which they are waited for; the next call goes on from there.
+
         Raises:
+            TimeoutError: There was none until then.
             UpstreamError: The connection broke, the time is up, or the stream ended before its last event.
         """
-        while chunk := await self.body.read():
+        while chunk := await self.body.read(until):
             if piece := self._push(chunk):
                 self._tail = (self._tail[1], piece)
-                return self._cleaned(piece)
-        return self._end()
+                return self._edited(self._cleaned(piece))
+        return self._edited(self._end())
 
     def error_event(self, error: ApiError) -> bytes:
         """The event that ends a stream which was interrupted.
@@ -122,6 +130,9 @@ class EventRelay:
             return self._buffer.push(chunk)
         except EventTooLongError as error:
             raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
+
+    def _edited(self, piece: bytes) -> bytes:
+        return piece if self.edit is None or not piece else self.edit(piece)
 
     def _cleaned(self, piece: bytes) -> bytes:
         # One scan each: healthy events are not parsed.

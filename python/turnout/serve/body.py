@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -36,18 +37,24 @@ class Body:
         """Whether everything was read."""
         return self._response.content.at_eof()
 
-    async def read(self) -> bytes:
+    async def read(self, until: float = math.inf) -> bytes:
         """The next bytes; empty at the end.
 
+        Args:
+            until: Loop time until which they are waited for. Nothing is lost: the next call returns what arrives later.
+
         Raises:
+            TimeoutError: Nothing came until then.
             UpstreamError: The connection broke, or the time is up.
         """
         idle = self._loop.time() + self._idle_s
         try:
-            with self._timeout.at(min(idle, self.deadline)):
+            with self._timeout.at(min(idle, self.deadline, until)):
                 chunk: bytes = await self._response.content.readany()
                 return chunk
         except TimeoutError:
+            if until <= min(idle, self.deadline):
+                raise
             name, settings = self.upstream.name, self.upstream.settings
             if idle < self.deadline:
                 raise UpstreamError(

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turnout._core import ConfigError
-from turnout.cascade import Answer, Judge
+from turnout.cascade import SIGNALS, Answer, Judge
 from turnout.cascade.judge import Action
 from turnout.serve.settings import RouterSettings
+
+if TYPE_CHECKING:
+    from turnout.serve.snapshot import Model
+
+_LOGPROBS = ("logprobs", "first_top_logprobs")
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,19 @@ class LoadedCascade:
         return list(self.judge.form(answer)[0].signals)
 
 
+@dataclass(frozen=True)
+class Step:
+    """A model that is asked for an answer."""
+
+    model: Model
+    #: Judges its answer; ``None`` for the last step, whose answer is served as it is.
+    cascade: LoadedCascade | None = None
+    #: Of the prompt, for this model.
+    risk: float = 0.0
+    #: P(error) up to which its answer is kept.
+    limit: float = 1.0
+
+
 def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
     """Reads the judge of a router; ``None`` for one that does not cascade.
 
@@ -70,4 +89,6 @@ def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
         raise ConfigError(
             f"[routers.{name}] judge: {settings.judge} has no form for answers without log-probabilities"
         ) from None
-    return LoadedCascade(judge, settings.judge, settings.ask_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)
+    reads_logprobs = any(SIGNALS[name].needs in _LOGPROBS for form in judge.forms for name in form.signals)
+    asks_logprobs = settings.ask_logprobs and reads_logprobs
+    return LoadedCascade(judge, settings.judge, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)

@@ -10,6 +10,7 @@ import orjson
 from turnout.cascade import Answer
 from turnout.cascade.answer import TOP_LOGPROBS
 from turnout.serve.dialects import CHAT, RESPONSES, Dialect
+from turnout.serve.judging import BYTE_ORDER_MARK
 from turnout.serve.sse import DONE, events
 
 #: What a request adds to get log-probabilities. Anthropic's API has none.
@@ -60,7 +61,7 @@ class Reading:
         Args:
             body: Its JSON text, checked before.
         """
-        for text, tokens in _whole(self._name, orjson.loads(body)):
+        for text, tokens in _whole(self._name, orjson.loads(body.removeprefix(BYTE_ORDER_MARK))):
             self._add(text, tokens)
 
     def piece(self, piece: bytes) -> None:
@@ -117,7 +118,8 @@ def _part(name: str, event: Mapping[str, Any]) -> Iterator[tuple[object, object]
 
 
 def _choice(found: Mapping[str, Any], field: str) -> Iterator[tuple[object, object]]:
-    choice = next(_dicts(found.get("choices")), {})
+    # Of more than one choice (``n``) the first is judged; its events and those of the others take turns.
+    choice = next((one for one in _dicts(found.get("choices")) if not one.get("index")), {})
     message = choice.get(field)
     message = message if isinstance(message, dict) else {}
     logprobs = choice.get("logprobs")

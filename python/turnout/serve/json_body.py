@@ -116,6 +116,21 @@ def set_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
+def set_fields_of(body: bytes, key: str, fields: Mapping[str, Any]) -> bytes:
+    """:func:`set_fields` of the object that a key has.
+
+    Example:
+        >>> set_fields_of(b'{"response": {"id": 1, "usage": {"a": 1.0}}}', "response", {"usage": {"b": 2}})
+        b'{"response": {"id": 1, "usage": {"a": 1.0, "b": 2}}}'
+    """
+    text = body.decode()
+    place = _position_of(text, key)
+    if place is None:
+        raise _occurs(key, 0)
+    start, end = place
+    return (text[:start] + set_fields(text[start:end].encode(), fields).decode() + text[end:]).encode()
+
+
 async def check_once(body: bytes, keys: Collection[str]) -> None:
     """Checks that keys occur at most once in a body and in their values: of several, a reader may take another than we do.
 

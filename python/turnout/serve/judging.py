@@ -11,7 +11,7 @@ import orjson
 LONGEST_ERROR = 64 * 1024
 _LONGEST_MESSAGE = 200
 #: OpenAI's clients read JSON with it.
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 #: Messages of providers about a conversation that is too long, besides OpenAI's code.
@@ -101,7 +101,7 @@ def json_object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
     if not body.strip():
         raise BadAnswerError("empty_answer", "200 with an empty body")
     try:
-        found = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
+        found = orjson.loads(body.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):

@@ -102,6 +102,12 @@ class Metrics:
             ["chosen", "served", "reason"],
             registry=registry,
         )
+        self.cascaded = Counter(
+            "turnout_cascade_answers",
+            "Answers of cascades by model: kept, discarded, or next, which was asked after an answer was discarded.",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self.pinned = Counter(
             "turnout_pinned", "Requests not sent to a model that does not support them.", ["needs"], registry=registry
         )

@@ -16,7 +16,7 @@ from turnout.errors import RoutingError
 from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
-from turnout.serve.cascade_loaded import LoadedCascade
+from turnout.serve.cascade_loaded import LoadedCascade, Step
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
@@ -60,6 +60,16 @@ class Routed:
     def chosen(self) -> Model:
         """The model that was decided for; that of a cascade is asked first."""
         return self.pair.strong if self.action == "strong" else self.pair.weak
+
+    def steps(self, strong: Model) -> tuple[Step, ...]:
+        """Of the cascade: the weak model, whose answer is judged, and the strong one.
+
+        Args:
+            strong: The strong model.
+        """
+        cascade, risk = self.cascade, self.decision.win_rate
+        assert cascade is not None
+        return Step(self.chosen, cascade, risk, cascade.judge.policy.threshold(risk)), Step(strong)
 
     def count(self, metrics: Metrics) -> None:
         """Counts the decision."""
@@ -143,6 +153,8 @@ class Plan:
     rule: str = ""
     #: Remembers who answers.
     session: Session | None = None
+    #: Of a cascade, in turn; the last one is not judged. Empty where no answer is judged.
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -340,8 +352,12 @@ def candidates(
     able = serving((chosen, other), needs, dialect)
     if able[0] is not chosen:
         return Plan((other,), routed, lacking(chosen, needs) | _foreign(chosen, dialect), rule, session)
-    with_other = snapshot.settings.server.fallback and able[-1] is not chosen
-    return Plan((chosen, other) if with_other else (chosen,), routed, rule=rule, session=session)
+    if not (snapshot.settings.server.fallback and able[-1] is not chosen):
+        return Plan((chosen,), routed, rule=rule, session=session)
+    # A rule may have chosen the other model, and what is no answer, such as a count of tokens, cannot be judged.
+    is_judged = routed is not None and routed.action == "cascade" and chosen is routed.chosen and dialect.is_logged
+    steps = routed.steps(other) if routed is not None and is_judged else ()
+    return Plan((chosen, other), routed, rule=rule, session=session, steps=steps)
 
 
 def plain(name: str, needs: frozenset[str], snapshot: Snapshot, dialect: Dialect) -> Model:

@@ -24,7 +24,8 @@ from turnout.serve.asgi import (
     sending_until,
 )
 from turnout.serve.attempts import Served
-from turnout.serve.cascade import Verdict, cascaded
+from turnout.serve.cascade import cascaded
+from turnout.serve.cascade_verdict import Verdict
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import check_once, parse
@@ -120,7 +121,7 @@ class RoutedEndpoint:
                 request,
                 parsed,
                 self.state.metrics,
-                settings.prices_of(planned.candidates[0].name),
+                settings.prices_of,
                 falls_back_on_context_overflow=settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)

@@ -11,7 +11,7 @@ from pathlib import Path
 from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.serve.byte_budget import ByteBudget
-from turnout.serve.cascade import Verdict
+from turnout.serve.cascade_verdict import Verdict
 from turnout.serve.changes import Changes
 from turnout.serve.client_keys import ClientKeys
 from turnout.serve.decision_log import DecisionLog

@@ -30,7 +30,7 @@ else:
     from async_timeout import timeout_at
 
 #: Answers that are not streams are read up to this size before the client gets a byte, so that another model can still answer.
-_WHOLE_BYTES = 4 * 1024 * 1024
+WHOLE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Upstream:
         """
         return self._breakers.of(model)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit of requests is reached."""
+        return self.in_flight >= self.settings.max_concurrency
+
     async def send(self, call: Call) -> Answer:
         """Sends a request and waits until it is known that there is an answer to relay.
 
@@ -112,7 +117,7 @@ class Upstream:
         Raises:
             UpstreamError: There is none of these.
         """
-        if self.in_flight >= self.settings.max_concurrency:
+        if self.is_full:
             raise UpstreamError(
                 "overloaded", f"upstream {self.name} has reached its limit of requests", retry_after_s=1.0
             )
@@ -178,7 +183,7 @@ class Upstream:
     async def _whole(self, request: Request, response: aiohttp.ClientResponse, body: Body, first: bytes) -> Answer:
         status = response.status
         is_error = status >= 400
-        content = await body.read_whole(first, LONGEST_ERROR if is_error else _WHOLE_BYTES)
+        content = await body.read_whole(first, LONGEST_ERROR if is_error else WHOLE_BYTES)
         is_complete = body.is_at_end
         if is_error:
             body.close()
