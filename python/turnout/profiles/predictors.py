@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from turnout.pool.profiles import Doubles, sigmoid
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
-#: Prompts that a mean counts as, beside those of the group itself: for the kind of prompt and for the cohort (LiteLLM's `heuristic_v2`).
+#: Prompts that a mean counts as, beside those of the group itself: for the kind of prompt and for the cohort. Both are those of
+#: LiteLLM's classifier `heuristic_v2` (`complexity_router/tier_predictor.py`).
 _KIND_MASS, _COHORT_MASS = 200.0, 20.0
 _NEIGHBORS = 40
 
@@ -64,7 +65,11 @@ def by_length(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.floa
 
 
 def by_cohort(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
-    """Means of groups of prompts, each drawn to the mean of the wider group: all, kind of prompt, cohort."""
+    """Means of groups of prompts, each drawn to the mean of the wider group: all, kind of prompt, cohort.
+
+    After LiteLLM's `heuristic_v2`, with its masses, limits of length and signs. That one has four tiers in place of models, takes
+    the request type from keywords in place of the kind, and makes the chances rise with the tier.
+    """
     overall = _means(seen.scores)
     kinds = [kind(prompt) for prompt in seen.prompts]
     by_kind = _shrunk(kinds, seen.scores, lambda _: overall, _KIND_MASS)
