@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout.commands._receipts import read_receipts
-from turnout.terminal import echo
+from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
     from turnout.serve.pools import LoadedPool
@@ -17,9 +20,12 @@ examples:
   tail -1 decisions.jsonl | turnout explain-receipt -
   turnout explain-receipt decisions.jsonl --request-id 4f1c... --prompt "What is 2 + 2?"
   turnout explain-receipt decisions.jsonl --config turnout.toml
+  turnout explain-receipt decisions.jsonl --verify --key-file receipt-key
+  turnout explain-receipt decisions.jsonl --export
 
 A receipt holds the prompt's hash; the prompt itself only where `[log] prompts` is on. Without it, give it with
---prompt or --prompt-file. The exit code is 0 where every receipt replays to the same bits, and 1 where one does not.
+--prompt or --prompt-file. The exit code is 0 where every receipt replays to the same bits, and 1 where one does not. --verify checks
+signatures alone (exit code 1 where one does not hold or is missing), --export prints receipts for other programs.
 """
 
 
@@ -39,6 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--config", metavar="FILE", help="the server's turnout.toml, for decisions of its pool")
     parser.add_argument("--prompt", metavar="TEXT", help="the prompt, if the receipt has only its hash")
     parser.add_argument("--prompt-file", type=Path, metavar="FILE", help="file with the prompt")
+    parser.add_argument("--verify", action="store_true", help="check the signatures of receipts; nothing is replayed")
+    parser.add_argument(
+        "--key-file", action="append", default=[], metavar="FILE", help="key of `[log] hmac_key_file`; may be repeated"
+    )
+    parser.add_argument("--key-env", metavar="NAME", help="environment variable with the key, in place of --key-file")
+    parser.add_argument("--export", action="store_true", help="print route receipts as JSON lines; nothing is replayed")
     parser.set_defaults(run=run)
 
 
@@ -48,15 +60,21 @@ def run(args: argparse.Namespace) -> int:
     from turnout.conversation import judged_text
     from turnout.serve.receipts import prompt_hash
 
+    if args.verify and args.export:
+        raise ConfigError("both --verify and --export are given, expected one")
+    if args.verify:
+        return _verify(args)
+    if args.key_file or args.key_env:
+        raise ConfigError("--key-file and --key-env are for --verify")
+    if args.export:
+        return _export(args)
     if args.prompt is not None and args.prompt_file:
         raise ConfigError("both --prompt and --prompt-file are given, expected one")
     given = args.prompt_file.read_text(encoding="utf-8") if args.prompt_file else args.prompt
     replays = _Replays(args.artifact, args.config)
     found = differing = 0
-    for receipt in read_receipts(args.receipts):
+    for receipt in _receipts(args):
         request_id = receipt.get("request_id")
-        if args.request_id and request_id != args.request_id:
-            continue
         found += 1
         prompt = receipt.get("prompt", given)
         if not isinstance(prompt, str):
@@ -78,8 +96,53 @@ def run(args: argparse.Namespace) -> int:
                 f"  answered by {receipt.get('served') or 'no model'}: {receipt.get('fallback') or 'pinned, kept with its session, or failed'}"
             )
     if not found:
-        raise ConfigError("no such receipt" if args.request_id else f"{args.receipts} contains no receipt")
+        raise _none_found(args)
     return 1 if differing else 0
+
+
+def _receipts(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for receipt in read_receipts(args.receipts):
+        if not args.request_id or receipt.get("request_id") == args.request_id:
+            yield receipt
+
+
+def _none_found(args: argparse.Namespace) -> Exception:
+    from turnout import ConfigError
+
+    return ConfigError("no such receipt" if args.request_id else f"{args.receipts} contains no receipt")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from turnout import ConfigError
+    from turnout.serve.receipt_signature import check, read_receipt_key
+
+    found = [read_receipt_key("--key-file", file=file) for file in args.key_file]
+    found.append(read_receipt_key("--key-env", env=args.key_env or ""))
+    keys = [one for one in found if one is not None]
+    if not keys:
+        raise ConfigError("--verify needs --key-file or --key-env")
+    counts: Counter[str] = Counter()
+    for receipt in _receipts(args):
+        finding = check(receipt, keys)
+        counts[finding] += 1
+        if finding != "intact" or args.request_id:
+            echo(printable(f"{receipt.get('request_id')}  {finding}"))
+    if not counts:
+        raise _none_found(args)
+    echo(", ".join(f"{count:,} {finding}" for finding, count in sorted(counts.items())))
+    return 0 if counts.keys() == {"intact"} else 1
+
+
+def _export(args: argparse.Namespace) -> int:
+    from turnout.serve.route_receipt import route_receipt
+
+    found = 0
+    for receipt in _receipts(args):
+        found += 1
+        echo(printable_json(json.dumps(route_receipt(receipt))))
+    if not found:
+        raise _none_found(args)
+    return 0
 
 
 class _Replays:

@@ -44,7 +44,7 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
     yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
     yield from _shadow_lines(snapshot)
-    yield f"log         {log.path + ' (' + log.format + ')' if log.path else 'none'}"
+    yield f"log         {log.path + ' (' + log.format + (', signed' if log.hmac_key_env or log.hmac_key_file else '') + ')' if log.path else 'none'}"
 
 
 def _shadow_lines(snapshot: Snapshot) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 from turnout.serve.answer import Answer, BytesRelay, EventRelay
-from turnout.serve.asgi import RawHeaders, Send, send_error, send_whole
+from turnout.serve.asgi import Message, RawHeaders, Send, send_error, send_whole
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.metrics import Metrics
 from turnout.serve.upstream import Request
@@ -23,6 +24,28 @@ _STATUS = {
     "total_timeout": 504,
 }
 _CODES = {"401": "upstream_unauthorized", "403": "upstream_unauthorized"}
+
+
+class BodyHash:
+    """A ``send`` that hashes the body that went through it.
+
+    Args:
+        send: Of ASGI.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._hash = hashlib.sha256()
+
+    async def __call__(self, message: Message) -> None:
+        """Sends and hashes."""
+        await self._send(message)
+        self._hash.update(message.get("body", b""))
+
+    @property
+    def hexdigest(self) -> str:
+        """SHA-256 of the body, 64 hexadecimal digits."""
+        return self._hash.hexdigest()
 
 
 async def relay(answer: Answer, send: Send, headers: RawHeaders, metrics: Metrics) -> None:

@@ -32,7 +32,7 @@ from turnout.serve.json_body import check_once, parse
 from turnout.serve.planner import plan
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
-from turnout.serve.relay import relay, send_failure
+from turnout.serve.relay import BodyHash, relay, send_failure
 from turnout.serve.shadow import Kept
 from turnout.serve.state import State
 from turnout.serve.tracing import CallSpan
@@ -132,7 +132,11 @@ class RoutedEndpoint:
             kept = None if decided is None else self.state.shadow.draw(self.state.snapshot)
             with sending_until(served.answer.deadline, send) as sending:
                 tapped = sending if kept is None else kept.tapped(sending)
-                await relay(served.answer, tapped, response_headers, self.state.metrics)
+                # A signature covers what the client got.
+                hashed = None if decided is None or self.state.receipt_key is None else BodyHash(tapped)
+                await relay(served.answer, hashed or tapped, response_headers, self.state.metrics)
+            if hashed is not None and decided is not None:
+                decided.receipt["response_sha256"] = hashed.hexdigest
             if kept is not None and decided is not None:
                 shadowing = self.state.shadow.delivered(kept, planned, served, request, parsed, request.request_id)
                 decided.receipt["shadow"] = await shadowing

@@ -237,8 +237,17 @@ class LogSettings(Table):
     format: Literal["jsonl", "parquet"] = "jsonl"
     #: Whether receipts hold the prompt as well as its hash.
     prompts: bool = False
+    #: Environment variable, or file, with the key that signs receipts; empty for none.
+    hmac_key_env: str = ""
+    hmac_key_file: str = ""
     max_bytes: Count = 100 * 1024 * 1024
     keep: Count = 5
+
+    @model_validator(mode="after")
+    def _check(self) -> LogSettings:
+        if self.hmac_key_env and self.hmac_key_file:
+            raise ValueError("has hmac_key_env and hmac_key_file, expected one")
+        return self
 
 
 class TelemetrySettings(Table):

@@ -19,6 +19,7 @@ from turnout.serve.loaded import LoadedRouter
 from turnout.serve.made import MadeAnswers
 from turnout.serve.metrics import Metrics
 from turnout.serve.planning import Plan
+from turnout.serve.receipt_signature import read_receipt_key
 from turnout.serve.recent import Decided, RecentDecisions
 from turnout.serve.session_store import SessionStores
 from turnout.serve.sessions import Sessions
@@ -82,6 +83,10 @@ class State:
         self.bodies = ByteBudget(settings.server.max_bodies_bytes)
         dropped = self.metrics.log_dropped.inc
         self.log = DecisionLog(settings.log, dropped, self.bodies, group) if settings.log.path else None
+        #: Signs receipts; ``None`` for none.
+        self.receipt_key = read_receipt_key(
+            "[log] hmac key", env=settings.log.hmac_key_env, file=settings.log.hmac_key_file
+        )
         kept = settings.outcomes
         self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
         self.shadow = Shadows(self.outcomes, self.metrics)
@@ -196,7 +201,8 @@ class State:
             self.changes.answered(decided.receipt["request_id"], model, seconds)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
-            self.log.add({**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})})
+            receipt = {**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})}
+            self.log.add(receipt if self.receipt_key is None else self.receipt_key.signed(receipt))
 
     async def decided_for_another(self, plan: Plan, request_id: str, continues: Iterable[str], client: str) -> None:
         """Counts and logs a decision that a gateway follows: the first model answers, which is not seen here.
