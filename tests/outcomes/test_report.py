@@ -64,7 +64,7 @@ def test_intervals_cover_the_truth_of_a_real_table(scores):
             "small": (small.doubly_robust, truth["small"]),
             "gain": (big.gain, truth["big"] - truth["policy"]),
             "policy": (mean_of(grades, traffic, FEW).estimate, truth["policy"]),
-            "savings": (savings(traffic, PRICES["big"], FEW).estimate, truth["savings"]),
+            "savings": (savings(traffic, "big", PRICES["big"], FEW).estimate, truth["savings"]),
         }
         for name, (found, true) in estimates.items():
             covered[name] += found.low <= true <= found.high
@@ -141,6 +141,37 @@ def test_ids_that_are_not_unique_and_outcomes_without_a_receipt_are_counted_not_
     }
 
 
+def test_a_model_that_answered_everything_saves_nothing_against_itself():
+    """Its answers cost what they cost, whatever was cached; the other model's cached tokens are at its own price for them."""
+    prices = {"big": Prices(10, 30, cached=1), "small": Prices(1, 3, cached=0.5)}
+    paid = [receipt(number, cost=(20 * 10 + 80 * 1 + 10 * 30) / 1e6, cached_tokens=80) for number in range(100)]
+    priced = [receipt(number, cost=None, cached_tokens=80) for number in range(100)]
+    before_a_change_of_prices = [receipt(number, cost=0.7) for number in range(100)]
+    for receipts in (paid, priced, before_a_change_of_prices):
+        found = report_of(join(receipts, [], prices), prices, FEW)["savings"]
+        assert (found["big"]["value"], found["big"]["low"], found["big"]["high"]) == (0, 0, 0)
+    found = report_of(join(paid, [], prices), prices, FEW)["savings"]["small"]
+    small = (20 * 1 + 80 * 0.5 + 10 * 3) / 1e6
+    assert found["value"] == pytest.approx(1 - paid[0]["cost"] / small)
+
+
+def test_a_discarded_answer_is_a_cost_of_routing_alone():
+    discarded = {"input_tokens": 100, "output_tokens": 10, "cost": 0.1, "estimated": False}
+    receipts = [
+        receipt(number, cost=1.1, discarded=discarded if number % 2 else json.dumps(discarded)) for number in range(50)
+    ]
+    traffic = join(receipts, [], PRICES)
+    assert savings(traffic, "big", PRICES["big"], FEW).estimate.value == pytest.approx(-0.1)
+    assert traffic.cost.tolist() == [1.1] * 50
+
+
+def test_decisions_that_a_gateway_follows_are_graded():
+    receipts = [receipt(number, served=None, by="gateway") for number in range(30)]
+    traffic = join(receipts, [Outcome(f"r{number}", "thumbs", 1.0) for number in range(30)], PRICES)
+    assert (traffic.served.tolist(), traffic.grades["thumbs"].tolist()) == (["big"] * 30, [1.0] * 30)
+    assert traffic.left_out == {}
+
+
 def test_missing_outcomes_widen_the_bounds():
     assert bounds(np.array([1.0, 0.0, np.nan, np.nan])) == (0.25, 0.75)
 
@@ -191,12 +222,21 @@ def test_prices_come_from_the_configuration_and_json_has_no_nan(files, tmp_path,
     assert not math.isnan(found["grades"]["thumbs"]["mean"]["low"])
 
 
+def test_cached_tokens_have_a_price_of_their_own(tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join(json.dumps(receipt(number, cached_tokens=100)) for number in range(30)))
+    prices = ["--price", "big", "10", "30", "--cached-price", "big", "1"]
+    assert main(["report", str(log), *prices, "--resamples", "50", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"]["total"] == pytest.approx(30 * (100 * 1 + 10 * 30) / 1e6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["missing.jsonl"], "missing.jsonl: no such file"),
-        (["-", "--price", "a", "b", "c"], "expected two prices"),
-        (["-", "--price", "a", "-1", "nan"], "expected two prices"),
+        (["-", "--price", "a", "b", "c"], "expected prices of at least 0"),
+        (["-", "--price", "a", "-1", "nan"], "expected prices of at least 0"),
+        (["-", "--cached-price", "a", "1"], "the model has no prices"),
         (["-", "--resamples", "0"], "expected at least 1"),
         (["-", "--outcomes", "missing.sqlite"], "missing.sqlite: no such file"),
     ],

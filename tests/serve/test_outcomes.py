@@ -125,6 +125,18 @@ def test_a_change_of_outcomes_is_counted_by_model(start, path, caplog):
     assert "model small: its outcomes have changed" in caplog.text
 
 
+def test_what_grades_an_answer_is_watched_and_nothing_else(start, path):
+    """As for the report and for learning: an outcome may name the model that answered, and ``regenerated`` is no grade."""
+    server = start(outcomes={"path": str(path)}, changes={"watch": ["outcomes"], "mean_values": 1000})
+    changes = server.state.changes
+    changes.answered("r", server.state.snapshot.models["small"], 0.1)
+    for outcome in ({"regenerated": True}, {"score": 0.0, "model": "big"}):
+        server.post({"receipt_id": "r", **outcome}, PATH)
+    assert changes._detectors == {}
+    server.post({"receipt_id": "r", "score": 1.0, "model": "small"}, PATH)
+    assert [detector._values for detector in changes._detectors.values()] == [[1.0]]
+
+
 def test_a_change_of_latency_is_counted_by_model(start):
     server = start(changes={"watch": ["latency"], "mean_values": 1000})
     model = server.state.snapshot.models["big"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar=("MODEL", "INPUT", "OUTPUT"),
         help="prices of a model per million tokens",
+    )
+    parser.add_argument(
+        "--cached-price",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MODEL", "INPUT"),
+        help="price of its cached input tokens (default: as other input)",
     )
     parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
@@ -95,13 +105,23 @@ def _prices(args: argparse.Namespace) -> dict[str, Prices]:
         efforts = (f"{name}:{effort}" for name, model in settings.models.items() for effort in model.efforts)
         for name in (*settings.models, *efforts):
             if (prices := settings.prices_of(name)) is not None:
-                found[name] = Prices(*prices)
+                found[name] = Prices(*prices, cached=prices[0] - settings.cache_saving_of(name))
     for name, *numbers in args.price:
-        try:
-            values = [float(number) for number in numbers]
-        except ValueError:
-            values = []
-        if not values or not all(0 <= value < float("inf") for value in values):
-            raise ConfigError(f"--price {name} {' '.join(numbers)}: expected two prices of at least 0")
-        found[name] = Prices(*values)
+        found[name] = Prices(*_numbers("--price", name, numbers))
+    for name, number in args.cached_price:
+        if name not in found:
+            raise ConfigError(f"--cached-price {name}: the model has no prices, expected --price or --config with it")
+        found[name] = replace(found[name], cached=_numbers("--cached-price", name, [number])[0])
+    return found
+
+
+def _numbers(option: str, name: str, texts: Sequence[str]) -> list[float]:
+    from turnout import ConfigError
+
+    try:
+        found = [float(text) for text in texts]
+    except ValueError:
+        found = [float("nan")]
+    if not all(0 <= number < float("inf") for number in found):
+        raise ConfigError(f"{option} {name} {' '.join(texts)}: expected prices of at least 0")
     return found

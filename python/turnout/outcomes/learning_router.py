@@ -262,12 +262,7 @@ class LearningRouter:
         for outcome in self.outcomes.read(self._seen):
             self._seen += 1
             pending = self._pending.get(outcome.receipt_id)
-            # Only of the model that answered; that an answer was not asked for again is never recorded.
-            if (
-                pending is None
-                or outcome.kind == "regenerated"
-                or outcome.model not in ("", self._bandit.models[pending[0]])
-            ):
+            if pending is None or (grade := outcome.grade_of(self._bandit.models[pending[0]])) is None:
                 continue
             index, success, features = self._pending.pop(outcome.receipt_id)
-            self._bandit.learn(index, outcome.value, success, features)
+            self._bandit.learn(index, grade, success, features)

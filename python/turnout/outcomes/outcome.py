@@ -48,6 +48,32 @@ class Outcome(NamedTuple):
     propensity: float | None = None
     position: int | None = None
 
+    def is_about(self, served: str) -> bool:
+        """Whether it is about the answer that was delivered.
+
+        Args:
+            served: The model that answered.
+        """
+        return self.model in ("", served)
+
+    def grade_of(self, served: str) -> float | None:
+        """The grade that it gives the delivered answer: its value, or ``None`` where it gives none.
+
+        An outcome of another model's answer does not grade this one. Neither does ``regenerated``: that a user did not ask for another
+        answer is never recorded, so its mean says nothing.
+
+        Args:
+            served: The model that answered.
+
+        Example:
+            >>> outcome = Outcome("4f1c", "thumbs", 1.0, model="large")
+            >>> outcome.grade_of("large"), outcome.grade_of("small")
+            (1.0, None)
+            >>> Outcome("4f1c", "regenerated", 0.0).grade_of("large") is None
+            True
+        """
+        return self.value if self.kind != "regenerated" and self.is_about(served) else None
+
 
 def outcome_of(fields: Mapping[str, Any], row: int | None = None) -> Outcome:
     """Checks the fields of an outcome, as ``POST /v1/outcomes`` takes them.

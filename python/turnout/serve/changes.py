@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from turnout.outcomes.change import ChangeDetector
 
 if TYPE_CHECKING:
+    from turnout.outcomes import Outcome
     from turnout.serve.metrics import Metrics
     from turnout.serve.outcome_settings import ChangeSettings, Signal
     from turnout.serve.snapshot import Model
@@ -31,7 +32,7 @@ class Changes:
         self._settings = settings
         self._metrics = metrics
         self._detectors: dict[tuple[str, Signal], ChangeDetector] = {}
-        self._answers: OrderedDict[str, str] = OrderedDict()
+        self._answers: OrderedDict[str, Model] = OrderedDict()
 
     def answered(self, receipt_id: str, model: Model, seconds: float) -> None:
         """Takes the latency of an answer.
@@ -44,20 +45,21 @@ class Changes:
         if "latency" in self._settings.watch:
             self._add(model.label, "latency", seconds)
         if "outcomes" in self._settings.watch:
-            self._answers[receipt_id] = model.label
+            self._answers[receipt_id] = model
             if len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
 
-    def outcome(self, receipt_id: str, value: float) -> None:
-        """Takes an outcome; the first one of one of the last answers counts.
+    def outcome(self, outcome: Outcome) -> None:
+        """Takes an outcome; the first grade of one of the last answers counts.
 
         Args:
-            receipt_id: Of the decision.
-            value: In ``[0, 1]``.
+            outcome: As it was recorded.
         """
-        label = self._answers.pop(receipt_id, None)
-        if label is not None:
-            self._add(label, "outcomes", value)
+        model = self._answers.get(outcome.receipt_id)
+        if model is None or (grade := outcome.grade_of(model.name)) is None:
+            return
+        del self._answers[outcome.receipt_id]
+        self._add(model.label, "outcomes", grade)
 
     def _add(self, label: str, signal: Signal, value: float) -> None:
         detector = self._detectors.get((label, signal))

@@ -63,8 +63,7 @@ class OutcomesEndpoint:
         for name, count in recorded.items():
             self.state.metrics.outcomes.labels(name).inc(count)
         for one in map(outcome_of, found):
-            if not one.model:
-                self.state.changes.outcome(one.receipt_id, one.value)
+            self.state.changes.outcome(one)
         return JSONResponse({"object": "outcomes", **recorded})
 
 

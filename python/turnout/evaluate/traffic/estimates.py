@@ -105,15 +105,16 @@ def bounds(values: Floats) -> tuple[float, float]:
     return float(known / len(values)), float((known + np.isnan(values).sum()) / len(values))
 
 
-def savings(traffic: Traffic, prices: Prices, how: Resampling) -> Mean | None:
-    """The part of its cost that a model would cost more on the same tokens: 0.6 where routing cost 40 % of it.
+def savings(traffic: Traffic, model: str, prices: Prices, how: Resampling) -> Mean | None:
+    """The part of the cost of one model for all decisions that routing saved: 0.6 where it cost 40 % of that.
 
     Args:
         traffic: Decisions.
-        prices: Of the model.
+        model: The model.
+        prices: Its prices.
         how: Resampling.
     """
-    always = traffic.cost_of(prices)
+    always = traffic.cost_of(model, prices)
     known = ~np.isnan(traffic.cost) & ~np.isnan(always)
     return ratio_of(always - traffic.cost, always, traffic, how, known)
 

@@ -55,7 +55,7 @@ def report_of(traffic: Traffic, prices: Mapping[str, Prices], how: Resampling) -
         else 0,
         "regenerated": int(traffic.regenerated.sum()),
         "cost": {"total": float(costs.sum()), "known": len(costs), "mean": _mean(mean_of(traffic.cost, traffic, how))},
-        "savings": {name: _mean(savings(traffic, prices[name], how)) for name in models if name in prices},
+        "savings": {name: _mean(savings(traffic, name, prices[name], how)) for name in models if name in prices},
         "grades": {kind: _grades(traffic, kind, how) for kind in traffic.grades},
         "always": {name: _always(traffic, name, how) for name in models},
         "bootstrap": asdict(how),
@@ -113,7 +113,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         told = f"{_shown(found, '.1%')} saved" if found else f"too few decisions (expected at least {FEWEST})"
         yield f"  always {name}: {told}"
     if report["savings"]:
-        yield "  (the same tokens at the other model's prices)"
+        yield "  (the same tokens, cached ones included, at the other model's prices)"
     for kind, found in report["grades"].items():
         low, high = found["bounds"]
         told = _shown(found["mean"], ".3f") if found["mean"] else "too few"

@@ -27,10 +27,30 @@ class Prices:
     Attributes:
         input: Of input tokens.
         output: Of output tokens.
+        cached: Of input tokens that the provider has cached; ``None`` where it is that of the others.
     """
 
     input: float
     output: float
+    cached: float | None = None
+
+    def cost(self, tokens: Floats) -> Floats:
+        """What requests cost.
+
+        Args:
+            tokens: Input, output and cached tokens ``[rows, 3]``; cached ones are part of the input.
+
+        Returns:
+            float64 ``[rows]``, NaN where tokens are.
+
+        Example:
+            >>> Prices(10, 30, cached=1).cost(np.array([[1_000_000.0, 0.0, 900_000.0]])).tolist()
+            [1.9]
+        """
+        inputs, outputs, cached = tokens.T
+        saved = np.minimum(cached, inputs) * (0.0 if self.cached is None else self.input - self.cached)
+        found: Floats = (inputs * self.input + outputs * self.output - saved) / 1e6
+        return found
 
 
 @dataclass(frozen=True)
@@ -42,8 +62,9 @@ class Traffic:
         chosen: The model that was decided for.
         served: The model that answered.
         win_rate: ``[rows]``; NaN where the receipt has none.
-        tokens: Input and output tokens ``[rows, 2]``; NaN where unknown.
+        tokens: Input, output and cached tokens ``[rows, 3]``; NaN where unknown, 0 where nothing is known to be cached.
         cost: ``[rows]``; NaN where unknown.
+        discarded_cost: Part of ``cost`` for an answer that a cascade discarded, ``[rows]``.
         grades: For each kind of grade, ``[rows]`` in ``[0, 1]``; NaN where there is none.
         regenerated: ``[rows]``, whether the user asked for another answer.
         verdicts: Grades of other models' answers by model, ``[rows]``; NaN where there is none.
@@ -57,6 +78,7 @@ class Traffic:
     win_rate: Floats
     tokens: Floats
     cost: Floats
+    discarded_cost: Floats
     grades: Mapping[str, Floats]
     regenerated: NDArray[np.bool_]
     verdicts: Mapping[str, Floats]
@@ -66,9 +88,17 @@ class Traffic:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def cost_of(self, prices: Prices) -> Floats:
-        """What every row would cost at these prices, with the tokens that it had, float64 ``[rows]``."""
-        return (self.tokens[:, 0] * prices.input + self.tokens[:, 1] * prices.output) / 1e6
+    def cost_of(self, model: str, prices: Prices) -> Floats:
+        """What every row would cost if one model answered it with the tokens that the row has; what its own answers cost is known.
+
+        Args:
+            model: The model.
+            prices: Its prices.
+
+        Returns:
+            float64 ``[rows]``, NaN where unknown.
+        """
+        return np.where(self.served == model, self.cost - self.discarded_cost, prices.cost(self.tokens))
 
 
 def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], prices: Mapping[str, Prices]) -> Traffic:
@@ -100,7 +130,8 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
             left_out["receipts whose id is not unique"] += 1
         found.setdefault(name, receipt)
     left_out["receipts whose id is not unique"] += len(repeated)
-    failed = {name for name, receipt in found.items() if receipt["served"] is None} - repeated
+    served = {name: _served(receipt) for name, receipt in found.items()}
+    failed = {name for name, model in served.items() if model is None} - repeated
     left_out["decisions that no model answered"] += len(failed)
     rows = [receipt for name, receipt in found.items() if name not in repeated and name not in failed]
     index = {str(receipt["request_id"]): row for row, receipt in enumerate(rows)}
@@ -108,27 +139,32 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
     regenerated = np.zeros(len(rows), dtype=bool)
     verdicts: dict[str, Floats] = {}
     for outcome in outcomes:
-        at = index.get(outcome.receipt_id)
-        if at is None:
+        at, model = index.get(outcome.receipt_id), served.get(outcome.receipt_id)
+        if at is None or model is None:
             left_out["outcomes without a receipt here"] += 1
-        elif outcome.model and outcome.model != rows[at]["served"] and outcome.kind != "preference":
+        elif not outcome.is_about(model) and outcome.kind != "preference":
             left_out["grades of a model that did not answer"] += 1
-        elif outcome.model and outcome.model != rows[at]["served"]:
+        elif not outcome.is_about(model):
             verdicts.setdefault(outcome.model, np.full(len(rows), np.nan))[at] = outcome.value
-        elif outcome.kind == "regenerated":
+        elif (grade := outcome.grade_of(model)) is None:
             regenerated[at] = True
         elif np.isnan(grades[outcome.kind][at]):
-            grades[outcome.kind][at] = outcome.value
+            grades[outcome.kind][at] = grade
         else:
             left_out["outcomes after the first of their kind"] += 1
-    tokens = np.array([[_number(receipt, name) for name in ("input_tokens", "output_tokens")] for receipt in rows])
+    tokens = np.array([_tokens(receipt) for receipt in rows]).reshape(len(rows), 3)
+    costs = np.array([_number(receipt, "cost") for receipt in rows])
+    models = np.array([served[str(receipt["request_id"])] for receipt in rows], dtype=object)
+    for name, price in prices.items():
+        costs = np.where(np.isnan(costs) & (models == name), price.cost(tokens), costs)
     return Traffic(
         prompts=tuple(str(receipt["prompt_sha256"]) for receipt in rows),
         chosen=np.array([receipt["model"] for receipt in rows], dtype=object),
-        served=np.array([receipt["served"] for receipt in rows], dtype=object),
+        served=models,
         win_rate=np.array([_number(receipt, "win_rate") for receipt in rows]),
-        tokens=tokens.reshape(len(rows), 2),
-        cost=np.array([_cost(receipt, prices) for receipt in rows]),
+        tokens=tokens,
+        cost=costs,
+        discarded_cost=np.array([_number(_object(receipt, "discarded"), "cost", 0.0) for receipt in rows]),
         grades={kind: values for kind, values in grades.items() if not np.isnan(values).all()},
         regenerated=regenerated,
         verdicts=verdicts,
@@ -140,24 +176,29 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
 def _propensities(rows: list[Mapping[str, Any]]) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for row, receipt in enumerate(rows):
-        told = receipt.get("propensities") or {}
-        # A log in parquet holds text in place of the object.
-        for model, chance in (json.loads(told) if isinstance(told, str) else told).items():
+        for model, chance in _object(receipt, "propensities").items():
             found.setdefault(model, np.full(len(rows), np.nan))[row] = chance
     known = np.any([~np.isnan(values) for values in found.values()], axis=0) if found else None
     # A model that a receipt with propensities does not name had no chance there.
     return {model: np.where(known & np.isnan(values), 0.0, values) for model, values in found.items()}
 
 
-def _cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> float:
-    cost = _number(receipt, "cost")
-    price = prices.get(str(receipt["served"]))
-    if not np.isnan(cost) or price is None:
-        return cost
-    return (_number(receipt, "input_tokens") * price.input + _number(receipt, "output_tokens") * price.output) / 1e6
+def _served(receipt: Mapping[str, Any]) -> str | None:
+    """The model that answered, as far as is known: the chosen one where a gateway calls the models."""
+    return receipt["model"] if receipt["served"] is None and receipt.get("by") == "gateway" else receipt["served"]
 
 
-def _number(receipt: Mapping[str, Any], name: str) -> float:
+def _tokens(receipt: Mapping[str, Any]) -> tuple[float, float, float]:
+    return _number(receipt, "input_tokens"), _number(receipt, "output_tokens"), _number(receipt, "cached_tokens", 0.0)
+
+
+def _object(receipt: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = receipt.get(name) or {}
+    # A log in parquet holds text in place of the object.
+    return json.loads(found) if isinstance(found, str) else found
+
+
+def _number(receipt: Mapping[str, Any], name: str, unknown: float = float("nan")) -> float:
     found = receipt.get(name)
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and found is not None else float("nan")
+    return float(found) if is_number and found is not None else unknown
