@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 
@@ -10,7 +11,7 @@ import pytest
 import turnout
 from turnout.cli import main
 from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
-from turnout.outcomes import Outcomes
+from turnout.outcomes import Outcomes, learning_router
 from turnout.outcomes.bandit import BanditSettings
 from turnout.outcomes.learning_router import LearningRouter
 
@@ -18,6 +19,13 @@ MODELS = [
     turnout.Model("big", success=0.8, input_price=10, output_price=30, capabilities=["images"]),
     turnout.Model("small", success=0.75, input_price=1, output_price=3, capabilities=[]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def ids(monkeypatch):
+    """Receipts' ids that are the same in each run: draws depend on them."""
+    numbers = itertools.count()
+    monkeypatch.setattr(learning_router, "_new_id", lambda: f"{next(numbers):032x}")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +86,69 @@ def test_after_a_restart_each_outcome_is_learned_once(pool, tmp_path):
         assert again._bandit.state == router._bandit.state
 
 
+def test_decisions_after_the_save_are_learned_after_a_restart(pool, tmp_path):
+    """The receipts of the decision log say all that an outcome needs."""
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        decisions = [router.route(f"prompt {number}") for number in range(5)]
+        router.record(decisions[0].receipt_id, passed=True)
+        router.save(tmp_path / "state.json")
+        decisions += [router.route(f"prompt {number}") for number in range(5, 12)]
+        router.record(decisions[5].receipt_id, passed=False)
+        receipts = [json.loads(json.dumps(one.receipt)) for one in decisions]
+        again = learning(pool, outcomes=outcomes)
+        again.restore(tmp_path / "state.json", [{"router": "mf", "time": 4e9}, *receipts])
+        for decision in (*decisions[1:5], *decisions[6:]):
+            again.record(decision.receipt_id, passed=False)
+        # Learned before the save: the first grade counts.
+        again.record(decisions[0].receipt_id, thumbs="down")
+        for decision in (*decisions[1:5], *decisions[6:]):
+            router.record(decision.receipt_id, passed=False)
+        assert again._bandit.to_dict()["gram"] == router._bandit.to_dict()["gram"]
+        assert again._bandit.to_dict()["moment"] == router._bandit.to_dict()["moment"]
+
+
+def test_a_restored_router_and_a_second_one_draw_anew(pool, tmp_path):
+    router = learning(pool)
+    router.save(tmp_path / "state.json")
+    runs = []
+    for _ in range(3):
+        router.restore(tmp_path / "state.json")
+        runs.append(tuple(router.route("Hi").model for _ in range(60)))
+    assert len(set(runs)) == 3
+    assert {"big", "small"} == {model for run in runs for model in run}
+
+
+def test_outcomes_of_receipts_that_are_not_known_are_kept_and_a_warning(pool, caplog):
+    router = learning(pool)
+    assert router.record("elsewhere", passed=True)
+    assert "1 outcomes so far are of receipts that are not among the last decisions" in caplog.text
+    for number in range(2, 12):
+        router.record(f"elsewhere {number}", passed=True)
+    assert len(caplog.records) == 2
+    decision = router.route("Hi")
+    router.record(decision.receipt_id, passed=True)
+    router.record(decision.receipt_id, thumbs="up")
+    assert len(caplog.records) == 2
+    assert len(router.outcomes) == 13
+
+
+def test_receipts_of_other_models_are_errors(pool, tmp_path):
+    router = learning(pool)
+    router.save(tmp_path / "state.json")
+    receipt = dict(router.route("Hi").receipt)
+    with pytest.raises(InvalidInputError, match="receipt 0 is not one of this router"):
+        router.restore(tmp_path / "state.json", [{**receipt, "success": {"other": 0.5}}])
+
+
+def test_the_last_decisions_are_bounded(pool, monkeypatch):
+    monkeypatch.setattr(learning_router, "MOST_DECISIONS", 10)
+    router = learning(pool)
+    for number in range(30):
+        router.route(f"prompt {number}")
+    assert len(router._decisions) == 10
+
+
 def test_an_outcome_is_learned_once_and_one_of_another_model_or_receipt_not_at_all(pool):
     router = learning(pool)
     decision = router.route("Hi")
@@ -108,7 +179,7 @@ def test_threads_route_and_record_at_once(pool):
     for thread in threads:
         thread.join(60)
     assert len(router.outcomes) == 200
-    assert router._pending == {}
+    assert set(router._decisions.values()) == {None}
 
 
 def test_the_report_reads_its_receipts(pool, tmp_path, capsys):
@@ -131,7 +202,7 @@ def test_the_report_reads_its_receipts(pool, tmp_path, capsys):
     assert "(doubly robust; IPS 0." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"bandit": {}, "pending": {}, "seen": 0}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"bandit": {}, "decisions": {}, "seen": 0}'])
 def test_a_bad_state_is_an_error(pool, tmp_path, content):
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(ConfigError, match=r"state\.json: not the state of a learning router"):

@@ -66,7 +66,7 @@ class Choice(NamedTuple):
         model: Index of the model.
         propensities: float64 ``[models]``, the chances with which each was chosen; they add up to 1.
         features: float64 ``[features]`` of the chosen model, for :meth:`Bandit.learn`.
-        number: Of the decision, from 0: with the seed it gives the draw.
+        number: Of the decision, from 0.
         state: SHA-256 of the state that decided, 64 hexadecimal digits.
     """
 
@@ -126,7 +126,14 @@ class Bandit:
             learned.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
         return learned.hexdigest()
 
-    def choose(self, success: Floats, cost: Floats, baseline: int, allowed: NDArray[np.bool_] | None = None) -> Choice:
+    def choose(
+        self,
+        success: Floats,
+        cost: Floats,
+        baseline: int,
+        allowed: NDArray[np.bool_] | None = None,
+        name: str | None = None,
+    ) -> Choice:
         """Chooses a model for one request.
 
         The choice is the baseline's, except with a chance that keeps the expected loss within ``max_loss`` per request; there it is a
@@ -137,6 +144,7 @@ class Bandit:
             cost: float64 ``[models]``, what each costs, in utility: the value of a success is 1.
             baseline: The model that the router chooses.
             allowed: bool ``[models]``, models that may serve the request; all by default.
+            name: Of the decision, which with the seed gives the draw: the same name is the same draw. By default its number.
 
         Returns:
             The choice.
@@ -147,7 +155,7 @@ class Bandit:
         allowed = np.ones(len(self.models), dtype=bool) if allowed is None else allowed
         self._check(success, cost, baseline, allowed)
         state, number = self.state, self._number
-        features = _features(success)
+        features = features_of(success)
         mean = np.clip(success + (features * self._weights).sum(1), 0.0, 1.0) - cost
         std = np.sqrt(np.einsum("md,mde,me->m", features, self._covariance, features))
         best = np.zeros(len(self.models))
@@ -156,7 +164,8 @@ class Bandit:
         chances = share * best
         chances[baseline] += 1.0 - share
         chances /= chances.sum()
-        drawn = int(np.searchsorted(np.cumsum(chances), uniform(self.settings.seed, number), side="right"))
+        draw = uniform(self.settings.seed, number if name is None else name)
+        drawn = int(np.searchsorted(np.cumsum(chances), draw, side="right"))
         index = min(drawn, int(np.flatnonzero(chances)[-1]))
         self._number += 1
         return Choice(index, chances, features[index], number, state)
@@ -245,7 +254,15 @@ class Bandit:
             raise InvalidInputError(f"the baseline {self.models[baseline]} is not allowed", argument="baseline")
 
 
-def _features(success: Floats) -> Floats:
+def features_of(success: Floats) -> Floats:
+    """What a residual is linear in.
+
+    Args:
+        success: float64 ``[models]``, the predicted chances of success.
+
+    Returns:
+        float64 ``[models, features]``.
+    """
     centered = success - 0.5
     return np.stack([np.ones(len(success)), centered, np.full(len(success), centered.mean())], axis=1)
 

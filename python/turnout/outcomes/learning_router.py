@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
-from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats
+from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats, features_of
 from turnout.outcomes.store import Outcomes
 
-#: Decisions that may wait for their outcomes; the oldest is forgotten.
-MOST_PENDING = 100_000
+logger = logging.getLogger("turnout.outcomes")
+
+#: The last decisions, whose outcomes are learned.
+MOST_DECISIONS = 100_000
 
 
 class Ranking(Protocol):
@@ -35,6 +39,14 @@ class Ranking(Protocol):
 
     def rank(self, prompt: str, **request: Any) -> Sequence[Any]:
         """Entries with ``model``, ``success``, ``expected_cost`` and ``feasible``, the best first."""
+
+
+class _Waiting(NamedTuple):
+    """What an outcome of a decision teaches about: the model's index, its predicted chance of success, and features."""
+
+    model: int
+    success: float
+    features: Floats
 
 
 class LearnedDecision(NamedTuple):
@@ -99,7 +111,9 @@ class LearningRouter:
             if name not in self._index:
                 raise ConfigError(f"unknown has {name!r}, expected some of {', '.join(self._index)}", option="unknown")
             self._bandit.set_prior_std(self._index[name], 0.5)
-        self._pending: dict[str, tuple[int, float, Floats]] = {}
+        #: The last decisions by receipt id; ``None`` where the outcome was learned.
+        self._decisions: dict[str, _Waiting | None] = {}
+        self._unknown = 0
         self._seen = len(self.outcomes)
         self._lock = threading.Lock()
 
@@ -119,20 +133,19 @@ class LearningRouter:
         if not isinstance(prompt, str):
             raise InvalidTypeError(f"prompt is of type {type(prompt).__name__}, expected str", argument="prompt")
         success, cost, allowed, baseline = self._ranked(prompt, request)
+        receipt_id = _new_id()
         with self._lock:
             self._catch_up()
-            choice = self._bandit.choose(success, cost, baseline, allowed)
-            receipt = self._receipt(prompt, success, baseline, choice)
-            receipt_id = str(receipt["request_id"])
-            while len(self._pending) >= MOST_PENDING:
-                self._pending.pop(next(iter(self._pending)))
-            self._pending[receipt_id] = (choice.model, float(success[choice.model]), choice.features)
+            choice = self._bandit.choose(success, cost, baseline, allowed, receipt_id)
+            receipt = self._receipt(prompt, receipt_id, success, baseline, choice)
+            self._wait(receipt_id, _Waiting(choice.model, float(success[choice.model]), choice.features))
         return LearnedDecision(str(receipt["model"]), receipt_id, receipt)
 
     def record(self, receipt_id: str, **outcome: Any) -> bool:
         """Records an outcome, durably where the database is a file, and learns it.
 
-        The first outcome of a receipt counts for learning. One of a receipt that is not known here is kept, and not learned.
+        The first grade of a receipt counts for learning. One of a receipt that is not among the last 100,000 decisions made or restored
+        here is kept, not learned, and is a warning in the log.
 
         Args:
             receipt_id: Of the decision.
@@ -163,31 +176,32 @@ class LearningRouter:
         Raises:
             InvalidInputError: Not a receipt of a learning router.
         """
-        wanted = ("prompt_sha256", "artifact_hash", "state", "model", "propensities", "success")
-        if missing := [name for name in wanted if name not in receipt]:
+        compared = ("prompt_sha256", "artifact_hash", "state", "model", "propensities", "success")
+        if missing := [name for name in ("request_id", *compared) if name not in receipt]:
             raise InvalidInputError(f"the receipt lacks {', '.join(missing)}", argument="receipt")
         success, cost, allowed, baseline = self._ranked(prompt, request)
         with self._lock:
             bandit = Bandit.from_dict(self._bandit.to_dict())
-        choice = bandit.choose(success, cost, baseline, allowed)
-        found = self._receipt(prompt, success, baseline, choice)
+        receipt_id = str(receipt["request_id"])
+        choice = bandit.choose(success, cost, baseline, allowed, receipt_id)
+        found = self._receipt(prompt, receipt_id, success, baseline, choice)
         return [
             f"{name} is {found[name]!r}, the receipt has {receipt[name]!r}"
-            for name in wanted
+            for name in compared
             if found[name] != receipt[name]
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the state and the decisions that wait for outcomes; the file is replaced as a whole.
+        """Writes the state and the last decisions; the file is replaced as a whole.
 
         Args:
             path: A JSON file.
         """
         with self._lock:
-            pending = {
-                name: [index, success, features.tolist()] for name, (index, success, features) in self._pending.items()
+            decisions = {
+                name: one and [one.model, one.success, one.features.tolist()] for name, one in self._decisions.items()
             }
-            values = {"bandit": self._bandit.to_dict(), "pending": pending, "seen": self._seen}
+            values = {"bandit": self._bandit.to_dict(), "decisions": decisions, "seen": self._seen, "time": time.time()}
         beside = Path(f"{os.fspath(path)}.new")
         with beside.open("w", encoding="utf-8") as file:
             json.dump(values, file)
@@ -195,31 +209,55 @@ class LearningRouter:
             os.fsync(file.fileno())
         beside.replace(path)
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
+    def restore(self, path: str | os.PathLike[str], receipts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Takes the state of :meth:`save`; outcomes that the database has got since are learned with the next call.
 
         Args:
             path: A JSON file.
+            receipts: Lines of the decision log, from which decisions made after the save are known: their outcomes are learned, too.
+                Earlier ones and those of other routers are left out.
 
         Raises:
             ConfigError: The file is not such a state, or one of other models.
+            InvalidInputError: A receipt of a learning router lacks a field, or is one of other models.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             bandit = Bandit.from_dict(values["bandit"])
-            pending = {
-                str(name): (int(index), float(success), np.array(features, dtype=np.float64))
-                for name, (index, success, features) in values["pending"].items()
+            decisions = {
+                str(name): one and _Waiting(int(one[0]), float(one[1]), np.array(one[2], dtype=np.float64))
+                for name, one in values["decisions"].items()
             }
-            seen = int(values["seen"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            seen, saved = int(values["seen"]), float(values["time"])
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{os.fspath(path)}: not the state of a learning router: {error}") from error
         if bandit.models != self._bandit.models:
             raise ConfigError(
                 f"{os.fspath(path)}: models {', '.join(bandit.models)}, expected {', '.join(self._index)}"
             )
+        since = [self._waiting(row, one) for row, one in enumerate(receipts) if _is_later(one, saved)]
         with self._lock:
-            self._bandit, self._pending, self._seen = bandit, pending, seen
+            self._bandit, self._decisions, self._seen = bandit, decisions, seen
+            for name, waiting in since:
+                if name not in self._decisions:
+                    self._wait(name, waiting)
+
+    def _wait(self, receipt_id: str, waiting: _Waiting) -> None:
+        while len(self._decisions) >= MOST_DECISIONS:
+            self._decisions.pop(next(iter(self._decisions)))
+        self._decisions[receipt_id] = waiting
+
+    def _waiting(self, row: int, receipt: Mapping[str, Any]) -> tuple[str, _Waiting]:
+        """What a receipt says of its decision: all that an outcome needs."""
+        try:
+            success = np.array([float(receipt["success"][name]) for name in self._bandit.models])
+            model = self._index[receipt["model"]]
+            return str(receipt["request_id"]), _Waiting(model, float(success[model]), features_of(success)[model])
+        except (KeyError, TypeError, ValueError) as error:
+            message = (
+                f"receipt {row} is not one of this router: {error!r}, expected chances of {', '.join(self._index)}"
+            )
+            raise InvalidInputError(message, row=row) from error
 
     def _ranked(self, prompt: str, request: Mapping[str, Any]) -> tuple[Floats, Floats, Any, int]:
         """Chances, costs in units of ``error_cost``, feasibility, and the baseline's choice."""
@@ -239,11 +277,11 @@ class LearningRouter:
             raise InvalidInputError("no model of the pool may serve the request", argument="prompt")
         return success, cost, allowed, self._index[baseline]
 
-    def _receipt(self, prompt: str, success: Floats, baseline: int, choice: Choice) -> dict[str, Any]:
+    def _receipt(self, prompt: str, receipt_id: str, success: Floats, baseline: int, choice: Choice) -> dict[str, Any]:
         names = self._bandit.models
         return {
             "time": time.time(),
-            "request_id": uuid.uuid4().hex,
+            "request_id": receipt_id,
             "router": "learning",
             "artifact_hash": self.router.artifact_hash,
             "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
@@ -261,8 +299,27 @@ class LearningRouter:
         """Learns what the database has got since: each outcome once, in its order."""
         for outcome in self.outcomes.read(self._seen):
             self._seen += 1
-            pending = self._pending.get(outcome.receipt_id)
-            if pending is None or (grade := outcome.grade_of(self._bandit.models[pending[0]])) is None:
+            if outcome.receipt_id not in self._decisions:
+                self._unknown += 1
+                if math.log10(self._unknown).is_integer():
+                    logger.warning(
+                        "%d outcomes so far are of receipts that are not among the last decisions of this router: kept, not learned",
+                        self._unknown,
+                    )
                 continue
-            index, success, features = self._pending.pop(outcome.receipt_id)
-            self._bandit.learn(index, grade, success, features)
+            waiting = self._decisions[outcome.receipt_id]
+            if waiting is None or (grade := outcome.grade_of(self._bandit.models[waiting.model])) is None:
+                continue
+            self._decisions[outcome.receipt_id] = None
+            self._bandit.learn(waiting.model, grade, waiting.success, waiting.features)
+
+
+def _new_id() -> str:
+    """A receipt's id: the draw depends on it, so that no two decisions share one, whatever was restored."""
+    return uuid.uuid4().hex
+
+
+def _is_later(receipt: Mapping[str, Any], saved: float) -> bool:
+    """Whether this is a decision of a learning router that was made after a state was saved."""
+    made = receipt.get("time")
+    return receipt.get("router") == "learning" and isinstance(made, int | float) and made >= saved

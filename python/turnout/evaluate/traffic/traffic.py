@@ -185,7 +185,8 @@ def _propensities(rows: list[Mapping[str, Any]]) -> dict[str, Floats]:
 
 def _served(receipt: Mapping[str, Any]) -> str | None:
     """The model that answered, as far as is known: the chosen one where a gateway calls the models."""
-    return receipt["model"] if receipt["served"] is None and receipt.get("by") == "gateway" else receipt["served"]
+    found: str | None = receipt["served"]
+    return str(receipt["model"]) if found is None and receipt.get("by") == "gateway" else found
 
 
 def _tokens(receipt: Mapping[str, Any]) -> tuple[float, float, float]:
