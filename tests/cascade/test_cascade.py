@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import turnout
-from turnout.cascade import Form, Judge, Policy
+from turnout.cascade import Answer, Form, Judge, Policy
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("scripted_upstream", ROOT / "tests" / "serve" / "upstream.py")
@@ -109,6 +109,61 @@ def test_agreement_and_self_check_ask_more(upstream: Any) -> None:
     assert "Proposed answer: 4" in upstream.requests[3].json["messages"][0]["content"]
 
 
+def test_answers_of_other_models_are_compared(upstream: Any) -> None:
+    upstream.by_model["small"] = _with_logprob(-0.1)
+    form = Form(["agreement"], [-4.0], 0.0, 2.0, *IDENTITY)
+    for text, kept in (("4", "small"), ("5", "big")):
+        upstream.by_model["tiny"] = _with_logprob(-0.1, text)
+        found = _cascade(upstream, _judge(form), agree_with=["tiny"]).completion(messages=HELLO)
+        assert found.model == kept
+        assert [call.model for call in found.calls] == ["small", "tiny", *(["big"] if kept == "big" else [])]
+    assert all("temperature" not in one.json for one in upstream.requests)
+
+
+def test_calls_of_tools_count_as_text() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    completion = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
+    assert Answer.from_completion(completion).text == '{"a": 1}'
+
+
+def _pool(**success: float) -> Any:
+    models = [
+        turnout.Model(name, success=chance, input_price=price, output_price=price)
+        for (name, chance), price in zip(success.items(), (0.1, 1.0, 10.0), strict=False)
+    ]
+    return turnout.load(pool=turnout.Pool(models, tolerance=0))
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "asked"),
+    [((-0.1, -0.1), ["small"]), ((-2.0, -0.1), ["small", "middle"]), ((-2.0, -2.0), ["small", "middle", "big"])],
+)
+async def test_a_cascade_in_a_pool_goes_up_until_an_answer_is_kept(
+    upstream: Any, logprobs: tuple[float, float], asked: list[str]
+) -> None:
+    for name, logprob in zip(("small", "middle"), logprobs, strict=True):
+        upstream.by_model[name] = _with_logprob(logprob)
+    judges = {"small": _judge(), "middle": _judge()}
+    router = _pool(small=0.5, middle=0.7, big=0.9)
+    cascade = turnout.Cascade(router, judges, api_base=upstream.base_url, prices={"small": (1, 2)})
+    for found in (cascade.completion(messages=HELLO), await cascade.acompletion(messages=HELLO)):
+        assert (found.action, found.model, [call.model for call in found.calls]) == ("cascade", asked[-1], asked)
+        assert found.risk == pytest.approx(0.5)
+    assert upstream.models == asked * 2
+
+
+def test_bands_of_judges_choose_the_steps_of_a_pool(upstream: Any) -> None:
+    router = _pool(small=0.5, middle=0.7, big=0.9)
+    hard, easy = _judge(high=0.4), _judge(low=0.4)
+    for judges, action, model in (
+        ({"small": hard, "middle": easy}, "cheap", "middle"),
+        ({"small": hard}, "strong", "big"),
+        ({"small": _judge(low=0.6)}, "cheap", "small"),
+    ):
+        found = turnout.Cascade(router, judges, api_base=upstream.base_url).completion(messages=HELLO)
+        assert (found.action, found.model, found.p_error) == (action, model, None)
+
+
 def test_an_upstream_without_logprobs_is_an_error_unless_a_form_needs_none(upstream: Any) -> None:
     with pytest.raises(turnout.ConfigError, match="lacks some of logprobs"):
         _cascade(upstream).completion(messages=HELLO)
@@ -136,6 +191,10 @@ def test_options_that_a_cascade_does_not_take(upstream: Any, option: dict[str, A
 def test_wrong_arguments(upstream: Any) -> None:
     with pytest.raises(turnout.ConfigError, match="are both 'a'"):
         turnout.Cascade(turnout.load(), _judge(), strong="a", weak="a")
+    with pytest.raises(turnout.ConfigError, match="needs judges by name"):
+        turnout.Cascade(_pool(a=0.5), _judge())
+    with pytest.raises(turnout.ConfigError, match="not in the pool: a"):
+        turnout.Cascade(_pool(a=0.5), {"b": _judge()})
     with pytest.raises(turnout.ConfigError, match=r"prices\['c'\]"):
         turnout.Cascade(turnout.load(), _judge(), strong="a", weak="b", prices={"c": (1, 2)})
     with pytest.raises(TypeError, match="cannot be pickled"):

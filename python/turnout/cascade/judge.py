@@ -107,7 +107,7 @@ class Policy:
         """
         intercept, slope = self.strong_error
         error = _sigmoid(intercept + slope * logit(risk))
-        return self.strong_cost / self.error_cost + error if self.error_cost > 0 else math.inf
+        return limit_of(self.strong_cost, error, self.error_cost)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,20 @@ class Judge:
         for message in _wrong(judge):
             raise ConfigError(f"{path}: {message}")
         return judge
+
+
+def limit_of(next_cost: float, next_error: float, error_cost: float) -> float:
+    """P(error) up to which an answer is kept: there keeping it and asking the next model are expected to cost the same.
+
+    Args:
+        next_cost: Of a call of the next model.
+        next_error: P(error) of its answer.
+        error_cost: Cost of a wrong answer, in the same currency.
+
+    Returns:
+        ``next_cost / error_cost + next_error``; infinite where errors cost nothing.
+    """
+    return next_cost / error_cost + next_error if error_cost > 0 else math.inf
 
 
 def logit(risk: float) -> float:

@@ -90,7 +90,12 @@ def _settings(args: argparse.Namespace) -> Settings:
         given += ["--threshold"] * (args.threshold is not None) + ["--router"] * (args.router != ["mf"])
         if given:
             raise ConfigError(f"{', '.join(given)} given together with --config, expected them in the file")
-        return read_config(args.config)
+        settings = read_config(args.config)
+        if found := [name for name, one in settings.routers.items() if one.mode == "cascade"]:
+            raise ConfigError(
+                f'[routers.{found[0]}] mode is "cascade", which judges answers: ext-proc sees requests only, expected "decide"'
+            )
+        return settings
     if missing := [flag for flag, value in simple.items() if value is None]:
         raise ConfigError(f"{', '.join(missing)} missing: give --strong-model and --weak-model, or --config FILE")
     # Nothing is sent to the address.

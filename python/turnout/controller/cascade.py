@@ -1,22 +1,26 @@
-"""``turnout.Cascade``: asks the cheaper model, judges its answer, keeps it or asks the strong one."""
+"""``turnout.Cascade``: asks a cheaper model, judges its answer, keeps it or asks the next one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from turnout._core import ConfigError
-from turnout.cascade import Answer, Judge
+from turnout.cascade import Answer, Judge, Step, pair_steps, pool_steps
 from turnout.cascade.answer import TOP_LOGPROBS
 from turnout.cascade.judge import Action
 from turnout.controller.model_calls import ModelCalls
 from turnout.conversation import Context, prompt_of
 from turnout.conversation.messages import listed
 from turnout.errors import RoutingError
+from turnout.pool.router import PoolRouter
 from turnout.routing import needs_of
 from turnout.scored_router import AnyRouter
+
+if TYPE_CHECKING:
+    from turnout._core import Ranked
 
 CHECK = "Question: {prompt}\nProposed answer: {answer}\nIs the proposed answer right? Reply yes or no."
 #: Further answers for the agreement signal, and their temperature.
@@ -73,26 +77,30 @@ _Steps = Generator[list[dict[str, Any]], list[Any], CascadeAnswer]
 
 
 class Cascade:
-    """Chat completions by a cheaper model where its answer is good enough, else by a strong one.
+    """Chat completions by a cheaper model where its answer is good enough, else by a better one.
 
-    The router's win rate is the prompt's risk. Below the judge's band the cheaper model answers and is not judged, above it the strong
-    model answers at once; between, the cheaper model's answer is judged. Models are called as by :class:`turnout.Controller`. An error
-    of a call is raised as it is. Safe to share between threads.
+    Of two models: the router's win rate is the prompt's risk. Below the judge's band the cheaper model answers and is not judged, above it
+    the strong model answers at once; between, the cheaper model's answer is judged. Of a pool: :func:`turnout.cascade.pool_steps` says
+    which models are asked in turn; needs and the pool's limits hold.
+
+    Models are called as by :class:`turnout.Controller`. An error of a call is raised as it is. Safe to share between threads.
 
     Args:
-        router: The router that the judge was fitted with, from :func:`turnout.load`.
-        judge: From :meth:`turnout.cascade.Judge.load`.
-        strong: Name of the strong model.
-        weak: Name of the cheaper model.
-        api_base: Base URL for both models; by default OpenAI's, or what the environment says.
-        api_key: Key for both models; by default from the environment.
+        router: The router that the judge was fitted with, or that of a pool, from :func:`turnout.load`.
+        judge: From :meth:`turnout.cascade.Judge.load`; of a pool, by names of models.
+        strong: Name of the strong model; of a pool, none.
+        weak: Name of the cheaper model; of a pool, none.
+        api_base: Base URL for all models; by default OpenAI's, or what the environment says.
+        api_key: Key for all models; by default from the environment.
         models: Endpoints of single models, as for :class:`turnout.Controller`. A model without a capability that a request needs is
             not asked.
         prices: Of input and output, per million tokens, by model: ``{"small": (0.1, 0.4)}``; for the cost of answers.
         context: What is judged: ``"last_user"``, ``"conversation"`` or a function of the messages.
+        agree_with: Names of cheap models whose answers are the samples of the ``agreement`` signal; by default the model itself is asked
+            twice more, at a temperature of 0.8.
 
     Raises:
-        ConfigError: ``models`` or ``prices`` has a wrong entry.
+        ConfigError: ``models`` or ``prices`` has a wrong entry, or names and judges do not fit the router.
 
     Example:
         >>> import turnout
@@ -106,30 +114,32 @@ class Cascade:
 
     def __init__(
         self,
-        router: AnyRouter,
-        judge: Judge,
+        router: AnyRouter | PoolRouter,
+        judge: Judge | Mapping[str, Judge],
         *,
-        strong: str,
-        weak: str,
+        strong: str | None = None,
+        weak: str | None = None,
         api_base: str | None = None,
         api_key: str | None = None,
         models: Mapping[str, Mapping[str, Any]] | None = None,
         prices: Mapping[str, tuple[float, float]] | None = None,
         context: Context = "last_user",
+        agree_with: Sequence[str] = (),
     ) -> None:
-        if strong == weak:
-            raise ConfigError(f"the strong and the weak model are both {strong!r}")
+        self._chooser = _chooser(router, judge, strong, weak)
+        self.router, self.judge, self.context = router, judge, context
+        known = [*self._chooser.models, *agree_with]
         for name, pair in (prices or {}).items():
-            if name not in (strong, weak) or len(pair) != 2 or min(pair) < 0:
+            if name not in known or len(pair) != 2 or min(pair) < 0:
                 raise ConfigError(
-                    f"prices[{name!r}] is {pair!r}, expected prices of {strong!r} and {weak!r}: input and output, 0 or more"
+                    f"prices[{name!r}] is {pair!r}, expected prices of {', '.join(map(repr, known))}: input and output, 0 or more"
                 )
-        self.router, self.judge, self.strong, self.weak, self.context = router, judge, strong, weak, context
         self._prices = dict(prices or {})
+        self._agree_with = tuple(agree_with)
         self._calls = ModelCalls(api_base, api_key, models or {})
 
     def action(self, prompt: str) -> Action:
-        """What the prompt's risk decides before any call.
+        """What the prompt decides before any call.
 
         Args:
             prompt: The prompt.
@@ -137,7 +147,7 @@ class Cascade:
         Returns:
             ``"cheap"``, ``"cascade"`` or ``"strong"``.
         """
-        return self.judge.policy.action(self.router.route(prompt).win_rate)
+        return self._chooser.steps(prompt, frozenset())[0]
 
     def completion(self, **request: Any) -> CascadeAnswer:
         """A chat completion.
@@ -155,7 +165,7 @@ class Cascade:
         """
         request = _checked(request)
         prompt = prompt_of(request["messages"], self.context)
-        steps = self._steps(request, prompt, self.router.route(prompt).win_rate)
+        steps = self._steps(request, prompt, *self._chooser.steps(prompt, needs_of(request)))
         asked = next(steps)
         while True:
             try:
@@ -181,7 +191,7 @@ class Cascade:
 
         request = _checked(request)
         prompt = prompt_of(request["messages"], self.context)
-        steps = self._steps(request, prompt, (await self.router.aroute(prompt)).win_rate)
+        steps = self._steps(request, prompt, *(await self._chooser.asteps(prompt, needs_of(request))))
         asked = next(steps)
         while True:
             found = await asyncio.gather(*(self._calls.acomplete(one) for one in asked))
@@ -193,49 +203,58 @@ class Cascade:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Cascade holds connections and cannot be pickled or copied: create one in each process")
 
-    def _steps(self, request: dict[str, Any], prompt: str, risk: float) -> _Steps:
+    def _steps(self, request: dict[str, Any], prompt: str, action: Action, chosen: list[Step]) -> _Steps:
         """The calls to make: yields those that may run at once, is sent their completions, returns the answer."""
-        policy = self.judge.policy
         needs = needs_of(request)
-        action = policy.action(risk)
-        if self._calls.serving(needs, self.weak, self.strong) != self.weak:
-            action = "strong"
-        elif self._calls.serving(needs, self.strong, self.weak) != self.strong:
-            action = "cheap"
+        able = [step for step in chosen if self._calls.serves(step.model, needs)]
+        if not able:
+            # One that was passed over may serve it; else the error names what is missing.
+            names = self._chooser.models
+            able = [Step(self._calls.serving(needs, names[0], *names[1:]))]
+        if able != chosen:
+            able[-1] = replace(able[-1], judge=None)
+            best = self._chooser.models[0] if action == "cheap" else chosen[-1].model
+            action = action if len(able) > 1 else "strong" if able[0].model == best else "cheap"
         calls: list[Call] = []
-        p_error = None
-        threshold = policy.threshold(risk)
-        if action != "strong":
-            wanted = self.judge.needs() if action == "cascade" else set()
-            completions = yield self._first(request, wanted)
-            calls += [self._call(self.weak, one) for one in completions]
+        p_error: float | None = None
+        judged = able[0]
+        for step in able:
+            wanted = set() if step.judge is None else step.judge.needs()
+            completions = yield self._first(request, step.model, wanted)
+            asked = [step.model, *self._others(step.model, wanted)]
+            calls += [self._call(name, one) for name, one in zip(asked, completions, strict=True)]
             completion = completions[0]
-            if action == "cascade":
-                answer = Answer.from_completion(completion)
-                if "samples" in wanted:
-                    answer = answer.with_samples([Answer.from_completion(one).text for one in completions[1:]])
-                if "self_check" in wanted:
-                    [checked] = yield [self._check(prompt, answer)]
-                    calls.append(self._call(self.weak, checked))
-                    answer = replace(answer, self_check=p_yes(checked))
-                p_error = self.judge.p_error(risk, answer)
-            if p_error is None or p_error <= threshold:
-                return CascadeAnswer(completion, self.weak, action, risk, p_error, threshold, calls)
-        [completion] = yield [{**request, "model": self.strong}]
-        calls.append(self._call(self.strong, completion))
-        return CascadeAnswer(completion, self.strong, action, risk, p_error, threshold, calls)
+            if step.judge is None:
+                break
+            judged, answer = step, Answer.from_completion(completion)
+            if "samples" in wanted:
+                answer = answer.with_samples([Answer.from_completion(one).text for one in completions[1:]])
+            if "self_check" in wanted:
+                [checked] = yield [self._check(step.model, prompt, answer)]
+                calls.append(self._call(step.model, checked))
+                answer = replace(answer, self_check=p_yes(checked))
+            p_error = step.judge.p_error(step.risk, answer)
+            if p_error <= step.limit:
+                break
+        return CascadeAnswer(completion, step.model, action, able[0].risk, p_error, judged.limit, calls)
 
-    def _first(self, request: dict[str, Any], wanted: set[str]) -> list[dict[str, Any]]:
-        asked = {**request, "model": self.weak}
-        samples = [{**asked, "temperature": TEMPERATURE}] * SAMPLES if "samples" in wanted else []
+    def _others(self, model: str, wanted: set[str]) -> list[str]:
+        """Whose further answers are compared."""
+        return list(self._agree_with or [model] * SAMPLES) if "samples" in wanted else []
+
+    def _first(self, request: dict[str, Any], model: str, wanted: set[str]) -> list[dict[str, Any]]:
+        samples = [{**request, "model": name} for name in self._others(model, wanted)]
+        if not self._agree_with:
+            samples = [{**one, "temperature": TEMPERATURE} for one in samples]
+        asked = {**request, "model": model}
         if wanted & {"logprobs", "first_top_logprobs"}:
             asked = {**asked, "logprobs": True, "top_logprobs": request.get("top_logprobs") or TOP_LOGPROBS}
         return [asked, *samples]
 
-    def _check(self, prompt: str, answer: Answer) -> dict[str, Any]:
+    def _check(self, model: str, prompt: str, answer: Answer) -> dict[str, Any]:
         content = CHECK.format(prompt=prompt, answer=answer.text)
         return {
-            "model": self.weak,
+            "model": model,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": 1,
             "temperature": 0,
@@ -251,6 +270,61 @@ class Cascade:
         if price is not None and tokens[0] is not None and tokens[1] is not None:
             cost = (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
         return Call(model, *tokens, cost)
+
+
+class _PairChooser:
+    """Chooses the steps of two models."""
+
+    def __init__(self, router: AnyRouter, judge: Judge, strong: str, weak: str) -> None:
+        self._router, self._judge = router, judge
+        self.models = [strong, weak]
+
+    def steps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
+        return self._chosen(self._router.route(prompt).win_rate)
+
+    async def asteps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
+        return self._chosen((await self._router.aroute(prompt)).win_rate)
+
+    def _chosen(self, risk: float) -> tuple[Action, list[Step]]:
+        return pair_steps(self._judge, risk, weak=self.models[1], strong=self.models[0])
+
+
+class _PoolChooser:
+    """Chooses the steps of a pool."""
+
+    def __init__(self, router: PoolRouter, judges: Mapping[str, Judge]) -> None:
+        self._router, self._judges = router, judges
+        self.models = list(router.models)
+
+    def steps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
+        return self._chosen(self._router.rank(prompt, needs=sorted(needs)))
+
+    async def asteps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
+        return self._chosen(await self._router.arun(prompt, lambda: self._router.rank(prompt, needs=sorted(needs))))
+
+    def _chosen(self, ranked: Sequence[Ranked]) -> tuple[Action, list[Step]]:
+        action, steps = pool_steps(ranked, self._judges)
+        if not steps:
+            reasons = "; ".join(f"{one.model}: {one.reason}" for one in ranked)
+            raise RoutingError(f"no model of the pool may serve the request: {reasons}")
+        return action, steps
+
+
+def _chooser(
+    router: AnyRouter | PoolRouter, judge: Judge | Mapping[str, Judge], strong: str | None, weak: str | None
+) -> _PairChooser | _PoolChooser:
+    if isinstance(router, PoolRouter):
+        if not isinstance(judge, Mapping) or not judge or strong is not None or weak is not None:
+            raise ConfigError("a cascade in a pool needs judges by name of a model, and neither strong nor weak")
+        for name in judge:
+            if name not in router.models:
+                raise ConfigError(f"judge of {name!r}, which is not in the pool: {', '.join(router.models)}")
+        return _PoolChooser(router, judge)
+    if isinstance(judge, Mapping) or strong is None or weak is None:
+        raise ConfigError("a cascade of two models needs one judge, strong and weak")
+    if strong == weak:
+        raise ConfigError(f"the strong and the weak model are both {strong!r}")
+    return _PairChooser(router, judge, strong, weak)
 
 
 def p_yes(completion: Any) -> float | None:

@@ -102,13 +102,18 @@ class ModelCalls:
                 )
         return await client.chat.completions.create(**_arguments(client, {**request, "model": endpoint.name}))
 
-    def serving(self, needs: frozenset[str], chosen: str, other: str) -> str:
-        """The chosen model where it serves what a request needs, else the other one.
+    def serving(self, needs: frozenset[str], chosen: str, *others: str) -> str:
+        """The chosen model where it serves what a request needs, else the first of the others that does.
 
         Raises:
-            RoutingError: Neither does.
+            RoutingError: None does.
         """
-        return able_to_serve([_Called(name, self._capabilities(name)) for name in (chosen, other)], needs)[0].name
+        return able_to_serve([_Called(name, self._capabilities(name)) for name in (chosen, *others)], needs)[0].name
+
+    def serves(self, model: str, needs: frozenset[str]) -> bool:
+        """Whether a model serves what a request needs, as far as its endpoint says."""
+        capabilities = self._capabilities(model)
+        return capabilities is None or needs <= capabilities
 
     def _capabilities(self, model: str) -> frozenset[str] | None:
         found = self._models.get(model, {}).get("capabilities")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,21 +75,42 @@ def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
     Raises:
         ConfigError: The file is missing or wrong, or has no form for answers without log-probabilities.
     """
-    if settings.mode != "cascade":
+    if settings.mode != "cascade" or (settings.judges and not settings.judge):
         return None
     if not settings.judge:
         raise ConfigError(
             f'[routers.{name}] mode is "cascade" and needs judge: the file of turnout calibrate --cascade'
         )
-    if not Path(settings.judge).is_file():
-        raise ConfigError(f"[routers.{name}] judge: {settings.judge}: no such file")
-    judge = Judge.load(settings.judge)
+    return _load(f"[routers.{name}] judge", settings.judge, settings)
+
+
+def load_judges(name: str, settings: RouterSettings, models: Sequence[str]) -> dict[str, LoadedCascade]:
+    """Reads the judges of a router that cascades in a pool; empty for one that does not.
+
+    Args:
+        name: Of the router.
+        settings: Of ``[routers.NAME]``.
+        models: Of the pool.
+
+    Raises:
+        ConfigError: A file is missing or wrong, a model is not in the pool, or as for :func:`load_cascade`.
+    """
+    if settings.mode != "cascade":
+        return {}
+    for model in settings.judges:
+        if model not in models:
+            raise ConfigError(f"[routers.{name}] judges: {model!r} is not in the pool: {', '.join(models)}")
+    return {model: _load(f"[routers.{name}] judges.{model}", path, settings) for model, path in settings.judges.items()}
+
+
+def _load(where: str, path: str, settings: RouterSettings) -> LoadedCascade:
+    if not Path(path).is_file():
+        raise ConfigError(f"{where}: {path}: no such file")
+    judge = Judge.load(path)
     try:
         judge.form(Answer(""))
     except ConfigError:
-        raise ConfigError(
-            f"[routers.{name}] judge: {settings.judge} has no form for answers without log-probabilities"
-        ) from None
+        raise ConfigError(f"{where}: {path} has no form for answers without log-probabilities") from None
     reads_logprobs = any(SIGNALS[name].needs in _LOGPROBS for form in judge.forms for name in form.signals)
     asks_logprobs = settings.ask_logprobs and reads_logprobs
-    return LoadedCascade(judge, settings.judge, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)
+    return LoadedCascade(judge, path, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)

@@ -87,6 +87,13 @@ def _pool_lines(snapshot: Snapshot) -> Iterator[str]:
         f"pool        {objective} {number:g} for {', '.join(f'router-{name}' for name in snapshot.pools)}; limits: {limits or 'none'}; "
         f"fallback {pool.fallback or 'none'}"
     )
+    for name, cascading in snapshot.pools.items():
+        for model, judged in cascading.judges.items():
+            policy = judged.judge.policy
+            yield (
+                f"cascade     {name}: {model}: judge {judged.path}, risks from {policy.low:g} to {min(policy.high, 1.0):g}; "
+                f"holds {judged.hold_tokens} tokens or {judged.hold_s * 1e3:g} ms of a stream"
+            )
     fields = pool.to_dict()["models"]
     for one in loaded.router._candidates():
         source = f"profile {one['profile']} of {one['prompts']} prompts" if one["profile"] else "a constant chance"

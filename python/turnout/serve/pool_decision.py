@@ -15,6 +15,7 @@ from turnout.serve.planning import api_errors
 
 if TYPE_CHECKING:
     from turnout._core import PoolDecision, Ranked
+    from turnout.cascade import Step
     from turnout.pool.budget import PoolBudget
     from turnout.serve.dialects import Dialect
     from turnout.serve.metrics import Metrics
@@ -100,6 +101,9 @@ class PoolRouted:
     chosen: Model
     prompt: str
     prompt_sha256: str
+    #: Of a cascade: what the prompt decides before any call, and the models that are asked in turn; else empty.
+    action: str = ""
+    steps: tuple[Step, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -132,6 +136,7 @@ class PoolRouted:
             "reason": self.decision.reason,
             "request": self.explained.request,
             "excluded": {name: one.reason for name, one in self.explained.excluded.items()},
+            **({"action": self.action, "steps": [one.model for one in self.steps]} if self.action else {}),
         }
 
     def headers(self) -> dict[str, str]:
@@ -143,6 +148,7 @@ class PoolRouted:
             "x-turnout-success": repr(self.decision.success),
             **({} if cost is None else {"x-turnout-expected-cost": repr(cost)}),
             "x-turnout-reason": self.decision.reason,
+            **({"x-turnout-action": self.action} if self.action else {}),
             **({"x-turnout-excluded": "; ".join(shown)} if shown else {}),
         }
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from turnout.cascade import pool_steps
 from turnout.conversation import whole_text
 from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
 from turnout.routing.names import OBJECTIVES, RouteSpec, objective_number
+from turnout.serve.cascade_loaded import Step
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, Reading, api_errors
@@ -90,7 +92,26 @@ class PoolQuestion:
             return Plan(self._tried(explained, explained.by_cost()), rule="helper")
         chosen = self.snapshot.models[explained.decision.model]
         routed = PoolRouted(self.pool, explained, explained.decision, chosen, reading.prompt, reading.prompt_sha256)
+        if self.pool.judges and any_feasible and self.dialect.is_logged:
+            action, chain = pool_steps(explained.ranked, {name: one.judge for name, one in self.pool.judges.items()})
+            routed = replace(routed, action=action, steps=tuple(chain))
+            return self._cascade(routed, reading)
         return Plan(self._tried(explained, chosen.name), routed, session=reading.session)
+
+    def _cascade(self, routed: PoolRouted, reading: Reading) -> Plan:
+        """The steps, and after the last one whoever may stand in for it."""
+        models, judges = self.snapshot.models, self.pool.judges
+        steps = tuple(
+            Step(models[one.model], judges[one.model] if one.judge else None, one.risk, one.limit)
+            for one in routed.steps
+        )
+        rest = [
+            one
+            for one in self._tried(routed.explained, steps[-1].model.name)
+            if all(one is not step.model for step in steps)
+        ]
+        candidates = (*(step.model for step in steps), *rest)
+        return Plan(candidates, routed, session=reading.session, steps=steps if len(steps) > 1 else ())
 
     def _tried(self, explained: Explained, first: str) -> tuple[Any, ...]:
         budget = self.pool.budget if self.dialect.is_logged else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
+from turnout.serve.cascade_loaded import LoadedCascade, load_judges
 from turnout.serve.loaded import Stats, stats_of
 from turnout.serve.pool_settings import placed
 
@@ -35,6 +36,8 @@ class LoadedPool:
     stats: Stats
     #: In place of objectives.
     budget: PoolBudget | None = None
+    #: By model; empty for a router whose decision is final.
+    judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
 
     @property
     def artifact_hash(self) -> str:
@@ -66,7 +69,8 @@ def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: Loa
     same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
     asked = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
-        return replace(before, budget=_budget(asked, before.router, before.budget))
+        judges = load_judges(name, settings.routers[name], before.router.models)
+        return replace(before, budget=_budget(asked, before.router, before.budget), judges=judges)
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
@@ -76,9 +80,9 @@ def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: Loa
     except ConfigError as error:
         raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
     stats = stats or stats_of(router.path)
-    return LoadedPool(
-        name, router, pool_hash, options, stats, _budget(asked, router, before.budget if before else None)
-    )
+    judges = load_judges(name, settings.routers[name], router.models)
+    budget = _budget(asked, router, before.budget if before else None)
+    return LoadedPool(name, router, pool_hash, options, stats, budget, judges)
 
 
 def _budget(asked: BudgetSettings | None, router: PoolRouter, before: PoolBudget | None) -> PoolBudget | None:

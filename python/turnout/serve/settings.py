@@ -151,6 +151,8 @@ class RouterSettings(Cut):
     mode: Literal["decide", "cascade"] = "decide"
     #: File of the judge, for ``cascade``; as for the next three.
     judge: str = ""
+    #: Files of judges by name of a model, for a cascade in a pool.
+    judges: dict[str, str] = Field(default_factory=dict)
     #: Ask the weak model for log-probabilities.
     ask_logprobs: bool = True
     #: A stream is held until it has this many tokens, or for this long.
@@ -376,12 +378,20 @@ class Settings(Table):
 
     def _check_cascade(self, name: str) -> None:
         where = f'[routers.{name}] mode is "cascade"'
-        if self.pair is None:
-            raise ValueError(f"{where}, which asks the models of [pair], and there is none")
-        if name in self.pool_routers:
-            raise ValueError(f"{where}, which asks the models of [pair]: leave {name} out of [pool] routers")
+        judges = self.routers[name].judges
+        if name not in self.pool_routers:
+            if self.pair is None:
+                raise ValueError(f"{where}, which asks the models of [pair], and there is none")
+            if judges:
+                raise ValueError(
+                    f"{where} and judges are for a pool, but {name} is not in [pool] routers: expected judge"
+                )
+        elif not judges:
+            raise ValueError(f"{where} in a pool, expected judges: a file of turnout calibrate --cascade by model")
+        elif self.pool is not None and self.pool.budget is not None:
+            raise ValueError(f"{where}, whose calls [pool.budget] does not decide: expected one of both")
         if not self.server.fallback:
-            raise ValueError(f"{where}, which asks the strong model after the weak one: [server] fallback must be true")
+            raise ValueError(f"{where}, which asks one model after another: [server] fallback must be true")
 
     def _check_alias(self, where: str, name: str) -> None:
         other = self.aliases.get(name)

@@ -67,6 +67,14 @@ def test_models_are_named_by_options_or_in_a_file(config, capsys):
     assert "--strong-model, --threshold given together with --config" in capsys.readouterr().err
 
 
+def test_a_cascade_is_refused(config, tmp_path, capsys):
+    path, _ = config
+    with open(path, "a") as file:
+        file.write('mode = "cascade"\njudge = "judge.json"\n')
+    assert main(["ext-proc", "--config", path, "--check"]) == 2
+    assert "ext-proc sees requests only" in capsys.readouterr().err.replace("\n", " ")
+
+
 @pytest.mark.parametrize("name", ["X-Model", "", "content-length", "a b", ":path"])
 def test_the_header_is_one_that_gateways_accept(tables, name):
     with pytest.raises(Exception, match=r"\[ext_proc\] model_header is"):

@@ -1,0 +1,127 @@
+"""Cascades between the models of a pool: the cheapest first, the next one where an answer is judged wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scripted_upstream import refuse, wait_until
+from tests.serve.cascades import BY_LOGPROB, DISCARD, KEEP, models, receipt_of, with_logprobs
+from tests.serve.dialects import SPOKEN, speak
+
+from turnout import ConfigError
+from turnout.cascade import Form, Judge, Policy
+from turnout.serve.describe import lines
+from turnout.serve.receipts import replay_in_pool
+
+PROMPT = "Prove that there are infinitely many primes."
+CHAT_HELLO: dict[str, Any] = {"model": "router-mf", "messages": [{"role": "user", "content": PROMPT}]}
+SUCCESS = {"big": 0.9, "middle": 0.7, "small": 0.5}
+
+
+@pytest.fixture
+def pooled(start, upstream, tables, tmp_path):
+    """Starts servers with a pool of three models, the judges of two by their forms."""
+    upstream.default = speak
+    del tables["pair"]
+    tables["models"] = {
+        name: {
+            "upstream": "main",
+            "success": success,
+            "dialects": list(SPOKEN),
+            "input_price": price,
+            "output_price": price,
+        }
+        for (name, success), price in zip(SUCCESS.items(), (10.0, 2.0, 1.0), strict=True)
+    }
+
+    def begin(*, low: float = 0.0, high: float = 1.1, pool: Any = None, **forms: Form) -> Any:
+        judges = {}
+        for name, form in forms.items():
+            judges[name] = str(tmp_path / f"{name}.json")
+            Judge([form, KEEP], Policy(0.1, 1.0, 2.0, low, high)).save(judges[name])
+        router = {**tables["routers"]["mf"], "mode": "cascade", "judges": judges}
+        tables["routers"] = {"mf": router}
+        return start(pool=pool or {"objective": {"tolerance": 0}})
+
+    return begin
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    ("small", "middle", "asked"),
+    [
+        (KEEP, KEEP, ["small"]),
+        (DISCARD, KEEP, ["small", "middle"]),
+        (DISCARD, DISCARD, ["small", "middle", "big"]),
+    ],
+)
+def test_the_next_model_is_asked_where_an_answer_is_judged_wrong(pooled, upstream, small, middle, asked, is_stream):
+    server = pooled(small=small, middle=middle)
+    answer = server.post({**CHAT_HELLO, "stream": is_stream})
+    assert models(upstream) == asked
+    headers = [answer.headers[f"x-turnout-{name}"] for name in ("model", "action", "cascade")]
+    assert headers == [asked[-1], "cascade", "discarded" if asked[-1] == "big" else "kept"]
+    receipt = receipt_of(server)
+    assert receipt["steps"] == ["small", "middle", "big"]
+    assert [one["model"] for one in receipt.get("discarded", [])] == asked[:-1]
+    wait_until(lambda: server.state.snapshot.upstreams["main"].in_flight == 0)
+
+
+def test_costs_of_all_calls_are_in_the_receipt(pooled, upstream):
+    upstream.by_model["small"] = with_logprobs(-2.0)
+    server = pooled(small=BY_LOGPROB, middle=DISCARD)
+    answer = server.post(CHAT_HELLO).json()
+    assert [one["cost"] for one in answer["usage"]["discarded"]] == pytest.approx([2e-6, 4e-6])
+    receipt = receipt_of(server)
+    assert receipt["cost"] == pytest.approx(26e-6)
+    # The pool's own choice is in the receipt, so that it replays.
+    assert receipt["model"] == "big"
+    assert replay_in_pool(receipt, PROMPT, server.state.snapshot.pools["mf"]) == []
+
+
+def test_the_limit_of_an_answer_is_that_of_the_next_model(pooled):
+    server = pooled(small=DISCARD)
+    server.post(CHAT_HELLO)
+    [discarded] = receipt_of(server)["discarded"]
+    cost = next(one["expected_cost"] for one in _ranked(server) if one["model"] == "big")
+    assert discarded["p_error_limit"] == pytest.approx(cost / 2.0 + 0.1)
+
+
+def _ranked(server: Any) -> list[dict[str, Any]]:
+    request = receipt_of(server)["request"]
+    return [one.to_dict() for one in server.state.snapshot.pools["mf"].router.rank(PROMPT, **request)]
+
+
+@pytest.mark.parametrize(
+    ("band", "action", "model"), [({"high": 0.2}, "strong", "big"), ({"low": 0.6}, "cheap", "small")]
+)
+def test_outside_of_the_band_nothing_is_judged(pooled, upstream, band, action, model):
+    answer = pooled(**band, small=DISCARD, middle=DISCARD).post(CHAT_HELLO)
+    assert (answer.headers["x-turnout-action"], answer.headers["x-turnout-model"]) == (action, model)
+    assert "x-turnout-cascade" not in answer.headers
+    assert models(upstream) == [model]
+
+
+def test_models_that_fail_are_passed_over(pooled, upstream):
+    upstream.by_model["middle"] = refuse(500)
+    answer = pooled(small=DISCARD, middle=KEEP).post(CHAT_HELLO)
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "500")
+    upstream.by_model["big"] = refuse(500)
+    answer = pooled(small=DISCARD, middle=KEEP).post(CHAT_HELLO)
+    assert (answer.status_code, answer.headers["x-turnout-model"]) == (200, "small")
+
+
+def test_check_says_who_is_judged(pooled):
+    found = "\n".join(lines(pooled(small=KEEP, high=0.6).state.snapshot))
+    assert "cascade     mf: small: judge " in found
+    assert "risks from 0 to 0.6" in found
+
+
+def test_settings_are_checked(pooled):
+    with pytest.raises(ConfigError, match="in a pool, expected judges"):
+        pooled()
+    with pytest.raises(ConfigError, match="'tiny' is not in the pool: big, middle, small"):
+        pooled(tiny=KEEP)
+    with pytest.raises(ConfigError, match="expected one of both"):
+        pooled(small=KEEP, pool={"budget": {"cost": 1.0}})
