@@ -64,6 +64,10 @@ def test_defaults_stand_where_nothing_is_said():
         ({"models": {"big": {"upstream": "main", "capabilities": ["smell"]}, "small": {"upstream": "main"}}}, "smell"),
         ({"models": {"big": {"upstream": "main", "dialects": ["grpc"]}, "small": {"upstream": "main"}}}, "'responses'"),
         ({"models": {"big": {"upstream": "main", "dialects": []}, "small": {"upstream": "main"}}}, "at least 1 item"),
+        (
+            {"models": {"big": {"upstream": "main", "dialects": ["responses"], "translate": "litellm"}}},
+            r"\[models.big\] translate is 'litellm', which translates to chat or messages, and dialects has neither",
+        ),
         ({"upstreams": {"main": {"base_url": "http://h/v1/messages"}}}, "base_url ends with /messages"),
         ({"aliases": {"a": {"router": "nope"}}}, "router is 'nope', expected one of mf"),
         ({"aliases": {"a": {"router": "mf", "threshold": 2.0}}}, r"\[aliases.a\] threshold is 2.0, expected less"),
@@ -123,6 +127,17 @@ def test_the_example_file_is_checked_and_printed(monkeypatch, capsys, tmp_path):
     assert "sk-not-shown" not in out
     for line in ("listen      http://127.0.0.1:0", "router      mf: artifact", "alias       auto: router mf"):
         assert line in out
+
+
+def test_a_check_fails_where_litellm_is_missing(monkeypatch, capsys, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "litellm" else found(name, *more)
+    )
+    text = EXAMPLE.read_text().replace("# translate =", "translate =").replace('key_env = "OPENAI_API_KEY"', "")
+    (tmp_path / "turnout.toml").write_text(text)
+    assert main(["serve", "--config", str(tmp_path / "turnout.toml"), "--check"]) != 0
+    assert "translate = \"litellm\" needs litellm: pip install 'turnout[litellm]'" in capsys.readouterr().err
 
 
 def test_every_setting_stands_in_the_example_file():

@@ -29,6 +29,8 @@ class Served:
     answer: Answer
     #: Reason of the failure that led away from the first model; empty where that one answered.
     fallback_reason: str = ""
+    #: Whether LiteLLM translated the request and the answer.
+    is_translated: bool = False
 
 
 async def first_answer(
@@ -57,7 +59,7 @@ async def first_answer(
         else:
             is_too_long = answer.is_context_overflow and falls_back_on_context_overflow
             if after is None or not is_too_long:
-                return Served(model, answer, reason)
+                return Served(model, answer, reason, model.translation_of(request.dialect) is not None)
             reason = "context_overflow"
         metrics.fallbacks.labels(candidates[0].label, after.label, reason).inc()
     raise AssertionError("there is always a candidate")
@@ -67,12 +69,13 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     upstream = model.upstream
     body = await body_for(model, request.body, request.dialect)
     call = Call(request, body, model.upstream_name, model.label)
+    translation = model.translation_of(request.dialect)
     attempt = 0
     while True:
         began = time.perf_counter()
         try:
             _take_quotas(model)
-            answer = await upstream.send(call)
+            answer = await (upstream.send(call) if translation is None else translation.send(upstream, call))
         except UpstreamError as error:
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:

@@ -184,7 +184,9 @@ class _Run:
     async def _ask(self, model: Model, cascade: LoadedCascade) -> Served:
         """An answer, with log-probabilities where the judge reads them."""
         request, alone = self._request, (model,)
-        fields = fields_for(request.dialect, self._parsed) if cascade.asks_logprobs else {}
+        # What a translation makes of log-probabilities is not known.
+        asks = cascade.asks_logprobs and model.translation_of(request.dialect) is None
+        fields = fields_for(request.dialect, self._parsed) if asks else {}
         if not fields:
             return await first_answer(alone, request, self._metrics)
         found = await first_answer(alone, replace(request, body=await with_fields(request.body, fields)), self._metrics)

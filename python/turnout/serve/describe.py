@@ -33,7 +33,7 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"alias       {name}: router {alias.router}, {number}, {pair.strong.name} / {pair.weak.name}"
     for name, model in snapshot.models.items():
         serves = "everything" if model.capabilities is None else ", ".join(["text", *sorted(model.capabilities)])
-        yield f"model       {name}: {model.upstream_name} at {model.upstream.name}, speaks {', '.join(sorted(model.dialects))}, serves {serves}"
+        yield f"model       {name}: {model.upstream_name} at {model.upstream.name}, speaks {model.speaks}, serves {serves}"
     for name, upstream in snapshot.upstreams.items():
         key = "with a key" if upstream.key else "no key"
         # Without user and password of the proxy.

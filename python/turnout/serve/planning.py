@@ -394,10 +394,10 @@ def serving(models: Sequence[Model], needs: frozenset[str], dialect: Dialect) ->
     """
     speaking = [model for model in models if not _foreign(model, dialect)]
     if not speaking:
-        found = "; ".join(f"{model.name} speaks {', '.join(sorted(model.dialects))}" for model in models)
+        found = "; ".join(f"{model.name} speaks {model.speaks}" for model in models)
         raise ApiError(
             400,
-            f"no model for the {dialect.name} dialect: {found}; see dialects in [models.NAME]",
+            f"no model for the {dialect.name} dialect: {found}; see dialects and translate in [models.NAME]",
             code="unsupported_dialect",
             param="model",
         )
@@ -408,4 +408,4 @@ def serving(models: Sequence[Model], needs: frozenset[str], dialect: Dialect) ->
 
 
 def _foreign(model: Model, dialect: Dialect) -> frozenset[str]:
-    return frozenset() if dialect.name in model.dialects else frozenset([dialect.name])
+    return frozenset() if model.serves(dialect) else frozenset([dialect.name])

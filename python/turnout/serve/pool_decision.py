@@ -173,9 +173,8 @@ def unavailable(pool: LoadedPool, dialect: Dialect, snapshot: Snapshot) -> dict[
     found = {}
     for name in pool.router.models:
         model = snapshot.models[name]
-        if dialect.name not in model.dialects:
-            speaks = ", ".join(sorted(model.dialects))
-            found[name] = Excluded("dialect", f"speaks {speaks}, the request is in the {dialect.name} dialect")
+        if not model.serves(dialect):
+            found[name] = Excluded("dialect", f"speaks {model.speaks}, the request is in the {dialect.name} dialect")
         elif fields_of(model, dialect) is None:
             found[name] = Excluded(
                 "effort", f"[models] efforts.{model.effort} has no body for the {dialect.name} dialect"

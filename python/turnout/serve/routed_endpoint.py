@@ -125,6 +125,8 @@ class RoutedEndpoint:
                 falls_back_on_context_overflow=settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)
+            if decided is not None and served.is_translated:
+                decided.receipt["translation"] = "litellm"
             if verdict is not None:
                 response_headers += verdict.headers()
             if self.dialect.is_logged:
@@ -178,6 +180,8 @@ def _decision_headers(planned: Plan) -> RawHeaders:
 
 def _served_headers(served: Served) -> RawHeaders:
     found = [(b"x-turnout-model", served.model.header)]
+    if served.is_translated:
+        found.append((b"x-turnout-translation", b"litellm"))
     if served.fallback_reason:
         found.append((b"x-turnout-fallback", passing.safe_value(served.fallback_reason)))
     return found

@@ -110,6 +110,8 @@ class ModelSettings(Table):
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
     #: What the upstream speaks: a request goes to models that speak its own dialect.
     dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
+    #: What translates requests of other dialects (extra ``[litellm]``); empty: they do not go to this model.
+    translate: Literal["", "litellm"] = ""
 
     @cached_property
     def pool_fields(self) -> dict[str, Any]:
@@ -124,6 +126,10 @@ class ModelSettings(Table):
 
     @model_validator(mode="after")
     def _check(self) -> ModelSettings:
+        if self.translate and not {"chat", "messages"} & set(self.dialects):
+            raise ValueError(
+                f"translate is {self.translate!r}, which translates to chat or messages, and dialects has neither"
+            )
         for key in self.model_extra or {}:
             if key not in MODEL_FIELDS:
                 expected = ", ".join([*type(self).model_fields, *sorted(MODEL_FIELDS - type(self).model_fields.keys())])

@@ -11,14 +11,16 @@ from turnout._core import ConfigError
 from turnout.conversation import Context, Harness
 from turnout.routing.registry import imported
 from turnout.serve.alias_settings import AliasSettings
-from turnout.serve.dialects import DIALECTS
+from turnout.serve.dialects import CHAT, DIALECTS, MESSAGES, Dialect
 from turnout.serve.headers import safe_value
+from turnout.serve.litellm_call import load as load_litellm
 from turnout.serve.loaded import LoadedRouter, load_router
 from turnout.serve.model_names import ModelNames
 from turnout.serve.pools import LoadedPool, load_pools
 from turnout.serve.quotas import Quota
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
 from turnout.serve.settings import ModelSettings, Settings
+from turnout.serve.translation import Translation
 from turnout.serve.upstream import Upstream
 
 logger = logging.getLogger("turnout.serve")
@@ -50,6 +52,35 @@ class Model:
     body: Mapping[str, Any] | None = None
     #: Of the model, and of its effort.
     quotas: tuple[Quota, ...] = ()
+    #: How requests of other dialects are served; ``None``: they are not.
+    translation: Translation | None = None
+
+    def serves(self, dialect: Dialect) -> bool:
+        """Whether requests of a dialect may be sent to it.
+
+        Args:
+            dialect: Of the request.
+        """
+        return dialect.name in self.dialects or self.translation_of(dialect) is not None
+
+    def translation_of(self, dialect: Dialect) -> Translation | None:
+        """What translates requests of a dialect; ``None`` where the upstream speaks it, or nothing does.
+
+        Args:
+            dialect: Of the request.
+        """
+        translation = None if dialect.name in self.dialects else self.translation
+        return translation if translation is not None and translation.serves(dialect) else None
+
+    @property
+    def speaks(self) -> str:
+        """The dialects that its upstream speaks, and what translates others."""
+        spoken = ", ".join(sorted(self.dialects))
+        return (
+            spoken
+            if self.translation is None
+            else f"{spoken} (others through LiteLLM's translation to {self.translation.via.name})"
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +153,8 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
                 SHORTEST_SECRET,
             )
     models = _models(settings, upstreams, before.models if before else {})
+    if any(one.translation is not None for one in models.values()):
+        load_litellm()
     pair = None if settings.pair is None else Pair(models[settings.pair.strong], models[settings.pair.weak])
     pairs = {
         name: Pair(
@@ -217,6 +250,7 @@ def _model(name: str, settings: ModelSettings, upstreams: Mapping[str, Upstream]
         frozenset(settings.dialects),
         safe_value(name),
         name,
+        translation=Translation(CHAT if CHAT.name in settings.dialects else MESSAGES) if settings.translate else None,
     )
 
 

@@ -127,6 +127,7 @@ class State:
                 "decision_us": round(routed.seconds * 1e6, 1),
                 "served": None,
                 "fallback": "",
+                "translation": "",
                 "latency_ms": None,
                 "input_tokens": None,
                 "output_tokens": None,
