@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anthropic
@@ -23,7 +25,11 @@ _spec.loader.exec_module(serving)
 
 from tests.serve import dialects  # noqa: E402
 
+from turnout.serve.answer import Answer  # noqa: E402
 from turnout.serve.describe import lines  # noqa: E402
+from turnout.serve.dialects import CHAT, MESSAGES  # noqa: E402
+from turnout.serve.litellm_call import LiteLLMCall, load  # noqa: E402
+from turnout.serve.translation import TranslatedBody  # noqa: E402
 
 scripted = serving.scripted
 KEY = "sk-upstream-key-0123456789"
@@ -299,3 +305,36 @@ def test_the_configuration_says_what_is_translated(server: Any) -> None:
     assert (
         "chatty: chatty at main, speaks chat (others through LiteLLM's translation to chat), serves everything" in told
     )
+
+
+def test_what_comes_after_a_limited_wait_is_not_lost(upstream: Any) -> None:
+    class Slow:
+        """Two pieces, the second one late."""
+
+        body = None
+
+        def __init__(self) -> None:
+            self.late = asyncio.Event()
+            self.pieces = [dialects.chat_stream("m", (" am",))[0], b"".join(dialects.chat_stream("m", ())), b""]
+
+        async def next(self) -> bytes:
+            await self.late.wait()
+            return self.pieces.pop(0)
+
+    async def read() -> list[bytes]:
+        slow, loop = Slow(), asyncio.get_running_loop()
+        call = LiteLLMCall(MESSAGES, CHAT, {"model": "m", "messages": HELLO, "max_tokens": 5, "stream": True})
+        await call.request(60)
+        answer = Answer(200, [], dialects.chat_stream("m", ("I",))[0], loop.time() + 60, slow)  # type: ignore[arg-type]
+        body = TranslatedBody(answer, call, SimpleNamespace(name="main"))  # type: ignore[arg-type]
+        found = []
+        while True:
+            try:
+                found.append(await body.read(loop.time() + 0.01))
+            except TimeoutError:
+                slow.late.set()
+            if body.is_at_end:
+                return found
+
+    load()
+    assert b"".join(asyncio.run(read())).count(b"text_delta") == 2

@@ -7,7 +7,7 @@ removal of its key are the same. Only what is between is translated.
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,8 +24,6 @@ from turnout.serve.litellm_call import LiteLLMCall, Sent, fields_of
 from turnout.serve.sse import DONE, events
 from turnout.serve.upstream import Call, Request, Upstream
 from turnout.serve.usage import Usage
-
-logger = logging.getLogger("turnout.serve")
 
 #: Tools that clients run; others are run by a provider of the request's dialect.
 _CLIENT_TOOLS = frozenset([None, "custom", "function"])
@@ -134,18 +132,36 @@ class TranslatedBody(Body):
         self._source = _Source(answer, upstream.name)
         self._parts: AsyncIterator[Any] | None = None
         self._is_at_end = False
+        self._loop = asyncio.get_running_loop()
+        #: A read that outlasted its caller.
+        self._reading: asyncio.Future[bytes] | None = None
 
     @property
     def is_at_end(self) -> bool:
         """Whether everything was read."""
         return self._is_at_end
 
-    async def read(self) -> bytes:
+    async def read(self, until: float = math.inf) -> bytes:
         """The next events; empty at the end.
 
+        Args:
+            until: Loop time until which they are waited for; the next call returns what arrives later.
+
         Raises:
+            TimeoutError: There was none until then.
             UpstreamError: The upstream's stream broke, or LiteLLM cannot read it.
         """
+        if until == math.inf and self._reading is None:
+            return await self._next()
+        # LiteLLM would lose what it reads if it were interrupted.
+        reading = self._reading = self._reading or asyncio.ensure_future(self._next())
+        await asyncio.wait({reading}, timeout=None if until == math.inf else max(until - self._loop.time(), 0.0))
+        if not reading.done():
+            raise TimeoutError
+        self._reading = None
+        return reading.result()
+
+    async def _next(self) -> bytes:
         if self._is_at_end:
             return b""
         try:
@@ -165,6 +181,8 @@ class TranslatedBody(Body):
     def close(self) -> None:
         """Ends the translation and gives the upstream's connection back."""
         self._translating.close()
+        if self._reading is not None:
+            self._reading.cancel()
         if self.answer.rest is not None:
             self.answer.rest.body.close()
 
