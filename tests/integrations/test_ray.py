@@ -30,17 +30,28 @@ from turnout.integrations.ray_serve import deployment
 _OBJECT_STORE_BYTES = 100 << 20
 
 
+def _started() -> Cluster:
+    """Ray gives a node 30 s to start, which a busy machine can exceed: the whole cluster is then started again, twice."""
+    for attempt in range(3):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=0, object_store_memory=_OBJECT_STORE_BYTES, include_dashboard=False)
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, object_store_memory=_OBJECT_STORE_BYTES)
+            return cluster
+        except Exception as error:
+            if attempt == 2 or "timed out during startup" not in str(error):
+                raise
+            cluster.shutdown()
+    raise AssertionError("unreachable")
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A head without CPUs and two workers with one each."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False},
-    )
+    cluster = _started()
     try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, object_store_memory=_OBJECT_STORE_BYTES)
         paths = {"env_vars": {"PYTHONPATH": str(Path(turnout.__file__).parents[1])}}
         ray.init(cluster.address, runtime_env=paths, log_to_driver=False, logging_level="warning")
         yield cluster
