@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ class _Plain:
         self.openings, self.closings = self._phrases("opening", 1), self._phrases("closing", -1)
         models, pair = self.manifest["models"], self.manifest["pair"]
         self.strong, self.weak = models.index(pair["strong"]), models.index(pair["weak"])
-        calibration = self.manifest["calibration"]
-        self.slope, self.intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
+        self.calibration = self.manifest["calibration"]
+        self.knots = np.array(self.calibration.get("x", [])), np.array(self.calibration.get("y", []))
 
     def ids(self, prompt: str) -> list[int]:
         """Token ids: of a long prompt those of its beginning and of its end, of a short one without case and punctuation."""
@@ -60,7 +61,11 @@ class _Plain:
         return reached
 
     def calibrated(self, logit: float) -> float:
-        return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
+        given = self.calibration
+        if given["kind"] == "platt":
+            logit = given["slope"] * logit + given["intercept"]
+        raw = 1.0 / (1.0 + math.exp(-logit))
+        return float(np.interp(raw, *self.knots)) if given["kind"] == "isotonic" else raw
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
