@@ -238,6 +238,36 @@ def test_a_model_whose_breaker_is_open_is_excluded(pooled, upstream, tables):
     assert int(answer.headers["retry-after"]) >= 1
 
 
+def test_a_request_that_never_fits_is_400_though_models_are_unavailable(pooled, upstream, models, tables):
+    tables["upstreams"]["main"].update(breaker_failures=1, retries=0, breaker_open_s=600)
+    for model in models.values():
+        model["context_window"] = 1000
+    server = pooled(server={"fallback": False})
+    upstream.default = refuse(500)
+    for name in ("big", "middle", "small"):
+        ask(server, name)
+    fits = ask(server)
+    assert (fits.status_code, fits.json()["error"]["code"]) == (503, "no_feasible_model")
+    never = ask(server, messages=[{"role": "user", "content": "word " * 2000}])
+    error = never.json()["error"]
+    assert (never.status_code, error["code"]) == (400, "no_feasible_model")
+    assert "retry-after" not in never.headers
+    assert error["message"].count("context window") == 3
+    models["small"]["capabilities"] = []
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    some = ask(server, messages=[{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}])
+    assert some.status_code == 503
+
+
+def test_a_request_that_is_not_sent_uses_no_quota(pooled, models, tables):
+    tables["upstreams"]["closed"] = {"base_url": "http://127.0.0.1:1/v1", "retries": 0, "breaker_failures": 1000}
+    models["middle"].update(upstream="closed", quota=2)
+    server = pooled()
+    for _ in range(4):
+        assert ask(server).headers["x-turnout-fallback"] == "connect"
+    assert server.state.snapshot.models["middle"].quotas[0].remaining_s() == 0.0
+
+
 def test_a_quota_is_kept(pooled, models):
     models["middle"]["quota"] = 2
     server = pooled()

@@ -152,3 +152,29 @@ def test_requests_during_many_reloads_all_succeed(server, upstream, tables, capl
     server.__exit__()
     gc.collect()
     assert "Unclosed" not in caplog.text
+
+
+def test_prices_of_a_receipt_are_those_of_its_decision(start, upstream, tables):
+    reached, go_on = threading.Event(), threading.Event()
+
+    async def script(exchange):
+        reached.set()
+        await asyncio.to_thread(go_on.wait, 30)
+        await exchange.whole(200, completion("small", "Hello!"))
+
+    upstream.default = script
+    tables["models"]["small"].update(input_price=1.0, output_price=1.0)
+    server = start()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(server.post(WEAK)))
+    asking.start()
+    assert reached.wait(30)
+    tables["models"]["small"].update(input_price=1000.0, output_price=1000.0)
+    server.tables["models"] = tables["models"]
+    assert httpx.post(f"{server.admin_url}/admin/reload", timeout=30).status_code == 200
+    assert server.state.snapshot.settings.prices_of("small") == (1000.0, 1000.0)
+    go_on.set()
+    asking.join(30)
+    assert answers[0].status_code == 200
+    (decided,) = server.state.recent.since(0, 1)
+    assert decided.receipt["cost"] == 2e-6

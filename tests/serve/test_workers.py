@@ -204,3 +204,22 @@ def test_a_line_that_a_killed_worker_began_spoils_no_other(tmp_path):
     writer.write([{"a": 2}])
     writer.close()
     assert (tmp_path / "log.jsonl").read_text().splitlines() == ['{"a": 1}', '{"a": ', '{"a": 2}']
+
+
+@pytest.mark.parametrize("place", ["budget", "quota", "effort"])
+def test_workers_that_would_share_a_limit_are_refused(tables, place, tmp_path):
+    price = {"success": 0.5, "input_price": 1.0, "output_price": 1.0}
+    models = {name: {"upstream": "main", **price} for name in ("big", "small")}
+    pool = {"objective": {"target": 0.5}, "routers": ["mf"]}
+    if place == "budget":
+        pool = {"budget": {"cost": 5.0, "path": str(tmp_path / "budget.json")}, "routers": ["mf"]}
+    elif place == "quota":
+        models["small"]["quota"] = 60
+    else:
+        models["small"]["efforts"] = {"high": {"quota": 60}}
+    # A shared store of sessions makes no difference.
+    settings = settings_of({**tables, "models": models, "pool": pool, "sessions": {"store": "redis://localhost"}})
+    check_workers(settings, 1)
+    words = r"each spend the whole \[pool.budget\]" if place == "budget" else r"the whole quota of \[models.small\]"
+    with pytest.raises(ConfigError, match=words):
+        check_workers(settings, 2)

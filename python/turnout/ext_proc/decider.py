@@ -129,12 +129,18 @@ class Decider:
         state, scope = self.state, {"headers": headers}
         request_id = passing.request_id(header(scope, b"x-request-id")) or uuid.uuid4().hex
         parsed = await parse(body)
+        settings = state.snapshot.settings
         planned = await plan(parsed, len(body), scope, dialect, state)
         model = planned.candidates[0]
-        # In every case: a body that names two models is not decided for.
-        changed = await body_for(model, body, dialect)
+        try:
+            # In every case: a body that names two models is not decided for.
+            changed = await body_for(model, body, dialect)
+        except asyncio.CancelledError:
+            if dialect.is_logged:
+                state.decided_only(planned, settings, request_id, "deadline")
+            raise
         if dialect.is_logged:
-            await state.decided_for_another(planned, request_id, dialect.continues(parsed), client_of(scope))
+            await state.decided_for_another(planned, settings, request_id, dialect.continues(parsed), client_of(scope))
         return Verdict(
             ((self.settings.model_header, model.header),),
             changed if self.settings.rewrite_body and changed != body else None,

@@ -68,6 +68,19 @@ class Exchange:
             return _streamed(kind, message.response_body.body, message.response_body.end_of_stream)
         return [ProcessingResponse(**{kind: {}})]
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether a request waits for the rest of its body, which comes in pieces."""
+        return self._has_begun and self._is_duplex and not self.is_passing
+
+    def give_up(self) -> list[Any]:
+        """The answers for a request whose body takes too long: it goes on without a decision, as far as it came."""
+        self.is_passing = True
+        body = b"".join(self._pieces)
+        self.close()
+        before = [self._with_headers(self._decider.unchanged("body_timeout"))]
+        return [*before, *(_streamed("request_body", body, False) if body else [])]
+
     def close(self) -> None:
         """Releases what is held."""
         self._decider.state.bodies.give_back(self._held)

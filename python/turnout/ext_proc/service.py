@@ -34,13 +34,16 @@ class Service:
         #: Tasks of exchanges whose decision was made.
         self._waiting: set[asyncio.Task[Any]] = set()
         # A body that is too long to be judged still goes on.
-        largest = state.snapshot.settings.server.max_bodies_bytes
+        settings = state.snapshot.settings
+        largest = settings.server.max_bodies_bytes
+        self._body_timeout_s = settings.ext_proc.body_timeout_s
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=settings.ext_proc.max_exchanges,
             options=[
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
-            ]
+            ],
         )
         service, method = METHOD
         # Bytes in place of messages: one that cannot be read would otherwise end the exchange with an error status.
@@ -88,8 +91,24 @@ class Service:
         exchange = Exchange(self._decider)
         task = asyncio.current_task()
         assert task is not None
+        loop, requests = asyncio.get_running_loop(), aiter(requests)
+        held_since = 0.0
+        reading: asyncio.Future[bytes | None] | None = None
         try:
-            async for content in requests:
+            while True:
+                if exchange.is_holding:
+                    held_since = held_since or loop.time()
+                    reading = asyncio.ensure_future(_next(requests))
+                    left_s = held_since + self._body_timeout_s - loop.time()
+                    # The read goes on: gRPC would end the exchange if it were canceled.
+                    if not (await asyncio.wait({reading}, timeout=max(left_s, 0.0)))[0]:
+                        for response in exchange.give_up():
+                            yield response
+                    content = await reading
+                else:
+                    content = await _next(requests)
+                if content is None:
+                    return
                 self._waiting.discard(task)
                 message = ProcessingRequest.FromString(content)
                 if message.observability_mode:
@@ -106,5 +125,11 @@ class Service:
             if not self._is_stopping or not exchange.is_passing:
                 raise
         finally:
+            if reading is not None:
+                reading.cancel()
             self._waiting.discard(task)
             exchange.close()
+
+
+async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(requests, None)

@@ -19,6 +19,8 @@ logger = logging.getLogger("turnout.serve")
 
 #: Longest pause that is waited for, in seconds.
 _LONGEST_PAUSE_S = 2.0
+#: Reasons of failures before anything was sent, which quotas do not count.
+_NOT_SENT = frozenset(["breaker_open", "connect", "connect_timeout", "not_translated", "overloaded"])
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,15 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
     translation = model.translation_of(request.dialect)
     attempt = 0
     while True:
-        began = time.perf_counter()
+        began, is_counted = time.perf_counter(), False
         try:
             _take_quotas(model)
+            is_counted = True
             answer = await (upstream.send(call) if translation is None else translation.send(upstream, call))
         except UpstreamError as error:
+            if is_counted and error.reason in _NOT_SENT:
+                for quota in model.quotas:
+                    quota.give_back()
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:
                 raise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from turnout.serve.table import Table
+from turnout.serve.table import Count, Seconds, Table
 
 #: Names that gateways let a processor set, in the lower case of HTTP/2.
 _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -27,6 +27,10 @@ class ExtProcSettings(Table):
     rewrite_body: bool = True
     #: Milliseconds after which a request goes on without a decision.
     deadline_ms: Annotated[float, Field(gt=0)] = 100.0
+    #: Exchanges at a time, one a request of the gateway; further ones are refused (``RESOURCE_EXHAUSTED``).
+    max_exchanges: Count = 10_000
+    #: Seconds until the body of a request must be complete where it is held; then it goes on without a decision.
+    body_timeout_s: Seconds = 30.0
 
     @model_validator(mode="after")
     def _check(self) -> ExtProcSettings:

@@ -15,7 +15,7 @@ from turnout._core import InvalidInputError, InvalidTypeError, OverloadedError
 from turnout.errors import OutcomeConflictError, OutcomesError
 from turnout.outcomes import Outcomes
 from turnout.outcomes.outcome import outcome_of
-from turnout.serve.asgi import header, read_body
+from turnout.serve.asgi import client_of, read_body
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
 
@@ -50,8 +50,7 @@ class OutcomesEndpoint:
             raise ApiError(404, "no outcomes are kept; set path in [outcomes]", code="outcomes_off")
         body = await read_body(request.scope, request.receive, self.state.snapshot.settings.server.max_body_bytes)
         found = _outcomes(await parse(body))
-        sent = (header(request.scope, name) for name in (b"authorization", b"x-api-key"))
-        source = self.state.keys.client_of(*(one.decode("latin-1") if one else None for one in sent)) or ""
+        source = client_of(request.scope)
         if self._waiting >= _MOST_WAITING:
             raise ApiError(429, "too many outcomes wait for the disk; try again", code="overloaded", retry_after_s=1.0)
         self._waiting += 1

@@ -214,12 +214,30 @@ async def explain(
             decision, used, ranked, at = await pool.router.arun(prompt, lambda: budget.explain(prompt, **asked))
             asked = {**asked, "budget": at}
     seconds = time.perf_counter() - began
+    if decision is None and any(one.wait_s is not None for one in out.values()):
+        out = await _without_waiting(pool, prompt, request, out, param)
     excluded = {
         one.model: out.get(one.model) or Excluded(one.excluded_by or "", one.reason or "")
         for one in ranked
         if not one.feasible
     }
     return Explained(decision, ranked, excluded, asked, seconds, used)
+
+
+async def _without_waiting(
+    pool: LoadedPool, prompt: str, request: dict[str, Any], out: Mapping[str, Excluded], param: str
+) -> dict[str, Excluded]:
+    """Why models cannot be called: for one that may never serve the request that reason, though it is unavailable now as well."""
+    lasting = [name for name, one in out.items() if one.wait_s is None]
+    with api_errors(param), naming(pool.name):
+        more = {"unavailable": lasting} if lasting else {}
+        _, ranked = await pool.router.aexplain(prompt, **{**request, **more})
+    never = {
+        one.model: Excluded(one.excluded_by or "", one.reason or "")
+        for one in ranked
+        if not one.feasible and one.model not in lasting
+    }
+    return {**out, **never}
 
 
 def no_feasible_model(pool: LoadedPool, explained: Explained) -> ApiError:

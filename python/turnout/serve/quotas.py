@@ -43,3 +43,8 @@ class Quota:
             return False
         self._sent.append(self._clock())
         return True
+
+    def give_back(self) -> None:
+        """Takes back the last request that was counted, which was not sent."""
+        if self._sent:
+            self._sent.pop()

@@ -70,11 +70,12 @@ async def _decided(
         if not isinstance(request, dict):
             message = f"the request is of type {type(request).__name__}, expected an object"
             raise ApiError(400, message, code="invalid_type", param="requests")
+        settings = state.snapshot.settings
         planned = await plan(request, size, scope, dialect, state)
     except ApiError as error:
         state.metrics.errors.labels(error.code).inc()
         return {"request_id": request_id, "model": None, **json.loads(error.body()), "status": error.status}
-    await state.decided_for_another(planned, request_id, dialect.continues(request), client_of(scope))
+    await state.decided_for_another(planned, settings, request_id, dialect.continues(request), client_of(scope))
     return {"request_id": request_id, **_told(planned)}
 
 

@@ -33,6 +33,7 @@ from turnout.serve.planner import plan
 from turnout.serve.planning import Plan
 from turnout.serve.recent import Decided
 from turnout.serve.relay import BodyHash, relay, send_failure
+from turnout.serve.settings import Settings
 from turnout.serve.shadow import Kept
 from turnout.serve.state import State
 from turnout.serve.tracing import CallSpan
@@ -86,6 +87,8 @@ class RoutedEndpoint:
             if self.state.needs_key:
                 await check_once(body, self.dialect.references)
             is_stream = self.dialect.is_stream(parsed)
+            # A reload may come while it is decided or answered: prices are those of the decision.
+            settings = self.state.snapshot.settings
             planned = await plan(parsed, len(body), scope, self.dialect, self.state)
             span.decided(planned)
         decided = self.state.decided(planned, request_id) if self.dialect.is_logged else None
@@ -96,11 +99,14 @@ class RoutedEndpoint:
         continues = self.dialect.continues(parsed)
         with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
             client = client_of(scope)
-            await self._answer(planned, request, send, response_headers, decided, call, continues, client, parsed)
+            await self._answer(
+                planned, settings, request, send, response_headers, decided, call, continues, client, parsed
+            )
 
     async def _answer(
         self,
         planned: Plan,
+        settings: Settings,
         request: Request,
         send: Send,
         response_headers: RawHeaders,
@@ -114,7 +120,6 @@ class RoutedEndpoint:
         served: Served | None = None
         verdict: Verdict | None = None
         kept: Kept | None = None
-        settings = self.state.snapshot.settings
         try:
             served, verdict = await cascaded(
                 planned,
@@ -160,7 +165,8 @@ class RoutedEndpoint:
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
-            self.state.answered(decided, planned, name, reason, time.perf_counter() - began, usage, verdict)
+            seconds = time.perf_counter() - began
+            self.state.answered(decided, planned, settings, name, reason, seconds, usage, verdict)
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:

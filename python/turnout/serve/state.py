@@ -170,6 +170,7 @@ class State:
         self,
         decided: Decided | None,
         plan: Plan,
+        settings: Settings,
         served: str | None,
         fallback: str,
         seconds: float,
@@ -181,6 +182,7 @@ class State:
         Args:
             decided: The decision; ``None`` for the plain name of a model.
             plan: Of the request.
+            settings: Of the decision, with its prices.
             served: The model that answered; ``None`` where none did.
             fallback: Why it was not the chosen one; empty where it was.
             seconds: From the decision to the end of the answer.
@@ -190,7 +192,7 @@ class State:
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-        settings, name = self.snapshot.settings, served or ""
+        name = served or ""
         cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
         decided.receipt.update(usage._asdict(), cost=cost)
         if verdict is not None:
@@ -205,18 +207,33 @@ class State:
             receipt = {**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})}
             self.log.add(receipt if self.receipt_key is None else self.receipt_key.signed(receipt))
 
-    async def decided_for_another(self, plan: Plan, request_id: str, continues: Iterable[str], client: str) -> None:
+    async def decided_for_another(
+        self, plan: Plan, settings: Settings, request_id: str, continues: Iterable[str], client: str
+    ) -> None:
         """Counts and logs a decision that a gateway follows: the first model answers, which is not seen here.
 
         Args:
             plan: Of the request.
+            settings: Of the decision.
             request_id: Of the request.
             continues: Ids that the request refers to.
             client: Name of the client; empty where clients need no key.
         """
-        decided = self.decided(plan, request_id)
+        # First, because the caller may have a deadline.
+        self.decided_only(plan, settings, request_id, "")
         await self.served(plan, plan.candidates[0], continues, client)
-        self.answered(decided, plan, None, "", plan.routed.seconds if plan.routed else 0.0, UNKNOWN)
+
+    def decided_only(self, plan: Plan, settings: Settings, request_id: str, reason: str) -> None:
+        """Counts and logs a decision after which no model is called here.
+
+        Args:
+            plan: Of the request.
+            settings: Of the decision.
+            request_id: Of the request.
+            reason: Why it is not followed elsewhere either; empty where it is.
+        """
+        seconds = plan.routed.seconds if plan.routed else 0.0
+        self.answered(self.decided(plan, request_id), plan, settings, None, reason, seconds, UNKNOWN)
 
     def publish(self) -> None:
         """Sets the metrics that are not counted as things happen."""

@@ -44,7 +44,8 @@ class StoredResponses(RoutedEndpoint):
             path=f"/{name}{self._ending}",
             query=query,
         )
-        await self._answer(Plan((model,)), request, send, response_headers, None, CallSpan(None), client=client)
+        settings = self.state.snapshot.settings
+        await self._answer(Plan((model,)), settings, request, send, response_headers, None, CallSpan(None), client=client)
 
     async def _model(self, name: str, client: str) -> Model:
         """The model that made a response; any model of the upstream where there is but one and clients have no keys."""

@@ -298,9 +298,7 @@ def _untranslatable(call: Call, why: str) -> UpstreamError:
 
 
 def _unreadable(name: str, why: str) -> UpstreamError:
-    return UpstreamError(
-        "not_translated", f"upstream {name}: LiteLLM cannot translate the answer: {why}", is_outage=False
-    )
+    return UpstreamError("translation", f"upstream {name}: LiteLLM cannot translate the answer: {why}", is_outage=False)
 
 
 def _said(error: BaseException) -> str:

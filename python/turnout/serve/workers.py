@@ -202,9 +202,25 @@ def check_workers(settings: Settings, count: int) -> None:
         count: Number of workers.
 
     Raises:
-        ConfigError: Sessions are on, or responses are stored at several upstreams, and no store is shared.
+        ConfigError: The pool has a budget, or a model a quota; or sessions are on, or responses are stored at several upstreams, and no store
+            is shared.
     """
-    if count == 1 or settings.sessions.store:
+    if count == 1:
+        return
+    if settings.pool is not None and settings.pool.budget is not None:
+        raise ConfigError(
+            f"{count} workers would each spend the whole [pool.budget]: expected one worker, or an objective in its place"
+        )
+    limited = [
+        name
+        for name, model in settings.models.items()
+        if any("quota" in fields for fields in (model.pool_fields, *model.efforts.values()))
+    ]
+    if limited:
+        raise ConfigError(
+            f"{count} workers would each use the whole quota of [models.{limited[0]}]: expected one worker, or no quota"
+        )
+    if settings.sessions.store:
         return
     if settings.sessions.stay != "off":
         raise ConfigError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
 
+import grpc
 import pytest
 from scripted_upstream import wait_until
 from tests.serve.dialects import SPOKEN
 from tests.serve.ext_proc.gateway import PATH, body, chat, head, headers_of, removed_by
 
 import turnout
+from turnout.ext_proc.messages import FULL_DUPLEX_STREAMED, ProcessingResponse
 
 BODY = b'{"seed": 1.0, "tools": [{"model": 1}],\n "model" : "router-mf-0.0", "messages": [{"role": "user", "content": "\xc3\xa9?"}]}'
 
@@ -192,3 +195,55 @@ def test_decisions_are_logged_and_counted(gateway, tmp_path):
     receipt = json.loads((tmp_path / "log.jsonl").read_text())
     assert (receipt["request_id"], receipt["model"], receipt["router"]) == ("r-1", "big", "mf")
     assert one.outcome("decided") == 1
+
+
+def test_a_decision_that_misses_the_deadline_has_a_receipt(gateway, tmp_path, monkeypatch):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("turnout.ext_proc.decider.body_for", never)
+    one = gateway(log={"path": str(tmp_path / "log.jsonl")}, ext_proc={"deadline_ms": 500.0})
+    _, answer = one.ask(head(), body(chat()))
+    assert headers_of(answer) == {"x-turnout-undecided": "deadline"}
+    wait_until(lambda: (tmp_path / "log.jsonl").exists() and (tmp_path / "log.jsonl").read_text())
+    receipt = json.loads((tmp_path / "log.jsonl").read_text())
+    assert (receipt["model"], receipt["served"], receipt["fallback"]) == ("big", None, "deadline")
+
+
+def test_exchanges_are_bounded(gateway):
+    one = gateway(ext_proc={"max_exchanges": 1})
+    done = threading.Event()
+
+    def hold():
+        yield head().SerializeToString()
+        done.wait(60)
+
+    first = one.call(hold(), timeout=60)
+    next(first)
+    with pytest.raises(grpc.RpcError) as refused:
+        one.ask(head(), body(chat()))
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    done.set()
+    assert list(first) == []
+    assert headers_of(one.ask(head(), body(chat()))[1])["x-turnout-model"] == "big"
+
+
+def test_a_body_that_is_held_and_does_not_end_goes_on(gateway):
+    one = gateway(ext_proc={"body_timeout_s": 0.5})
+    released, content = threading.Event(), chat()
+
+    def pieces():
+        yield head(mode=FULL_DUPLEX_STREAMED).SerializeToString()
+        yield body(content[:10], is_end=False).SerializeToString()
+        released.wait(60)
+        yield body(content[10:]).SerializeToString()
+
+    answers = one.call(pieces(), timeout=60)
+    read = [ProcessingResponse.FromString(next(answers)) for _ in range(2)]
+    assert headers_of(read[0]) == {"x-turnout-undecided": "body_timeout"}
+    assert one.state.bodies.used == 0
+    released.set()
+    read += [ProcessingResponse.FromString(one) for one in answers]
+    parts = [one.request_body.response.body_mutation.streamed_response for one in read[1:]]
+    assert b"".join(part.body for part in parts) == content
+    assert [part.end_of_stream for part in parts] == [False, True]
