@@ -8,6 +8,8 @@ import pytest
 from scripted_upstream import refuse
 from tests.serve.dialects import SPOKEN, speak
 
+from turnout.serve.client_keys import key_hash
+
 
 @pytest.fixture
 def begin(alternating):
@@ -51,14 +53,31 @@ def test_nothing_stays_where_sessions_are_off(begin):
 
 def test_the_least_recently_used_sessions_are_forgotten(begin):
     server = begin(stay="conversation", most=2)
-    assert [ask(server, one) for one in ("a", "b", "a", "c", "a", "b")] == [
-        "big",
-        "small",
-        "big",
-        "big",
-        "big",
-        "small",
-    ]
+    found = [ask(server, one, "yes", "go on") for one in ("a", "b", "a", "c", "a", "b")]
+    assert found == ["big", "small", "big", "big", "big", "small"]
+
+
+def test_the_first_request_of_a_conversation_is_decided_whoever_said_hello_before(begin):
+    server = begin(stay="conversation")
+    assert [ask(server, "Hello") for _ in range(3)] == ["big", "small", "big"]
+    assert ask(server, "Hello", "Hi!", "Sort a list.") == "big"
+    assert server.metric("turnout_undecided_total", rule="conversation") == 1
+
+
+@pytest.mark.parametrize("stay", ["turn", "conversation"])
+def test_clients_with_keys_have_sessions_of_their_own(alternating, tmp_path, stay):
+    keys = {name: f"key-of-{name}-1234567890" for name in ("alice", "bob")}
+    (tmp_path / "keys").write_text("".join(f"{name}:{key_hash(key)}\n" for name, key in keys.items()))
+    server = alternating(sessions={"stay": stay}, server={"client_keys_file": str(tmp_path / "keys")})
+
+    def step(name, count, **headers):
+        headers = {"authorization": f"Bearer {keys[name]}", **headers}
+        body = {"model": "router-alternating-0.5", "messages": loop(SPOKEN["chat"], "Fix the test.", count)}
+        return server.post(body, headers=headers).headers["x-turnout-model"]
+
+    for headers in ({"x-session-id": "1"}, {}):
+        assert [step("alice", 0, **headers), step("bob", 0, **headers)] == ["big", "small"]
+        assert [step(name, 1, **headers) for name in ("alice", "bob", "alice")] == ["big", "small", "big"]
 
 
 def loop(spoken, task, count):

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ class Served(Process):
         return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def model(self) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.values["port"], timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.values["port"], timeout=120)
         connection.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "messages": HELLO}))
         answer = connection.getresponse()
         answer.read()
@@ -76,7 +77,8 @@ class Served(Process):
 @pytest.fixture
 def served(tmp_path, artifact, upstream):
     more = f'[sessions]\nstay = "off"\n[log]\npath = "{tmp_path}/log.jsonl"'
-    found = Served(tmp_path / "turnout.toml", artifact, upstream.base_url, upstream.base_url, workers=2, more=more)
+    own = Path(shutil.copytree(artifact, tmp_path / "artifact"))
+    found = Served(tmp_path / "turnout.toml", own, upstream.base_url, upstream.base_url, workers=2, more=more)
     yield found
     if found.child.poll() is None:
         found.child.kill()
@@ -115,6 +117,29 @@ def test_two_workers_are_one_server(served, tmp_path):
     receipts = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     # What the killed worker had not written yet is lost.
     assert count <= len({receipt["request_id"] for receipt in receipts}) == len(receipts) <= count + 60
+
+def test_a_worker_that_is_replaced_starts_with_what_was_opened_last(served):
+    correct = served.config.read_text()
+    served.config.write_text(correct.replace("[upstreams.one]", '[upstreams.one]\nkey_env = "NOT_SET"'))
+    served.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: served.metric("turnout_reloads_total") == 2)
+    killed, other = served.pids()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(served.pids()) == 2 and killed not in served.pids())
+    (new,) = set(served.pids()) - {other}
+    wait_until(lambda: served.models(4) and str(new) in served.deciding())
+
+
+def test_a_worker_that_cannot_be_started_leaves_its_connections_to_others(served):
+    killed, other = served.pids()
+    artifact = served.values["artifact"]
+    artifact.rename(artifact.with_suffix(".gone"))
+    seen = {killed, other}
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: seen.update(served.pids()) or len(seen) == 4)  # Two more that ended.
+    assert served.models(20) == {"small": 20}
+    artifact.with_suffix(".gone").rename(artifact)
+    wait_until(lambda: served.models(4) and len(served.deciding()) == 2)
 
 
 def test_sigterm_finishes_the_streams_of_all_workers_and_takes_no_new_connection(served, upstream):

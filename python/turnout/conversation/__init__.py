@@ -6,7 +6,15 @@
 - :mod:`~turnout.conversation.bare_reply`: replies without content, such as "yes".
 """
 
-from turnout.conversation.context import Context, first_words, is_new_turn, judged_text, prompt_of, whole_text
+from turnout.conversation.context import (
+    Context,
+    first_words,
+    has_answer,
+    is_new_turn,
+    judged_text,
+    prompt_of,
+    whole_text,
+)
 from turnout.conversation.harness import Harness
 
-__all__ = ["Context", "Harness", "first_words", "is_new_turn", "judged_text", "prompt_of", "whole_text"]
+__all__ = ["Context", "Harness", "first_words", "has_answer", "is_new_turn", "judged_text", "prompt_of", "whole_text"]

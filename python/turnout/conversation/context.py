@@ -20,6 +20,8 @@ CONTEXTS = ("last_user", "conversation")
 
 #: Number of user messages, from the last one back, that are searched for the message that a bare reply answers.
 LOOK_BACK = 16
+#: Roles of messages that neither the user nor the assistant wrote.
+_INSTRUCTIONS = ("system", "developer")
 
 
 def whole_text(messages: Any) -> str:
@@ -127,9 +129,26 @@ def is_new_turn(messages: Sequence[Any], harness: Harness = DEFAULT) -> bool:
         if is_user(messages[index]):
             text = words_of(messages[index], index)
             return text is not None and (not text or bool(harness.words(text)))
-        if role_of(messages[index]) not in ("system", "developer"):
+        if role_of(messages[index]) not in _INSTRUCTIONS:
             return False
     return True
+
+
+def has_answer(messages: Sequence[Any]) -> bool:
+    """Whether a conversation contains anything besides messages of the user and instructions.
+
+    Args:
+        messages: A list of messages, each as for :func:`prompt_of`.
+
+    Returns:
+        ``True`` if the assistant has answered or called a tool.
+
+    Example:
+        >>> ask = {"role": "user", "content": "Fix the test."}
+        >>> has_answer([{"role": "system", "content": "Be brief."}, ask]), has_answer([ask, {"role": "assistant", "content": "Done."}])
+        (False, True)
+    """
+    return any(not is_user(one) and role_of(one) not in _INSTRUCTIONS for one in messages)
 
 
 def first_words(messages: Sequence[Any], harness: Harness = DEFAULT) -> str:

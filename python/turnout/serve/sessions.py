@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.conversation import first_words, is_new_turn
+from turnout.conversation import first_words, has_answer, is_new_turn
 from turnout.conversation.harness import Harness
-from turnout.serve.asgi import Scope
+from turnout.serve.asgi import Scope, client_of
 from turnout.serve.dialects import Dialect
 from turnout.serve.session_store import SessionStore
 from turnout.serve.settings import SessionSettings
@@ -24,7 +24,7 @@ class Session:
     key: str
     #: Of the client's own id, where it names one: what goes on after a summary of the conversation is found by it.
     id_key: str | None
-    #: Whether the model that began it goes on; not at the beginning of a turn, where only turns stay.
+    #: Whether the model that began it continues; not at its first request, unless a header names it.
     is_begun: bool
     #: ``turn`` or ``conversation``.
     kind: str
@@ -56,7 +56,7 @@ class Sessions:
         Args:
             request: The body.
             dialect: What it is written in.
-            scope: Of ASGI; a header may name the session.
+            scope: Of ASGI; a header may name the session, which is of the client whose key was sent.
             prompt_sha256: SHA-256 of the text that is judged, hexadecimal.
             harness: Knows the text that agents add.
 
@@ -69,13 +69,14 @@ class Sessions:
         if self._settings.stay == "off":
             return None
         messages, sent = dialect.messages(request), self._id_of(scope)
-        model, body_id = str(request["model"]), dialect.session_id(request)
-        id_key = _digest(model, sent or b"", body_id) if sent or body_id else None
+        client, model, body_id = client_of(scope), str(request["model"]), dialect.session_id(request)
+        id_key = _digest(client, model, sent or b"", body_id) if sent or body_id else None
         # A header names one session. A user, or a key of a cache, may have several conversations.
         first = first_words(messages, harness)
-        key = _digest(model, sent or b"", *(() if sent else (body_id, first)))
+        key = _digest(client, model, sent or b"", *(() if sent else (body_id, first)))
         if self._settings.stay == "conversation":
-            return Session(key, None, True, "conversation")
+            # Many conversations begin with the same words.
+            return Session(key, None, bool(sent) or has_answer(messages), "conversation")
         if id_key and not first:
             return Session(id_key, None, True, "turn")
         # Of hashes, a half is enough.
