@@ -112,6 +112,28 @@ def listening_together(host: str, port: int, count: int) -> list[socket.socket]:
     return found
 
 
+def bound_like(open_socket: socket.socket) -> socket.socket:
+    """A socket that shares the address of one of :func:`listening_together` and does not listen yet: the system gives it no connections.
+
+    Args:
+        open_socket: The other one.
+
+    Raises:
+        OSError: The address cannot be shared.
+    """
+    found = socket.socket(open_socket.family, open_socket.type)
+    try:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            found.setsockopt(socket.SOL_SOCKET, option, 1)
+        if found.family == socket.AF_INET6:
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.bind(open_socket.getsockname())
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
 def url_of(listening: socket.socket) -> str:
     """The address of a socket as a URL."""
     host, port = listening.getsockname()[:2]

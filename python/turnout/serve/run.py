@@ -23,7 +23,9 @@ logger = logging.getLogger("turnout.serve")
 
 #: Connections of the admin listener.
 ADMIN_CONNECTIONS = 32
-#: Seconds between two updates of what workers tell about themselves.
+#: Messages of a worker to its supervisor. A third one is the settings of a reload, after they were opened.
+READY, RELOAD_OTHERS = "ready", "reload others"
+#: Seconds between two updates of a worker's gauges.
 _PUBLISH_S = 1.0
 
 
@@ -67,7 +69,7 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
     Args:
         state: The server's state.
         sockets: For clients and, if there is one, for administrators.
-        supervisor: Is told when the server is ready; the server ends when the other side is closed.
+        supervisor: Gets :data:`READY`, :data:`RELOAD_OTHERS` and the settings of each reload; the server ends when the other side is closed.
     """
     server = state.snapshot.settings.server
     limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
@@ -102,8 +104,8 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
     if supervisor is not None:
         # Readable when the other side is gone.
         loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
-        supervisor.send("ready")
-        state.reload_others = partial(supervisor.send, "reload")
+        supervisor.send(READY)
+        state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
         publishing = loop.create_task(_publish(state))
     try:
         await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))

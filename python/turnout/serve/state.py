@@ -68,7 +68,9 @@ class State:
         self, settings: Settings, read_again: Callable[[], Settings] | None = None, group: Path | None = None
     ) -> None:
         self.snapshot: Snapshot = take(settings)
-        #: Has the other workers of the server reload.
+        #: Called with the settings of each reload, after they were opened.
+        self.reloaded: Callable[[Settings], None] = lambda settings: None
+        #: Lets the other workers of the server reload.
         self.reload_others: Callable[[], None] = lambda: None
         self.metrics = Metrics(group)
         self.recent = RecentDecisions()
@@ -286,6 +288,7 @@ class State:
         keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
         self._warn_of_what_needs_a_restart(before.settings, settings)
         self.snapshot, self.keys = after, keys
+        self.reloaded(settings)
         self._retired = {upstream for upstream in self._retired if upstream.in_flight}
         for name, upstream in before.upstreams.items():
             if after.upstreams.get(name) is not upstream:

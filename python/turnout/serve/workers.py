@@ -7,7 +7,6 @@ uvicorn's supervisor replaces its workers on SIGHUP and runs nothing but uvicorn
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import multiprocessing
@@ -24,9 +23,12 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from turnout._core import ConfigError, RouterError
+from turnout.serve.listener import bound_like
 from turnout.serve.log_locks import lock_of
+from turnout.serve.run import READY, RELOAD_OTHERS, new_loop, serve
 from turnout.serve.settings import Settings
 from turnout.serve.snapshot import take
+from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
 
@@ -68,12 +70,13 @@ class Workers:
     Args:
         settings: Checked settings.
         read_again: Reads them again.
-        shares: The sockets that each of them listens on. They stay open here, so that connections wait while a worker is replaced.
+        shares: The sockets that each of them listens on. They stay open here, so that connections wait while a worker is replaced; those of
+            a worker that did not start are closed, and its connections go to the others.
         group: Folder that they share.
     """
 
     def __init__(self, settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], group: Path) -> None:
-        self._settings, self._read_again, self._shares, self._group = settings, read_again, shares, group
+        self._settings, self._read_again, self._shares, self._group = settings, read_again, list(shares), group
         self._workers: dict[int, _Worker] = {}
         self._ends = False
         self._code = 0
@@ -99,21 +102,24 @@ class Workers:
         loop = asyncio.get_running_loop()
         self._workers[worker.process.sentinel] = worker
         loop.add_reader(worker.process.sentinel, self._gone, worker)
-        loop.add_reader(worker.pipe.fileno(), self._told, worker)
+        loop.add_reader(worker.pipe.fileno(), self._receive, worker)
 
-    def _told(self, worker: _Worker) -> None:
-        """A worker is ready, or has reloaded, or its end of the pipe is closed."""
+    def _receive(self, worker: _Worker) -> None:
+        """Reads a message of a worker; its end of the pipe is closed when the worker ends."""
         try:
-            told = worker.pipe.recv()
+            message = worker.pipe.recv()
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(worker.pipe.fileno())
             return
-        if told == "reload":
-            self._reload(worker)
-        else:
+        if message == READY:
             worker.is_ready = True
             if worker.reloads:
                 worker.signal(signal.SIGHUP)
+        elif message == RELOAD_OTHERS:
+            self._reload(worker)
+        else:
+            # A worker has opened them, so that the next one can start with them.
+            self._settings = message
 
     def _gone(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()
@@ -131,7 +137,8 @@ class Workers:
                 self._end()
             else:
                 logger.error("worker %s ended with exit code %s; starting another one", pid, code)
-                loop.call_later(max(0.0, worker.began + _AGAIN_S - time.monotonic()), self._replace, worker.sockets)
+                share = worker.sockets if worker.is_ready else self._reopened(worker.sockets)
+                loop.call_later(max(0.0, worker.began + _AGAIN_S - time.monotonic()), self._replace, share)
         if self._ends and not self._workers:
             self._ended.set()
 
@@ -139,10 +146,16 @@ class Workers:
         if not self._ends:
             self._start(share)
 
+    def _reopened(self, share: Sockets) -> Sockets:
+        """Other sockets in place of a share's, which get no connections before a worker listens on them."""
+        fresh = [bound_like(one) for one in share]
+        self._shares[self._shares.index(share)] = fresh
+        for one in share:
+            one.close()
+        return fresh
+
     def _reload(self, done: _Worker | None = None) -> None:
-        """Has every worker but one that has done it read the configuration again; those that start from now on begin with it."""
-        with contextlib.suppress(RouterError, OSError):  # The workers log it.
-            self._settings = self._read_again()
+        """Lets all workers read the configuration again, except one that has already done so."""
         for worker in self._workers.values():
             if worker.is_ready and worker is not done:
                 worker.signal(signal.SIGHUP)
@@ -243,9 +256,6 @@ def _work(
     settings: Settings, read_again: ReadAgain, sockets: list[socket.socket], group: Path, pipe: Connection
 ) -> None:
     """What a worker runs."""
-    from turnout.serve.run import new_loop, serve
-    from turnout.serve.state import State
-
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s %(levelname)s %(name)s[{os.getpid()}]: %(message)s"
     )
