@@ -162,8 +162,34 @@ def test_replay_is_exact_and_state_goes_on_where_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
     third = PoolBudget(Stream(), cost=5.0)
     third.restore(json.loads(file.read_text()))
-    with pytest.raises(turnout.InvalidInputError, match=r"limit 5.0, expected limit 6.0"):
-        PoolBudget(Stream(), cost=6.0, path=file)
+
+
+def test_the_state_is_kept_where_the_limit_is_another_one_and_not_where_the_resource_is(tmp_path: Path) -> None:
+    file = tmp_path / "budget.json"
+    first = PoolBudget(Stream(), cost=5.0, path=file)
+    run(first, [(float(at), ((0.5, 0.9), (0.001, 0.01))) for at in range(100)])
+    first.save()
+    other = PoolBudget(Stream(), cost=6.0, per="day", horizon=0.1, path=file)
+    assert (other.used, other.allowed, other.requests, other.price) == (first.used, first.allowed, 100, first.price)
+    assert other.is_like(first)
+    with pytest.raises(
+        turnout.InvalidInputError, match=r"budget\.json: the state is of a budget of 'cost', expected 'co2'"
+    ):
+        PoolBudget(Stream(), co2_grams=6.0, path=file)
+
+
+def test_a_budget_that_has_counted_nothing_leaves_the_state_of_another_process(tmp_path: Path) -> None:
+    file = tmp_path / "budget.json"
+    running = PoolBudget(Stream(), cost=5.0, path=file)
+    running.save()
+    opened = PoolBudget(Stream(), cost=5.0, path=file)
+    running.route(((0.5, 0.9), (0.0, 1.0)), at=0.0)
+    running.save()
+    opened.try_save()
+    assert json.loads(file.read_text())["requests"] == 1
+    opened.spend(2.0)
+    opened.try_save()
+    assert json.loads(file.read_text())["used"] == 2.0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"log_price": NaN}', "null"])

@@ -231,3 +231,20 @@ def test_a_cascade_needs_a_pair_and_a_fallback(tables, tmp_path: Path):
     }
     with pytest.raises(ConfigError, match="and there is none"):
         settings_of({"pool": {}, "upstreams": tables["upstreams"], "models": prices, "routers": routers})
+
+
+@pytest.mark.parametrize(("band", "model", "action"), [({}, "small", "cascade"), ({"high": 0.0}, "big", "strong")])
+def test_a_decision_alone_names_the_model_that_is_asked_first(cascading, upstream, band, model, action):
+    """At a threshold of 0 every prompt is one for the strong model, which a cascade asks last."""
+    server, name = cascading(KEEP, **band), "router-mf-0.0"
+    bodies = (
+        {"model": name, "prompt": "Hello!"},
+        {"model": name, "prompt": ["Hello!", "Hi"]},
+        {"model": name, "messages": HELLO},
+        {"requests": [{"model": name, "messages": HELLO}]},
+    )
+    for body in bodies:
+        for one in server.post(body, "/v1/route").json()["decisions"]:
+            assert (one["model"], one["action"], one["is_strong"]) == (model, action, True)
+    server.post({"model": name, "messages": HELLO})
+    assert models(upstream)[0] == model

@@ -8,12 +8,14 @@ import httpx
 import pytest
 from scripted_upstream import refuse, wait_until
 from tests.serve.dialects import SPOKEN, speak
+from tests.serve.test_sessions import loop
 
 from turnout import ConfigError
 from turnout.cli import main
 from turnout.serve.config_file import settings_of
 from turnout.serve.describe import lines
 from turnout.serve.receipts import replay_in_pool
+from turnout.serve.run import check
 from turnout.serve.snapshot import take
 
 LARGE = {"success": 0.9, "input_price": 5.0, "output_price": 20.0, "output_tokens": 100}
@@ -554,6 +556,71 @@ def test_a_budget_is_corrected_by_what_answers_cost(budgeted):
     # The upstream says one token of input and one of output.
     wait_until(lambda: budget.used == pytest.approx(25 / 1e6))
     assert expected > 0.001
+
+
+def test_requests_that_no_router_decides_count_what_they_cost(models, start):
+    server = start(pool={"routers": ["mf"], "budget": {"cost": 5.0}})
+    budget = server.state.snapshot.pools["mf"].budget
+    for steps in range(3):
+        assert asked(server, messages=loop(SPOKEN["chat"], "Fix the test.", steps)) == "big"
+    assert server.metric("turnout_undecided_total", rule="turn") == 2
+    wait_until(lambda: budget.used == pytest.approx(3 * 25 / 1e6))
+    spoken = SPOKEN["responses"]
+    asked(server, spoken=spoken)
+    assert ask(server, spoken=spoken, previous_response_id="resp_1").headers["x-turnout-rule"] == "response"
+    wait_until(lambda: budget.used == pytest.approx(5 * 25 / 1e6))
+    assert budget.requests == 5
+
+
+def test_steps_that_stay_are_expected_to_cost_what_their_cache_leaves(models, start, upstream):
+    """The upstream says what was cached at first, and nothing afterwards, so that the expectation stays."""
+    for model in models.values():
+        model["cached_input_price"] = 0.0
+    server = start(pool={"routers": ["mf"], "budget": {"cost": 5.0}})
+    budget = server.state.snapshot.pools["mf"].budget
+    text = "A long story of a test. " * 4000
+
+    def step(count, **usage):
+        async def script(exchange):
+            message = {"role": "assistant", "content": "Yes."}
+            content = {"choices": [{"index": 0, "message": message}], **usage}
+            await exchange.whole(200, json.dumps(content).encode())
+
+        upstream.default = script
+        before = budget.used
+        assert asked(server, messages=loop(SPOKEN["chat"], text, count)) == "big"
+        return budget.used - before
+
+    cached = {"prompt_tokens": 20_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 0}}
+    step(0, usage=cached)
+    wait_until(lambda: budget.used == pytest.approx((20_000 * 5 + 100 * 20) / 1e6))
+    assert step(1) < 0.05
+
+
+def test_a_reload_may_change_the_limit_of_a_budget(budgeted):
+    server = budgeted(5.0)
+    asked(server)
+    before = server.state.snapshot.pools["mf"].budget
+    wait_until(lambda: before.used == pytest.approx(25 / 1e6))
+    server.tables["pool"]["budget"]["cost"] = 10.0
+    assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+    after = server.state.snapshot.pools["mf"].budget
+    assert (after.limit, after.used, after.requests) == (10.0, before.used, 1)
+
+
+def test_a_check_leaves_the_state_of_the_server_that_runs(budgeted, tables, monkeypatch):
+    server = budgeted(5.0)
+    budget, path = server.state.snapshot.pools["mf"].budget, server.tables["pool"]["budget"]["path"]
+
+    def meanwhile(settings):
+        asked(server)
+        budget.save()
+        return []
+
+    monkeypatch.setattr("turnout.serve.run._sockets", meanwhile)
+    check(settings_of(server.tables))
+    with open(path) as file:
+        assert json.load(file)["requests"] == 1
 
 
 def test_decisions_alone_and_counts_of_tokens_use_nothing(budgeted):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import shutil
 import threading
 import weakref
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +16,9 @@ from scripted_upstream import completion
 
 from turnout import ConfigError
 from turnout.serve.config_file import settings_of
-from turnout.serve.state import State
+from turnout.serve.state import SERVER_KEYS_UNTIL_RESTART, TABLES_UNTIL_RESTART, State
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
 
 WEAK = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hello!"}]}
 
@@ -74,6 +78,18 @@ def test_a_new_file_in_the_folder_loads_it_again(copied, tmp_path):
     before = state.snapshot.routers["mf"]
     (tmp_path / "mine" / "battles.log").touch()
     assert reloaded(state).router is not before.router
+
+
+def test_what_needs_a_restart_is_warned_about_and_documented(copied, caplog):
+    tables = dict(copied)
+    state = State(settings_of(tables), lambda: settings_of(tables))
+    tables |= {"ext_proc": {"deadline_ms": 5.0}, "server": {"access_log": True}}
+    reloaded(state)
+    assert "changes of [server] access_log, [ext_proc] need a restart" in caplog.text
+    documented = EXAMPLE.read_text().split("A restart is needed for ")[1].split(".\n")[0]
+    keys = set(re.findall(r"[a-z_]+", documented.split("of [server]: ")[1]))
+    assert keys == set(SERVER_KEYS_UNTIL_RESTART)
+    assert re.findall(r"\[([a-z_]+)\]", documented)[:-1] == list(TABLES_UNTIL_RESTART)
 
 
 def test_reloads_that_come_during_one_share_the_next(tables):

@@ -58,6 +58,18 @@ def test_errors_are_told_row_by_row(server):
     assert server.metric("turnout_errors_total", code="model_not_found") == 1
 
 
+@pytest.mark.parametrize("depth", [300, 900])
+def test_a_request_that_is_nested_deeply_is_decided_as_by_its_endpoint(server, depth):
+    nested = b"[" * depth + b"]" * depth
+    good = b'{"model": "router-mf-0.0", "messages": [{"role": "user", "content": "Hi"}]}'
+    rows = [good, good[:-1] + b', "metadata": %b}' % nested, b'{"model": "router-mf-0.0", "messages": %b}' % nested]
+    found = server.post(b'{"requests": [%b]}' % b",".join(rows), "/v1/route")
+    assert found.status_code == 200, found.text
+    told = found.json()["decisions"]
+    assert [one.get("status", 200) for one in told] == [server.post(row).status_code for row in rows] == [200, 200, 400]
+    assert [one["model"] for one in told] == ["big", "big", None]
+
+
 def test_a_decision_names_the_model_at_its_upstream_and_who_may_stand_in(start, tables):
     tables["models"]["big"] |= {"name": "provider/big-2", "capabilities": []}
     tools = SPOKEN["chat"].body("router-mf-0.0", tools=[{"type": "function", "function": {"name": "f"}}])

@@ -9,6 +9,7 @@ import pytest
 from tests.serve.dialects import SPOKEN, named
 from tests.serve.test_sessions import loop
 
+from turnout.serve.session_store import MemoryStore
 from turnout.serve.switching import Cached
 
 #: 100,000 cached tokens are worth 0.45 at the strong model. A decision of this router is 0.5 from the threshold.
@@ -85,6 +86,26 @@ def test_a_change_must_be_worth_the_cache_in_every_dialect(begin, name, is_strea
     stays, changes = begin(error_cost=0.8), begin(error_cost=1.0)
     assert [ask(stays, spoken, turn, stream=is_stream) for turn in (0, 1)] == [("", "big"), ("cache", "big")]
     assert [ask(changes, spoken, turn, stream=is_stream) for turn in (0, 1)] == [("", "big"), ("", "small")]
+
+
+def test_openai_caches_the_prompt_of_an_answer_that_read_nothing_from_the_cache(begin):
+    usage = {"prompt_tokens": 110_000, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}
+    server = begin({"chat": usage}, error_cost=0.8)
+    assert [ask(server, SPOKEN["chat"], turn) for turn in (0, 1)] == [("", "big"), ("cache", "big")]
+
+
+def test_what_a_session_knows_is_one_call_of_the_store(begin, monkeypatch):
+    calls, get = [], MemoryStore.get
+
+    async def counting(store, keys):
+        calls.append(len(keys))
+        return await get(store, keys)
+
+    monkeypatch.setattr(MemoryStore, "get", counting)
+    server = begin(error_cost=0.8)
+    for turn, steps in ((0, 0), (0, 1), (1, 0)):
+        ask(server, SPOKEN["chat"], turn, steps, prompt_cache_key="a")
+    assert calls == [1, 3, 1]
 
 
 def test_the_hand_over_counts(begin):

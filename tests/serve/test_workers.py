@@ -118,6 +118,7 @@ def test_two_workers_are_one_server(served, tmp_path):
     # What the killed worker had not written yet is lost.
     assert count <= len({receipt["request_id"] for receipt in receipts}) == len(receipts) <= count + 60
 
+
 def test_a_worker_that_is_replaced_starts_with_what_was_opened_last(served):
     correct = served.config.read_text()
     served.config.write_text(correct.replace("[upstreams.one]", '[upstreams.one]\nkey_env = "NOT_SET"'))

@@ -32,7 +32,6 @@ LARGEST_STEP = 0.2
 SLOW_SHARE = 0.05
 #: Tokens of a request, for the order of magnitude of its cost.
 _TYPICAL_INPUT, _TYPICAL_OUTPUT = 500.0, 300.0
-_SAVED = ("resource", "limit", "period_s", "horizon")
 
 
 class PoolBudget:
@@ -116,6 +115,7 @@ class PoolBudget:
         self._used = self._allowed = 0.0
         self._requests = 0
         self._saved_at = -math.inf
+        self._has_changed = False
         # Refuses a pool that says nothing of what is limited, now and not at the first request.
         with contextlib.suppress(NoFeasibleModelError):
             self._choose("", 0.0, {})
@@ -215,6 +215,7 @@ class PoolBudget:
             self._at = now if self._at is None else max(now, self._at)
             allowance = SLOW_SHARE if self.resource == "latency" else self.limit / self.period_s * seconds
             self._requests += 1
+            self._has_changed = True
             self._used += used
             self._allowed += allowance
             self._largest = max(self._largest, used)
@@ -227,7 +228,9 @@ class PoolBudget:
         return due
 
     def try_save(self) -> None:
-        """:meth:`save`, where a failure is logged: the decision is made, and the next one tries again."""
+        """:meth:`save`, if anything was counted since; a failure is logged, and the next call tries again."""
+        if not self._has_changed:
+            return
         try:
             self.save()
         except OSError as error:
@@ -245,6 +248,7 @@ class PoolBudget:
         if not math.isfinite(used):
             raise InvalidInputError(f"used is {used}, expected a finite number", argument="used")
         with self._lock:
+            self._has_changed = True
             self._used += used
             self._largest = max(self._largest, used)
             self._move(used)
@@ -289,15 +293,12 @@ class PoolBudget:
         return self._log_price >= HIGHEST
 
     def is_like(self, other: PoolBudget) -> bool:
-        """Whether another budget has the same limit, so that its state can be restored.
+        """Whether another budget limits the same resource, so that its state can be restored.
 
         Args:
             other: The other one.
-
-        Returns:
-            ``True`` where resource, limit, period and horizon are equal.
         """
-        return all(getattr(self, name) == getattr(other, name) for name in _SAVED)
+        return self.resource == other.resource
 
     def state(self) -> dict[str, Any]:
         """The complete state, for :meth:`restore`.
@@ -320,16 +321,16 @@ class PoolBudget:
             }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from a saved state.
+        """Continues from a saved state: use, allowance and price are kept where the limit, period or horizon is another one now.
 
         Args:
-            state: What :meth:`state` returned, of a budget with the same limit.
+            state: What :meth:`state` returned, of a budget of the same resource.
 
         Raises:
-            InvalidInputError: A field is missing, has another type or range, or is of another budget.
+            InvalidInputError: A field is missing, has another type or range, or is of a budget of another resource.
         """
         try:
-            other = [name for name in _SAVED if state[name] != getattr(self, name)]
+            resource = state["resource"]
             log_price, largest, used, allowed = (
                 float(state[name]) for name in ("log_price", "largest", "used", "allowed")
             )
@@ -337,16 +338,17 @@ class PoolBudget:
             requests = int(state["requests"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInputError(f"expected the state of a PoolBudget, found: {error!r}") from error
-        if other:
-            found = ", ".join(f"{name} {state[name]!r}" for name in other)
-            expected = ", ".join(f"{name} {getattr(self, name)!r}" for name in other)
-            raise InvalidInputError(f"the state is of another budget: {found}, expected {expected}")
+        if resource != self.resource:
+            raise InvalidInputError(
+                f"the state is of a budget of {resource!r}, expected {self.resource!r}; another budget needs another file"
+            )
         numbers = (log_price, largest, used, allowed, at or 0.0)
         if not (log_price >= LOWEST and largest >= 0.0 and all(map(math.isfinite, numbers))):
             raise InvalidInputError("expected the state of a PoolBudget, found numbers out of range")
         with self._lock:
             self._log_price, self._largest, self._used, self._allowed = log_price, largest, used, allowed
             self._at, self._requests = at, requests
+            self._has_changed = True
 
     def save(self) -> None:
         """Writes the state to ``path``, in one step: a reader finds the old or the new state, whole. Nothing without a path.
@@ -356,6 +358,7 @@ class PoolBudget:
         """
         if self._path is None:
             return
+        self._has_changed = False
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             with partial.open("w", encoding="utf-8") as file:
@@ -363,6 +366,9 @@ class PoolBudget:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self._path)
+        except OSError:
+            self._has_changed = True
+            raise
         finally:
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
@@ -376,6 +382,7 @@ class PoolBudget:
             self.restore(state)
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: {error}", argument="path") from error
+        self._has_changed = False
 
     def _choose(self, prompt: Any, price: float, request: PoolRequest) -> tuple[PoolDecision, float]:
         return self._router._route_budget(prompt, **{**self.terms, "price": price}, **request)

@@ -20,13 +20,12 @@ from turnout.serve.asgi import ClientGone, UntilDisconnect, header, read_body
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import between, candidates, decide, decide_many, read, spec_of
+from turnout.serve.planning import Routed, between, candidates, decide, decide_many, read, spec_of
 from turnout.serve.pool_route import MOST_RANKED, objective_in, of_messages, of_prompts, wants_rank
 from turnout.serve.pools import LoadedPool
 from turnout.serve.request_batch import decisions
 
 if TYPE_CHECKING:
-    from turnout._core import Decision
     from turnout.serve.snapshot import Pair, Snapshot
     from turnout.serve.state import State
 
@@ -77,18 +76,17 @@ class Endpoints:
                 reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
                 routed = await decide(reading.prompt, reading.prompt_sha256, spec, pair, snapshot)
                 model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
-                told = [_told(routed.decision, model, routed.seconds)]
-                return JSONResponse(_answer(spec, snapshot.routers[spec.router].artifact_hash, told))
+                return JSONResponse(_answer(spec, routed.router.artifact_hash, [_entry(routed, model)]))
             return await self._route_many(_prompts(found), spec, pair, snapshot)
         raise ClientGone
 
     async def _route_many(self, prompts: list[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot) -> Response:
         router = snapshot.router_for(spec.router, pair)
-        names = {True: pair.strong.name, False: pair.weak.name}
 
         async def decided(part: list[str]) -> list[dict[str, Any]]:
             decisions, seconds = await decide_many(part, spec, pair, snapshot)
-            return [_told(decision, names[decision.is_strong], seconds) for decision in decisions]
+            routed = (Routed(router, decision, "", "", pair, seconds) for decision in decisions)
+            return [_entry(one, one.chosen.name) for one in routed]
 
         answers = await self._in_slices(prompts, router.router.is_microseconds, decided)
         return await _written(_answer(spec, router.artifact_hash, answers))
@@ -237,15 +235,16 @@ def _prompts(found: dict[str, Any]) -> list[str]:
     return many
 
 
-def _answer(spec: RouteSpec, artifact_hash: str | None, told: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"object": "list", "router": spec.router, "artifact_hash": artifact_hash, "decisions": told}
+def _answer(spec: RouteSpec, artifact_hash: str | None, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"object": "list", "router": spec.router, "artifact_hash": artifact_hash, "decisions": entries}
 
 
-def _told(decision: Decision, model: str, seconds: float) -> dict[str, Any]:
+def _entry(routed: Routed, model: str) -> dict[str, Any]:
     return {
         "model": model,
-        "is_strong": decision.is_strong,
-        "win_rate": decision.win_rate,
-        "threshold": decision.threshold,
-        "decision_us": round(seconds * 1e6, 1),
+        "is_strong": routed.decision.is_strong,
+        "win_rate": routed.decision.win_rate,
+        "threshold": routed.decision.threshold,
+        **({} if routed.cascade is None else {"action": routed.action}),
+        "decision_us": round(routed.seconds * 1e6, 1),
     }

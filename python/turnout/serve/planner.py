@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation.stalls import is_stalled
@@ -14,11 +15,10 @@ from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, Routed, candidates, decide, needs, plain, read, serving, spec_of
 from turnout.serve.pool_planner import PoolQuestion, is_helper, objective_of
 from turnout.serve.pools import LoadedPool
-from turnout.serve.switching import gain_of, pays
+from turnout.serve.switching import Cached, gain_of, pays
 
 if TYPE_CHECKING:
     from turnout.serve.asgi import Scope
-    from turnout.serve.sessions import Session
     from turnout.serve.snapshot import Model, Snapshot
     from turnout.serve.state import State
 
@@ -66,18 +66,17 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     found = await read(
         request, size, snapshot, dialect, lambda digest: sessions.of(request, dialect, scope, digest, snapshot.harness)
     )
-    if found.session is not None:
-        name = await sessions.recall(found.session)
-        kept = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
-        if kept is not None:
-            rule = found.session.kind
-            if kept is pair.weak and await _is_stalled(request, size, dialect, snapshot):
-                kept, rule = pair.strong, "stall"
-            return candidates(pair, kept, found.needs, dialect, snapshot, rule=rule, session=found.session)
+    name, cached = await sessions.recall(found.session)
+    begun = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
+    if found.session is not None and begun is not None:
+        rule = found.session.kind
+        if begun is pair.weak and await _is_stalled(request, size, dialect, snapshot):
+            begun, rule = pair.strong, "stall"
+        return candidates(pair, begun, found.needs, dialect, snapshot, rule=rule, session=found.session)
     if is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
         return candidates(pair, pair.weak, found.needs, dialect, snapshot, rule="helper")
     routed = await decide(found.prompt, found.prompt_sha256, spec[0], pair, snapshot, dialect.conversation)
-    if kept := await _cheaper_to_keep(routed, found.session, state):
+    if kept := _cheaper_to_keep(routed, cached, snapshot):
         return candidates(
             pair, kept, found.needs, dialect, snapshot, routed=routed, rule="cache", session=found.session
         )
@@ -89,7 +88,8 @@ async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> P
     request, dialect, snapshot = question.body, question.dialect, question.snapshot
     if maker := await _maker(request, client_of(scope), dialect, state):
         # Other models have not been compared with the pool's limits.
-        return _with_maker(maker, (), await needs(request, question.size, dialect), dialect, state)
+        planned = _with_maker(maker, (), await needs(request, question.size, dialect), dialect, state)
+        return replace(planned, charge=question.charge(0.0))
     found = await read(
         request,
         question.size,
@@ -97,22 +97,18 @@ async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> P
         dialect,
         lambda digest: state.sessions.of(request, dialect, scope, digest, snapshot.harness),
     )
-    kept = await state.sessions.recall(found.session) if found.session is not None else None
-    cached = await state.sessions.cached(found.session) if kept is None else None
+    kept, cached = await state.sessions.recall(found.session)
     # A pool weighs caches itself.
     tokens = cached.tokens_left(snapshot.settings.switching, time.time()) if cached is not None else 0
     return await question.plan(found, kept, {cached.model: tokens} if cached is not None and tokens else {})
 
 
-async def _cheaper_to_keep(routed: Routed, session: Session | None, state: State) -> Model | None:
+def _cheaper_to_keep(routed: Routed, cached: Cached | None, snapshot: Snapshot) -> Model | None:
     """The model of the turn before, where the one that was decided for is not worth its cache; ``None`` otherwise."""
-    settings = state.snapshot.settings
-    if not settings.switching.error_cost:
-        return None
-    cached = await state.sessions.cached(session)
+    settings = snapshot.settings
     pair = (routed.pair.strong, routed.pair.weak)
     kept = next((one for one in pair if cached is not None and one.name == cached.model), None)
-    if cached is None or kept is None or kept is routed.chosen:
+    if not settings.switching.error_cost or cached is None or kept is None or kept is routed.chosen:
         return None
     saving = settings.cache_saving_of(kept.name)
     return None if pays(gain_of(routed, settings.switching), cached, saving, settings.switching, time.time()) else kept

@@ -17,6 +17,7 @@ from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_mo
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
 from turnout.serve.cascade_loaded import LoadedCascade, Step
+from turnout.serve.charge import Charge
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
@@ -75,9 +76,6 @@ class Routed:
         """Counts the decision."""
         metrics.win_rate.labels(self.router.name).observe(self.decision.win_rate)
 
-    def settle(self, cost: float) -> None:
-        """Nothing: pairs have no budget here."""
-
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""
         return {
@@ -127,9 +125,6 @@ class AnyRouted(Protocol):
     def count(self, metrics: Metrics) -> None:
         """Counts the decision."""
 
-    def settle(self, cost: float) -> None:
-        """Corrects a budget by what the answer cost."""
-
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""
 
@@ -155,6 +150,8 @@ class Plan:
     session: Session | None = None
     #: Of a cascade, in turn; the last one is not judged. Empty where no answer is judged.
     steps: tuple[Step, ...] = ()
+    #: What a pool's budget has counted; ``None`` without a budget.
+    charge: Charge | None = None
 
 
 @dataclass(frozen=True)

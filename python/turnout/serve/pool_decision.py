@@ -118,12 +118,6 @@ class PoolRouted:
         for name, excluded in self.explained.excluded.items():
             metrics.excluded.labels(name, excluded.by).inc()
 
-    def settle(self, cost: float) -> None:
-        """Corrects a budget of cost by what the answer cost."""
-        budget = self.router.budget
-        if budget is not None and budget.resource == "cost" and self.decision.expected_cost is not None:
-            budget.spend(cost - self.decision.expected_cost)
-
     def receipt(self) -> dict[str, Any]:
         """What a route receipt has of the decision."""
         return {

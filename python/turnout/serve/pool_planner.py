@@ -15,6 +15,7 @@ from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
 from turnout.routing.names import OBJECTIVES, RouteSpec, objective_number
 from turnout.serve.cascade_loaded import Step
+from turnout.serve.charge import Charge
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.planning import Plan, Reading, api_errors
@@ -85,18 +86,18 @@ class PoolQuestion:
         if reading.session is not None and kept is not None and explained.may_serve(kept):
             likely = explained.by_success()
             if likely != kept and await self._is_stalled():
-                return Plan(self._tried(explained, likely), rule="stall", session=reading.session)
-            return Plan(self._tried(explained, kept), rule=reading.session.kind, session=reading.session)
+                return self._planned(explained, likely, rule="stall", session=reading.session)
+            return self._planned(explained, kept, rule=reading.session.kind, session=reading.session)
         any_feasible = any(one.feasible for one in explained.ranked)
         if any_feasible and is_helper(self.body, self.dialect, agents.helper_max_tokens):
-            return Plan(self._tried(explained, explained.by_cost()), rule="helper")
+            return self._planned(explained, explained.by_cost(), rule="helper")
         chosen = self.snapshot.models[explained.decision.model]
         routed = PoolRouted(self.pool, explained, explained.decision, chosen, reading.prompt, reading.prompt_sha256)
         if self.pool.judges and any_feasible and self.dialect.is_logged:
             action, chain = pool_steps(explained.ranked, {name: one.judge for name, one in self.pool.judges.items()})
             routed = replace(routed, action=action, steps=tuple(chain))
             return self._cascade(routed, reading)
-        return Plan(self._tried(explained, chosen.name), routed, session=reading.session)
+        return self._planned(explained, chosen.name, routed=routed, session=reading.session)
 
     def _cascade(self, routed: PoolRouted, reading: Reading) -> Plan:
         """The steps, and after the last one whoever may stand in for it."""
@@ -105,21 +106,30 @@ class PoolQuestion:
             Step(models[one.model], judges[one.model] if one.judge else None, one.risk, one.limit)
             for one in routed.steps
         )
-        rest = [
-            one
-            for one in self._tried(routed.explained, steps[-1].model.name)
-            if all(one is not step.model for step in steps)
-        ]
+        planned = self._planned(routed.explained, steps[-1].model.name, routed=routed, session=reading.session)
+        rest = (one for one in planned.candidates if all(one is not step.model for step in steps))
         candidates = (*(step.model for step in steps), *rest)
-        return Plan(candidates, routed, session=reading.session, steps=steps if len(steps) > 1 else ())
+        return replace(planned, candidates=candidates, steps=steps if len(steps) > 1 else ())
 
-    def _tried(self, explained: Explained, first: str) -> tuple[Any, ...]:
+    def _planned(self, explained: Explained, first: str, **fields: Any) -> Plan:
+        found = explained.after(first, self.snapshot.models)
+        candidates = found if self.snapshot.settings.server.fallback else found[:1]
+        budget = self.pool.budget
+        return Plan(candidates, charge=self.charge(explained.use_of(first, budget) if budget else 0.0), **fields)
+
+    def charge(self, expected: float) -> Charge | None:
+        """Counts a request in the pool's budget; ``None`` where it has none, or the request has no cost.
+
+        Args:
+            expected: What the request is expected to use; 0 where that is not known before its answer.
+        """
         budget = self.pool.budget if self.dialect.is_logged else None
-        if budget is not None and budget.count(explained.use_of(first, budget)):
+        if budget is None:
+            return None
+        if budget.count(expected):
             # The disk is not waited for.
             asyncio.get_running_loop().run_in_executor(None, budget.try_save)
-        found = explained.after(first, self.snapshot.models)
-        return found if self.snapshot.settings.server.fallback else found[:1]
+        return Charge(budget, expected)
 
     def _text(self) -> str:
         """All that a model has to read: instructions, messages, and the descriptions of tools."""

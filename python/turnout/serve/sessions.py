@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,14 @@ class Sessions:
     Args:
         settings: Of ``[sessions]``.
         store: Where they are kept.
+        keeps_caches: Whether decisions depend on what providers have cached.
     """
 
-    def __init__(self, settings: SessionSettings, store: SessionStore) -> None:
+    def __init__(
+        self, settings: SessionSettings, store: SessionStore, keeps_caches: Callable[[], bool] = lambda: True
+    ) -> None:
         self._settings = settings
+        self._keeps_caches = keeps_caches
         self._store = store
         self._headers = tuple(name.lower().encode() for name in settings.headers)
         self._names = frozenset(self._headers)
@@ -88,31 +92,34 @@ class Sessions:
         found = {name: value for name, value in reversed(scope["headers"]) if name in self._names}
         return next((found[name] for name in self._headers if found.get(name)), None)
 
-    async def recall(self, session: Session) -> str | None:
-        """The model that goes on; ``None`` where a router decides."""
-        if not session.is_begun:
-            return None
-        found = await self._store.get([key for key in (session.key, session.id_key) if key])
-        return next((model for model in found if model), None)
+    async def recall(self, session: Session | None) -> tuple[str | None, Cached | None]:
+        """What is known of a session, with one call of the store.
 
-    async def remember(self, session: Session, model: str) -> None:
+        Args:
+            session: Of a request; ``None`` where sessions are off.
+
+        Returns:
+            The model that continues, ``None`` where a router decides; and what the conversation's last answer said of the provider's cache.
+        """
+        if session is None:
+            return None, None
+        begun = [key for key in (session.key, session.id_key) if key] if session.is_begun else []
+        keys = [*begun, *([session.cache_key] if session.cache_key and self._keeps_caches() else [])]
+        if not keys:
+            return None, None
+        found = await self._store.get(keys)
+        cached = Cached.read(found[-1]) if len(keys) > len(begun) else None
+        return next((model for model in found[: len(begun)] if model), None), cached
+
+    async def remember(self, session: Session | None, model: str) -> None:
         """Keeps a session on a model.
 
         Args:
-            session: The session.
+            session: Of the request.
             model: The model's name.
         """
-        await self._store.put({key: model for key in (session.key, session.id_key) if key})
-
-    async def cached(self, session: Session | None) -> Cached | None:
-        """What the last answer of the conversation said of the provider's cache.
-
-        Args:
-            session: Of a request at the beginning of a turn.
-        """
-        if session is None or not session.cache_key:
-            return None
-        return Cached.read((await self._store.get([session.cache_key]))[0])
+        if session is not None:
+            await self._store.put({key: model for key in (session.key, session.id_key) if key})
 
     async def keep(self, session: Session | None, cached: Cached) -> None:
         """Keeps what an answer says of the provider's cache.
@@ -121,7 +128,7 @@ class Sessions:
             session: Of the request.
             cached: What it says.
         """
-        if session is not None and session.cache_key:
+        if session is not None and session.cache_key and self._keeps_caches():
             await self._store.put({session.cache_key: cached.text()})
 
 

@@ -34,10 +34,12 @@ from turnout.serve.usage import UNKNOWN, Usage
 logger = logging.getLogger("turnout.serve")
 
 #: Keys of ``[server]`` that a reload does not change.
-_UNTIL_RESTART = (
+SERVER_KEYS_UNTIL_RESTART = (
     "host", "port", "admin_host", "admin_port", "max_connections", "header_timeout_s", "max_bodies_bytes",
     "cors_origins", "allowed_hosts", "access_log", "playground", "shutdown_s",
 )  # fmt: skip
+#: Tables that a reload does not change.
+TABLES_UNTIL_RESTART = ("sessions", "log", "outcomes", "changes", "telemetry", "ext_proc")
 
 
 class State:
@@ -78,7 +80,7 @@ class State:
         self._stores = SessionStores(
             settings.sessions, lambda reason: self.metrics.session_store_errors.labels(reason).inc()
         )
-        self.sessions = Sessions(settings.sessions, self._stores.of("session"))
+        self.sessions = Sessions(settings.sessions, self._stores.of("session"), self._keeps_caches)
         #: Who made stored answers and conversations, by their ids.
         self.made = MadeAnswers(self._stores.of("made"))
         self.tracer = Tracer(settings.telemetry.otel)
@@ -97,7 +99,7 @@ class State:
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
         self._reloading = asyncio.Lock()
-        self._reloads_asked = self._reloads_begun = 0
+        self._reloads_requested = self._reloads_begun = 0
         self._reload_error = ""
         self._retired: set[Upstream] = set()
 
@@ -110,6 +112,9 @@ class State:
     def needs_key(self) -> bool:
         """Whether clients must send a key."""
         return bool(self.keys)
+
+    def _keeps_caches(self) -> bool:
+        return bool(self.snapshot.settings.switching.error_cost or self.snapshot.pools)
 
     def decided(self, plan: Plan, request_id: str) -> Decided | None:
         """Counts a decision and begins its receipt; ``None`` for the plain name of a model."""
@@ -152,9 +157,8 @@ class State:
             self.metrics.undecided.labels(plan.rule).inc()
         if plan.pinned_for:
             self.metrics.pinned.labels(",".join(sorted(plan.pinned_for))).inc()
-        if plan.session is not None:
-            await self.sessions.remember(plan.session, model.name)
-        await self.made.remember(ids, model, client)
+        # At once: each may wait for a store.
+        await asyncio.gather(self.sessions.remember(plan.session, model.name), self.made.remember(ids, model, client))
 
     async def relayed(self, plan: Plan, model: Model, usage: Usage) -> None:
         """Remembers what a complete answer says of the provider's cache.
@@ -164,8 +168,7 @@ class State:
             model: The model that answered.
             usage: Tokens of the answer.
         """
-        snapshot = self.snapshot
-        if (snapshot.settings.switching.error_cost or snapshot.pools) and model.name in snapshot.models:
+        if model.name in self.snapshot.models:
             await self.sessions.keep(plan.session, Cached(model.name, usage.kept_tokens, time.time()))
 
     def answered(
@@ -179,7 +182,7 @@ class State:
         usage: Usage,
         verdict: Verdict | None = None,
     ) -> None:
-        """Completes the receipt of :meth:`decided` and logs it.
+        """Corrects a budget by what an answer cost, completes the receipt of :meth:`decided` and logs it.
 
         Args:
             decided: The decision; ``None`` for the plain name of a model.
@@ -191,16 +194,15 @@ class State:
             usage: Tokens of the answer.
             verdict: What came of judging an answer; ``None`` where none was judged.
         """
+        name = served or ""
+        cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
+        found = {"cost": cost, **({} if verdict is None else verdict.receipt(usage, cost))}
+        if plan.charge is not None and found["cost"] is not None:
+            plan.charge.settle(found["cost"])
         if decided is None or plan.routed is None:
             return
         decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
-        name = served or ""
-        cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
-        decided.receipt.update(usage._asdict(), cost=cost)
-        if verdict is not None:
-            decided.receipt.update(verdict.receipt(usage, cost))
-        if (cost := decided.receipt["cost"]) is not None:
-            plan.routed.settle(cost)
+        decided.receipt.update(usage._asdict(), **found)
         self.recent.changed(decided)
         if served is not None and (model := self.snapshot.models.get(served)) is not None:
             self.changes.answered(decided.receipt["request_id"], model, seconds)
@@ -263,14 +265,14 @@ class State:
             RouterError: Something is wrong with the new ones; the current ones stay.
             OSError: A file cannot be read; likewise.
         """
-        self._reloads_asked += 1
-        mine = self._reloads_asked
+        self._reloads_requested += 1
+        mine = self._reloads_requested
         async with self._reloading:
             if self._reloads_begun >= mine:
                 if self._reload_error:
                     raise ConfigError(self._reload_error)
                 return
-            self._reloads_begun = self._reloads_asked
+            self._reloads_begun = self._reloads_requested
             self._reload_error = "the reload did not finish"
             try:
                 await self._reload()
@@ -313,12 +315,10 @@ class State:
     @staticmethod
     def _warn_of_what_needs_a_restart(before: Settings, after: Settings) -> None:
         changed = [
-            f"[server] {key}" for key in _UNTIL_RESTART if getattr(before.server, key) != getattr(after.server, key)
+            f"[server] {key}"
+            for key in SERVER_KEYS_UNTIL_RESTART
+            if getattr(before.server, key) != getattr(after.server, key)
         ]
-        changed += [
-            f"[{key}]"
-            for key in ("sessions", "log", "outcomes", "changes", "telemetry")
-            if getattr(before, key) != getattr(after, key)
-        ]
+        changed += [f"[{key}]" for key in TABLES_UNTIL_RESTART if getattr(before, key) != getattr(after, key)]
         if changed:
             logger.warning("reloaded; changes of %s need a restart", ", ".join(changed))

@@ -29,7 +29,12 @@ class Usage(NamedTuple):
 
     @property
     def kept_tokens(self) -> int:
-        """Tokens that the provider has cached after this answer, as far as it says."""
+        """Tokens that the provider has cached after this answer, as far as it says.
+
+        OpenAI says which tokens were read from the cache and caches the whole input; Anthropic also says which were written.
+        """
+        if self.cached_tokens is not None and self.written_tokens is None:
+            return self.input_tokens or 0
         return (self.cached_tokens or 0) + (self.written_tokens or 0)
 
     def cost(self, prices: tuple[float, float] | None, cache_saving: float = 0.0) -> float | None:
