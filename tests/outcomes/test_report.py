@@ -71,6 +71,49 @@ def test_intervals_cover_the_truth_of_a_real_table(scores):
     assert {name: count for name, count in covered.items() if count < FEWEST_COVERED} == {}
 
 
+def adaptive_traffic(seed, rows=300):
+    """Decisions of Thompson sampling, whose propensities depend on the outcomes before: of models with true grades of .75 and .6."""
+    generator = np.random.default_rng(seed)
+    count, total = np.ones(2), np.full(2, 0.5)
+    receipts, outcomes = [], []
+    for number in range(rows):
+        win_rate = generator.random()
+        good = total / count
+        z = (good[1] - good[0]) / math.sqrt(0.25 / count[0] + 0.25 / count[1])
+        chance = min(max(0.5 * math.erfc(-z / math.sqrt(2)), 1e-6), 1 - 1e-6)
+        chosen = int(generator.random() < chance)
+        truth = 0.75 + 0.1 * (win_rate - 0.5) if chosen == 0 else 0.6 + 0.7 * (win_rate - 0.5)
+        outcome = float(generator.random() < truth)
+        count[chosen] += 1
+        total[chosen] += outcome
+        name, propensities = ("big", "small")[chosen], {"big": 1 - chance, "small": chance}
+        receipts.append(receipt(number, name, win_rate=win_rate, propensities=propensities))
+        outcomes.append(Outcome(f"r{number}", "passed", outcome))
+    return join(receipts, outcomes, PRICES)
+
+
+def test_intervals_cover_the_truth_where_propensities_learn():
+    """The model that is chosen less and less is the hard one: a line fitted once covered it in 79 of 100 runs."""
+    covered = {"big": [], "small": []}
+    for seed in range(60):
+        traffic = adaptive_traffic(seed)
+        for name, truth in (("big", 0.75), ("small", 0.6)):
+            if (found := counterfactual(traffic, traffic.grades["passed"], name, FEW)) is not None:
+                covered[name].append(found.doubly_robust.low <= truth <= found.doubly_robust.high)
+    assert len(covered["small"]) >= 40
+    assert {name: np.mean(found) for name, found in covered.items() if np.mean(found) < 0.9} == {}
+
+
+def test_a_few_decisions_with_tiny_chances_are_no_estimate():
+    chances = [1e-6 if number == 0 else 0.5 for number in range(60)]
+    receipts = [
+        receipt(number, "small", propensities={"big": 1 - chance, "small": chance})
+        for number, chance in enumerate(chances)
+    ]
+    traffic = join(receipts, [Outcome(f"r{number}", "passed", 1.0) for number in range(60)], PRICES)
+    assert counterfactual(traffic, traffic.grades["passed"], "small", FEW) is None
+
+
 def test_the_naive_mean_of_a_model_does_not_cover_it(scores):
     """What routing chose for the strong model is not what all requests are: without propensities there is no claim."""
     generator = np.random.default_rng(0)

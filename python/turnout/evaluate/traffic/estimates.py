@@ -18,6 +18,9 @@ Counts = NDArray[np.int64]
 
 #: Decisions from which an interval is stated: a bootstrap of fewer is too narrow.
 FEWEST = 20
+#: Effective sample size from which a counterfactual is stated. A higher one would keep the estimates of those models that a learning
+#: router tried often, which are the lucky ones, and cover less.
+LEAST_EFFECTIVE = 5.0
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,15 @@ def savings(traffic: Traffic, model: str, prices: Prices, how: Resampling) -> Me
 class Counterfactual:
     """The grade that one model would have for all decisions, compared with the routed answers.
 
+    Intervals have the quantiles of Student's t with ``effective - 1`` degrees of freedom: few resampled decisions vary too little.
+
     Attributes:
         model: The model.
         ips: By inverse propensity, self-normalized.
-        doubly_robust: With a linear model of the grade in the win rate, corrected by inverse propensity.
+        doubly_robust: With a linear model of the grade in the win rate, fitted by inverse propensity in every resample.
         gain: ``doubly_robust`` minus the mean of the routed answers, on the same resamples.
         known: Decisions with a grade and propensities.
+        effective: How many decisions with equal propensities would say as much of the model (Kish's effective sample size).
     """
 
     model: str
@@ -136,6 +142,7 @@ class Counterfactual:
     doubly_robust: Estimate
     gain: Estimate
     known: int
+    effective: float
 
 
 def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling) -> Counterfactual | None:
@@ -148,7 +155,8 @@ def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling
         how: Resampling.
 
     Returns:
-        ``None`` where receipts have no propensities, where the model had no chance in some of them, or was chosen too seldom.
+        ``None`` where receipts have no propensities, where the model had no chance in some of them, or was chosen too seldom: fewer than
+        :data:`FEWEST` times, or so unevenly that the effective sample size is below :data:`LEAST_EFFECTIVE`.
     """
     chances = traffic.propensities.get(model)
     if chances is None:
@@ -158,30 +166,52 @@ def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling
     if is_chosen.sum() < FEWEST or (chances[keep] <= 0).any():
         return None
     grade, weight = grades[keep], (is_chosen[keep] / chances[keep])
-    predicted = _predicted(traffic.win_rate[keep], grade, weight)
-    corrected = weight * (grade - predicted)
+    effective = float(weight.sum() ** 2 / (weight @ weight))
+    if effective < LEAST_EFFECTIVE:
+        return None
+    feature = _known(traffic.win_rate[keep])
 
     def figures(counts: Counts) -> dict[str, Floats]:
         rows = counts.sum(axis=1)
-        robust, mean = (counts @ (predicted + corrected)) / rows, (counts @ grade) / rows
         with np.errstate(divide="ignore", invalid="ignore"):
             ips = (counts @ (weight * grade)) / (counts @ weight)
-        return {"ips": ips, "robust": robust, "gain": robust - mean}
+        robust = _robust(counts, feature, grade, weight)
+        return {"ips": ips, "robust": robust, "gain": robust - (counts @ grade) / rows}
 
     prompts = [prompt for prompt, is_kept in zip(traffic.prompts, keep, strict=True) if is_kept]
     found = bootstrap(figures, prompts, resamples=how.resamples, seed=how.seed)
     values = {name: float(one[0]) for name, one in figures(np.ones((1, len(grade)), dtype=np.int64)).items()}
-    estimates = {name: interval(values[name], found[name]) for name in values}
-    return Counterfactual(model, estimates["ips"], estimates["robust"], estimates["gain"], int(keep.sum()))
+    estimates = {name: _widened(interval(values[name], found[name]), effective) for name in values}
+    return Counterfactual(model, estimates["ips"], estimates["robust"], estimates["gain"], int(keep.sum()), effective)
 
 
-def _predicted(win_rate: Floats, grade: Floats, weight: Floats) -> Floats:
-    """A weighted least-squares line of the grade in the win rate; the weighted mean where win rates are unknown."""
-    known = np.where(np.isnan(win_rate), np.nanmean(win_rate) if not np.isnan(win_rate).all() else 0.0, win_rate)
-    features = np.stack([np.ones(len(known)), known], axis=1)
-    root = np.sqrt(weight)[:, None]
-    line, *_ = np.linalg.lstsq(features * root, grade * root[:, 0], rcond=1e-9)
-    found: Floats = np.clip(features @ line, 0.0, 1.0)
+def _widened(found: Estimate, effective: float) -> Estimate:
+    """An interval with the quantiles of Student's t in place of the normal ones, to the first order in ``1 / effective``."""
+    factor = 1 + (1.96**2 + 1) / (4 * (effective - 1))
+    low, high = (found.value + factor * (end - found.value) for end in (found.low, found.high))
+    return Estimate(found.value, low, high)
+
+
+def _known(win_rate: Floats) -> Floats:
+    """Win rates minus their mean; 0 where one is unknown."""
+    if np.isnan(win_rate).all():
+        return np.zeros(len(win_rate))
+    return np.nan_to_num(win_rate - np.nanmean(win_rate), nan=0.0)
+
+
+def _robust(counts: Counts, feature: Floats, grade: Floats, weight: Floats) -> Floats:
+    """The mean over all rows of a weighted least-squares line, fitted in each resample.
+
+    The line has a constant, so its weighted residuals add up to 0 and the doubly robust correction is already in it. A line that was
+    fitted once would make all resamples agree too well.
+    """
+    total, every = counts @ weight, counts @ feature / counts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = counts @ (weight * feature) / total, counts @ (weight * grade) / total
+        spread = counts @ (weight * feature**2) / total - x**2
+        slope = (counts @ (weight * feature * grade) / total - x * y) / spread
+    # Where win rates are all the same, there is no line: the weighted mean is left.
+    found: Floats = np.clip(y + np.where(spread > 1e-9, slope, 0.0) * (every - x), 0.0, 1.0)
     return found
 
 

@@ -128,7 +128,8 @@ def _always_lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     for kind, one in found["grades"].items():
         yield (
             f"always {name}: {kind} {_shown(one['doubly_robust'], '.3f')}, {_shown(one['gain'], '+.3f')} against routing "
-            f"(doubly robust; IPS {_shown(one['ips'], '.3f')}; {one['known']:,} decisions by chance)"
+            f"(doubly robust; IPS {_shown(one['ips'], '.3f')}; {one['known']:,} decisions by chance, "
+            f"worth {one['effective']:.0f} of equal chance)"
         )
     if verdicts := found["verdicts"]:
         yield f"always {name}: better minus worse answers {_shown(verdicts['gain'], '+.3f')} of {verdicts['known']:,} compared"
