@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -31,6 +32,24 @@ def test_the_chance_of_being_best_is_that_of_sampling():
     mean, std = np.array([0.5, 0.45, 0.2]), np.array([0.05, 0.1, 0.3])
     drawn = np.random.default_rng(0).normal(mean, std, (200_000, 3)).argmax(axis=1)
     assert _chance_of_best(mean, std) == pytest.approx(np.bincount(drawn) / len(drawn), abs=0.005)
+
+
+def test_many_models_take_memory_in_proportion():
+    generator = np.random.default_rng(0)
+    mean, std = generator.uniform(0.3, 0.7, 400), generator.uniform(0.02, 0.3, 400)
+    tracemalloc.start()
+    chances = _chance_of_best(mean, std)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32 << 20
+    drawn = generator.normal(mean, std, (40_000, 400)).argmax(axis=1)
+    assert chances == pytest.approx(np.bincount(drawn, minlength=400) / len(drawn), abs=0.01)
+    assert chances.sum() == pytest.approx(1)
+
+
+def test_certain_and_uncertain_models_are_compared():
+    mean, std = np.array([0.5, 0.5, 0.499]), np.array([1e-9, 0.2, 1e-9])
+    assert _chance_of_best(mean, std) == pytest.approx([0.5, 0.5, 0], abs=0.01)
 
 
 def test_the_normal_distribution_is_right():

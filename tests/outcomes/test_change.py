@@ -28,6 +28,24 @@ def test_the_mean_time_to_a_false_alarm_is_at_least_what_is_stated(kind):
     assert np.mean(times) >= 200
 
 
+def test_the_mean_time_to_a_false_alarm_holds_where_values_are_forgotten(monkeypatch):
+    monkeypatch.setattr(change, "MOST_VALUES", 100)
+    generator = np.random.default_rng(1)
+    times = []
+    for seed in range(40):
+        found = first_alarm(ChangeDetector(200, seed), generator.random(3000) < 0.8)
+        times.append(3000 if found is None else found)
+    assert np.mean(times) >= 200
+
+
+@pytest.mark.parametrize("number", [1000, 1020, 1499])
+def test_a_change_is_noticed_after_values_were_forgotten(monkeypatch, number):
+    monkeypatch.setattr(change, "MOST_VALUES", 1000)
+    generator, detector = np.random.default_rng(0), ChangeDetector(10_000)
+    assert first_alarm(detector, generator.random(number) < 0.8) is None
+    assert first_alarm(detector, generator.random(1000) < 0.5) < 200
+
+
 @pytest.mark.parametrize(("before", "after", "most"), [(0.8, 0.5, 200), (0.5, 0.8, 200), (0.9, 0.7, 400)])
 def test_a_change_of_outcomes_is_noticed(before, after, most):
     delays = []

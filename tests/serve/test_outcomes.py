@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from scripted_upstream import event
 
 from turnout import ConfigError, RouterError
 from turnout.outcomes import Outcomes
@@ -13,6 +15,10 @@ from turnout.serve.client_keys import key_hash
 from turnout.serve.config_file import settings_of
 
 PATH = "/v1/outcomes"
+
+
+async def hang(exchange):
+    await exchange.is_gone.wait()
 
 
 @pytest.fixture
@@ -115,7 +121,7 @@ def test_a_change_of_outcomes_is_counted_by_model(start, path, caplog):
     server = start(outcomes={"path": str(path)}, changes=watch)
     model = server.state.snapshot.models["small"]
     for number in range(300):
-        server.state.changes.answered(f"r{number}", model, 0.1)
+        server.state.changes.answered(f"r{number}", model)
     for begin, thumbs in ((0, "up"), (150, "down")):
         many = [{"receipt_id": f"r{number}", "thumbs": thumbs} for number in range(begin, begin + 150)]
         assert server.metric("turnout_changes_total", model="small", signal="outcomes") == 0
@@ -129,7 +135,7 @@ def test_what_grades_an_answer_is_watched_and_nothing_else(start, path):
     """As for the report and for learning: an outcome may name the model that answered, and ``regenerated`` is no grade."""
     server = start(outcomes={"path": str(path)}, changes={"watch": ["outcomes"], "mean_values": 1000})
     changes = server.state.changes
-    changes.answered("r", server.state.snapshot.models["small"], 0.1)
+    changes.answered("r", server.state.snapshot.models["small"])
     for outcome in ({"regenerated": True}, {"score": 0.0, "model": "big"}):
         server.post({"receipt_id": "r", **outcome}, PATH)
     assert changes._detectors == {}
@@ -141,8 +147,37 @@ def test_a_change_of_latency_is_counted_by_model(start):
     server = start(changes={"watch": ["latency"], "mean_values": 1000})
     model = server.state.snapshot.models["big"]
     for number in range(300):
-        server.state.changes.answered(f"r{number}", model, 0.1 + number % 7 / 100 + (number >= 150))
+        server.state.changes.took(model.label, 0.1 + number % 7 / 100 + (number >= 150))
     assert server.metric("turnout_changes_total", model="big", signal="latency") >= 1
+
+
+def test_latencies_are_those_of_the_attempt_and_a_time_out_is_the_slowest(start, upstream):
+    """The seconds that were lost on one model are not those of the model that answered in its place."""
+    upstream.by_model["small"] = hang
+    server = start(
+        upstreams={"main": {"base_url": upstream.base_url, "first_byte_timeout_s": 0.5}}, changes={"watch": ["latency"]}
+    )
+    answer = server.post({"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hi"}]})
+    assert answer.headers["x-turnout-model"] == "big"
+    values = {label: one._values for (label, _), one in server.state.changes._detectors.items()}
+    assert values["small"] == [math.inf]
+    (decided,) = server.state.recent.since(0, 10)
+    assert values["big"][0] <= decided.receipt["latency_ms"] / 1e3 - 0.49
+
+
+def test_a_stream_that_stops_in_the_middle_is_the_slowest(start, upstream):
+    async def stops(exchange):
+        await exchange.begin_stream()
+        await exchange.chunk(event({"content": "I"}, "small"))
+        await hang(exchange)
+
+    upstream.by_model["small"] = stops
+    server = start(
+        upstreams={"main": {"base_url": upstream.base_url, "idle_timeout_s": 0.3}}, changes={"watch": ["latency"]}
+    )
+    body = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    assert "upstream_idle_timeout" in server.post(body).text
+    assert [one._values for one in server.state.changes._detectors.values()] == [[math.inf]]
 
 
 def test_nothing_is_watched_by_default(server):

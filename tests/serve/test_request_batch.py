@@ -8,6 +8,9 @@ import pytest
 from scripted_upstream import wait_until
 from tests.serve.dialects import SPOKEN, speak
 
+from turnout.evaluate.traffic.traffic import join
+from turnout.outcomes import Outcome
+
 TEXTS = [
     "Hello!",
     "Prove that there are infinitely many primes.",
@@ -46,6 +49,20 @@ def test_decisions_are_those_of_the_endpoint_of_the_dialect(server, upstream, na
     for one, headers in zip(told, answered, strict=True):
         assert one.get("win_rate") == (float(headers["x-turnout-win-rate"]) if "win_rate" in one else None)
     assert [one["model"] for one in told[1::2]] == ["small"] * len(TEXTS)
+
+
+def test_the_report_grades_decisions_that_a_gateway_followed(start, upstream, tables, tmp_path):
+    server = start(log={"path": str(tmp_path / "log.jsonl")}, changes={"watch": ["outcomes"]})
+    decided = batch(server, [SPOKEN["chat"].body("router-mf-0.5")] * 3)
+    wait_until(lambda: (tmp_path / "log.jsonl").read_text().count("\n") == 3)
+    receipts = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {(one["by"], one["served"]) for one in receipts} == {("gateway", None)}
+    traffic = join(receipts, [Outcome(one["request_id"], "passed", 1.0) for one in decided], {})
+    assert (traffic.served.tolist(), traffic.grades["passed"].tolist()) == (
+        [one["model"] for one in decided],
+        [1.0] * 3,
+    )
+    assert set(server.state.changes._answers) == {one["request_id"] for one in decided}
 
 
 def test_errors_are_told_row_by_row(server):

@@ -194,6 +194,9 @@ def test_workers_must_share_what_all_must_know(tables):
     with pytest.raises(ConfigError, match=r"expected \[sessions\] store"):
         check_workers(settings, 2)
     check_workers(settings_of({**tables, "sessions": {"store": "redis://localhost"}}), 2)
+    watched = {**tables, "sessions": {"store": "redis://localhost"}, "changes": {"watch": ["latency", "outcomes"]}}
+    with pytest.raises(ConfigError, match="most outcomes could not be watched"):
+        check_workers(settings_of(watched), 2)
     off = {**tables, "sessions": {"stay": "off"}}
     check_workers(settings_of(off), 2)
     two = {"main": tables["upstreams"]["main"], "other": tables["upstreams"]["main"]}

@@ -26,8 +26,8 @@ NOISE = 0.5
 FEATURES = 3
 #: Saved losses at most, in utility: how many requests' worth of exploration may come at once.
 MOST_CREDIT = 25.0
-#: Points of the integral over the best model's utility.
-_POINTS = np.linspace(-4.0, 4.0, 33)
+#: Cells of the integral over the best model's utility, and standard deviations beyond which a model's utility is not looked for.
+_CELLS, _REACH = 512, 8.0
 
 
 @dataclass(frozen=True)
@@ -271,11 +271,14 @@ def _chance_of_best(mean: Floats, std: Floats) -> Floats:
     """The chance that each of independent normal utilities is the largest."""
     if len(mean) == 1:
         return np.ones(1)
-    points = mean[:, None] + std[:, None] * _POINTS
-    below = _normal_cdf((points[:, :, None] - mean) / np.maximum(std, 1e-12))
-    below[np.arange(len(mean)), :, np.arange(len(mean))] = 1.0
-    weights = np.exp(-0.5 * _POINTS**2)
-    found: Floats = below.prod(axis=2) @ weights
+    std = np.maximum(std, 1e-12)
+    # Below the lower end, one model is better almost surely.
+    ends = np.linspace((mean - _REACH * std).max(), (mean + _REACH * std).max(), _CELLS + 1)
+    mass = np.diff(_normal_cdf((ends[:, None] - mean) / std), axis=0)
+    below = np.log(np.maximum(_normal_cdf((0.5 * (ends[1:] + ends[:-1])[:, None] - mean) / std), 1e-300))
+    # All others are below a cell: the sum over all models without its own, so that the work grows with the models and not their square.
+    others = np.exp(below.sum(axis=1, keepdims=True) - below)
+    found: Floats = (np.maximum(mass, 0.0) * others).sum(axis=0)
     found /= found.sum()
     return found
 

@@ -10,7 +10,7 @@ from turnout.outcomes.draw import uniform
 
 #: How strongly is bet on ranks that are too low or too high.
 _BETS = (-0.9, -0.5, -0.2, 0.2, 0.5, 0.9)
-#: Values that are compared with; after that many without an alarm the test begins anew.
+#: Values that are compared with, at most: the older half is then forgotten.
 MOST_VALUES = 50_000
 
 
@@ -42,7 +42,9 @@ class ChangeDetector:
         self._limit = float(mean_values)
         self._seed = seed
         self._number = 0
+        #: The last values in order of size, and as they arrived.
         self._values: list[float] = []
+        self._arrived: list[float] = []
         self._bets: list[float] = [0.0] * len(_BETS)
 
     @property
@@ -66,12 +68,15 @@ class ChangeDetector:
         if math.isnan(value):
             raise InvalidInputError("value is nan, expected a number", argument="value")
         if len(self._values) >= MOST_VALUES:
-            self._reset()
+            # The newer half stays as what is usual, and so does the evidence: a change at this point is noticed like any other.
+            self._arrived = self._arrived[MOST_VALUES // 2 :]
+            self._values = sorted(self._arrived)
         below, upto = bisect.bisect_left(self._values, value), bisect.bisect_right(self._values, value)
         drawn = uniform(self._seed, self._number)
         rank = (below + drawn * (upto - below + 1)) / (len(self._values) + 1)
         self._number += 1
         self._values.insert(upto, value)
+        self._arrived.append(value)
         self._bets = [(1 + gain) * (1 + bet * (2 * rank - 1)) for gain, bet in zip(self._bets, _BETS, strict=True)]
         if self.evidence < 1:
             return False
@@ -79,5 +84,6 @@ class ChangeDetector:
         return True
 
     def _reset(self) -> None:
-        self._values = []
+        self._values.clear()
+        self._arrived.clear()
         self._bets = [0.0] * len(_BETS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ class EventRelay:
         self.model = ""
         #: Whether an event was an error.
         self.has_error = False
+        #: Seconds that the upstream was waited for since its first events.
+        self.waited_s = 0.0
         #: Why the stream was interrupted; empty where it was not.
         self.interruption = ""
         #: Changes complete events on their way to the client; ``None`` leaves them as they are.
@@ -94,11 +97,15 @@ class EventRelay:
             TimeoutError: There was none until then.
             UpstreamError: The connection broke, the time is up, or the stream ended before its last event.
         """
-        while chunk := await self.body.read(until):
-            if piece := self._push(chunk):
-                self._tail = (self._tail[1], piece)
-                return self._edited(self._cleaned(piece))
-        return self._edited(self._end())
+        began = time.perf_counter()
+        try:
+            while chunk := await self.body.read(until):
+                if piece := self._push(chunk):
+                    self._tail = (self._tail[1], piece)
+                    return self._edited(self._cleaned(piece))
+            return self._edited(self._end())
+        finally:
+            self.waited_s += time.perf_counter() - began
 
     def error_event(self, error: ApiError) -> bytes:
         """The event that ends a stream which was interrupted.
@@ -186,6 +193,8 @@ class BytesRelay:
         self.body = body
         self._key = body.upstream.key
         self._held = b""
+        #: Seconds that the upstream was waited for since the first bytes.
+        self.waited_s = 0.0
 
     def push(self, chunk: bytes) -> bytes:
         """Bytes without the key; the last ones are held back, as the key may begin in them."""
@@ -203,10 +212,14 @@ class BytesRelay:
         Raises:
             UpstreamError: The connection broke, or the time is up.
         """
-        while chunk := await self.body.read():
-            if piece := self.push(chunk):
-                return piece
-        return self.push(b"")
+        began = time.perf_counter()
+        try:
+            while chunk := await self.body.read():
+                if piece := self.push(chunk):
+                    return piece
+            return self.push(b"")
+        finally:
+            self.waited_s += time.perf_counter() - began
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,13 @@ class Served:
     fallback_reason: str = ""
     #: Whether LiteLLM translated the request and the answer.
     is_translated: bool = False
+    #: Seconds of the attempt that was answered, until the answer began; of a whole answer, all.
+    began_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that this model took: neither other attempts nor the client's reading count."""
+        return self.began_s + (0.0 if self.answer.rest is None else self.answer.rest.waited_s)
 
 
 async def first_answer(
@@ -52,7 +59,7 @@ async def first_answer(
     reason = ""
     for model, after in zip(candidates, (*candidates[1:], None), strict=True):
         try:
-            answer = await _attempt(model, request, metrics)
+            answer, seconds = await _attempt(model, request, metrics)
         except UpstreamError as error:
             if after is None:
                 raise
@@ -61,13 +68,14 @@ async def first_answer(
         else:
             is_too_long = answer.is_context_overflow and falls_back_on_context_overflow
             if after is None or not is_too_long:
-                return Served(model, answer, reason, model.translation_of(request.dialect) is not None)
+                return Served(model, answer, reason, model.translation_of(request.dialect) is not None, seconds)
             reason = "context_overflow"
         metrics.fallbacks.labels(candidates[0].label, after.label, reason).inc()
     raise AssertionError("there is always a candidate")
 
 
-async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
+async def _attempt(model: Model, request: Request, metrics: Metrics) -> tuple[Answer, float]:
+    """The answer, and the seconds until it began."""
     upstream = model.upstream
     body = await body_for(model, request.body, request.dialect)
     call = Call(request, body, model.upstream_name, model.label)
@@ -83,6 +91,8 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
             if is_counted and error.reason in _NOT_SENT:
                 for quota in model.quotas:
                     quota.give_back()
+            if error.is_timeout:
+                request.timed_out.append(model.label)
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:
                 raise
@@ -90,8 +100,9 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> Answer:
             attempt += 1
             await asyncio.sleep(pause)
         else:
-            metrics.upstream_seconds.labels(model.label).observe(time.perf_counter() - began)
-            return answer
+            seconds = time.perf_counter() - began
+            metrics.upstream_seconds.labels(model.label).observe(seconds)
+            return answer, seconds
 
 
 def _take_quotas(model: Model) -> None:

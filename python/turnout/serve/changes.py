@@ -34,16 +34,23 @@ class Changes:
         self._detectors: dict[tuple[str, Signal], ChangeDetector] = {}
         self._answers: OrderedDict[str, Model] = OrderedDict()
 
-    def answered(self, receipt_id: str, model: Model, seconds: float) -> None:
-        """Takes the latency of an answer.
+    def took(self, label: str, seconds: float) -> None:
+        """Takes the latency of an attempt.
+
+        Args:
+            label: Of the model.
+            seconds: That the model took for its whole answer; infinite where it did not answer in time.
+        """
+        if "latency" in self._settings.watch:
+            self._add(label, "latency", seconds)
+
+    def answered(self, receipt_id: str, model: Model) -> None:
+        """Remembers whose answer the outcomes of a receipt are about.
 
         Args:
             receipt_id: Of the decision.
             model: The model that answered.
-            seconds: To the end of the answer.
         """
-        if "latency" in self._settings.watch:
-            self._add(model.label, "latency", seconds)
         if "outcomes" in self._settings.watch:
             self._answers[receipt_id] = model
             if len(self._answers) > _MOST_ANSWERS:

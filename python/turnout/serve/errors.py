@@ -77,3 +77,8 @@ class UpstreamError(Exception):
         self.is_outage = is_outage
         self.retry_after_s = retry_after_s
         self.answer = answer
+
+    @property
+    def is_timeout(self) -> bool:
+        """Whether the upstream was too slow."""
+        return self.reason.endswith("_timeout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Mapping
@@ -142,6 +143,10 @@ class RoutedEndpoint:
                 # A signature covers what the client got.
                 hashed = None if decided is None or self.state.receipt_key is None else BodyHash(tapped)
                 await relay(served.answer, hashed or tapped, response_headers, self.state.metrics)
+            if decided is not None and not served.answer.failure:
+                self.state.changes.took(served.model.label, served.seconds)
+            elif served.answer.failure.endswith("_timeout"):
+                request.timed_out.append(served.model.label)
             if hashed is not None and decided is not None:
                 decided.receipt["response_sha256"] = hashed.hexdigest
             if kept is not None and decided is not None:
@@ -154,6 +159,8 @@ class RoutedEndpoint:
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
             call.failed(error.reason)
             if served is not None:
+                if error.is_timeout:
+                    request.timed_out.append(served.model.label)
                 raise
             await send_failure(send, error, response_headers, request)
         finally:
@@ -165,6 +172,9 @@ class RoutedEndpoint:
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
+            if decided is not None:
+                for label in request.timed_out:
+                    self.state.changes.took(label, math.inf)
             seconds = time.perf_counter() - began
             self.state.answered(decided, planned, settings, name, reason, seconds, usage, verdict)
 

@@ -205,7 +205,7 @@ class State:
         decided.receipt.update(usage._asdict(), **found)
         self.recent.changed(decided)
         if served is not None and (model := self.snapshot.models.get(served)) is not None:
-            self.changes.answered(decided.receipt["request_id"], model, seconds)
+            self.changes.answered(decided.receipt["request_id"], model)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
             receipt = {**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})}
@@ -236,8 +236,13 @@ class State:
             request_id: Of the request.
             reason: Why it is not followed elsewhere either; empty where it is.
         """
+        decided = self.decided(plan, request_id)
+        if decided is not None and not reason:
+            # Who answers is not known here; outcomes are taken to be about the chosen model.
+            decided.receipt["by"] = "gateway"
+            self.changes.answered(request_id, plan.candidates[0])
         seconds = plan.routed.seconds if plan.routed else 0.0
-        self.answered(self.decided(plan, request_id), plan, settings, None, reason, seconds, UNKNOWN)
+        self.answered(decided, plan, settings, None, reason, seconds, UNKNOWN)
 
     def publish(self) -> None:
         """Sets the metrics that are not counted as things happen."""

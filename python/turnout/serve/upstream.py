@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import yarl
@@ -51,6 +51,8 @@ class Request:
     path: str = ""
     #: Fields of the client's query that go on.
     query: Sequence[tuple[str, str]] = ()
+    #: Labels of models that did not answer in time, one for each attempt; replaced requests share it.
+    timed_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def check_workers(settings: Settings, count: int) -> None:
 
     Raises:
         ConfigError: The pool has a budget, or a model a quota; or sessions are on, or responses are stored at several upstreams, and no store
-            is shared.
+            is shared; or outcomes are watched for changes.
     """
     if count == 1:
         return
@@ -232,6 +232,11 @@ def check_workers(settings: Settings, count: int) -> None:
     if limited:
         raise ConfigError(
             f"{count} workers would each use the whole quota of [models.{limited[0]}]: expected one worker, or no quota"
+        )
+    if "outcomes" in settings.changes.watch:
+        raise ConfigError(
+            f"{count} workers would each know their own answers only, so that most outcomes could not be watched: expected"
+            ' [changes] watch without "outcomes", or one worker'
         )
     if settings.sessions.store:
         return
