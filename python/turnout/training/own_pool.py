@@ -131,7 +131,11 @@ def train_pool(
     verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
     picked = last.name if verdict.route else "means"
     return TrainedPool(
-        _profiles(tried[picked], seen, names, embedding), verdict, picked, {**last.losses, **beside}, float(error)
+        profiles_from(tried[picked], seen, names, embedding, "own outcomes"),
+        verdict,
+        picked,
+        {**last.losses, **beside},
+        float(error),
     )
 
 
@@ -231,11 +235,20 @@ def _by(predict: Predictor, seen: Lessons, seed: int) -> Doubles:
     return found
 
 
-def _profiles(candidate: Candidate, seen: Lessons, names: Sequence[str], embedding: str) -> Profiles:
+def profiles_from(candidate: Candidate, seen: Lessons, names: Sequence[str], embedding: str, source: str) -> Profiles:
+    """Profiles of a candidate.
+
+    Args:
+        candidate: Fits the models.
+        seen: What it is fitted to.
+        names: Models of the columns.
+        embedding: SHA-256 of the router's graph.
+        source: Where the outcomes are from.
+    """
     fitted = candidate(seen)
     counts = (~np.isnan(seen.scores)).sum(axis=0)
     models = [
-        Profile(name, one.mean, one.covariance, int(count), ["own outcomes"])
+        Profile(name, one.mean, one.covariance, int(count), [source])
         for name, one, count in zip(names, fitted.models, counts, strict=True)
     ]
     return Profiles(fitted.basis, models, embedding, landmarks=fitted.landmarks)

@@ -1,0 +1,165 @@
+"""``turnout retrain``: profiles of a pool's models from the server's outcomes and shadow verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turnout.commands._options import number
+from turnout.commands._receipts import read_receipts
+from turnout.commands._tables import check_files
+from turnout.extras import require
+from turnout.terminal import echo, printable, printable_json
+
+if TYPE_CHECKING:
+    from turnout.training.feedback import Feedback
+    from turnout.training.retraining import Retrained
+
+EPILOG = """\
+examples:
+  turnout retrain decisions.jsonl --outcomes outcomes.sqlite --config turnout.toml --out profiles.safetensors
+  turnout retrain decisions.jsonl.1 decisions.jsonl --outcomes outcomes.sqlite --pool pool.toml --out profiles.safetensors --source tests
+
+The log needs prompts ([log] prompts = true). Profiles are fitted to the earlier decisions and compared with the running ones on the later
+ones. The file is written only if they are not worse there, and the exit code is then 0; otherwise it is 1 and the message says why. A server whose
+models have `profile` set to the file takes it at the next reload.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "retrain",
+        help="fit a pool to the server's outcomes; keeps the running one unless the new one is not worse",
+        description="Needs `pip install 'turnout[eval]'`.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("log", nargs="+", metavar="FILE", help="decision log with prompts: jsonl or parquet files")
+    parser.add_argument("--outcomes", required=True, metavar="FILE", help="database of outcomes")
+    parser.add_argument("--config", metavar="FILE", help="configuration of the server, which has the running pool")
+    parser.add_argument("--pool", metavar="POOL_TOML", help="the running pool, in place of --config")
+    parser.add_argument("--router", metavar="ARTIFACT", help="router of --pool, or name of a router of --config")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="profiles to write, a .safetensors")
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="NAME",
+        help="use only outcomes of this client key, and shadow verdicts; may be repeated",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=number,
+        default=0.25,
+        metavar="PART",
+        help="part of the decisions, the last ones, to compare on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=number,
+        default=0.0,
+        metavar="NATS",
+        help="log loss that the new profiles may be worse by (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of folds and bootstrap (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    import turnout
+
+    require("eval", "safetensors", "scipy", "sklearn", purpose="retrain")
+    if args.out.suffix != ".safetensors":
+        raise turnout.ConfigError(f"--out is {args.out}, expected a file that ends in .safetensors")
+    if (args.config is None) == (args.pool is None):
+        raise turnout.ConfigError("expected one of --config and --pool")
+    if not 0.0 < args.held_out < 1.0:
+        raise turnout.ConfigError(f"--held-out is {args.held_out:g}, expected a number between 0 and 1")
+    if not 0.0 <= args.margin < float("inf"):
+        raise turnout.ConfigError(f"--margin is {args.margin:g}, expected a number of at least 0")
+    check_files([*args.log, args.outcomes, args.config, args.pool])
+    from turnout.data.writer import check_folder
+    from turnout.evaluate.json_values import json_values
+    from turnout.outcomes import Outcomes
+    from turnout.profiles.known import graph_hash, profiles_of_pool
+    from turnout.profiles.linear import joined
+    from turnout.training.feedback import feedback_of
+    from turnout.training.retraining import retrain
+
+    check_folder(args.out, "--out")
+    router = _router(args)
+    running = profiles_of_pool(router.pool, router.path)
+    receipts = (receipt for path in args.log for receipt in read_receipts(path))
+    with Outcomes(args.outcomes) as outcomes:
+        feedback = feedback_of(receipts, outcomes.read(), list(running), sources=args.source)
+    found = retrain(
+        feedback,
+        router.embed(feedback.prompts),
+        running,
+        joined(running),
+        graph_hash(router.path),
+        held_out=args.held_out,
+        margin=args.margin,
+        seed=args.seed,
+    )
+    if not found.refused and found.profiles is not None:
+        _write(args.out, found.profiles.to_bytes())
+    if args.json:
+        values = {**found.to_json(), "left_out": dict(feedback.left_out)}
+        echo(printable_json(json.dumps(json_values(values), indent=1, allow_nan=False)))
+    else:
+        echo(printable(_text(found, feedback, args.out)))
+    return 1 if found.refused else 0
+
+
+def _router(args: argparse.Namespace) -> Any:
+    import turnout
+
+    if args.pool is not None:
+        return turnout.load(args.router, pool=turnout.Pool.load(args.pool))
+    require("serve", "pydantic", purpose="read --config")
+    from turnout.serve.config_file import read_config
+    from turnout.serve.pools import load_pools
+
+    pools = load_pools(read_config(args.config), {})
+    name = args.router or next(iter(pools), None)
+    if name not in pools:
+        expected = ", ".join(pools) or "none: there is no [pool]"
+        raise turnout.ConfigError(f"{args.config}: no pool of router {name}, expected one of {expected}")
+    return pools[name].router
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replaces the file as a whole: a server may read it meanwhile."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _text(found: Retrained, feedback: Feedback, out: Path) -> str:
+    lines = [f"decisions with outcomes  {len(feedback.prompts):,}; shadow verdicts {len(feedback.verdicts):,}"]
+    lines += [f"  left out  {count:,} {reason}" for reason, count in feedback.left_out.items()]
+    if (one := found.comparison) is not None:
+        lines.append(f"fitted to {one.trained:,}, compared on {one.held_out:,} later ones: {found.picked}")
+        pairs = [("log loss on outcomes", one.grades), ("log loss on verdicts", one.verdicts)]
+        lines += [
+            f"{name}  {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] against the running profiles"
+            for name, value in pairs
+            if value is not None
+        ]
+        lines.append(f"P(success) moved by {one.moved:.3f} on average")
+    if found.refused:
+        lines.append(f"refused, {out} is as it was: {found.refused}")
+    else:
+        lines.append(
+            f"wrote {out}: profile = {json.dumps(out.name)} for each model of the pool, then reload the server"
+        )
+    return "\n".join(lines)

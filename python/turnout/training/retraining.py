@@ -1,0 +1,194 @@
+"""``turnout retrain``: profiles from outcomes and shadow verdicts, taken only where they are not worse on the latest traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
+from turnout.pool.profiles import Doubles, Profile, Profiles
+from turnout.profiles.linear import Linear
+from turnout.profiles.new_model import MIN_KNOWN
+from turnout.profiles.own import Candidate, candidates, pick
+from turnout.profiles.predictors import Lessons
+from turnout.training.feedback import Feedback
+from turnout.training.own_pool import MIN_OUTCOMES, profiles_from
+
+#: Decisions that are trained on, and that are held out, at least.
+FEWEST_TRAINED, FEWEST_HELD_OUT = 200, 100
+#: Held-out verdicts from which they count.
+FEWEST_VERDICTS = 20
+#: Part of the decisions, the last ones, that is held out.
+HELD_OUT = 0.25
+#: The candidate that keeps the running profiles and moves them by a slope and an intercept a model.
+_CALIBRATED = "mf, calibrated"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """New profiles beside the running ones on held-out decisions.
+
+    Attributes:
+        grades: Log loss of the new ones minus that of the running ones, on scores.
+        verdicts: Likewise, on which of two answers is better; ``None`` for too few verdicts.
+        trained: Decisions that the new ones were fitted on.
+        held_out: Decisions that both were compared on.
+        held_out_verdicts: Verdicts among them.
+        moved: Mean change of P(success).
+    """
+
+    grades: Estimate
+    verdicts: Estimate | None
+    trained: int
+    held_out: int
+    held_out_verdicts: int
+    moved: float
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What retraining found.
+
+    Attributes:
+        profiles: The new ones; ``None`` where there are too few decisions.
+        picked: Name of the candidate, by cross-validation on the decisions that were trained on.
+        comparison: With the running ones.
+        refused: Why the new ones are not to be used; empty where they are.
+    """
+
+    profiles: Profiles | None
+    picked: str
+    comparison: Comparison | None
+    refused: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain values."""
+        comparison = None if self.comparison is None else asdict(self.comparison)
+        return {
+            "accepted": not self.refused,
+            "refused": self.refused,
+            "picked": self.picked,
+            "comparison": comparison,
+        }
+
+
+def retrain(
+    feedback: Feedback,
+    embeddings: NDArray[np.float32],
+    running: Mapping[str, Linear],
+    whole: Linear,
+    embedding: str,
+    *,
+    held_out: float = HELD_OUT,
+    margin: float = 0.0,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Retrained:
+    """Fits profiles to the earlier decisions and compares them with the running ones on the later ones.
+
+    New profiles are used if the 95 % interval of the difference of log loss on held-out scores ends at most at the margin, and if they
+    predict held-out verdicts of shadow evaluation no worse. Prompts that were trained on are not held out.
+
+    Args:
+        feedback: The decisions, in the order of their times.
+        embeddings: Of their prompts, float32 ``[decisions, dim]``.
+        running: The running profiles by candidate, in the order of the columns.
+        whole: The same over one basis.
+        embedding: SHA-256 of the router's graph.
+        held_out: Part of the decisions that is held out.
+        margin: Of both differences, in nats.
+        resamples: Of the bootstrap.
+        seed: Of folds and bootstrap.
+    """
+    names, count = list(running), len(feedback.prompts)
+    is_late = np.arange(count) >= round(count * (1.0 - held_out))
+    known = {prompt for prompt, late in zip(feedback.prompts, is_late, strict=True) if not late}
+    is_new = np.array([prompt not in known for prompt in feedback.prompts], dtype=bool)
+    early, late = feedback.rows(~is_late), feedback.rows(is_late & is_new)
+    if len(early.prompts) < FEWEST_TRAINED or len(late.prompts) < FEWEST_HELD_OUT:
+        return Retrained(
+            None,
+            "",
+            None,
+            f"too few decisions with outcomes: {len(early.prompts)} to train on (expected at least {FEWEST_TRAINED}) and "
+            f"{len(late.prompts)} later ones with other prompts (expected at least {FEWEST_HELD_OUT})",
+        )
+    lessons = Lessons(early.prompts, embeddings[~is_late], early.scores)
+    tried = _tried(lessons, names, whole, embedding)
+    picked = pick(tried, lessons, seed).name
+    profiles = profiles_from(tried[picked], lessons, names, embedding, "traffic")
+    found = _compared(profiles, whole, late, embeddings[is_late & is_new], len(early.prompts), resamples, seed)
+    return Retrained(profiles, picked, found, _refused(found, margin))
+
+
+def _tried(lessons: Lessons, names: list[str], whole: Linear, embedding: str) -> dict[str, Candidate]:
+    """The running profiles, calibrated; and where every model has enough scores, what ``train pool`` tries."""
+    models = [Profile(name, one.mean, one.covariance) for name, one in zip(names, whole.models, strict=True)]
+    found = candidates(names, Profiles(whole.basis, models, embedding, landmarks=whole.landmarks))
+    if ((~np.isnan(lessons.scores)).sum(axis=0) < MIN_OUTCOMES).any():
+        return {_CALIBRATED: found[_CALIBRATED]}
+    # What starts from the spread of known models needs several of them.
+    return {
+        name: one
+        for name, one in found.items()
+        if name == _CALIBRATED or not name.startswith("mf") or len(names) >= MIN_KNOWN
+    }
+
+
+def _compared(
+    profiles: Profiles,
+    whole: Linear,
+    late: Feedback,
+    embeddings: NDArray[np.float32],
+    trained: int,
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    chances = [profiles.success(embeddings), whole.success(embeddings)]
+    logits = [_logit(one) for one in chances]
+    new, old = (_losses(logit, late.scores) for logit in logits)
+    grades = _difference(np.nansum(new - old, axis=1), (~np.isnan(new)).sum(axis=1), late.prompts, resamples, seed)
+    verdicts = None
+    if len(late.verdicts) >= FEWEST_VERDICTS:
+        rows, other, own = late.verdicts[:, :3].astype(int).T
+        new, old = (_losses(logit[rows, other] - logit[rows, own], late.verdicts[:, 3]) for logit in logits)
+        prompts = [late.prompts[row] for row in rows.tolist()]
+        verdicts = _difference(new - old, np.ones(len(rows)), prompts, resamples, seed)
+    moved = float(np.abs(chances[0] - chances[1]).mean())
+    return Comparison(grades, verdicts, trained, len(late.prompts), len(late.verdicts), moved)
+
+
+def _refused(found: Comparison, margin: float) -> str:
+    if found.grades.high > margin:
+        return (
+            f"not shown to be no worse on {found.held_out} later decisions: log loss {found.grades.value:+.4f} "
+            f"[{found.grades.low:+.4f}, {found.grades.high:+.4f}] against the running profiles, expected an interval up to {margin:g}"
+        )
+    if found.verdicts is not None and found.verdicts.value > margin:
+        return (
+            f"worse on {found.held_out_verdicts} later verdicts of shadow evaluation: log loss {found.verdicts.value:+.4f} "
+            f"[{found.verdicts.low:+.4f}, {found.verdicts.high:+.4f}], expected at most {margin:g}; outcomes and verdicts disagree"
+        )
+    return ""
+
+
+def _difference(sums: Doubles, counts: NDArray[Any], prompts: Any, resamples: int, seed: int) -> Estimate:
+    drawn = np.concatenate(list(resample_counts(prompts, resamples, seed)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = (drawn @ sums) / (drawn @ counts)
+    return interval(float(sums.sum() / counts.sum()), means)
+
+
+def _losses(logits: Doubles, scores: Doubles) -> Doubles:
+    found: Doubles = np.logaddexp(0.0, logits) - scores * logits
+    return found
+
+
+def _logit(chances: Doubles) -> Doubles:
+    clipped = np.clip(chances, 1e-6, 1.0 - 1e-6)
+    found: Doubles = np.log(clipped / (1.0 - clipped))
+    return found
