@@ -42,9 +42,9 @@ def test_the_band_is_that_of_least_expected_cost() -> None:
     p_error = np.where(risks < 0.4, 0.0, np.where(between, np.arange(99) % 2, 1.0)).astype(np.float64)
     log = CascadeLog([str(risk) for risk in risks], [Answer("")] * 99, 1.0 - p_error, None, risks, [""] * 99)
     policy = fit_policy(log, p_error, Policy(cheap_cost=0.5, strong_cost=1.0, error_cost=10.0))
-    assert policy.low == 0.0
+    assert 0.35 <= policy.low <= 0.45
     assert 0.55 <= policy.high <= 0.65
-    assert [policy.action(risk) for risk in (0.1, 0.5, 0.9)] == ["cascade", "cascade", "strong"]
+    assert [policy.action(risk) for risk in (0.1, 0.5, 0.9)] == ["cheap", "cascade", "strong"]
 
 
 def test_a_log_without_logprobs_is_judged_by_the_rest(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import turnout
-from turnout.cascade import Answer, Form, Judge, Policy
+from turnout.cascade import Answer, Form, Judge, Policy, Scorer
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("scripted_upstream", ROOT / "tests" / "serve" / "upstream.py")
@@ -199,3 +200,27 @@ def test_wrong_arguments(upstream: Any) -> None:
         turnout.Cascade(turnout.load(), _judge(), strong="a", weak="b", prices={"c": (1, 2)})
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(_cascade(upstream))
+
+
+class _Classifier:
+    """Holds answers with a 5 for wrong."""
+
+    strong = "wrong"
+
+    def route(self, prompt: str) -> Any:
+        return SimpleNamespace(win_rate=0.9 if prompt.endswith("[SEP] 5") else 0.1)
+
+    async def aroute(self, prompt: str) -> Any:
+        return self.route(prompt)
+
+    def win_rates(self, prompts: Any) -> Any:
+        return [self.route(prompt).win_rate for prompt in prompts]
+
+
+def test_a_learned_score_decides(upstream: Any) -> None:
+    judge = _judge(Form(["scorer"], [-10.0], 0.0, 5.0, *IDENTITY))
+    with pytest.raises(turnout.ConfigError, match="give scorer"):
+        _cascade(upstream, judge)
+    for text, kept in (("4", "small"), ("5", "big")):
+        upstream.by_model["small"] = _with_logprob(-0.1, text)
+        assert _cascade(upstream, judge, scorer=Scorer(_Classifier())).completion(messages=HELLO).model == kept

@@ -23,6 +23,7 @@ def test_values_of_all_signals() -> None:
         first_top_logprobs=[math.log(0.25), math.log(0.5)],
         samples=["no", "yes"],
         self_check=0.75,
+        score=0.4,
     )
     found = {name: round(signal(answer) or 0.0, 4) for name, signal in SIGNALS.items()}
     assert found == {
@@ -32,6 +33,7 @@ def test_values_of_all_signals() -> None:
         "first_token_margin": round(math.log(2), 4),
         "agreement": 0.5,
         "self_check": 0.75,
+        "scorer": 0.4,
         "length": round(math.log(4), 4),
     }
 

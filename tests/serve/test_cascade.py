@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,7 +230,7 @@ def test_a_cascade_needs_a_pair_and_a_fallback(tables, tmp_path: Path):
     prices = {
         name: {"upstream": "main", "success": 0.5, "input_price": 1, "output_price": 1} for name in ("big", "small")
     }
-    with pytest.raises(ConfigError, match="and there is none"):
+    with pytest.raises(ConfigError, match="in a pool, expected judges"):
         settings_of({"pool": {}, "upstreams": tables["upstreams"], "models": prices, "routers": routers})
 
 
@@ -248,3 +249,21 @@ def test_a_decision_alone_names_the_model_that_is_asked_first(cascading, upstrea
             assert (one["model"], one["action"], one["is_strong"]) == (model, action, True)
     server.post({"model": name, "messages": HELLO})
     assert models(upstream)[0] == model
+
+def test_a_learned_score_decides(cascading, upstream, artifact, tmp_path, monkeypatch):
+    class Fake:
+        strong = "wrong"
+
+        async def aroute(self, text):
+            return SimpleNamespace(win_rate=0.9 if text.endswith("[SEP] I am small") else 0.1)
+
+    form = Form(["scorer"], [-10.0], 0.0, 5.0, *IDENTITY)
+    with pytest.raises(ConfigError, match="reads the signal scorer, expected scorer"):
+        cascading(form)
+    monkeypatch.setattr("turnout.serve.cascade_loaded.load", lambda path: Fake())
+    server = cascading(form, scorer="folder")
+    answer = server.post({"model": "router-mf", "messages": HELLO})
+    assert (answer.headers["x-turnout-cascade"], receipt_of(server)["signals"]) == (
+        "discarded",
+        {"scorer": pytest.approx(0.1)},
+    )

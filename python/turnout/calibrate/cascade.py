@@ -133,8 +133,8 @@ def fit_policy(log: CascadeLog, p_error: Floats, policy: Policy) -> Policy:
     at = np.searchsorted(risks, edges)
     low, high = np.triu_indices(len(edges))
     total = sums[0][at[low]] + sums[1][at[high]] - sums[1][at[low]] + sums[2][-1] - sums[2][at[high]]
-    # Of equals the widest band: judging costs microseconds.
-    best = np.lexsort((low - high, np.round(total, 12)))[0]
+    # Of equals the narrowest band: judging holds the beginning of an answer back.
+    best = np.lexsort((high - low, np.round(total, 12)))[0]
     top = float(edges[high[best]])
     return replace(policy, low=float(edges[low[best]]), high=top if at[high[best]] < len(log) else 1.000001)
 

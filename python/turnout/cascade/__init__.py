@@ -2,7 +2,8 @@
 
 from turnout.cascade.answer import Answer
 from turnout.cascade.judge import Form, Judge, Policy
+from turnout.cascade.scorer import Scorer
 from turnout.cascade.signals import SIGNALS, Signal
 from turnout.cascade.steps import Step, pair_steps, pool_steps
 
-__all__ = ["SIGNALS", "Answer", "Form", "Judge", "Policy", "Signal", "Step", "pair_steps", "pool_steps"]
+__all__ = ["SIGNALS", "Answer", "Form", "Judge", "Policy", "Scorer", "Signal", "Step", "pair_steps", "pool_steps"]

@@ -22,6 +22,7 @@ class Answer:
         first_top_logprobs: Those of the likeliest candidates of the first token.
         samples: Further answers to the same prompt: of the same model, or of another cheap one.
         self_check: Probability of "yes" when the model was asked whether the answer is right.
+        score: Of a :class:`turnout.cascade.Scorer`.
 
     Example:
         >>> Answer("Paris", logprobs=[-0.1, -0.3]).text
@@ -33,6 +34,7 @@ class Answer:
     first_top_logprobs: Sequence[float] | None = None
     samples: Sequence[str] | None = None
     self_check: float | None = None
+    score: float | None = None
 
     @classmethod
     def from_completion(cls, completion: Any) -> Answer:
@@ -47,7 +49,7 @@ class Answer:
         Example:
             >>> token = {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Hi", "logprob": -0.5}]}
             >>> Answer.from_completion({"choices": [{"message": {"content": "Hi"}, "logprobs": {"content": [token]}}]})
-            Answer(text='Hi', logprobs=[-0.5], first_top_logprobs=[-0.5], samples=None, self_check=None)
+            Answer(text='Hi', logprobs=[-0.5], first_top_logprobs=[-0.5], samples=None, self_check=None, score=None)
         """
         document = completion if isinstance(completion, dict) else completion.model_dump()
         choice = document["choices"][0]

@@ -180,7 +180,7 @@ class Judge:
         """Fields of :class:`Answer` that the first form reads beside the text.
 
         Returns:
-            Some of ``logprobs``, ``first_top_logprobs``, ``samples`` and ``self_check``.
+            Some of ``logprobs``, ``first_top_logprobs``, ``samples``, ``self_check`` and ``score``.
         """
         return {SIGNALS[name].needs for name in self.forms[0].signals} - {"text"}
 

@@ -133,6 +133,22 @@ class SelfCheck:
         return answer.self_check
 
 
+class LearnedScore:
+    """Score of a :class:`turnout.cascade.Scorer`: a classifier's chance that the answer is right.
+
+    Example:
+        >>> LearnedScore()(Answer("4", score=0.7))
+        0.7
+    """
+
+    name: ClassVar[str] = "scorer"
+    needs: ClassVar[str] = "score"
+
+    def __call__(self, answer: Answer) -> float | None:
+        """In 0..1."""
+        return answer.score
+
+
 class Length:
     """Logarithm of 1 + the number of characters; needs nothing but the text.
 
@@ -167,6 +183,7 @@ SIGNALS: dict[str, Signal] = {
         FirstTokenMargin(),
         Agreement(),
         SelfCheck(),
+        LearnedScore(),
         Length(),
     )
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from turnout.calibrate.cascade import CascadeCalibration
-    from turnout.cascade import Policy
+    from turnout.cascade import Policy, Scorer
     from turnout.evaluate.cascades.curves import CascadeFigures
     from turnout.evaluate.cascades.log import CascadeLog
     from turnout.evaluate.success import SuccessScores
@@ -41,6 +41,9 @@ def add_cascade_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--second-cost", type=number, metavar="C", help="cost of a second of latency (default: 0)")
     group.add_argument("--error-cost", type=number, metavar="C", help="cost of a wrong answer")
+    group.add_argument(
+        "--scorer", metavar="ARTIFACT", help="artifact of turnout train scorer, trained on other answers than --data"
+    )
     group.add_argument("--strong-score", metavar="COLUMN", help="column with scores of the strong model, in 0..1")
     group.add_argument(
         "--group", metavar="COLUMN", help="column with kinds of prompts, to measure outside of the domain"
@@ -126,6 +129,7 @@ def _log(args: argparse.Namespace, path: str, router: str | None) -> CascadeLog:
     check_files([path])
     from turnout.evaluate.cascades.log import read_cascade_log
 
+    scorer = _scorer(args.scorer, path) if args.scorer else None
     bad = bad_rows(args)
     log = read_cascade_log(
         path,
@@ -133,9 +137,29 @@ def _log(args: argparse.Namespace, path: str, router: str | None) -> CascadeLog:
         strong=args.strong_score,
         group=args.group,
         bad=bad,
+        score=None if scorer is None else scorer.scores,
     )
     show_bad(bad)
     return log
+
+
+def _scorer(folder: str, path: str) -> Scorer:
+    """The scorer.
+
+    Raises:
+        ConfigError: It was trained on the same table: its scores would be too good there.
+    """
+    from turnout import ConfigError
+    from turnout.artifact.manifest import Manifest
+    from turnout.cascade import Scorer
+    from turnout.data import file_record
+    from turnout.router import load
+
+    scorer = Scorer(load(folder))
+    seen = [one.get("sha256") for one in Manifest.read(Path(folder)).provenance.get("data", [])]
+    if file_record(Path(path))["sha256"] in seen:
+        raise ConfigError(f"--scorer {folder} was trained on {path}: expected a log of other answers")
+    return scorer
 
 
 def _document(found: CascadeCalibration) -> dict[str, Any]:

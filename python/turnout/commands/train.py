@@ -1,4 +1,4 @@
-"""``turnout train mf | sw_ranking | bert | causal_llm | pool``: trains a router on your tables and writes its artifact."""
+"""``turnout train mf | sw_ranking | bert | causal_llm | pool | scorer``: trains a router on your tables and writes its artifact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnout.commands import _train_pool, _train_sw_ranking
+from turnout.commands import _train_pool, _train_scorer, _train_sw_ranking
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_out, tuned_folder
 from turnout.extras import require
@@ -38,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_causal_llm(kinds)
     _train_sw_ranking.add_parser(kinds)
     _train_pool.add_parser(kinds)
+    _train_scorer.add_parser(kinds)
 
 
 def _add_mf(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

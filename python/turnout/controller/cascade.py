@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from turnout._core import ConfigError
-from turnout.cascade import Answer, Judge, Step, pair_steps, pool_steps
+from turnout.cascade import Answer, Judge, Scorer, Step, pair_steps, pool_steps
 from turnout.cascade.answer import TOP_LOGPROBS
 from turnout.cascade.judge import Action
 from turnout.controller.model_calls import ModelCalls
@@ -98,6 +98,7 @@ class Cascade:
         context: What is judged: ``"last_user"``, ``"conversation"`` or a function of the messages.
         agree_with: Names of cheap models whose answers are the samples of the ``agreement`` signal; by default the model itself is asked
             twice more, at a temperature of 0.8.
+        scorer: Of answers, where the judge reads the signal ``scorer``.
 
     Raises:
         ConfigError: ``models`` or ``prices`` has a wrong entry, or names and judges do not fit the router.
@@ -125,6 +126,7 @@ class Cascade:
         prices: Mapping[str, tuple[float, float]] | None = None,
         context: Context = "last_user",
         agree_with: Sequence[str] = (),
+        scorer: Scorer | None = None,
     ) -> None:
         self._chooser = _chooser(router, judge, strong, weak)
         self.router, self.judge, self.context = router, judge, context
@@ -136,6 +138,10 @@ class Cascade:
                 )
         self._prices = dict(prices or {})
         self._agree_with = tuple(agree_with)
+        self._scorer = scorer
+        judges = judge.values() if isinstance(judge, Mapping) else [judge]
+        if scorer is None and any("score" in one.needs() for one in judges):
+            raise ConfigError("the judge reads the signal scorer: give scorer")
         self._calls = ModelCalls(api_base, api_key, models or {})
 
     def action(self, prompt: str) -> Action:
@@ -233,6 +239,8 @@ class Cascade:
                 [checked] = yield [self._check(step.model, prompt, answer)]
                 calls.append(self._call(step.model, checked))
                 answer = replace(answer, self_check=p_yes(checked))
+            if self._scorer is not None and "score" in wanted:
+                answer = replace(answer, score=self._scorer.score(prompt, answer.text))
             p_error = step.judge.p_error(step.risk, answer)
             if p_error <= step.limit:
                 break

@@ -123,7 +123,7 @@ class _Run:
         if reading is None:
             return await self._finished(served)
         try:
-            judged = _verdict(reading, step, self._prices(step.model.name))
+            judged = await self._verdict(reading, step)
         except BaseException:
             answer.close()
             raise
@@ -201,6 +201,18 @@ class _Run:
         )
         return await first_answer(alone, request, self._metrics)
 
+    async def _verdict(self, reading: Reading, step: Step) -> Judged:
+        assert step.cascade is not None
+        assert self._planned.routed is not None
+        answer, scorer = reading.answer, step.cascade.scorer
+        if scorer is not None:
+            answer = replace(answer, score=await scorer.ascore(self._planned.routed.prompt, answer.text))
+        form, values = step.cascade.judge.form(answer)
+        p_error = form.p_error(step.risk, values)
+        signals = dict(zip(form.signals, values, strict=True))
+        name, is_kept = step.model.name, p_error <= step.limit
+        return Judged(name, p_error, step.limit, signals, self._prices(name), reading.tokens, is_kept)
+
     def _is_failure(self, answer: Answer) -> bool:
         """Whether an answer that cannot be judged leads to the next model: it does not fit, or a better one is in hand."""
         return (answer.is_context_overflow and self._overflow) or (self._held is not None and answer.status >= 400)
@@ -222,14 +234,6 @@ class _Run:
 
 def _reason(answer: Answer) -> str:
     return "context_overflow" if answer.is_context_overflow else str(answer.status)
-
-
-def _verdict(reading: Reading, step: Step, prices: tuple[float, float] | None) -> Judged:
-    assert step.cascade is not None
-    form, values = step.cascade.judge.form(reading.answer)
-    p_error = form.p_error(step.risk, values)
-    signals = dict(zip(form.signals, values, strict=True))
-    return Judged(step.model.name, p_error, step.limit, signals, prices, reading.tokens, p_error <= step.limit)
 
 
 async def _held(answer: Answer, request: Request, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:

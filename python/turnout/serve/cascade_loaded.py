@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnout._core import ConfigError
-from turnout.cascade import SIGNALS, Answer, Judge
+from turnout.cascade import SIGNALS, Answer, Judge, Scorer
 from turnout.cascade.judge import Action
+from turnout.router import load
 from turnout.serve.settings import RouterSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class LoadedCascade:
     asks_logprobs: bool
     hold_tokens: int
     hold_s: float
+    #: ``None`` where the judge reads no learned score.
+    scorer: Scorer | None = None
 
     def action(self, risk: float) -> Action:
         """What happens to a prompt before any call: ``cheap``, ``cascade`` or ``strong``.
@@ -39,7 +42,12 @@ class LoadedCascade:
     @property
     def bare_signals(self) -> list[str]:
         """Signals by which answers without log-probabilities are judged."""
-        return list(self.judge.form(Answer(""))[0].signals)
+        return list(self.judge.form(self._bare)[0].signals)
+
+    @property
+    def _bare(self) -> Answer:
+        """An answer without log-probabilities."""
+        return Answer("", score=None if self.scorer is None else 0.5)
 
     def signals(self, dialect: str) -> list[str]:
         """Signals by which answers in a dialect are judged, if the upstream gives log-probabilities where the dialect has them.
@@ -48,7 +56,9 @@ class LoadedCascade:
             dialect: Its name.
         """
         has_logprobs = self.asks_logprobs and dialect != "messages"
-        answer = Answer("", [-1.0], [-1.0, -2.0]) if has_logprobs else Answer("")
+        answer = self._bare
+        if has_logprobs:
+            answer = replace(answer, logprobs=[-1.0], first_top_logprobs=[-1.0, -2.0])
         return list(self.judge.form(answer)[0].signals)
 
 
@@ -107,10 +117,18 @@ def _load(where: str, path: str, settings: RouterSettings) -> LoadedCascade:
     if not Path(path).is_file():
         raise ConfigError(f"{where}: {path}: no such file")
     judge = Judge.load(path)
-    try:
-        judge.form(Answer(""))
-    except ConfigError:
-        raise ConfigError(f"{where}: {path} has no form for answers without log-probabilities") from None
+    scorer = None
+    if "score" in judge.needs():
+        if not settings.scorer:
+            raise ConfigError(
+                f"{where}: {path} reads the signal scorer, expected scorer: the artifact of turnout train scorer"
+            )
+        scorer = Scorer(load(settings.scorer))
     reads_logprobs = any(SIGNALS[name].needs in _LOGPROBS for form in judge.forms for name in form.signals)
     asks_logprobs = settings.ask_logprobs and reads_logprobs
-    return LoadedCascade(judge, path, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3)
+    found = LoadedCascade(judge, path, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3, scorer)
+    try:
+        found.bare_signals  # noqa: B018
+    except ConfigError:
+        raise ConfigError(f"{where}: {path} has no form for answers without log-probabilities") from None
+    return found

@@ -159,6 +159,8 @@ class RouterSettings(Cut):
     judge: str = ""
     #: Files of judges by name of a model, for a cascade in a pool.
     judges: dict[str, str] = Field(default_factory=dict)
+    #: Artifact of ``turnout train scorer``, for judges that read the signal ``scorer``.
+    scorer: str = ""
     #: Ask the weak model for log-probabilities.
     ask_logprobs: bool = True
     #: A stream is held until it has this many tokens, or for this long.

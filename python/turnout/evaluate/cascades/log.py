@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def read_cascade_log(
     strong: str | None = None,
     group: str | None = None,
     bad: BadRows | None = None,
+    score: Callable[[list[tuple[str, str]]], Sequence[float]] | None = None,
 ) -> CascadeLog:
     """Reads a log.
 
@@ -75,6 +76,7 @@ def read_cascade_log(
         strong: Column with scores of the strong model.
         group: Column with kinds of prompts.
         bad: Collects invalid rows; by default the first one is an error.
+        score: Scores of prompts and answers, for example :meth:`turnout.cascade.Scorer.scores`.
 
     Returns:
         The log.
@@ -99,9 +101,13 @@ def read_cascade_log(
     if len(without):
         given[without] = np.asarray(risk_of([prompts[at] for at in without]), dtype=np.float64)
     scores = None if strong is None else np.array([float(row[strong]) for row in rows])
+    answers = [_answer(row) for row in rows]
+    if score is not None:
+        pairs = [(prompt, answer.text) for prompt, answer in zip(prompts, answers, strict=True)]
+        answers = [replace(answer, score=value) for answer, value in zip(answers, score(pairs), strict=True)]
     return CascadeLog(
         prompts,
-        [_answer(row) for row in rows],
+        answers,
         np.array([float(row["correct"]) for row in rows]),
         scores,
         given,

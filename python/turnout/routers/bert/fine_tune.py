@@ -70,12 +70,39 @@ def train_classifier(
     Raises:
         ConfigError: The folder has no encoder that transformers can read, or there are too few prompts for a validation set.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     tuning = config.tuning
     train, held = labelled_prompts(config.pair, data.tables, data.battles, data.grades, warn).split(
         tuning.held_out, tuning.seed
     )
+    return train_on(tuning, checkpoint, train, held, out, report)
+
+
+def train_on(
+    tuning: FineTuningConfig,
+    checkpoint: Path,
+    train: LabelledPrompts,
+    held: LabelledPrompts,
+    out: Path,
+    report: ProgressCallback = silent,
+) -> float:
+    """:func:`train_classifier` on prompts that are split already.
+
+    Args:
+        tuning: Steps and rates.
+        checkpoint: Folder of an encoder, with or without a classification head.
+        train: Prompts to train on.
+        held: Held-out prompts.
+        out: Folder to write.
+        report: Called with the progress.
+
+    Returns:
+        The mean held-out loss.
+
+    Raises:
+        ConfigError: The folder has no encoder that transformers can read.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         torch.manual_seed(tuning.seed)
