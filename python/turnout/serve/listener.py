@@ -83,7 +83,11 @@ def listening(host: str, port: int, *, reuse_port: bool = False) -> socket.socke
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=reuse_port)
+        found = socket.create_server((host, port), family=family, backlog=2048, reuse_port=reuse_port)
+        # Connections inherit it. asyncio sets it only on sockets that name TCP as their protocol, which this one does not; without it, the
+        # second part of a stream waits some 40 ms for the client's delayed acknowledgment.
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
