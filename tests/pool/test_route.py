@@ -168,6 +168,15 @@ def test_polite_words_hide_no_tokens() -> None:
     assert plain < polite <= plain + 12
 
 
+@pytest.mark.parametrize(
+    "text", ["Hello, please add 2 and 3. Thank you!", "the sum of two numbers, please " * 30, "x" * 300 + " the sum" * 80]
+)
+def test_tokens_of_a_prompt_are_those_of_its_whole_text(text: str) -> None:
+    """Polite phrases and long words are sent to the model, so they cost; the number is that of ``count_tokens``."""
+    router = turnout.load(pool=Pool([Model("a", success=0.5, input_price=1e6, output_price=0)]))
+    assert router.costs([text])[0, 0] == router.count_tokens(text)
+
+
 def test_the_fallback_serves_where_only_prices_and_times_exclude(with_models: Callable[..., PoolRouter]) -> None:
     models = (
         Model("a", success=0.9, input_price=5, output_price=5, capabilities=[], region="us"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -84,3 +85,33 @@ def test_arrays_may_be_read_by_many_threads_at_once(router: turnout.Router) -> N
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: router.win_rates(embeddings=matrix), range(16)):
             assert np.array_equal(found, expected)
+
+
+def test_short_prompts_of_a_pool_are_decided_without_releasing_the_interpreter_lock() -> None:
+    """A thread that waits for the lock gets none while the interpreter's switch interval lasts, unless it is released."""
+    router = turnout.load(pool=turnout.Pool([turnout.Model("a", success=0.5)], tolerance=0))
+    calls = {
+        "route": router.route,
+        "explain": router.explain,
+        "rank": router.rank,
+    }
+    interval = sys.getswitchinterval()
+    for name, call in calls.items():
+        gate, ran = threading.Lock(), threading.Event()
+        gate.acquire()
+
+        def wait(gate: threading.Lock = gate, ran: threading.Event = ran) -> None:
+            with gate:
+                ran.set()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        try:
+            sys.setswitchinterval(1000)
+            gate.release()
+            for _ in range(2000):
+                call("What is 2 + 2?")
+            assert not ran.is_set(), name
+        finally:
+            sys.setswitchinterval(interval)
+            thread.join()

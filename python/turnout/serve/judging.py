@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -109,33 +110,31 @@ def json_object(body: bytes, reason: str, expected: str) -> dict[str, Any]:
     return found
 
 
-def check_error(found: dict[str, Any], body: bytes) -> None:
-    """Checks that an object has no error in OpenAI's shape, or in vLLM's.
+def check_error(found: Mapping[str, Any], statuses: Mapping[str, int], body: bytes | None = None) -> None:
+    """Checks that an object has no error: neither in a field, as OpenAI's and Anthropic's, nor as a whole, as vLLM's.
 
     Args:
         found: The object.
-        body: The body that it is in.
+        statuses: Statuses by the code or type of an error that names none.
+        body: JSON text that can be relayed as the body of an error. By default, the error as OpenAI's bodies have it.
 
     Raises:
         BadAnswerError: It has one.
     """
-    error = found.get("error")
-    if not error and found.get("object") != "error":
+    details = found.get("error") or ("error" in (found.get("object"), found.get("type")) and found)
+    if not details:
         return
-    details = error or found
-    code = details.get("code") if isinstance(details, dict) else None
-    raise error_in_answer(details, body, code if isinstance(code, int) and 400 <= code < 600 else None)
-
-
-def error_in_answer(details: Any, body: bytes, status: int | None) -> BadAnswerError:
-    """The exception for an error with status 200.
-
-    Args:
-        details: What it says, in any shape.
-        body: JSON text that can be relayed as the body of an error.
-        status: The status that it names or means, if it does.
-    """
-    return BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
+    names = [details.get("code"), details.get("type")] if isinstance(details, dict) else []
+    if names and isinstance(names[0], int) and 400 <= names[0] < 600:
+        status: int | None = names[0]
+    else:
+        status = next((statuses[name] for name in names if isinstance(name, str) and name in statuses), None)
+    if body is None:
+        try:
+            body = orjson.dumps({"error": details})
+        except TypeError:  # Nested more deeply than orjson writes.
+            body = b""
+    raise BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
 
 
 def _described(error: Any) -> str:

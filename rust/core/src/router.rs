@@ -311,9 +311,9 @@ impl Router {
         calibrated(&self.calibration, logit)
     }
 
-    /// Token ids of a prompt, in its frame where the router has one. A prompt that does not fit into its frame is refused: cutting
+    /// Token ids of a prompt, in its frame where the router has one, and their number with polite phrases. A prompt that does not fit into its frame is refused: cutting
     /// it would cut the question off what is asked about it.
-    pub(crate) fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(crate) fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<usize> {
         let tokenizer = self.tokenizer()?;
         match &self.frame {
             None => tokenizer.encode(prompt, ids),

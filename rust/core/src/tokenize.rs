@@ -220,8 +220,12 @@ impl PromptTokenizer {
         self.fast.is_some()
     }
 
-    /// Writes the ids of `prompt` into `ids`, which is cleared first.
-    pub fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
+    /// Writes the ids of `prompt` into `ids`, which is cleared first, and returns how many there were with its polite phrases. With fewer
+    /// than [`max_tokens`](Self::max_tokens), nothing of the prompt was cut.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] for a text that the `tokenizers` crate refuses.
+    pub fn encode(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<usize> {
         if self.short_prompts == ShortPrompts::Plain
             && let Some(plain) = short::plain(prompt)
         {
@@ -229,10 +233,11 @@ impl PromptTokenizer {
         } else {
             self.encode_text(prompt, ids)?;
         }
+        let found = ids.len();
         if let Some(courtesy) = &self.courtesy {
             courtesy.trim(ids);
         }
-        Ok(())
+        Ok(found)
     }
 
     fn encode_text(&self, prompt: &str, ids: &mut Vec<u32>) -> Result<()> {
@@ -269,7 +274,7 @@ impl PromptTokenizer {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] with the number of tokens.
-    pub fn encode_whole(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub fn encode_whole(&self, text: &str, ids: &mut Vec<u32>) -> Result<usize> {
         let truth = self.truth()?;
         let encoding = guarded(|| truth.encode_fast(text, true))
             .map_err(|message| Error::inference(format!("the tokenizer refused the prompt: {message}")))?;
@@ -282,7 +287,7 @@ impl PromptTokenizer {
         }
         ids.clear();
         ids.extend_from_slice(encoding.get_ids());
-        Ok(())
+        Ok(ids.len())
     }
 
     /// Number of tokens of a text without the token limit and without special tokens around it; `ids` is a buffer to work in.
@@ -301,7 +306,7 @@ impl PromptTokenizer {
     }
 
     /// Token ids of a prompt, at most.
-    pub(crate) fn max_tokens(&self) -> usize {
+    pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 

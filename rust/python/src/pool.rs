@@ -63,12 +63,18 @@ pub(crate) struct PoolRouter {
 }
 
 impl PoolRouter {
-    fn choose(&self, py: Python<'_>, prompt: &Bound<'_, PyAny>, request: &Request) -> PyResult<Choice> {
+    /// Calls the core with the prompt and the text of the whole request.
+    fn ask<T: Send>(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        call: impl FnOnce(&str, Option<&str>) -> turnout_core::Result<T> + Send,
+    ) -> PyResult<T> {
         let (prompt, whole) = prompt_and_whole(prompt)?;
         let prompt = text(&prompt, "prompt")?;
         let whole = whole.as_ref().map(|whole| text(whole, "prompt")).transpose()?;
         let short = prompt.len() + whole.map_or(0, str::len) < DETACH_FROM_BYTES;
-        run(py, self.core.router(), short, || self.core.route(prompt, whole, request))
+        run(py, self.core.router(), short, || call(prompt, whole))
     }
 
     fn explained(
@@ -77,11 +83,7 @@ impl PoolRouter {
         prompt: &Bound<'_, PyAny>,
         request: &Request,
     ) -> PyResult<(Option<Choice>, Vec<Ranked>)> {
-        let (prompt, whole) = prompt_and_whole(prompt)?;
-        let prompt = text(&prompt, "prompt")?;
-        let whole = whole.as_ref().map(|whole| text(whole, "prompt")).transpose()?;
-        let (choice, ranked) =
-            py.detach(|| self.core.explain(prompt, whole, request)).map_err(|error| to_python(py, error))?;
+        let (choice, ranked) = self.ask(py, prompt, |prompt, whole| self.core.explain(prompt, whole, request))?;
         let entry = |one: turnout_core::pool::Ranked| Ranked {
             model: self.names[one.candidate].clone_ref(py),
             success: one.success,
@@ -195,7 +197,7 @@ impl PoolRouter {
         request: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PoolDecision> {
         let request = request_of(request)?;
-        Ok(self.decision(py, self.choose(py, prompt, &request)?))
+        Ok(self.decision(py, self.ask(py, prompt, |prompt, whole| self.core.route(prompt, whole, &request))?))
     }
 
     /// Chooses a model for each of many prompts in one crossing, on all threads, in their order. Ctrl-C ends it early.
@@ -412,7 +414,7 @@ impl PoolRouter {
         request: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<(PoolDecision, f64)> {
         let request = budgeted(py, request, resource, price, limit_ms)?;
-        let choice = self.choose(py, prompt, &request)?;
+        let choice = self.ask(py, prompt, |prompt, whole| self.core.route(prompt, whole, &request))?;
         let used = choice.used;
         Ok((self.decision(py, choice), used))
     }

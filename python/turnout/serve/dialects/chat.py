@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnout.serve.dialects.dialect import Dialect
-from turnout.serve.judging import BadAnswerError, check_error, json_object
+from turnout.serve.judging import BadAnswerError
 from turnout.serve.sse import DONE
 
 
@@ -21,12 +21,11 @@ class Chat(Dialect):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """An object with a choice that has a message."""
-        found = json_object(body, "not_json", "a JSON object")
-        check_error(found, body)
+        found = self.whole(body)
         choices = found.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise BadAnswerError(self.without_content, "200 without choices")
-        check_error(choices[0], body)
+        self.check_error(choices[0], body)
         message = choices[0].get("message")
         if not message or not isinstance(message, dict):
             raise BadAnswerError(self.without_content, "200 with a choice that has no message")
@@ -36,13 +35,12 @@ class Chat(Dialect):
         """An object with a list of choices, which may be empty."""
         if data.strip() == DONE:
             raise BadAnswerError(self.without_content, "200 with a stream that ended without choices")
-        found = json_object(data, "not_a_stream", "a JSON object in each event")
-        check_error(found, data)
+        found = self.event_object(data)
         choices = found.get("choices")
         if not isinstance(choices, list):
             raise BadAnswerError(self.without_content, "200 with an event without choices")
         if choices and isinstance(choices[0], dict):
-            check_error(choices[0], data)
+            self.check_error(choices[0], data)
         return found
 
     def begins(self, event: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError
+from turnout.serve.judging import BadAnswerError, check_error, json_object
 
 #: Ids of what an upstream stores: what may stand in a path.
 ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -39,6 +39,8 @@ class Dialect(ABC):
     key_header: ClassVar[str] = "authorization"
     #: Reason of the failure of an answer that has no content.
     without_content: ClassVar[str]
+    #: Statuses of errors with status 200, by their code or type.
+    statuses: ClassVar[Mapping[str, int]] = {}
     #: Whether decisions are counted, logged and shown as requests of a model.
     is_logged: ClassVar[bool] = True
 
@@ -64,6 +66,44 @@ class Dialect(ABC):
             request: The body.
         """
         return request.get(self.conversation)
+
+    def whole(self, body: bytes) -> dict[str, Any]:
+        """The object of a whole answer that is not an error.
+
+        Args:
+            body: Its bytes.
+
+        Raises:
+            BadAnswerError: It is empty, not a JSON object, or an error.
+        """
+        found = json_object(body, "not_json", "a JSON object")
+        self.check_error(found, body)
+        return found
+
+    def event_object(self, data: bytes) -> dict[str, Any]:
+        """The object of an event that is not an error.
+
+        Args:
+            data: The event's data.
+
+        Raises:
+            BadAnswerError: It is empty, not a JSON object, or an error.
+        """
+        found = json_object(data, "not_a_stream", "a JSON object in each event")
+        self.check_error(found, data)
+        return found
+
+    def check_error(self, found: Mapping[str, Any], body: bytes) -> None:
+        """Checks that an object is not an error.
+
+        Args:
+            found: The object.
+            body: The JSON text that has it.
+
+        Raises:
+            BadAnswerError: It is one.
+        """
+        check_error(found, self.statuses, body)
 
     @abstractmethod
     def check_whole(self, body: bytes) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from turnout.serve.dialects.dialect import Dialect, is_json_format
 from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
+from turnout.serve.judging import BadAnswerError
 
-#: Types of errors by status, and the other way round. 504 and 529 are Anthropic's own use of them.
+#: Types of errors by status. 504 and 529 are Anthropic's own use of them.
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -25,7 +25,6 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_STATUSES = {kind: status for status, kind in _TYPES.items()}
 #: Events that come before the model has begun: the message's head, and signs of life.
 _BEFORE = frozenset(["message_start", "ping"])
 
@@ -41,6 +40,7 @@ class Messages(Dialect):
     request_headers = frozenset([b"anthropic-beta", b"anthropic-version"])
     query = frozenset(["beta"])
     key_header = "x-api-key"
+    statuses: ClassVar[Mapping[str, int]] = {kind: status for status, kind in _TYPES.items()}
 
     def session_id(self, request: Mapping[str, Any]) -> str:
         """Claude Code puts its session there, other clients their user."""
@@ -55,16 +55,14 @@ class Messages(Dialect):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A message with a list of content, which may be empty."""
-        found = json_object(body, "not_json", "a JSON object")
-        _check_error(found, body)
+        found = self.whole(body)
         if found.get("type") != "message" or not isinstance(found.get("content"), list):
             raise BadAnswerError(self.without_content, "200 without a message that has content")
         return found
 
     def event(self, data: bytes) -> dict[str, Any]:
         """An object with a type."""
-        found = json_object(data, "not_a_stream", "a JSON object in each event")
-        _check_error(found, data)
+        found = self.event_object(data)
         if not isinstance(found.get("type"), str):
             raise BadAnswerError(self.without_content, "200 with an event without a type")
         return found
@@ -111,16 +109,7 @@ class CountTokens(Messages):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A number of tokens."""
-        found = json_object(body, "not_json", "a JSON object")
-        _check_error(found, body)
+        found = self.whole(body)
         if not isinstance(found.get("input_tokens"), int):
             raise BadAnswerError("no_count", "200 without a number of input_tokens")
         return found
-
-
-def _check_error(found: dict[str, Any], body: bytes) -> None:
-    error = found.get("error")
-    if error or found.get("type") == "error":
-        details = error or found
-        kind = details.get("type") if isinstance(details, dict) else None
-        raise error_in_answer(details, body, _STATUSES.get(kind) if isinstance(kind, str) else None)

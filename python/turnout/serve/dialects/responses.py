@@ -5,27 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import orjson
+from typing import Any, ClassVar
 
 from turnout.serve.dialects.dialect import ID, Dialect, is_json_format
 from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError, error_in_answer, json_object
+from turnout.serve.judging import BadAnswerError, check_error
 
 #: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
 _BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])
 _ENDS = tuple(f'"response.{end}"'.encode() for end in ("completed", "incomplete", "failed", "cancelled"))
 _SEQUENCE = re.compile(rb'"sequence_number"[ \t]*:[ \t]*([0-9]{1,18})')
-_STATUSES = {
-    "context_length_exceeded": 400,
-    "insufficient_quota": 429,
-    "invalid_prompt": 400,
-    "invalid_request_error": 400,
-    "rate_limit_exceeded": 429,
-    "server_error": 500,
-    "server_is_overloaded": 503,
-}
 
 
 class Responses(Dialect):
@@ -37,6 +26,15 @@ class Responses(Dialect):
     conversation = "input"
     beside = ("instructions", "tools")
     limits = ("max_output_tokens",)
+    statuses: ClassVar[Mapping[str, int]] = {
+        "context_length_exceeded": 400,
+        "insufficient_quota": 429,
+        "invalid_prompt": 400,
+        "invalid_request_error": 400,
+        "rate_limit_exceeded": 429,
+        "server_error": 500,
+        "server_is_overloaded": 503,
+    }
     request_headers = frozenset([b"conversation_id", b"openai-beta", b"originator", b"session_id"])
 
     def messages(self, request: Mapping[str, Any]) -> Any:
@@ -51,21 +49,26 @@ class Responses(Dialect):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A response with a list of output, which is empty while it is queued."""
-        found = json_object(body, "not_json", "a JSON object")
-        _check_error(found)
+        found = self.whole(body)
         if not isinstance(found.get("output"), list):
             raise BadAnswerError(self.without_content, "200 without a response that has output")
         return found
 
     def event(self, data: bytes) -> dict[str, Any]:
         """An object with a type."""
-        found = json_object(data, "not_a_stream", "a JSON object in each event")
-        if found.get("type") == "response.failed" and isinstance(response := found.get("response"), dict):
-            _check_error({"error": {"message": "the response failed"}, **{k: v for k, v in response.items() if v}})
-        _check_error(found)
+        found = self.event_object(data)
         if not isinstance(found.get("type"), str):
             raise BadAnswerError(self.without_content, "200 with an event without a type")
         return found
+
+    def check_error(self, found: Mapping[str, Any], body: bytes) -> None:
+        """An event is an error of its own, or that of a response that failed."""
+        error = found.get("error")
+        if "error" in (found.get("type"), found.get("object")):
+            error = error or {key: found.get(key) for key in ("message", "code", "param")}
+        elif found.get("type") == "response.failed" and isinstance(response := found.get("response"), dict):
+            error = response.get("error") or {"message": "the response failed"}
+        check_error({"error": error}, self.statuses)
 
     def id_of(self, found: Mapping[str, Any]) -> str:
         """Of a response that is stored."""
@@ -111,16 +114,16 @@ class StoredResponse(Responses):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """Any object but an error."""
-        found = json_object(body, "not_json", "a JSON object")
-        if found.get("object") != "response":
-            _check_error(found)
-        return found
+        return self.whole(body)
+
+    def check_error(self, found: Mapping[str, Any], body: bytes) -> None:
+        """A response that failed is none."""
+        if found.get("object") != "response" and found.get("type") != "response.failed":
+            super().check_error(found, body)
 
     def event(self, data: bytes) -> dict[str, Any]:
         """Any event but an error."""
-        found = json_object(data, "not_a_stream", "a JSON object in each event")
-        _check_error(found)
-        return found
+        return self.event_object(data)
 
     def begins(self, event: Mapping[str, Any]) -> bool:
         """With the first event."""
@@ -129,21 +132,3 @@ class StoredResponse(Responses):
     def is_error_event(self, data: bytes) -> bool:
         """As while it is made."""
         return Responses().is_error_event(data)
-
-
-def _check_error(found: Mapping[str, Any]) -> None:
-    error = found.get("error")
-    if not error and found.get("type") != "error":
-        return
-    details = error or {key: found.get(key) for key in ("message", "code", "param")}
-    code = details.get("code") or details.get("type") if isinstance(details, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else _STATUSES.get(str(code))
-    raise error_in_answer(details, _body(details), status)
-
-
-def _body(details: Any) -> bytes:
-    """An error as the body of an answer."""
-    try:
-        return orjson.dumps({"error": details})
-    except TypeError:  # Nested more deeply than orjson writes.
-        return b""

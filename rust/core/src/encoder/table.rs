@@ -20,7 +20,7 @@ use multiversion::multiversion;
 
 use super::{activation::Activation, pattern::Pattern, ports::check_inputs, views::Views};
 use crate::{
-    artifact::FileBytes,
+    artifact::{Artifact, FileBytes},
     onnx::{Attribute, DataType, Graph},
     shared::Shared,
     view::View,
@@ -52,13 +52,14 @@ enum Counts {
 }
 
 impl TableEncoder {
-    /// Recognizes the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. `file` holds the graph;
-    /// routers of one file, identified by its hash, share the encoder.
+    /// Recognizes the encoder at the start of a graph with exactly these inputs and leaves `pattern` behind it. The graph is that of a
+    /// file by name, which need not have been checked yet. Routers of one file, identified by its hash, share the encoder.
     ///
     /// # Errors
     /// The first difference from the expected graph, in words. That is no defect of the file: ONNX Runtime may still run it.
     pub(crate) fn recognize(
-        (file, sha256): (&FileBytes, &str),
+        artifact: &Artifact,
+        (name, file): (&str, &FileBytes),
         graph: &Graph<'_>,
         inputs: &[&str],
         pattern: &mut Pattern<'_, '_>,
@@ -117,7 +118,12 @@ impl TableEncoder {
         if graph.tensor("one")?.floats()? != [1.0] {
             return Err("tensor \"one\" is not 1".into());
         }
-        TABLES.get_or_make(sha256.to_owned(), || Self::from_tensors(file, graph, activation, has_views))
+        TABLES.get_or_make(artifact.manifest().files[name].sha256.clone(), || {
+            let table = Self::from_tensors(file, graph, activation, has_views)?;
+            // Others share it by the hash of the file, which must be the right one.
+            artifact.check().map_err(|error| error.to_string())?;
+            Ok(table)
+        })
     }
 
     fn from_tensors(

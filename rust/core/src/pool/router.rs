@@ -270,13 +270,13 @@ impl PoolRouter {
     /// Reads a prompt: its embedding, the chances of all candidates, and its tokens, unless `input` has them.
     fn read(&self, prompt: &str, whole: Option<&str>, input: Option<Input>, work: &mut Work) -> Result<()> {
         scratch::with(|scratch| {
-            self.router.encode(prompt, &mut scratch.ids)?;
+            let found = self.router.encode(prompt, &mut scratch.ids)?;
             if self.heads.reads_embedding() {
                 self.router.embed_into(&scratch.ids, &mut work.embedding)?;
             }
             self.heads.success(&work.embedding, &mut work.success)?;
             let tokenizer = self.router.tokenizer()?;
-            let read = scratch.ids.len().saturating_sub(self.around);
+            let read = (found.saturating_sub(self.around), found < tokenizer.max_tokens());
             work.input = match (input, whole) {
                 (Some(Input::Exact(tokens)), _) => tokens as f64,
                 (Some(Input::Estimated(tokens)), _) => tokens,

@@ -16,13 +16,14 @@ const WINDOW_BYTES: usize = 1024;
 const BYTES_PER_PIECE: f64 = 2.5;
 const LONG_WORD: usize = 100;
 
-/// Tokens of a text of which the router has read `read` tokens, without those around the text and without polite phrases.
-pub(super) fn tokens(tokenizer: &PromptTokenizer, text: &str, read: usize, ids: &mut Vec<u32>) -> Result<f64> {
-    // A token has at least one byte, so nothing of such a text was cut; a text of few tokens for its length has long words.
-    if text.len() <= tokenizer.max_tokens() && text.len() <= 12 * read + LONG_WORD {
-        return Ok(read as f64);
-    }
-    estimate(tokenizer, text, ids)
+/// Tokens of a text of which the router has read `read` tokens, which are all if `is_whole`.
+pub(super) fn tokens(
+    tokenizer: &PromptTokenizer,
+    text: &str,
+    (read, is_whole): (usize, bool),
+    ids: &mut Vec<u32>,
+) -> Result<f64> {
+    if is_whole { Ok(read as f64 + long_words(text)) } else { estimate(tokenizer, text, ids) }
 }
 
 /// Tokens of a text that may be long.
@@ -43,8 +44,11 @@ pub(super) fn estimate(tokenizer: &PromptTokenizer, text: &str, ids: &mut Vec<u3
 
 /// Tokens of words that are too long for the vocabulary, beyond the one that each has.
 fn long_words(text: &str) -> f64 {
-    let extra = |word: &str| (word.len() as f64 / BYTES_PER_PIECE - 1.0).max(0.0);
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > LONG_WORD).map(extra).sum()
+    if text.len() <= LONG_WORD {
+        return 0.0;
+    }
+    let words = text.as_bytes().split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| word.len() > LONG_WORD);
+    words.map(|word| word.len() as f64 / BYTES_PER_PIECE - 1.0).sum()
 }
 
 #[cfg(test)]
