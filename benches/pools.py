@@ -18,6 +18,8 @@ from turnout.pool.profiles import Landmarks, Profile, Profiles, read_profiles
 
 RANK = 16
 LANDMARKS = 256
+#: As many as `turnout train pool` fits.
+BANDWIDTHS = (4.0, 8.0, 16.0)
 TARGET = 0.7
 
 
@@ -29,8 +31,8 @@ def artifact_with_profiles(folder: Path, models: int, landmarks: int) -> Path:
     covariance = np.eye(RANK + 1) / 50
     rows = [Profile(f"m{at}", rng.normal(size=RANK + 1), covariance) for at in range(models)]
     dim, embedding = manifest["encoder"]["dim"], manifest["files"][manifest["graph"]]["sha256"]
-    basis = np.linalg.qr(rng.normal(size=(dim + landmarks, RANK)))[0]
-    points = Landmarks(rng.normal(size=(landmarks, dim)).astype(np.float32), 8.0) if landmarks else None
+    basis = np.linalg.qr(rng.normal(size=(dim + landmarks * len(BANDWIDTHS), RANK)))[0]
+    points = Landmarks(rng.normal(size=(landmarks, dim)).astype(np.float32), BANDWIDTHS) if landmarks else None
     content = Profiles(basis, rows, embedding, landmarks=points).to_bytes()
     (folder / "profiles.safetensors").write_bytes(content)
     manifest["profiles"] = "profiles.safetensors"
@@ -62,8 +64,9 @@ class PlainPool(PlainNumpy):
         embedding = self.embedding(ids)
         if self.landmarks is not None:
             apart = self.landmarks.points - embedding
-            scale = 2.0 * self.landmarks.bandwidth**2
-            embedding = np.concatenate([embedding, np.exp(-np.einsum("ld,ld->l", apart, apart) / scale)])
+            squared = np.einsum("ld,ld->l", apart, apart)
+            near = [np.exp(-squared / (2.0 * bandwidth**2)) for bandwidth in self.landmarks.bandwidths]
+            embedding = np.concatenate([embedding, *near])
         success = 1.0 / (1.0 + np.exp(-(embedding @ self.heads + self.model_bias)))
         cost = (len(ids) - self.around) * self.input + 300 * self.output
         reached = success >= TARGET

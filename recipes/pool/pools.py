@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,27 @@ from numpy.typing import NDArray
 
 from turnout.data import Outcomes
 from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
-from turnout.evaluate.pools.frontier import Choices, Figures, chosen, figures, singles, sweep
+from turnout.evaluate.pools.frontier import Choices, Figures, figures, singles, sweep
 from turnout.pool.profiles import Doubles, Profiles
 from turnout.profiles import predictors
+from turnout.profiles.folds import folds_of
 from turnout.profiles.known import known_profiles
-from turnout.profiles.own import OUTER, candidates, folds_of, pick
+from turnout.profiles.own import OUTER, candidates
 from turnout.profiles.predictors import Lessons, Predictor
 from turnout.router import load
-from turnout.training.own_pool import best_single, error_cost
+from turnout.training.own_pool import left_out
 
 from .prices import price
-from .tables import near_duplicate_key, read_pooled
+from .tables import read_pooled
 
 #: Tokens of an answer, for want of lengths in the tables, and characters of a prompt's token.
 ANSWER_TOKENS, CHARACTERS = 300.0, 4.0
 RESAMPLES = 200
+#: Part of a table's prompts on which a model may lack a score. Only prompts with a score of each model are measured, so a model of half of them
+#: would leave few of the prompts, and not any.
+MAX_MISSING = 0.1
 TRAINED, SHIPPED = "train pool", "shipped profiles"
 BASELINES: Mapping[str, Predictor] = {
-    "means": predictors.constant,
     "prompt length": predictors.by_length,
     "cohort table": predictors.by_cohort,
     "kNN": predictors.by_neighbors,
@@ -55,7 +58,6 @@ class PoolTable:
         models: The models.
         outcomes: All prompts.
         costs: Dollars, float64 ``[prompts, models]``.
-        groups: What near-duplicates share, of each prompt.
         best: Column of the model with the highest mean.
     """
 
@@ -63,30 +65,31 @@ class PoolTable:
     models: list[str]
     outcomes: Lessons
     costs: Doubles
-    groups: list[str]
     best: int
 
     def rows(self, keep: NDArray[np.bool_]) -> PoolTable:
         """Some of the prompts."""
-        groups = [group for group, one in zip(self.groups, keep.tolist(), strict=True) if one]
-        return replace(self, outcomes=self.outcomes.rows(keep), costs=self.costs[keep], groups=groups)
+        return replace(self, outcomes=self.outcomes.rows(keep), costs=self.costs[keep])
 
 
 def pool_table(table: Outcomes, embeddings: NDArray[np.float32]) -> PoolTable:
     """Prepares a table."""
-    models = [model for model in table.scores if price(model) is not None]
+    models = [
+        model
+        for model, scores in table.scores.items()
+        if price(model) is not None and np.isnan(scores).mean() <= MAX_MISSING
+    ]
     scores = np.stack([table.scores[model] for model in models], axis=1)
     tokens = np.array([len(prompt) for prompt in table.prompts])[:, None] / CHARACTERS
     prices = np.array([price(model) for model in models], dtype=np.float64)
     costs = (tokens * prices[:, 0] + ANSWER_TOKENS * prices[:, 1]) / 1e6
     outcomes = Lessons(table.prompts, embeddings, scores)
-    groups = [near_duplicate_key(prompt) for prompt in table.prompts]
-    return PoolTable(table.name, models, outcomes, costs, groups, int(np.nanmean(scores, axis=0).argmax()))
+    return PoolTable(table.name, models, outcomes, costs, int(np.nanmean(scores, axis=0).argmax()))
 
 
 def by_folds(pool: PoolTable, learn: Mapping[str, Predictor]) -> dict[str, Doubles]:
     """P(success) of every prompt by what each method learned from the other folds, float64 ``[prompts, models]``."""
-    fold = folds_of(pool.groups, OUTER, 0)
+    fold = folds_of(pool.outcomes.prompts, OUTER, 0)
     found = {name: np.empty(pool.outcomes.scores.shape) for name in learn}
     for one in range(OUTER):
         out = fold == one
@@ -94,50 +97,6 @@ def by_folds(pool: PoolTable, learn: Mapping[str, Predictor]) -> dict[str, Doubl
         for name, predict in learn.items():
             found[name][out] = predict(seen, new.prompts, new.embeddings)
     return found
-
-
-class TrainedPool:
-    """`turnout train pool` without the shipped profiles: the candidate and the cost of an error that inner folds pick.
-
-    Attributes:
-        routed: Score and cost of the model that it chose for each prompt so far, and of the best single model of the prompts that it learned from,
-            float64 ``[4]`` each, by prompt.
-    """
-
-    def __init__(self, pool: PoolTable) -> None:
-        self.place = {prompt: row for row, prompt in enumerate(pool.outcomes.prompts)}
-        self.pool = pool
-        self.routed: dict[str, Doubles] = {}
-
-    def __call__(self, seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
-        """P(success) of new prompts, float64 ``[prompts, models]``."""
-        tried = candidates(self.pool.models, None)
-        found = pick(tried, seen, 1)
-        success = tried[found.name](seen).success(embeddings)
-        costs = self._costs(seen.prompts)
-        single = best_single(seen.scores, costs)
-        error = error_cost(found.success, costs, seen.scores, single)
-        new = self._costs(prompts)
-        choice = chosen(success, new, error) if np.isfinite(error) else np.full(len(prompts), single)
-        for row, prompt in enumerate(prompts):
-            scores = self.pool.outcomes.scores[self.place[prompt]]
-            self.routed[prompt] = np.array(
-                [scores[choice[row]], new[row, choice[row]], scores[single], new[row, single]]
-            )
-        return success
-
-    def worth(self) -> dict[str, Estimate]:
-        """Score of routing less that of the best single model, and its cost as a part of that one's."""
-        kept = {prompt: one for prompt, one in self.routed.items() if not np.isnan(one).any()}
-        values = np.stack(list(kept.values()))
-        counts = np.concatenate(list(resample_counts(list(kept), RESAMPLES, 0)))
-        gains = counts @ (values[:, 0] - values[:, 2]) / counts.sum(axis=1)
-        parts = (counts @ values[:, 1]) / (counts @ values[:, 3])
-        mean = values.mean(axis=0)
-        return {"score": interval(float(mean[0] - mean[2]), gains), "cost": interval(float(mean[1] / mean[3]), parts)}
-
-    def _costs(self, prompts: Sequence[str]) -> Doubles:
-        return self.pool.costs[[self.place[prompt] for prompt in prompts]]
 
 
 def measured(
@@ -184,6 +143,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train, train2 and dev")
     parser.add_argument("--artifact", type=Path, required=True, help="an mf artifact with profiles")
     parser.add_argument("--out", type=Path, required=True, help="file for the figures, a .json")
+    parser.add_argument("--tables", nargs="+", metavar="NAME", help="measure these alone")
     args = parser.parse_args()
     tables = read_pooled(args.data)
     router = load(args.artifact)
@@ -191,11 +151,13 @@ def main() -> None:
     known = known_profiles(router.path)
     found: dict[str, dict[str, Any]] = {}
     for table, place in sorted(zip(tables.tables, tables.places, strict=True), key=lambda pair: pair[0].name):
+        if args.tables and table.name not in args.tables:
+            continue
         pool = pool_table(table, embeddings[place])
         held = pool.rows(tables.is_held[place])
-        trained = TrainedPool(pool)
-        chances = by_folds(pool, {TRAINED: trained, **BASELINES})
-        worth = trained.worth()
+        routed = left_out(candidates(pool.models, None), pool.outcomes, pool.costs)
+        verdict = routed.verdict(pool.models, resamples=RESAMPLES)
+        chances = {TRAINED: routed.success, **by_folds(pool, BASELINES)}
         figures = {
             "all": measured(pool, chances, TRAINED),
             "held out": measured(
@@ -207,8 +169,13 @@ def main() -> None:
                 SHIPPED,
             ),
         }
-        found[table.name] = {"prompts": len(pool.groups), "held out": len(held.groups), "models": len(pool.models)}
-        found[table.name]["routed"] = _plain({"worth": worth})["worth"]
+        found[table.name] = {
+            "prompts": len(pool.outcomes.prompts),
+            "held out": len(held.outcomes.prompts),
+            "models": len(pool.models),
+        }
+        figures_of = _plain({"routed": {"score": verdict.quality, "cost": verdict.cost}})
+        found[table.name] |= {**figures_of, "route": verdict.route}
         print(table.name, *found[table.name].values(), flush=True)
         for part, methods in figures.items():
             found[table.name][f"figures, {part}"] = _plain(methods)

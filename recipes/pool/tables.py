@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from recipes.mf.data import held_out
 
 from turnout.data import BadRows, Outcomes, read_outcomes
 from turnout.profiles.fitting import Rows
+from turnout.profiles.folds import near_duplicate_key
 from turnout.training.tables import read_tables
 
 #: Fewest prompts with an outcome of a model that gets a profile.
@@ -83,8 +83,3 @@ def pooled(tables: Sequence[Outcomes]) -> Pooled:
         is_held,
         np.array([key not in held for key in keys]),
     )
-
-
-def near_duplicate_key(prompt: str) -> str:
-    """What near-duplicates share: the letters, without case, and nothing else but where numbers stand."""
-    return re.sub(r"[\W_]+", " ", re.sub(r"\d+", "0", prompt.lower())).strip()

@@ -163,7 +163,53 @@ def test_train_pool_gives_a_verdict_and_profiles(
     found = json.loads(capsys.readouterr().out)
     assert found["single"] == "model-5"
     assert {"means", "own", "mf, refitted", "kNN", "cohort table"} <= set(found["log_loss"])
-    assert read_profiles(out).names == list(PRICES)
+    assert not found["route"], found["verdict"]
+    assert found["error_cost"] is None
+    assert read_profiles(out).names == ["model-5"], "the best single model alone"
+
+
+HEADER = ",".join(["prompt", *PRICES])
+
+
+@pytest.mark.parametrize("command", ["eval", "calibrate", "train pool"])
+@pytest.mark.parametrize(
+    ("header", "score", "message"),
+    [
+        ("prompt,other,third", "1", "model-3"),
+        (HEADER, "1.5", "1.5, expected scores in 0..1"),
+        (HEADER, "-1", "-1, expected scores in 0..1"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_pool_is_an_error(
+    pool: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    header: str,
+    score: str,
+    message: str,
+) -> None:
+    table = tmp_path / "table.csv"
+    rows = [f"How many words are in sentence {row}?,{score if row == 7 else row % 2},1" for row in range(80)]
+    table.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    out = str(tmp_path / "a.safetensors")
+    more = {"eval": [], "calibrate": ["--save", out], "train pool": ["--prior", pool[3], "--out", out]}
+    options = [*pool[:-2], "--data" if command == "eval" else "--outcomes", str(table), *more[command]]
+    assert main([*command.split(), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_eval_of_a_pool_measures_latency_and_robustness(pool: list[str], tmp_path: Path) -> None:
+    paraphrases, out = tmp_path / "paraphrases.csv", tmp_path / "found.json"
+    paraphrases.write_text("prompt,paraphrase\nHow many words are in sentence 7?,Count the words of sentence 7.\n")
+    options = ["--data" if option == "--outcomes" else option for option in pool]
+    extra = ["--perturb", "--paraphrases", str(paraphrases), "--resamples", "0", "--json", str(out)]
+    assert main(["eval", *options, *extra]) == 0
+    (found,) = json.loads(out.read_text(encoding="utf-8"))["tables"]
+    assert 0.0 < found["latency_us"]["p50"] <= found["latency_us"]["p95"]
+    assert {"lower case", "your paraphrases"} <= set(found["robustness"])
+    assert found["robustness"]["your paraphrases"] in (0.0, 1.0)
+    assert all(part is None or 0.0 <= part <= 1.0 for part in found["robustness"].values())
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from turnout._core import InvalidInputError
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
 from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations
+from turnout.profiles.folds import folds_of
 from turnout.profiles.linear import Linear, joined
-from turnout.profiles.own import folds_of
 
 #: Error of the first kind of the tests, for all models of a pool together.
 LEVEL = 0.01

@@ -13,6 +13,8 @@ from turnout.terminal import echo, printable_console, printable_json
 if TYPE_CHECKING:
     import argparse
 
+    from turnout.evaluate.perturb import Change
+
 
 def run_pool(args: argparse.Namespace) -> int:
     """Runs ``turnout eval`` for a pool."""
@@ -26,6 +28,7 @@ def run_pool(args: argparse.Namespace) -> int:
     if args.json and args.json != "-":
         check_folder(Path(args.json), "--json")
     pool = turnout.load(args.router[0], pool=turnout.Pool.load(args.pool))
+    changes = _changes(args)
     bad = bad_rows(args)
     stream = sys.stderr if args.json == "-" else sys.stdout
     console = printable_console(file=stream, soft_wrap=True, width=None if stream.isatty() else 240)
@@ -34,7 +37,7 @@ def run_pool(args: argparse.Namespace) -> int:
     groups = [args.data] if all(path.endswith(".jsonl") for path in args.data) else [[path] for path in args.data]
     for paths in groups:
         outcomes = read_costed(paths, bad=bad, column=args.column)
-        evaluations.append(evaluate_pool(pool, outcomes, resamples=args.resamples, seed=args.seed))
+        evaluations.append(evaluate_pool(pool, outcomes, changes=changes, resamples=args.resamples, seed=args.seed))
         show_pool(evaluations[-1], console)
     if bad:
         console.print(str(bad), highlight=False, markup=False)
@@ -54,6 +57,17 @@ def run_pool(args: argparse.Namespace) -> int:
     return 0
 
 
+def _changes(args: argparse.Namespace) -> dict[str, Change]:
+    """What `--perturb` and `--paraphrases` ask for."""
+    from turnout.evaluate.perturb import CHANGES, paraphrase
+    from turnout.evaluate.robustness import read_paraphrases
+
+    changes = dict(CHANGES) if args.perturb else {}
+    if args.paraphrases:
+        changes["your paraphrases"] = paraphrase(read_paraphrases(args.paraphrases))
+    return changes
+
+
 def _check(args: argparse.Namespace) -> None:
     """Options of pairs mean nothing here.
 
@@ -70,8 +84,6 @@ def _check(args: argparse.Namespace) -> None:
         "prices",
         "contaminated",
         "seen",
-        "perturb",
-        "paraphrases",
         "aliases",
     )
     given = [f"--{name}" for name in pair if getattr(args, name)]

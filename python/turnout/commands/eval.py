@@ -88,10 +88,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON; - for standard output")
     parser.add_argument("--no-cache", action="store_true", help="do not use cached win rates")
     parser.add_argument(
-        "--perturb", action="store_true", help="also measure robustness to rewritten prompts and attacks"
+        "--perturb", action="store_true", help="also measure robustness to rewritten prompts, and of pairs to attacks"
     )
     parser.add_argument(
-        "--paraphrases", type=Path, metavar="FILE", help="for --perturb: a table with `prompt` and `paraphrase`"
+        "--paraphrases",
+        type=Path,
+        metavar="FILE",
+        help="for --perturb: a table with `prompt` and `paraphrase`; with --pool it may stand alone",
     )
     add_cascade_options(parser)
     add_table_options(parser)
@@ -102,7 +105,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require("eval", "matplotlib", "rich", purpose="eval")
-    check_files([*args.data, args.pool])
+    check_files([*args.data, args.pool, args.paraphrases])
     if args.cascade:
         from turnout.commands._cascade import run_eval
 

@@ -48,34 +48,40 @@ class Landmarks:
     """Points of the embedding's space; how near a prompt is to each of them extends its embedding.
 
     Attributes:
-        points: float32 ``[landmarks, dim]``.
-        bandwidth: Distance at which the nearness ``exp(-distance^2 / (2 bandwidth^2))`` is .61, more than 0.
+        points: float32 ``[points, dim]``.
+        bandwidths: Distances at which the nearness ``exp(-distance^2 / (2 bandwidth^2))`` is .61, each more than 0. Every point counts once
+            with each of them.
 
     Example:
-        >>> Landmarks(np.zeros((1, 2), np.float32), 1.0).expanded(np.array([[0.0, 1.0]])).round(2).tolist()
-        [[0.0, 1.0, 0.61]]
+        >>> Landmarks(np.zeros((1, 2), np.float32), (1.0, 0.5)).expanded(np.array([[0.0, 1.0]])).round(2).tolist()
+        [[0.0, 1.0, 0.61, 0.14]]
     """
 
     points: NDArray[np.float32]
-    bandwidth: float
+    bandwidths: Sequence[float]
+
+    @property
+    def width(self) -> int:
+        """By how many numbers they extend an embedding."""
+        return len(self.points) * len(self.bandwidths)
 
     def expanded(self, embeddings: NDArray[Any]) -> Doubles:
-        """The embeddings, then the nearness to each landmark.
+        """The embeddings, then the nearness to each point with the first bandwidth, then with the second, and so on.
 
         Args:
             embeddings: Of the router, float ``[prompts, dim]``.
 
         Returns:
-            float64 ``[prompts, dim + landmarks]``.
+            float64 ``[prompts, dim + points * bandwidths]``.
         """
         wide, points = np.asarray(embeddings, dtype=np.float64), self.points.astype(np.float64)
         squared = (wide**2).sum(axis=1)[:, None] + (points**2).sum(axis=1) - 2.0 * wide @ points.T
-        nearness = np.exp(-np.maximum(squared, 0.0) / (2.0 * self.bandwidth**2))
-        return np.hstack([wide, nearness])
+        apart = np.maximum(squared, 0.0)
+        return np.hstack([wide, *(np.exp(-apart / (2.0 * bandwidth**2)) for bandwidth in self.bandwidths)])
 
     def is_equal(self, other: Landmarks) -> bool:
         """Whether others are the same."""
-        return self.bandwidth == other.bandwidth and np.array_equal(self.points, other.points)
+        return tuple(self.bandwidths) == tuple(other.bandwidths) and np.array_equal(self.points, other.points)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Profiles:
         embedding: SHA-256 of the graph that makes the embeddings, in hexadecimal digits.
         center: Mean projection of the prompts that a basis was fitted on, float64 ``[r]``; the projections have variance 1 there and no
             correlation. ``None`` where that is not known.
-        landmarks: They expand the embedding where the profiles have them; the basis then has ``dim + landmarks`` rows.
+        landmarks: They expand the embedding where the profiles have them; the basis then has ``dim + landmarks.width`` rows.
 
     Example:
         >>> constant = Profile("mine", np.array([0.0, 0.0, 2.0]), np.diag([0.0, 0.0, 0.25]))
@@ -113,7 +119,7 @@ class Profiles:
     @property
     def dim(self) -> int:
         """Length of an embedding."""
-        return len(self.basis) - (0 if self.landmarks is None else len(self.landmarks.points))
+        return len(self.basis) - (0 if self.landmarks is None else self.landmarks.width)
 
     def features(self, embeddings: NDArray[Any]) -> Doubles:
         """Features of prompts.
@@ -182,7 +188,7 @@ class Profiles:
         }
         if self.landmarks is not None:
             tensors["landmarks"] = self.landmarks.points.astype(np.float64)
-            tensors["bandwidth"] = np.array([self.landmarks.bandwidth])
+            tensors["bandwidth"] = np.array(self.landmarks.bandwidths)
         infos = [
             {
                 "name": model.name,
@@ -231,7 +237,8 @@ def read_profiles(path: str | Path) -> Profiles:
         raise ConfigError(f"{path}: not a file of profiles: {error} is missing or invalid") from error
     landmarks = None
     if "landmarks" in tensors:
-        landmarks = Landmarks(tensors["landmarks"].astype(np.float32), float(tensors.get("bandwidth", np.ones(1))[0]))
+        bandwidths = tensors.get("bandwidth", np.ones(1)).tolist()
+        landmarks = Landmarks(tensors["landmarks"].astype(np.float32), bandwidths)
     size = basis.shape[-1] + 1
     expected = [(len(infos), size - 1), (len(infos),), (len(infos), size * (size + 1) // 2)]
     found = [weights.shape, bias.shape, packed.shape]
@@ -256,7 +263,7 @@ def features(embeddings: NDArray[Any], basis: Doubles, landmarks: Landmarks | No
 
     Args:
         embeddings: Of the router, float ``[prompts, dim]``.
-        basis: float64 ``[dim, r]``; with landmarks ``[dim + landmarks, r]``.
+        basis: float64 ``[dim, r]``; with landmarks ``[dim + landmarks.width, r]``.
         landmarks: They expand the embeddings.
 
     Returns:

@@ -18,7 +18,7 @@ class Linear:
     """Models over a basis of the embedding.
 
     Attributes:
-        basis: float64 ``[dim, r]``; with landmarks ``[dim + landmarks, r]``.
+        basis: float64 ``[dim, r]``; with landmarks ``[dim + landmarks.width, r]``.
         models: Weights and bias of each.
         landmarks: They expand the embedding.
     """
@@ -33,27 +33,30 @@ class Linear:
         return sigmoid(seen @ np.stack([one.mean for one in self.models]).T)
 
 
-def blended(one: Linear, other: Linear) -> Linear:
-    """The mean of both log odds; its variance is that of two that agree.
+def blended(*parts: Linear, weights: Sequence[float] | None = None) -> Linear:
+    """The weighted mean of log odds; its variance is that of parts that agree.
 
     Args:
-        one: Models.
-        other: The same models; at most one of both has landmarks.
+        parts: The same models each.
+        weights: Of the parts, with the sum 1; by default equal.
+
+    Raises:
+        InvalidInputError: They have different landmarks.
     """
-    if one.landmarks is not None and other.landmarks is not None:
-        raise InvalidInputError("both have landmarks, expected at most one")
-    basis = np.hstack(_padded(one, other))
-    first, second = one.basis.shape[1], other.basis.shape[1]
-    # Where the numbers of each one's vector are in that of both.
-    places = [*range(first), first + second], [*range(first, first + second), first + second]
+    shares = [1.0 / len(parts)] * len(parts) if weights is None else weights
+    landmarks = _landmarks_of(parts)
+    basis = np.hstack(_padded(*parts))
+    starts, size = np.cumsum([0, *(one.basis.shape[1] for one in parts)]), basis.shape[1] + 1
     models = []
-    for pair in zip(one.models, other.models, strict=True):
-        mean, covariance = np.zeros(first + second + 1), np.zeros((first + second + 1,) * 2)
-        for place, half in zip(places, pair, strict=True):
-            mean[place] += half.mean / 2.0
-            covariance[np.ix_(place, place)] += half.covariance / 2.0
+    for same in zip(*(one.models for one in parts), strict=True):
+        mean, covariance = np.zeros(size), np.zeros((size, size))
+        for start, end, share, one in zip(starts[:-1], starts[1:], shares, same, strict=True):
+            # Where the numbers of this part's vector are in that of all.
+            place = [*range(start, end), size - 1]
+            mean[place] += share * one.mean
+            covariance[np.ix_(place, place)] += share * one.covariance
         models.append(Gaussian(mean, covariance))
-    return Linear(basis, models, one.landmarks or other.landmarks)
+    return Linear(basis, models, landmarks)
 
 
 def joined(models: Mapping[str, Linear]) -> Linear:
@@ -66,11 +69,7 @@ def joined(models: Mapping[str, Linear]) -> Linear:
         InvalidInputError: They have different landmarks.
     """
     parts = list(models.values())
-    bent = [one for one in parts if one.landmarks is not None]
-    if any(not _is_same(one, bent[0]) for one in bent):
-        raise InvalidInputError(
-            "profiles with different landmarks do not fit into one file; calibrate one file's models at a time"
-        )
+    landmarks = _landmarks_of(parts)
     bases: list[Linear] = []
     for one in parts:
         if not any(_is_same(one, other) for other in bases):
@@ -86,7 +85,17 @@ def joined(models: Mapping[str, Linear]) -> Linear:
         mean[place] = one.models[0].mean
         covariance[np.ix_(place, place)] = one.models[0].covariance
         found.append(Gaussian(mean, covariance))
-    return Linear(basis, found, bent[0].landmarks if bent else None)
+    return Linear(basis, found, landmarks)
+
+
+def _landmarks_of(parts: Sequence[Linear]) -> Landmarks | None:
+    """The landmarks that some or all parts have."""
+    found = [one.landmarks for one in parts if one.landmarks is not None]
+    if any(not one.is_equal(found[0]) for one in found):
+        raise InvalidInputError(
+            "profiles with different landmarks do not fit into one file; calibrate one file's models at a time"
+        )
+    return found[0] if found else None
 
 
 def _is_same(one: Linear, other: Linear) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from turnout.pool.profiles import Doubles, Profiles, features
 from turnout.profiles.fitting import ELSEWHERE, Rows, calibrated, calibrations, fit
+from turnout.profiles.folds import folds_of
 from turnout.profiles.landmarks import fit_landmarks
 from turnout.profiles.linear import Linear, blended
 from turnout.profiles.new_model import ALIKE, prior_of
@@ -39,7 +39,8 @@ def candidates(names: Sequence[str], known: Profiles | None) -> dict[str, Candid
         "means": _means,
         "own": own,
         "landmarks": landmarks,
-        "own and landmarks": lambda seen: blended(own(seen), landmarks(seen)),
+        # A fourth, for landmarks are three fits.
+        "own and landmarks": lambda seen: blended(own(seen), landmarks(seen), weights=(0.25, 0.75)),
     }
     if known is None:
         return found
@@ -121,14 +122,6 @@ def log_loss(success: Doubles, scores: Doubles) -> float:
     clipped = np.clip(success, 1e-6, 1.0 - 1e-6)
     losses = -(scores * np.log(clipped) + (1.0 - scores) * np.log(1.0 - clipped))
     return float(np.nanmean(np.nanmean(losses, axis=0)))
-
-
-def folds_of(prompts: Sequence[str], number: int, seed: int) -> NDArray[np.int64]:
-    """Fold of each row, the same for equal prompts; int64 ``[rows]``."""
-    _, inverse = np.unique(np.array(prompts, dtype=object), return_inverse=True)
-    drawn = np.random.default_rng(seed).permutation(int(inverse.max()) + 1) % number
-    result: NDArray[np.int64] = drawn[inverse].astype(np.int64)
-    return result
 
 
 @dataclass(frozen=True)

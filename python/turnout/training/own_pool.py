@@ -14,7 +14,8 @@ from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
 from turnout.evaluate.pools.evaluation import PoolOnTable
 from turnout.evaluate.pools.frontier import ERROR_COSTS, chosen
 from turnout.pool.profiles import Doubles, Profile, Profiles
-from turnout.profiles.own import OUTER, Candidate, candidates, folds_of, log_loss, pick
+from turnout.profiles.folds import folds_of
+from turnout.profiles.own import OUTER, Candidate, candidates, log_loss, pick
 from turnout.profiles.predictors import Lessons, Predictor, by_cohort, by_neighbors
 
 #: Mean score that routing may lose against the best single model, at the lower end of its 95 % interval.
@@ -35,6 +36,7 @@ class Verdict:
         quality: Mean score of routing less that of the single model.
         cost: Mean cost of routing, as a part of the single model's.
         margin: What routing may lose.
+        column: Of the single model.
     """
 
     route: bool
@@ -42,6 +44,7 @@ class Verdict:
     quality: Estimate
     cost: Estimate
     margin: float
+    column: int
 
     def __str__(self) -> str:
         figures = f"score {self.quality.value:+.3f} [{self.quality.low:+.3f}, {self.quality.high:+.3f}], cost {self.cost} times that of {self.single}"
@@ -55,11 +58,11 @@ class TrainedPool:
     """Profiles from outcomes.
 
     Attributes:
-        profiles: Of every model.
+        profiles: Of every model; of the best single one alone where the verdict is not to route.
         verdict: Whether to route by them.
         picked: Name of the candidate.
         losses: Log loss on left-out prompts by candidate, and of what is measured beside them.
-        error_cost: Cost of an error at which routing keeps the score of the best single model; infinite if none does.
+        error_cost: Cost of an error at which routing keeps the score of the best single model; infinite where the verdict is not to route.
     """
 
     profiles: Profiles
@@ -107,36 +110,85 @@ def train_pool(
         seed: Of the folds and of the bootstrap.
     """
     tried = candidates(names, known)
+    verdict = left_out(tried, seen, costs, seed).verdict(names, margin, resamples, seed)
+    last = pick(tried, seen, seed)
+    error = error_cost(last.success, costs, seen.scores, verdict.column)
+    beside = {name: log_loss(_by(predict, seen, seed), seen.scores) for name, predict in BESIDE.items()}
+    # No cost of an error keeps the quality on all of the outcomes: the one that the folds had is not enough.
+    verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
+    profiles = profiles_from(tried[last.name if verdict.route else "means"], seen, names, embedding, "own outcomes")
+    if not verdict.route:
+        # A profile of any other model would be one to route to.
+        profiles = replace(profiles, models=[profiles.models[verdict.column]])
+    picked = last.name if verdict.route else "means"
+    return TrainedPool(profiles, verdict, picked, {**last.losses, **beside}, float(error) if verdict.route else np.inf)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What routing does with prompts by what was learned from the others.
+
+    Attributes:
+        prompts: The prompts.
+        success: P(success), float64 ``[prompts, models]``.
+        routed: Score and cost of the model that it chooses, float64 ``[2, prompts]``.
+        alone: Score and cost of the best single model, float64 ``[2, prompts]``.
+        single: Column of the model that is the best one on all prompts.
+    """
+
+    prompts: Sequence[str]
+    success: Doubles
+    routed: Doubles
+    alone: Doubles
+    single: int
+
+    def verdict(self, names: Sequence[str], margin: float = MARGIN, resamples: int = 1000, seed: int = 0) -> Verdict:
+        """Whether to route, by a paired bootstrap over prompts; those for which a chosen model has no score do not count.
+
+        Args:
+            names: Of the models.
+            margin: Mean score that routing may lose.
+            resamples: Of the bootstrap.
+            seed: Of the bootstrap.
+        """
+        known = ~np.isnan(self.routed[0]) & ~np.isnan(self.alone[0])
+        routed, alone = self.routed[:, known], self.alone[:, known]
+        kept = [prompt for prompt, one in zip(self.prompts, known, strict=True) if one]
+        counts = np.concatenate(list(resample_counts(kept, resamples, seed)))
+        gains = counts @ (routed[0] - alone[0]) / counts.sum(axis=1)
+        parts = (counts @ routed[1]) / (counts @ alone[1])
+        quality = interval(float((routed[0] - alone[0]).mean()), gains)
+        cost = interval(float(routed[1].sum() / alone[1].sum()), parts)
+        cheaper = cost.high < 1.0 and quality.low > -margin
+        better = quality.low > 0.0 and cost.value <= 1.0
+        return Verdict(cheaper or better, names[self.single], quality, cost, margin, self.single)
+
+
+def left_out(tried: Mapping[str, Candidate], seen: Lessons, costs: Doubles, seed: int = 0) -> LeftOut:
+    """Routes every prompt by what was learned from the other folds; inner folds of those pick the candidate and the cost of an error.
+
+    Args:
+        tried: The candidates.
+        seen: The outcomes.
+        costs: Expected cost of each model on each prompt, float64 ``[prompts, models]``.
+        seed: Of the folds.
+    """
     outer = folds_of(seen.prompts, OUTER, seed)
-    routed = np.empty((2, len(seen.prompts)))
-    alone = np.empty((2, len(seen.prompts)))
+    success = np.empty(seen.scores.shape)
+    routed, alone = np.empty((2, len(seen.prompts))), np.empty((2, len(seen.prompts)))
     for fold in range(OUTER):
         out = outer == fold
         rest, rest_costs = seen.rows(~out), costs[~out]
         found = pick(tried, rest, seed + 1 + fold)
         single = best_single(rest.scores, rest_costs)
         error = error_cost(found.success, rest_costs, rest.scores, single)
-        success = tried[found.name](rest).success(seen.embeddings[out])
-        choice = _choice(success, costs[out], error, single)
+        success[out] = tried[found.name](rest).success(seen.embeddings[out])
+        choice = _choice(success[out], costs[out], error, single)
         rows = np.arange(int(out.sum()))
         for into, column in ((routed, choice), (alone, np.full(len(rows), single))):
             into[0, out] = seen.scores[out][rows, column]
             into[1, out] = costs[out][rows, column]
-    last = pick(tried, seen, seed)
-    single = best_single(seen.scores, costs)
-    verdict = _verdict(routed, alone, seen.prompts, names[single], margin, resamples, seed)
-    error = error_cost(last.success, costs, seen.scores, single)
-    beside = {name: log_loss(_by(predict, seen, seed), seen.scores) for name, predict in BESIDE.items()}
-    # No cost of an error keeps the quality on all of the outcomes: the one that the folds had is not enough.
-    verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
-    picked = last.name if verdict.route else "means"
-    return TrainedPool(
-        profiles_from(tried[picked], seen, names, embedding, "own outcomes"),
-        verdict,
-        picked,
-        {**last.losses, **beside},
-        float(error),
-    )
+    return LeftOut(seen.prompts, success, routed, alone, best_single(seen.scores, costs))
 
 
 def lessons_of(path: str, pool: PoolOnTable, bad: BadRows, column: str) -> tuple[Lessons, Doubles, list[str]]:
@@ -206,23 +258,6 @@ def error_cost(success: Doubles, costs: Doubles, scores: Doubles, single: int) -
 def _choice(success: Doubles, costs: Doubles, error: float, single: int) -> Any:
     """Models of prompts; the single model where no cost of an error keeps its score."""
     return chosen(success, costs, error) if np.isfinite(error) else np.full(len(success), single)
-
-
-def _verdict(
-    routed: Doubles, alone: Doubles, prompts: Sequence[str], single: str, margin: float, resamples: int, seed: int
-) -> Verdict:
-    """Paired bootstrap over prompts; rows where the chosen model has no score do not count."""
-    known = ~np.isnan(routed[0]) & ~np.isnan(alone[0])
-    routed, alone = routed[:, known], alone[:, known]
-    kept = [prompt for prompt, one in zip(prompts, known, strict=True) if one]
-    counts = np.concatenate(list(resample_counts(kept, resamples, seed)))
-    gains = counts @ (routed[0] - alone[0]) / counts.sum(axis=1)
-    parts = (counts @ routed[1]) / (counts @ alone[1])
-    quality = interval(float((routed[0] - alone[0]).mean()), gains)
-    cost = interval(float(routed[1].sum() / alone[1].sum()), parts)
-    cheaper = cost.high < 1.0 and quality.low > -margin
-    better = quality.low > 0.0 and cost.value <= 1.0
-    return Verdict(cheaper or better, single, quality, cost, margin)
 
 
 def _by(predict: Predictor, seen: Lessons, seed: int) -> Doubles:

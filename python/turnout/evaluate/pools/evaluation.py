@@ -14,12 +14,14 @@ from turnout.data import ModelAliases
 from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
 from turnout.evaluate.json_values import json_values
 from turnout.evaluate.metrics import Floats
+from turnout.evaluate.perturb import Change
 from turnout.evaluate.pools.arena import ArenaScores, arena_scores
 from turnout.evaluate.pools.frontier import Choices, figures, hull, singles, sweep
 from turnout.evaluate.pools.readers import CostedOutcomes
+from turnout.evaluate.pools.stability import Latency, latency, unchanged
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.profiles import predictors
-from turnout.profiles.own import folds_of
+from turnout.profiles.folds import folds_of
 from turnout.profiles.predictors import Lessons, Predictor
 
 #: Name of the pool among the methods.
@@ -49,6 +51,9 @@ class PoolOnTable(Protocol):
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings, float32 ``[prompts, dim]``."""
+
+    def route(self, prompt: str) -> Any:
+        """A decision with the pool's own objective."""
 
     def route_batch(self, prompts: Sequence[str]) -> list[Any]:
         """Decisions with the pool's own objective."""
@@ -84,6 +89,8 @@ class PoolEvaluation:
         success: Figures of P(success) by model.
         arena: RouterArena's scores of the pool's own objective, and of the best single model.
         shares: Part of the prompts that each model gets by the pool's own objective.
+        latency: Of one decision.
+        robustness: By kind of change, the part of rewritten prompts that go to the same model; ``None`` where no prompt changes.
     """
 
     table: str
@@ -95,6 +102,8 @@ class PoolEvaluation:
     success: Mapping[str, SuccessScores]
     arena: Mapping[str, ArenaScores]
     shares: Mapping[str, float]
+    latency: Latency
+    robustness: Mapping[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as plain values."""
@@ -117,13 +126,20 @@ class PoolEvaluation:
                 "success": {name: asdict(one) for name, one in self.success.items()},
                 "arena": {name: asdict(one) for name, one in self.arena.items()},
                 "shares": dict(self.shares),
+                "latency_us": asdict(self.latency),
+                "robustness": dict(self.robustness),
             }
         )
         return plain
 
 
 def evaluate_pool(
-    pool: PoolOnTable, outcomes: CostedOutcomes, *, resamples: int = 1000, seed: int = 0
+    pool: PoolOnTable,
+    outcomes: CostedOutcomes,
+    *,
+    changes: Mapping[str, Change] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> PoolEvaluation:
     """Evaluates a pool on one table.
 
@@ -133,8 +149,9 @@ def evaluate_pool(
     Args:
         pool: The pool.
         outcomes: Scores, and costs of the answers where they are known; else the pool's expected costs count.
+        changes: Of prompts, by name, under which the choice is compared; by default none.
         resamples: Of the bootstrap over prompts; 0 for no intervals.
-        seed: Of the bootstrap and of the folds.
+        seed: Of the bootstrap, of the folds and of the changes.
 
     Raises:
         InvalidInputError: The table lacks models of the pool, no prompt has scores of all, or a model has neither costs nor prices.
@@ -175,6 +192,8 @@ def evaluate_pool(
             names[best]: arena_scores(np.full(len(prompts), best), scores, costs),
         },
         {name: float((decided == row).mean()) for row, name in enumerate(names)},
+        latency(pool, prompts),
+        unchanged(pool, prompts, changes or {}, seed),
     )
 
 

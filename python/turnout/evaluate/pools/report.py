@@ -51,6 +51,13 @@ def show_pool(evaluation: PoolEvaluation, console: Console) -> None:
             highlight=False,
             markup=False,
         )
+    time = evaluation.latency
+    console.print(
+        f"one decision takes {time.mean:.1f} us (p50 {time.p50:.1f}, p95 {time.p95:.1f})", highlight=False, markup=False
+    )
+    for name, part in evaluation.robustness.items():
+        same = "no prompt changes" if part is None else f"{part:.4f} of the prompts go to the same model"
+        console.print(f"robustness, {name}: {same}", highlight=False, markup=False)
 
 
 def write_pool_report(evaluations: Sequence[PoolEvaluation], folder: Path, facts: Mapping[str, str]) -> Path:

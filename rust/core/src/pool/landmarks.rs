@@ -9,50 +9,76 @@ use crate::{
     scorer::{dot, inlined_dot},
 };
 
-/// Nearness `exp(-|e - z|^2 / (2 h^2))` to each point `z`, with the bandwidth `h`.
+/// Nearness `exp(-|e - z|^2 / (2 h^2))` to each point `z`, with each of a few bandwidths `h`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Landmarks {
     dim: usize,
-    /// `[landmarks, dim]`.
+    /// `[points, dim]`.
     points: Vec<f32>,
     /// Squared lengths of the points.
     squares: Vec<f32>,
-    /// `1 / (2 h^2)`.
-    scale: f32,
+    /// `1 / (2 h^2)` of each bandwidth.
+    scales: Vec<f32>,
 }
 
 impl Landmarks {
-    /// Landmarks at the rows of `[landmarks, dim]`; the bandwidth is more than 0.
-    pub(super) fn new(dim: usize, points: Vec<f32>, bandwidth: f32) -> Self {
+    /// Landmarks at the rows of `[points, dim]`; the bandwidths are more than 0.
+    pub(super) fn new(dim: usize, points: Vec<f32>, bandwidths: &[f32]) -> Self {
         let squares = points.chunks_exact(dim).map(|point| dot(point, point)).collect();
-        Self { dim, points, squares, scale: 1.0 / (2.0 * bandwidth * bandwidth) }
+        let scales = bandwidths.iter().map(|bandwidth| 1.0 / (2.0 * bandwidth * bandwidth)).collect();
+        Self { dim, points, squares, scales }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn points(&self) -> usize {
         self.squares.len()
     }
 
-    /// Writes the nearness of an embedding to some landmarks, as many as `into` has room for.
-    pub(super) fn nearness(&self, range: Range<usize>, embedding: &[f32], into: &mut [f32]) {
-        let points = &self.points[range.start * self.dim..range.end * self.dim];
-        nearness(points, &self.squares[range], self.scale, embedding, into);
+    /// What an embedding is extended by: the nearness to all points with the first bandwidth, then with the second, and so on.
+    pub(super) fn width(&self) -> usize {
+        self.points() * self.scales.len()
     }
 
-    /// Whether the squares and the scale are numbers to compute with.
+    pub(super) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// Writes the squared distances of an embedding to some points, as many as `into` has room for.
+    pub(super) fn distances(&self, range: Range<usize>, embedding: &[f32], into: &mut [f32]) {
+        let points = &self.points[range.start * self.dim..range.end * self.dim];
+        distances(points, &self.squares[range], embedding, into);
+    }
+
+    /// The nearness of an embedding to all points with all bandwidths.
+    pub(super) fn nearness(&self, embedding: &[f32]) -> Vec<f32> {
+        let mut apart = vec![0.0; self.points()];
+        self.distances(0..self.points(), embedding, &mut apart);
+        let mut found = vec![0.0; self.width()];
+        for (&scale, into) in self.scales.iter().zip(found.chunks_exact_mut(apart.len())) {
+            nearness(&apart, scale, into);
+        }
+        found
+    }
+
+    /// Whether the squares and the scales are numbers to compute with.
     pub(super) fn is_finite(&self) -> bool {
-        self.scale.is_finite() && self.squares.iter().all(|square| square.is_finite())
+        self.scales.iter().chain(&self.squares).all(|number| number.is_finite())
     }
 }
 
 #[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
-fn nearness(points: &[f32], squares: &[f32], scale: f32, embedding: &[f32], into: &mut [f32]) {
+fn distances(points: &[f32], squares: &[f32], embedding: &[f32], into: &mut [f32]) {
     let own = inlined_dot(embedding, embedding);
-    for ((point, square), distance) in points.chunks_exact(embedding.len()).zip(squares).zip(&mut *into) {
-        *distance = own + square - 2.0 * inlined_dot(point, embedding);
-    }
-    for value in into {
+    for ((point, square), distance) in points.chunks_exact(embedding.len()).zip(squares).zip(into) {
         // Rounding may leave a little less than nothing.
-        *value = exp(-value.max(0.0) * scale);
+        *distance = (own + square - 2.0 * inlined_dot(point, embedding)).max(0.0);
+    }
+}
+
+/// Nearness of squared distances at one scale.
+#[multiversion(targets("x86_64+avx2", "aarch64+neon"))]
+pub(super) fn nearness(distances: &[f32], scale: f32, into: &mut [f32]) {
+    for (value, distance) in into.iter_mut().zip(distances) {
+        *value = exp(-distance * scale);
     }
 }
 
@@ -61,11 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearness_falls_with_the_squared_distance() {
-        let landmarks = Landmarks::new(2, vec![1.0, 1.0, 1.0, 3.0], 2.0);
-        let mut found = [0.0; 2];
-        landmarks.nearness(0..2, &[1.0, 1.0], &mut found);
-        assert_eq!(found[0], 1.0);
+    fn nearness_falls_with_the_squared_distance_and_rises_with_the_bandwidth() {
+        let landmarks = Landmarks::new(2, vec![1.0, 1.0, 1.0, 3.0], &[2.0, 1.0]);
+        let found = landmarks.nearness(&[1.0, 1.0]);
+        assert_eq!((found[0], found[2]), (1.0, 1.0));
         assert!((found[1] - (-0.5f32).exp()).abs() < 1e-6);
+        assert!((found[3] - (-2.0f32).exp()).abs() < 1e-6);
     }
 }

@@ -15,6 +15,8 @@ use super::{
 const MAX_RANK: usize = 256;
 /// Landmarks, at most.
 const MAX_LANDMARKS: usize = 4096;
+/// Bandwidths of landmarks, at most.
+const MAX_BANDWIDTHS: usize = 8;
 /// Points of a calibration, at most.
 const MAX_KNOTS: usize = 256;
 
@@ -31,7 +33,7 @@ impl Profiles {
         let tensors = Tensors { data: bytes.get(8 + header..).unwrap_or_default(), metadata: &metadata };
         let (embedding, models) = read_header(&metadata)?;
         let landmarks = tensors.landmarks(dim)?;
-        let width = dim + landmarks.as_ref().map_or(0, Landmarks::len);
+        let width = dim + landmarks.as_ref().map_or(0, Landmarks::width);
         let basis = tensors.shape("basis")?;
         let &[rows, rank] = basis else {
             return Err(fault("basis", format!("shape {basis:?}, expected [{width}, r]")));
@@ -167,13 +169,17 @@ impl Tensors<'_> {
             return Err(fault("landmarks", format!("shape {shape:?}, expected [1..={MAX_LANDMARKS}, {dim}]")));
         };
         let points = self.floats("landmarks", &[count, dim])?;
-        let bandwidth = self.floats("bandwidth", &[1])?[0];
-        if bandwidth <= 0.0 {
+        let shape = self.shape("bandwidth")?;
+        let &[number @ 1..=MAX_BANDWIDTHS] = shape else {
+            return Err(fault("bandwidth", format!("shape {shape:?}, expected [1..={MAX_BANDWIDTHS}]")));
+        };
+        let bandwidths = self.floats("bandwidth", &[number])?;
+        if let Some(bandwidth) = bandwidths.iter().find(|&&bandwidth| bandwidth <= 0.0) {
             return Err(fault("bandwidth", format!("is {bandwidth}, expected more than 0")));
         }
-        let landmarks = Landmarks::new(dim, points, bandwidth);
+        let landmarks = Landmarks::new(dim, points, &bandwidths);
         if !landmarks.is_finite() {
-            return Err(fault("landmarks", "their squares overflow, or the square of the bandwidth is 0"));
+            return Err(fault("landmarks", "their squares overflow, or the square of a bandwidth is 0"));
         }
         Ok(Some(landmarks))
     }

@@ -86,11 +86,7 @@ impl Profiles {
     /// The embedding in the directions of the basis.
     pub(super) fn factors(&self, embedding: &[f32]) -> Vec<f32> {
         let mut factors = vec![0.0f32; self.rank];
-        let mut nearness = vec![];
-        if let Some(landmarks) = &self.landmarks {
-            nearness.resize(landmarks.len(), 0.0);
-            landmarks.nearness(0..landmarks.len(), embedding, &mut nearness);
-        }
+        let nearness = self.landmarks.as_ref().map_or_else(Vec::new, |landmarks| landmarks.nearness(embedding));
         for (value, basis) in embedding.iter().chain(&nearness).zip(self.basis.chunks_exact(self.rank)) {
             factors.iter_mut().zip(basis).for_each(|(sum, weight)| *sum += value * weight);
         }
@@ -161,7 +157,7 @@ mod tests {
     fn factors_count_the_nearness_to_landmarks() {
         let mut profiles = profiles(Default::default());
         profiles.basis.extend([10.0, 20.0]);
-        profiles.landmarks = Some(Landmarks::new(3, vec![1.0, 2.0, 3.0], 1.0));
+        profiles.landmarks = Some(Landmarks::new(3, vec![1.0, 2.0, 3.0], &[1.0]));
         assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [14.0, 19.0]);
         assert_eq!(profiles.folded(0), [0.5, 2.0, -1.5, 45.0]);
     }

@@ -10,6 +10,7 @@ use multiversion::multiversion;
 
 use super::{
     candidate::{Candidate, OUTPUT_TOKENS},
+    landmarks::nearness,
     names::listed,
     profiles::{ProfileRow, Profiles, chance},
 };
@@ -278,13 +279,17 @@ impl Heads {
 impl Bend {
     fn add(&self, embedding: &[f32], logits: &mut [f32]) {
         let Some(landmarks) = &self.profiles.landmarks else { return };
-        let mut nearness = [0.0; BLOCK];
-        for first in (0..landmarks.len()).step_by(BLOCK) {
-            let range = first..landmarks.len().min(first + BLOCK);
-            let nearness = &mut nearness[..range.len()];
-            landmarks.nearness(range.clone(), embedding, nearness);
-            for (candidate, weights) in &self.candidates {
-                logits[*candidate] += dot(&weights[range.clone()], nearness);
+        let (mut apart, mut near) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for first in (0..landmarks.points()).step_by(BLOCK) {
+            let range = first..landmarks.points().min(first + BLOCK);
+            let (apart, near) = (&mut apart[..range.len()], &mut near[..range.len()]);
+            landmarks.distances(range.clone(), embedding, apart);
+            for (number, &scale) in landmarks.scales().iter().enumerate() {
+                nearness(apart, scale, near);
+                let at = number * landmarks.points();
+                for (candidate, weights) in &self.candidates {
+                    logits[*candidate] += dot(&weights[at + range.start..at + range.end], near);
+                }
             }
         }
     }
