@@ -169,7 +169,8 @@ def test_polite_words_hide_no_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Hello, please add 2 and 3. Thank you!", "the sum of two numbers, please " * 30, "x" * 300 + " the sum" * 80]
+    "text",
+    ["Hello, please add 2 and 3. Thank you!", "the sum of two numbers, please " * 30, "x" * 300 + " the sum" * 80],
 )
 def test_tokens_of_a_prompt_are_those_of_its_whole_text(text: str) -> None:
     """Polite phrases and long words are sent to the model, so they cost; the number is that of ``count_tokens``."""

@@ -250,6 +250,7 @@ def test_a_decision_alone_names_the_model_that_is_asked_first(cascading, upstrea
     server.post({"model": name, "messages": HELLO})
     assert models(upstream)[0] == model
 
+
 def test_a_learned_score_decides(cascading, upstream, artifact, tmp_path, monkeypatch):
     class Fake:
         strong = "wrong"

@@ -45,7 +45,9 @@ class StoredResponses(RoutedEndpoint):
             query=query,
         )
         settings = self.state.snapshot.settings
-        await self._answer(Plan((model,)), settings, request, send, response_headers, None, CallSpan(None), client=client)
+        await self._answer(
+            Plan((model,)), settings, request, send, response_headers, None, CallSpan(None), client=client
+        )
 
     async def _model(self, name: str, client: str) -> Model:
         """The model that made a response; any model of the upstream where there is but one and clients have no keys."""
