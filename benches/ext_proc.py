@@ -4,6 +4,9 @@ python benches/ext_proc.py [--rate 1000] [--seconds 10]
 
 Times are those of a gateway on the same machine, whose own work they include: ``body`` from sending the body of a request to its decision, ``request``
 from its first message, which opens a stream. ``decision`` is what the service measures itself: parsing, deciding, and writing the name into the body.
+``cpu_us`` is the processor time of one request in the service and in this client, which compete where there are two cores: a million
+divided by it is the most that one core can do in a second. ``is_saturated`` says that requests were answered more slowly than they arrived; the times
+are then those of a queue that grows. ``undecided`` requests went on without a decision, by reason.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import socket
 import statistics
@@ -19,6 +23,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +66,9 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="requests a second")
     parser.add_argument("--seconds", type=float, default=10.0)
     args = parser.parse_args()
-    with service() as (port, admin):
-        times = asyncio.run(load(port, args.rate, int(args.rate * args.seconds)))
+    requests = int(args.rate * args.seconds)
+    with service() as (port, admin, process):
+        times, undecided, seconds, own_s, service_s = asyncio.run(load(port, process, args.rate, requests))
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
     found = {
         name: {f"p{q}": round(statistics.quantiles(one, n=100)[q - 1] * 1e3, 3) for q in (50, 95, 99)}
@@ -71,15 +77,24 @@ def main() -> None:
     found["decision"] = {f"p{q}_at_most": bucket(metrics, q / 100) for q in (50, 95, 99)}
     print(
         json.dumps(
-            {"rate": args.rate, "requests": len(times["body"]), "milliseconds": found, "bars_ms": {"p99": 1.0}},
+            {
+                "rate": args.rate,
+                "requests": requests,
+                "answered_per_second": round(requests / seconds, 1),
+                "is_saturated": seconds > 1.02 * requests / args.rate + 0.1,
+                "undecided": dict(undecided),
+                "cpu_us": {"service": round(service_s / requests * 1e6), "client": round(own_s / requests * 1e6)},
+                "milliseconds": found,
+                "bars_ms": {"p99": 1.0},
+            },
             indent=1,
         )
     )
 
 
 @contextmanager
-def service() -> Iterator[tuple[int, int]]:
-    """The service in a process of its own; its port and that of its metrics."""
+def service() -> Iterator[tuple[int, int, int]]:
+    """The service in a process of its own; its port, that of its metrics, and its process id."""
     ports = []
     for _ in range(2):
         with socket.socket() as probe:
@@ -92,14 +107,17 @@ def service() -> Iterator[tuple[int, int]]:
             [sys.executable, "-m", "turnout", "ext-proc", "--config", str(config)], stderr=subprocess.DEVNULL
         )
         try:
-            yield ports[0], ports[1]
+            yield ports[0], ports[1], child.pid
         finally:
             child.terminate()
             child.wait(60)
 
 
-async def load(port: int, rate: int, requests: int) -> dict[str, list[float]]:
-    """Seconds of each request, from two points on."""
+async def load(
+    port: int, process: int, rate: int, requests: int
+) -> tuple[dict[str, list[float]], Counter[str], float, float, float]:
+    """Seconds of each request from two points on, reasons of those that were not decided, seconds in all, and of the processor: here and there."""
+    undecided: Counter[str] = Counter()
     times: dict[str, list[float]] = {"request": [], "body": []}
     head = ProcessingRequest(protocol_config={"request_body_mode": BUFFERED})
     for name, value in HEADERS.items():
@@ -121,23 +139,43 @@ async def load(port: int, rate: int, requests: int) -> dict[str, list[float]]:
             await call.write(messages[1])
             answer = ProcessingResponse.FromString(await call.read())
             ended = time.perf_counter()
-            assert json.loads(answer.request_body.response.body_mutation.body)["model"] == "big"
+            response = answer.request_body.response
+            if response.body_mutation.body:
+                assert json.loads(response.body_mutation.body)["model"] == "big"
+            else:
+                (reason,) = response.header_mutation.set_headers
+                undecided[reason.header.raw_value.decode()] += 1
             times["request"].append(ended - began)
             times["body"].append(ended - sent)
             await call.done_writing()
             assert await call.read() is grpc.aio.EOF
 
+        async def counted() -> None:
+            try:
+                await one()
+            except grpc.aio.AioRpcError as error:
+                # gRPC drops calls that wait for too long, and those beyond a number that wait.
+                undecided[f"gRPC {error.code().name}"] += 1
+
         for _ in range(100):
             await one()
         for found in times.values():
             found.clear()
-        began = time.perf_counter()
+        undecided.clear()
+        began, own, there = time.perf_counter(), time.process_time(), processor_s(process)
         running = []
         for number in range(requests):
             await asyncio.sleep(max(began + number / rate - time.perf_counter(), 0))
-            running.append(asyncio.ensure_future(one()))
+            running.append(asyncio.ensure_future(counted()))
         await asyncio.gather(*running)
-    return times
+        seconds = time.perf_counter() - began
+        return times, undecided, seconds, time.process_time() - own, processor_s(process) - there
+
+
+def processor_s(process: int) -> float:
+    """Seconds of the processor that a process has used, from Linux."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bucket(metrics: str, share: float) -> float:
