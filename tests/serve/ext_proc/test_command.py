@@ -8,8 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from scripted_upstream import wait_until
-from tests.serve.test_processes import free_port
 
 from turnout.cli import main
 from turnout.serve.config_file import settings_of
@@ -37,25 +35,27 @@ path = "{artifact}"
 
 @pytest.fixture
 def config(tmp_path, artifact):
-    """A file, and the port in it."""
-    port = free_port()
-    (tmp_path / "turnout.toml").write_text(TOML.format(port=port, artifact=artifact))
-    return str(tmp_path / "turnout.toml"), port
+    """Writes a file with a port; by default the service finds one."""
+
+    def write(port=0):
+        (tmp_path / "turnout.toml").write_text(TOML.format(port=port, artifact=artifact))
+        return str(tmp_path / "turnout.toml")
+
+    return write
 
 
 def test_check_says_what_would_run_and_reads_no_key(config, capsys):
-    path, port = config
-    assert main(["ext-proc", "--config", path, "--check"]) == 0
+    assert main(["ext-proc", "--config", config(), "--check"]) == 0
     told = capsys.readouterr().out
-    assert f"grpc://127.0.0.1:{port}: sets header x-model and model in the body within 100 ms" in told
+    assert "grpc://127.0.0.1:0: sets header x-model and model in the body within 100 ms" in told
     assert "no key" in told
 
 
 def test_a_taken_port_is_an_error_of_one_line(config, capsys):
-    path, port = config
-    with socket.create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
         for more in (["--check"], []):
-            assert main(["ext-proc", "--config", path, *more]) == 2
+            assert main(["ext-proc", "--config", config(port), *more]) == 2
             (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("turnout:")]
             assert f"cannot listen on 127.0.0.1:{port}" in line
 
@@ -63,12 +63,12 @@ def test_a_taken_port_is_an_error_of_one_line(config, capsys):
 def test_models_are_named_by_options_or_in_a_file(config, capsys):
     assert main(["ext-proc", "--strong-model", "a"]) == 2
     assert "--weak-model missing" in capsys.readouterr().err
-    assert main(["ext-proc", "--config", config[0], "--strong-model", "a", "--threshold", "0.5"]) == 2
+    assert main(["ext-proc", "--config", config(), "--strong-model", "a", "--threshold", "0.5"]) == 2
     assert "--strong-model, --threshold given together with --config" in capsys.readouterr().err
 
 
 def test_a_cascade_is_refused(config, tmp_path, capsys):
-    path, _ = config
+    path = config()
     with open(path, "a") as file:
         file.write('mode = "cascade"\njudge = "judge.json"\n')
     assert main(["ext-proc", "--config", path, "--check"]) == 2
@@ -82,17 +82,13 @@ def test_the_header_is_one_that_gateways_accept(tables, name):
 
 
 def test_the_process_reloads_and_ends(config, tmp_path):
-    path, port = config
-    child = subprocess.Popen([sys.executable, "-m", "turnout", "ext-proc", "--config", path], stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "turnout", "ext-proc", "--config", config()]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert child.stderr is not None
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_until(lambda: child.poll() is not None or listens(), 60)
-    child.send_signal(signal.SIGHUP)
     lines = iter(child.stderr.readline, b"")
+    # Signals are handled before it listens.
+    assert any(b"listening on 127.0.0.1:" in line for line in lines)
+    child.send_signal(signal.SIGHUP)
     assert any(b"reloaded" in line for line in lines)
     child.send_signal(signal.SIGTERM)
     assert child.wait(30) == 0
