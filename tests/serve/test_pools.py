@@ -9,6 +9,7 @@ import pytest
 from scripted_upstream import refuse, wait_until
 from tests.serve.dialects import SPOKEN, speak
 from tests.serve.test_sessions import loop
+from tests.serve.test_switching import saying
 
 from turnout import ConfigError
 from turnout.cli import main
@@ -558,7 +559,8 @@ def test_a_budget_is_corrected_by_what_answers_cost(budgeted):
     assert expected > 0.001
 
 
-def test_requests_that_no_router_decides_count_what_they_cost(models, start):
+def test_requests_that_no_router_decides_count_what_they_cost(models, start, upstream):
+    upstream.default = saying({name: {"input_tokens": 1, "output_tokens": 1} for name in ("chat", "responses")})
     server = start(pool={"routers": ["mf"], "budget": {"cost": 5.0}})
     budget = server.state.snapshot.pools["mf"].budget
     for steps in range(3):
@@ -576,7 +578,7 @@ def test_steps_that_stay_are_expected_to_cost_what_their_cache_leaves(models, st
     """The upstream says what was cached at first, and nothing afterwards, so that the expectation stays."""
     for model in models.values():
         model["cached_input_price"] = 0.0
-    server = start(pool={"routers": ["mf"], "budget": {"cost": 5.0}})
+    server = start(pool={"routers": ["mf"], "models": ["big"], "budget": {"cost": 5.0}})
     budget = server.state.snapshot.pools["mf"].budget
     text = "A long story of a test. " * 4000
 
@@ -591,9 +593,9 @@ def test_steps_that_stay_are_expected_to_cost_what_their_cache_leaves(models, st
         assert asked(server, messages=loop(SPOKEN["chat"], text, count)) == "big"
         return budget.used - before
 
-    cached = {"prompt_tokens": 20_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 0}}
+    cached = {"prompt_tokens": 90_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 0}}
     step(0, usage=cached)
-    wait_until(lambda: budget.used == pytest.approx((20_000 * 5 + 100 * 20) / 1e6))
+    wait_until(lambda: budget.used == pytest.approx((90_000 * 5 + 100 * 20) / 1e6))
     assert step(1) < 0.05
 
 
