@@ -120,7 +120,7 @@ def test_the_steps_of_an_agent_stay_with_the_model_that_began_their_turn(alterna
     assert [(one["model"], one["rule"]) for one in told] == [("big", ""), ("big", "turn"), ("small", "")]
 
 
-def test_a_long_batch_is_answered_in_order_and_single_requests_come_in_between(server):
+def test_a_long_batch_is_answered_in_order(server):
     bodies = [SPOKEN["chat"].body(f"router-mf-{float(number % 2)}") for number in range(300)]
     told = batch(server, bodies)
     assert [one["model"] for one in told] == ["big", "small"] * 150

@@ -161,7 +161,7 @@ def test_a_loop_goes_on_where_the_store_is_gone_or_was_emptied(begin, redis):
     assert server.state.recent.count == 1
 
 
-def test_a_store_that_hangs_holds_no_request_up(begin, redis):
+def test_a_store_that_hangs_is_left_alone_after_three_calls(begin, redis):
     server = begin(store_timeout_s=0.05)
     step(server, 0)
     redis.kill(signal.SIGSTOP)

@@ -163,8 +163,9 @@ def test_sigterm_finishes_the_streams_of_all_workers_and_takes_no_new_connection
     def refuses():
         try:
             httpx.get(served.url + "/health", timeout=5)
-        except httpx.TransportError:
-            return True
+        except httpx.TransportError as error:
+            # Anything else is a connection that was accepted and left.
+            return isinstance(error, httpx.ConnectError)
         return False
 
     wait_until(refuses)

@@ -170,7 +170,7 @@ def _is_outermost(body: bytes, key: int) -> bool:
     return "model" not in orjson.loads(body[: key + 1] + b"M" + body[key + 2 :])
 
 
-def _position_of(text: str, wanted: str) -> tuple[int, int] | None:
+def _position_of(text: str, name: str) -> tuple[int, int] | None:
     """Where the value of an outermost key begins and ends, in the text of a JSON object; ``None`` where it has no such key."""
     positions = []
     position = _skip(text, text.index("{") + 1)
@@ -181,13 +181,13 @@ def _position_of(text: str, wanted: str) -> tuple[int, int] | None:
             _, end = _DECODER.raw_decode(text, position)
         except RecursionError:
             raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
-        if key == wanted:
+        if key == name:
             positions.append((position, end))
         position = _skip(text, end)
         if text[position] == ",":
             position = _skip(text, position + 1)
     if len(positions) > 1:
-        raise _occurs(wanted, len(positions))
+        raise _occurs(name, len(positions))
     return positions[0] if positions else None
 
 

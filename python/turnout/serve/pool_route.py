@@ -47,7 +47,7 @@ async def of_messages(
     """
     question = PoolQuestion(found, size, CHAT, pool, objective_in(found, spec, pool), snapshot)
     explained = await question.explained(await read(found, size, snapshot, CHAT, lambda digest: None))
-    return _told(pool, explained, wants_rank(found))
+    return _entry_of(pool, explained, wants_rank(found))
 
 
 async def of_prompts(
@@ -72,7 +72,7 @@ async def of_prompts(
     texts = [judged_text(prompt) for prompt in prompts]
     if with_rank or len(texts) == 1:
         return [
-            _told(pool, await explain(pool, text, {**objective, **_tokens(pool, prompt)}, out, "prompt"), with_rank)
+            _entry_of(pool, await explain(pool, text, {**objective, **_tokens(pool, prompt)}, out, "prompt"), with_rank)
             for text, prompt in zip(texts, prompts, strict=True)
         ]
     began = time.perf_counter()
@@ -149,7 +149,7 @@ def _tokens(pool: LoadedPool, prompt: str) -> dict[str, float]:
     return {"estimated_tokens": pool.router.count_tokens(prompt)}
 
 
-def _told(pool: LoadedPool, explained: Explained, with_rank: bool) -> dict[str, Any]:
+def _entry_of(pool: LoadedPool, explained: Explained, with_rank: bool) -> dict[str, Any]:
     if explained.decision is None:
         raise no_feasible_model(pool, explained)
     entry = _entry(explained.decision, explained.seconds)

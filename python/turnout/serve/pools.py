@@ -67,10 +67,10 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str
 def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None) -> LoadedPool:
     options = settings.routers[name].options
     same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
-    asked = None if settings.pool is None else settings.pool.budget
+    limits = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
         judges = load_judges(name, settings.routers[name], before.router.models)
-        return replace(before, budget=_budget(asked, before.router, before.budget), judges=judges)
+        return replace(before, budget=_budget(limits, before.router, before.budget), judges=judges)
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
@@ -81,19 +81,19 @@ def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: Loa
         raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
     stats = stats or stats_of(router.path)
     judges = load_judges(name, settings.routers[name], router.models)
-    budget = _budget(asked, router, before.budget if before else None)
+    budget = _budget(limits, router, before.budget if before else None)
     return LoadedPool(name, router, pool_hash, options, stats, budget, judges)
 
 
-def _budget(asked: BudgetSettings | None, router: PoolRouter, before: PoolBudget | None) -> PoolBudget | None:
-    """The budget of a pool. It goes on from the state before a reload where its limit is the same, else from its file."""
-    if asked is None:
+def _budget(limits: BudgetSettings | None, router: PoolRouter, before: PoolBudget | None) -> PoolBudget | None:
+    """The budget of a pool. It continues from its file, or from the state before a reload where both limit the same resource."""
+    if limits is None:
         return None
     if before is not None:
         before.try_save()
     try:
-        budget = PoolBudget(router, **asked.arguments)
-        if before is not None and not asked.path and budget.is_like(before):
+        budget = PoolBudget(router, **limits.arguments)
+        if before is not None and not limits.path and budget.is_like(before):
             budget.restore(before.state())
     except InvalidInputError as error:
         raise ConfigError(f"[pool.budget] {error}") from error

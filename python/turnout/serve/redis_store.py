@@ -1,4 +1,4 @@
-"""Sessions in Redis, which servers and workers share. Without it, each goes on with what it knows itself."""
+"""Sessions in Redis, which servers and workers share. While it does not answer, each process uses its own memory."""
 
 from __future__ import annotations
 

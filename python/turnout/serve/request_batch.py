@@ -76,10 +76,10 @@ async def _decided(
         state.metrics.errors.labels(error.code).inc()
         return {"request_id": request_id, "model": None, **json.loads(error.body()), "status": error.status}
     await state.decided_for_another(planned, settings, request_id, dialect.continues(request), client_of(scope))
-    return {"request_id": request_id, **_told(planned)}
+    return {"request_id": request_id, **_entry(planned)}
 
 
-def _told(planned: Plan) -> dict[str, Any]:
+def _entry(planned: Plan) -> dict[str, Any]:
     model, *others = planned.candidates
     routed = planned.routed
     return {

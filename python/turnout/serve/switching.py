@@ -83,7 +83,7 @@ def pays(gain: float, cached: Cached, saving_per_mtok: float, settings: Switchin
         >>> cached = Cached("opus", 100_000, at=0.0)
         >>> pays(0.3, cached, 4.5, settings, now=60.0), pays(0.5, cached, 4.5, settings, now=60.0)
         (False, True)
-        >>> pays(0.3, cached, 4.5, settings, now=3600.0)  # The provider has forgotten it.
+        >>> pays(0.3, cached, 4.5, settings, now=3600.0)  # After cache_s, nothing is cached.
         True
     """
     lost = cached.tokens_left(settings, now) * saving_per_mtok / 1e6
