@@ -221,13 +221,21 @@ class Shadowed:
 
     Attributes:
         model: The other model.
-        gain: Its share of better answers minus that of worse ones, over the decisions that other models answered and that were compared with it.
-        known: These decisions.
+        gain: Its share of better answers minus that of worse ones, over the decisions that other models answered. Verdicts of shadow evaluation
+            count by the inverse of their propensity; others count only where there are none of these.
+        overall: The same over all decisions, where its own answers gain nothing.
+        bounds: Of ``gain``, whatever the verdicts of those comparisons are that were drawn and have none; ``None`` where receipts do not say
+            what was drawn.
+        known: Decisions with a verdict.
+        drawn: Decisions for which shadow evaluation drew the model.
     """
 
     model: str
     gain: Estimate
+    overall: Estimate
+    bounds: tuple[float, float] | None
     known: int
+    drawn: int
 
 
 def shadowed(traffic: Traffic, model: str, how: Resampling) -> Shadowed | None:
@@ -239,12 +247,34 @@ def shadowed(traffic: Traffic, model: str, how: Resampling) -> Shadowed | None:
         how: Resampling.
 
     Returns:
-        ``None`` for too few verdicts.
+        ``None`` for fewer than :data:`FEWEST` verdicts.
     """
     if model not in traffic.verdicts:
         return None
-    found = mean_of(2 * traffic.verdicts[model] - 1, traffic, how)
-    return None if found is None else Shadowed(model, found.estimate, found.known)
+    chances = traffic.verdict_propensities[model]
+    by_chance = not np.isnan(chances).all()
+    known = ~np.isnan(chances if by_chance else traffic.verdicts[model])
+    if known.sum() < FEWEST:
+        return None
+    weight = np.where(known, 1.0 / chances if by_chance else 1.0, 0.0)
+    gained = np.where(known, 2.0 * traffic.verdicts[model] - 1.0, 0.0)
+    is_other = (traffic.served != model).astype(np.float64)
+
+    def figures(counts: Counts) -> dict[str, Floats]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = (counts @ (weight * gained)) / (counts @ weight)
+        return {"gain": gain, "overall": gain * (counts @ is_other) / counts.sum(axis=1)}
+
+    found = bootstrap(figures, traffic.prompts, resamples=how.resamples, seed=how.seed)
+    values = {name: float(one[0]) for name, one in figures(np.ones((1, len(traffic)), dtype=np.int64)).items()}
+    gain, overall = (interval(values[name], found[name]) for name in ("gain", "overall"))
+    is_drawn = traffic.drawn == model
+    # A decision that was drawn and has no verdict may be anything.
+    missing = float((1.0 / traffic.drawn_propensities[is_drawn & ~known]).sum())
+    total = weight.sum() + missing
+    ends = ((weight @ gained - missing) / total, (weight @ gained + missing) / total)
+    limits = (float(ends[0]), float(ends[1])) if is_drawn.any() else None
+    return Shadowed(model, gain, overall, limits, int(known.sum()), int(is_drawn.sum()))
 
 
 def by_model(traffic: Traffic, measure: Callable[[NDArray[np.bool_]], Mean | None]) -> Mapping[str, Mean | None]:

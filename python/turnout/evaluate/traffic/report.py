@@ -40,7 +40,7 @@ def report_of(traffic: Traffic, prices: Mapping[str, Prices], how: Resampling) -
         Values for JSON; ``None`` for what is not known.
     """
     graded = np.any([~np.isnan(values) for values in traffic.grades.values()], axis=0) if traffic.grades else None
-    models = sorted({*prices, *map(str, traffic.served), *traffic.propensities})
+    models = sorted({*prices, *map(str, traffic.served), *traffic.propensities, *traffic.verdicts})
     costs = traffic.cost[~np.isnan(traffic.cost)]
     return {
         "decisions": len(traffic),
@@ -132,7 +132,13 @@ def _always_lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
             f"worth {one['effective']:.0f} of equal chance)"
         )
     if verdicts := found["verdicts"]:
-        yield f"always {name}: better minus worse answers {_shown(verdicts['gain'], '+.3f')} of {verdicts['known']:,} compared"
+        yield (
+            f"always {name}: better minus worse answers {_shown(verdicts['gain'], '+.3f')} where other models answered, "
+            f"{_shown(verdicts['overall'], '+.3f')} of all; {verdicts['known']:,} compared"
+        )
+        if verdicts["bounds"]:
+            low, high = verdicts["bounds"]
+            yield f"  of {verdicts['drawn']:,} drawn; with the missing ones anything in [{low:+.3f}, {high:+.3f}]"
     if not found["grades"] and not found["verdicts"]:
         yield f"always {name}: {NOT_KNOWN}"
 

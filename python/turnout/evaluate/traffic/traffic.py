@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,9 @@ class Traffic:
         grades: For each kind of grade, ``[rows]`` in ``[0, 1]``; NaN where there is none.
         regenerated: ``[rows]``, whether the user asked for another answer.
         verdicts: Grades of other models' answers by model, ``[rows]``; NaN where there is none.
+        verdict_propensities: For each of these models, the chance of each verdict of shadow evaluation, ``[rows]``; NaN for others.
+        drawn: The model that shadow evaluation drew, ``[rows]``; empty for none.
+        drawn_propensities: The chance of that, ``[rows]``; NaN for none.
         propensities: For each model, the chance with which it was chosen, ``[rows]``; NaN where the receipt has no propensities.
         left_out: Receipts and outcomes that are not in the rows, by reason.
     """
@@ -82,6 +86,9 @@ class Traffic:
     grades: Mapping[str, Floats]
     regenerated: NDArray[np.bool_]
     verdicts: Mapping[str, Floats]
+    verdict_propensities: Mapping[str, Floats]
+    drawn: NDArray[np.object_]
+    drawn_propensities: Floats
     propensities: Mapping[str, Floats]
     left_out: Mapping[str, int]
 
@@ -115,7 +122,7 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
     Raises:
         InvalidInputError: A receipt lacks a field.
     """
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, _Row] = {}
     left_out: Counter[str] = Counter()
     repeated: set[str] = set()
     for row, receipt in enumerate(receipts):
@@ -128,55 +135,97 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
         if name in found:
             repeated.add(name)
             left_out["receipts whose id is not unique"] += 1
-        found.setdefault(name, receipt)
+        else:
+            found[name] = _row(receipt)
     left_out["receipts whose id is not unique"] += len(repeated)
-    served = {name: _served(receipt) for name, receipt in found.items()}
-    failed = {name for name, model in served.items() if model is None} - repeated
+    failed = {name for name, row in found.items() if not row.served} - repeated
     left_out["decisions that no model answered"] += len(failed)
-    rows = [receipt for name, receipt in found.items() if name not in repeated and name not in failed]
-    index = {str(receipt["request_id"]): row for row, receipt in enumerate(rows)}
+    names = [name for name in found if name not in repeated and name not in failed]
+    rows = [found[name] for name in names]
+    index = {name: row for row, name in enumerate(names)}
     grades = {kind: np.full(len(rows), np.nan) for kind in GRADES}
     regenerated = np.zeros(len(rows), dtype=bool)
     verdicts: dict[str, Floats] = {}
+    chances: dict[str, Floats] = {}
     for outcome in outcomes:
-        at, model = index.get(outcome.receipt_id), served.get(outcome.receipt_id)
-        if at is None or model is None:
+        at = index.get(outcome.receipt_id)
+        if at is None:
             left_out["outcomes without a receipt here"] += 1
-        elif not outcome.is_about(model) and outcome.kind != "preference":
+            continue
+        model = rows[at].served
+        if not outcome.is_about(model) and outcome.kind != "preference":
             left_out["grades of a model that did not answer"] += 1
         elif not outcome.is_about(model):
             verdicts.setdefault(outcome.model, np.full(len(rows), np.nan))[at] = outcome.value
+            chance = float("nan") if outcome.propensity is None else outcome.propensity
+            chances.setdefault(outcome.model, np.full(len(rows), np.nan))[at] = chance
         elif (grade := outcome.grade_of(model)) is None:
             regenerated[at] = True
         elif np.isnan(grades[outcome.kind][at]):
             grades[outcome.kind][at] = grade
         else:
             left_out["outcomes after the first of their kind"] += 1
-    tokens = np.array([_tokens(receipt) for receipt in rows]).reshape(len(rows), 3)
-    costs = np.array([_number(receipt, "cost") for receipt in rows])
-    models = np.array([served[str(receipt["request_id"])] for receipt in rows], dtype=object)
+    numbers = np.array([row.numbers for row in rows], dtype=np.float64).reshape(len(rows), len(_NUMBERS))
+    tokens, costs = numbers[:, :3], numbers[:, 3]
+    models = np.array([row.served for row in rows], dtype=object)
     for name, price in prices.items():
         costs = np.where(np.isnan(costs) & (models == name), price.cost(tokens), costs)
     return Traffic(
-        prompts=tuple(str(receipt["prompt_sha256"]) for receipt in rows),
-        chosen=np.array([receipt["model"] for receipt in rows], dtype=object),
+        prompts=tuple(row.prompt for row in rows),
+        chosen=np.array([row.chosen for row in rows], dtype=object),
         served=models,
-        win_rate=np.array([_number(receipt, "win_rate") for receipt in rows]),
+        win_rate=numbers[:, 4],
         tokens=tokens,
         cost=costs,
-        discarded_cost=np.array([_number(_object(receipt, "discarded"), "cost", 0.0) for receipt in rows]),
+        discarded_cost=numbers[:, 5],
         grades={kind: values for kind, values in grades.items() if not np.isnan(values).all()},
         regenerated=regenerated,
         verdicts=verdicts,
-        propensities=_propensities(rows),
+        verdict_propensities=chances,
+        drawn=np.array([row.drawn for row in rows], dtype=object),
+        drawn_propensities=numbers[:, 6],
+        propensities=_propensities([row.propensities for row in rows]),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 
 
-def _propensities(rows: list[Mapping[str, Any]]) -> dict[str, Floats]:
+#: Columns of :attr:`_Row.numbers`.
+_NUMBERS = ("input_tokens", "output_tokens", "cached_tokens", "cost", "win_rate", "discarded_cost", "drawn_propensity")
+
+
+class _Row(NamedTuple):
+    """What is kept of a receipt: neither its prompt nor what else may be long."""
+
+    prompt: str
+    chosen: str
+    #: Empty where no model answered.
+    served: str
+    numbers: tuple[float, ...]
+    propensities: Mapping[str, float]
+    drawn: str
+
+
+def _row(receipt: Mapping[str, Any]) -> _Row:
+    shadow = _object(receipt, "shadow")
+    numbers = (
+        _number(receipt, "input_tokens"),
+        _number(receipt, "output_tokens"),
+        _number(receipt, "cached_tokens", 0.0),
+        _number(receipt, "cost"),
+        _number(receipt, "win_rate"),
+        _number(_object(receipt, "discarded"), "cost", 0.0),
+        _number(shadow, "propensity"),
+    )
+    names = (str(receipt["model"]), _served(receipt) or "", str(shadow.get("model") or ""))
+    # The same few names in every row.
+    chosen, served, drawn = map(sys.intern, names)
+    return _Row(str(receipt["prompt_sha256"]), chosen, served, numbers, _object(receipt, "propensities"), drawn)
+
+
+def _propensities(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
-    for row, receipt in enumerate(rows):
-        for model, chance in _object(receipt, "propensities").items():
+    for row, chances in enumerate(rows):
+        for model, chance in chances.items():
             found.setdefault(model, np.full(len(rows), np.nan))[row] = chance
     known = np.any([~np.isnan(values) for values in found.values()], axis=0) if found else None
     # A model that a receipt with propensities does not name had no chance there.
@@ -187,10 +236,6 @@ def _served(receipt: Mapping[str, Any]) -> str | None:
     """The model that answered, as far as is known: the chosen one where a gateway calls the models."""
     found: str | None = receipt["served"]
     return str(receipt["model"]) if found is None and receipt.get("by") == "gateway" else found
-
-
-def _tokens(receipt: Mapping[str, Any]) -> tuple[float, float, float]:
-    return _number(receipt, "input_tokens"), _number(receipt, "output_tokens"), _number(receipt, "cached_tokens", 0.0)
 
 
 def _object(receipt: Mapping[str, Any], name: str) -> Mapping[str, Any]:
