@@ -314,3 +314,41 @@ def test_nothing_is_drawn_by_default(server, upstream):
     ask(server)
     assert done(server, 0) == {}
     assert upstream.models == ["small"]
+
+
+def test_a_model_that_a_pool_excluded_is_not_asked(shadowed, tables, upstream):
+    tables["pool"] = {"objective": {"target": 0.5}, "models": ["big", "small"], "routers": ["mf"]}
+    for name in ("big", "small"):
+        tables["models"][name].update(success=0.9, output_tokens=100)
+    tables["models"]["big"].update(input_price=5.0, context_window=50)
+    server = shadowed()
+    assert server.post({"model": "router-mf", "messages": HELLO}).headers["x-turnout-model"] == "small"
+    assert done(server) == {"no_model": 1}
+    assert upstream.models == ["small"]
+
+
+def test_a_model_whose_quota_is_used_up_is_not_asked(shadowed, tables, upstream):
+    tables["models"]["big"]["quota"] = 1
+    server = shadowed()
+    assert server.post({"model": "big", "messages": HELLO}).status_code == 200
+    ask(server)
+    assert done(server) == {"no_model": 1}
+    assert upstream.models == ["big", "small"]
+
+
+def test_check_says_what_is_compared(shadowed):
+    from turnout.serve.describe import lines
+
+    found = [line for line in lines(shadowed(share=0.05).state.snapshot) if line.startswith("shadow")]
+    assert found == ["shadow      5.00% of requests without tools and media also to big; judge judge; at most 1 a day"]
+
+
+def test_a_reload_changes_what_is_compared(shadowed, upstream):
+    server = shadowed()
+    server.tables["shadow"]["share"] = 0.0
+    import httpx
+
+    assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+    ask(server)
+    assert upstream.models == ["small"]
+    assert done(server, 0) == {}
