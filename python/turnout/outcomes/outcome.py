@@ -53,6 +53,9 @@ class Outcome(NamedTuple):
 
         Args:
             served: The model that answered.
+
+        Returns:
+            ``True`` where it names that model, or none.
         """
         return self.model in ("", served)
 
@@ -64,6 +67,9 @@ class Outcome(NamedTuple):
 
         Args:
             served: The model that answered.
+
+        Returns:
+            In ``[0, 1]``, or ``None``.
 
         Example:
             >>> outcome = Outcome("4f1c", "thumbs", 1.0, model="large")
