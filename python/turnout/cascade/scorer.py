@@ -57,6 +57,12 @@ class Scorer:
 
     Raises:
         ConfigError: The artifact is a router between models.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> router = SimpleNamespace(strong="wrong", route=lambda text: SimpleNamespace(win_rate=0.25))
+        >>> Scorer(router).score("What is 2 + 2?", "4")
+        0.75
     """
 
     def __init__(self, router: Classifier) -> None:

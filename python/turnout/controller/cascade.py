@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from turnout._core import ConfigError
-from turnout.cascade import Answer, Judge, Scorer, Step, pair_steps, pool_steps
+from turnout.cascade import Answer, Judge, Scorer, Step
 from turnout.cascade.answer import TOP_LOGPROBS
 from turnout.cascade.judge import Action
+from turnout.controller.cascade_choice import chooser_of
 from turnout.controller.model_calls import ModelCalls
 from turnout.conversation import Context, prompt_of
 from turnout.conversation.messages import listed
@@ -18,9 +19,6 @@ from turnout.errors import RoutingError
 from turnout.pool.router import PoolRouter
 from turnout.routing import needs_of
 from turnout.scored_router import AnyRouter
-
-if TYPE_CHECKING:
-    from turnout._core import Ranked
 
 CHECK = "Question: {prompt}\nProposed answer: {answer}\nIs the proposed answer right? Reply yes or no."
 #: Further answers for the agreement signal, and their temperature.
@@ -128,7 +126,7 @@ class Cascade:
         agree_with: Sequence[str] = (),
         scorer: Scorer | None = None,
     ) -> None:
-        self._chooser = _chooser(router, judge, strong, weak)
+        self._chooser = chooser_of(router, judge, strong, weak)
         self.router, self.judge, self.context = router, judge, context
         known = [*self._chooser.models, *agree_with]
         for name, pair in (prices or {}).items():
@@ -278,61 +276,6 @@ class Cascade:
         if price is not None and tokens[0] is not None and tokens[1] is not None:
             cost = (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
         return Call(model, *tokens, cost)
-
-
-class _PairChooser:
-    """Chooses the steps of two models."""
-
-    def __init__(self, router: AnyRouter, judge: Judge, strong: str, weak: str) -> None:
-        self._router, self._judge = router, judge
-        self.models = [strong, weak]
-
-    def steps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
-        return self._chosen(self._router.route(prompt).win_rate)
-
-    async def asteps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
-        return self._chosen((await self._router.aroute(prompt)).win_rate)
-
-    def _chosen(self, risk: float) -> tuple[Action, list[Step]]:
-        return pair_steps(self._judge, risk, weak=self.models[1], strong=self.models[0])
-
-
-class _PoolChooser:
-    """Chooses the steps of a pool."""
-
-    def __init__(self, router: PoolRouter, judges: Mapping[str, Judge]) -> None:
-        self._router, self._judges = router, judges
-        self.models = list(router.models)
-
-    def steps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
-        return self._chosen(self._router.rank(prompt, needs=sorted(needs)))
-
-    async def asteps(self, prompt: str, needs: frozenset[str]) -> tuple[Action, list[Step]]:
-        return self._chosen(await self._router.arun(prompt, lambda: self._router.rank(prompt, needs=sorted(needs))))
-
-    def _chosen(self, ranked: Sequence[Ranked]) -> tuple[Action, list[Step]]:
-        action, steps = pool_steps(ranked, self._judges)
-        if not steps:
-            reasons = "; ".join(f"{one.model}: {one.reason}" for one in ranked)
-            raise RoutingError(f"no model of the pool may serve the request: {reasons}")
-        return action, steps
-
-
-def _chooser(
-    router: AnyRouter | PoolRouter, judge: Judge | Mapping[str, Judge], strong: str | None, weak: str | None
-) -> _PairChooser | _PoolChooser:
-    if isinstance(router, PoolRouter):
-        if not isinstance(judge, Mapping) or not judge or strong is not None or weak is not None:
-            raise ConfigError("a cascade in a pool needs judges by name of a model, and neither strong nor weak")
-        for name in judge:
-            if name not in router.models:
-                raise ConfigError(f"judge of {name!r}, which is not in the pool: {', '.join(router.models)}")
-        return _PoolChooser(router, judge)
-    if isinstance(judge, Mapping) or strong is None or weak is None:
-        raise ConfigError("a cascade of two models needs one judge, strong and weak")
-    if strong == weak:
-        raise ConfigError(f"the strong and the weak model are both {strong!r}")
-    return _PairChooser(router, judge, strong, weak)
 
 
 def p_yes(completion: Any) -> float | None:
