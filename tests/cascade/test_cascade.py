@@ -217,10 +217,12 @@ class _Classifier:
         return [self.route(prompt).win_rate for prompt in prompts]
 
 
-def test_a_learned_score_decides(upstream: Any) -> None:
+async def test_a_learned_score_decides(upstream: Any) -> None:
     judge = _judge(Form(["scorer"], [-10.0], 0.0, 5.0, *IDENTITY))
     with pytest.raises(turnout.ConfigError, match="give scorer"):
         _cascade(upstream, judge)
     for text, kept in (("4", "small"), ("5", "big")):
         upstream.by_model["small"] = _with_logprob(-0.1, text)
-        assert _cascade(upstream, judge, scorer=Scorer(_Classifier())).completion(messages=HELLO).model == kept
+        cascade = _cascade(upstream, judge, scorer=Scorer(_Classifier()))
+        assert cascade.completion(messages=HELLO).model == kept
+        assert (await cascade.acompletion(messages=HELLO)).model == kept

@@ -71,7 +71,9 @@ class CascadeAnswer:
         return None if None in costs else math.fsum(cost for cost in costs if cost is not None)
 
 
-_Steps = Generator[list[dict[str, Any]], list[Any], CascadeAnswer]
+#: A request of a model, or a prompt and an answer to score.
+_Asked = dict[str, Any] | tuple[str, str]
+_Steps = Generator[Sequence[_Asked], list[Any], CascadeAnswer]
 
 
 class Cascade:
@@ -173,7 +175,7 @@ class Cascade:
         asked = next(steps)
         while True:
             try:
-                asked = steps.send([self._calls.complete(one) for one in asked])
+                asked = steps.send([self._done(one) for one in asked])
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 
@@ -198,7 +200,7 @@ class Cascade:
         steps = self._steps(request, prompt, *(await self._chooser.asteps(prompt, needs_of(request))))
         asked = next(steps)
         while True:
-            found = await asyncio.gather(*(self._calls.acomplete(one) for one in asked))
+            found = await asyncio.gather(*(self._adone(one) for one in asked))
             try:
                 asked = steps.send(list(found))
             except StopIteration as done:
@@ -206,6 +208,18 @@ class Cascade:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Cascade holds connections and cannot be pickled or copied: create one in each process")
+
+    def _done(self, asked: _Asked) -> Any:
+        if isinstance(asked, dict):
+            return self._calls.complete(asked)
+        assert self._scorer is not None
+        return self._scorer.score(*asked)
+
+    async def _adone(self, asked: _Asked) -> Any:
+        if isinstance(asked, dict):
+            return await self._calls.acomplete(asked)
+        assert self._scorer is not None
+        return await self._scorer.ascore(*asked)
 
     def _steps(self, request: dict[str, Any], prompt: str, action: Action, chosen: list[Step]) -> _Steps:
         """The calls to make: yields those that may run at once, is sent their completions, returns the answer."""
@@ -238,7 +252,8 @@ class Cascade:
                 calls.append(self._call(step.model, checked))
                 answer = replace(answer, self_check=p_yes(checked))
             if self._scorer is not None and "score" in wanted:
-                answer = replace(answer, score=self._scorer.score(prompt, answer.text))
+                [score] = yield [(prompt, answer.text)]
+                answer = replace(answer, score=score)
             p_error = step.judge.p_error(step.risk, answer)
             if p_error <= step.limit:
                 break
