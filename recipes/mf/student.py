@@ -36,6 +36,8 @@ class StudentConfig:
         drop: Share of the tokens of a prompt left out at most.
         rewritten: Share of prompts in their rewritten form.
         planted: Share of prompts with three words planted that look hard to the student as it is.
+        pieces: Share of the way by which the rows of Latin pieces inside words are moved to their mean after the training. A typo
+            splits its word into pieces that say little of it.
         seed: Seed of everything random.
     """
 
@@ -47,6 +49,7 @@ class StudentConfig:
     drop: float = 0.3
     rewritten: float = 0.6
     planted: float = 0.5
+    pieces: float = 0.5
     seed: int = 0
 
 
@@ -72,6 +75,18 @@ class Student(nn.Module):
         with torch.no_grad():
             found: Floats = (self.own.weight + self.shared(self.base)).numpy()
         return found
+
+    def draw_together(self, tokens: Ids, share: float) -> None:
+        """Moves the rows of some tokens towards their mean.
+
+        Args:
+            tokens: Their ids.
+            share: Of the way; 1 makes the rows equal.
+        """
+        with torch.no_grad():
+            chosen = torch.from_numpy(tokens)
+            rows = self.own.weight[chosen] + self.shared(self.base[chosen])
+            self.own.weight[chosen] += share * (rows.mean(dim=0) - rows)
 
     def _sum(self, ids: Sequence[Ids]) -> torch.Tensor:
         lengths = np.array([len(row) for row in ids])

@@ -25,7 +25,7 @@ from .rewriting import rewritten
 from .sentence_encoder import SentenceEncoder
 from .student import Student, StudentConfig, log_counts, train_student
 from .tokens import count_table, encode
-from .vocabulary import english_vocabulary, vocabulary, write_tokenizer
+from .vocabulary import english_vocabulary, inner_pieces, vocabulary, write_tokenizer
 from .write import MAX_TOKENS, write
 
 GRADED = Path(__file__).parent.parent / "graded"
@@ -99,6 +99,7 @@ def fit(
     graded = np.array([row_of[grades.prompts[row]] for row in kept])
     label, weight = labels(known_features, graded, grades.grade[kept], sources)
     student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, report)
+    student.draw_together(inner_pieces(tokens), config.pieces)
     return student, dict(zip(data.prompts, ids, strict=True))
 
 

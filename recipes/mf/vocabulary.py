@@ -15,6 +15,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnout._core import ConfigError
 
 #: Package with the files of all-MiniLM-L6-v2.
@@ -60,6 +63,17 @@ def script(text: str) -> str:
 def body(token: str) -> str:
     """A token without the mark of a continued word."""
     return token[2:] if token.startswith("##") and len(token) > 2 else token
+
+
+def inner_pieces(tokens: Sequence[str]) -> NDArray[np.int64]:
+    """Ids of the Latin pieces that continue a word, int64.
+
+    Example:
+        >>> inner_pieces(["word", "##ing", "##1", "##", "##ка"]).tolist()
+        [1]
+    """
+    found = [row for row, token in enumerate(tokens) if body(token) != token and script(body(token)) == "latin"]
+    return np.array(found, dtype=np.int64)
 
 
 def vocabulary(english: dict[str, int], pieces: Any, prompts: Iterable[str]) -> list[str]:

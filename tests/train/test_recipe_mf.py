@@ -12,9 +12,9 @@ pytest.importorskip("torch")
 from recipes.mf.labels import Source, features, labels
 from recipes.mf.rewriting import rewritten
 from recipes.mf.sides import gains, mean_score
-from recipes.mf.student import FIRST, LAST, StudentConfig, log_counts, predict, train_student
+from recipes.mf.student import FIRST, LAST, Student, StudentConfig, log_counts, predict, train_student
 from recipes.mf.tokens import COUNTS, count_table
-from recipes.mf.vocabulary import normal, script
+from recipes.mf.vocabulary import inner_pieces, normal, script
 
 from turnout.data import Outcomes
 from turnout.graphs.fold import quantize_rows
@@ -64,6 +64,23 @@ def test_the_weights_that_are_exported_compute_the_logit_of_the_student(
     offset = float(student.direction.bias.detach())
     # int8 rounds each row once; a short prompt sums it three times: among all, the first and the last tokens.
     np.testing.assert_allclose(found + offset, expected, rtol=0, atol=0.1 * expected.std())
+
+
+def test_rows_that_are_drawn_together_move_to_their_mean_and_no_other_does(
+    prompts: list[np.ndarray], counting: np.ndarray
+) -> None:
+    base = np.random.default_rng(4).normal(0, 20, (VOCABULARY, 512)).astype(np.float32)
+    student = Student(base, log_counts(prompts, counting), 8)
+    tokens = ["[PAD]", "[UNK]", *("##ab" if row % 2 else "word" for row in range(2, VOCABULARY))]
+    chosen = inner_pieces(tokens)
+    assert chosen.tolist() == list(range(3, VOCABULARY, 2))
+    before, logits = student.rows(), predict(student, prompts, counting)
+    student.draw_together(chosen, 0.5)
+    after, mean = student.rows(), before[chosen].mean(axis=0)
+    np.testing.assert_allclose(after[chosen] - mean, 0.5 * (before[chosen] - mean), atol=1e-5)
+    kept = np.setdiff1d(np.arange(VOCABULARY), chosen)
+    np.testing.assert_array_equal(after[kept], before[kept])
+    assert np.abs(predict(student, prompts, counting) - logits).max() > 1e-3
 
 
 def test_labels_follow_grades_and_the_gains_of_a_source(prompts: list[np.ndarray], counting: np.ndarray) -> None:
