@@ -98,15 +98,6 @@ def static_graph(encoder: StaticEncoder, head: MatrixFactorizationHead) -> bytes
     return _model(nodes, weights, inputs, outputs, head)
 
 
-def encoder_graph(encoder: StaticEncoder) -> bytes:
-    """Graph from token ids to embeddings: :func:`static_graph` without the head.
-
-    Args:
-        encoder: The encoder.
-    """
-    return _serialized("turnout_encoder", *_encoder(encoder))
-
-
 def external_graph(head: MatrixFactorizationHead) -> bytes:
     """Graph from a caller's embedding to win rates: ``embedding`` float32 ``[prompts, dim]`` in place of token ids.
 

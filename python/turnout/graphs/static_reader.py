@@ -12,7 +12,7 @@ _ACTIVATIONS: dict[str, Activation] = {"Relu": "relu", "Tanh": "tanh", "Gelu": "
 
 
 def read_static(graph: bytes, name: str) -> StaticEncoder:
-    """Reads the weights that :func:`turnout.graphs.static.static_graph` and ``encoder_graph`` have written.
+    """Reads the weights of a graph that :func:`turnout.graphs.static.static_graph` has written.
 
     Args:
         graph: Serialized model.

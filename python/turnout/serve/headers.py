@@ -71,16 +71,6 @@ def to_client(headers: Mapping[str, str], key: Secret) -> list[tuple[bytes, byte
     return relayed
 
 
-def media_type(headers: Mapping[str, str]) -> str:
-    """The media type of an answer, in lower case and without parameters.
-
-    Example:
-        >>> media_type({"content-type": "Text/Event-Stream; charset=utf-8"})
-        'text/event-stream'
-    """
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def safe_value(text: str) -> bytes:
     """A name as the value of a header: printable ASCII as it is, all else percent-encoded.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,14 +30,6 @@ _MOST_TOKENS = 32_000
 _LEFT_OUT = ("stream", "stream_options", "background", "store", "metadata")
 #: Reasons of errors of requests that no model read, so that they cost nothing; statuses are others.
 _UNREAD = frozenset(["breaker_open", "overloaded", "connect", "connect_timeout", "redirect", "status"])
-
-
-@dataclass(frozen=True)
-class Told:
-    """The text of an answer and what it cost."""
-
-    text: str
-    cost: float
 
 
 def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
