@@ -84,3 +84,42 @@ impl Contents {
         self.0.values().try_for_each(|file| file.check())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with two files of which one was altered, `a` of more than a MiB, so that it is read on a thread.
+    fn altered(name: &str) -> (tempfile::TempDir, Contents) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("a", vec![1; MIN_THREAD_BYTES as usize]), ("b", vec![2; 10])];
+        let entries = files.map(|(file, mut bytes)| {
+            let path = folder.path().join(file);
+            let entry = FileEntry { bytes: bytes.len() as u64, sha256: sha256(&bytes) };
+            check_hash(&path, &bytes, &entry).unwrap();
+            bytes[9] ^= u8::from(file == name);
+            std::fs::write(path, bytes).unwrap();
+            (file.to_owned(), entry)
+        });
+        let contents = Contents::of(folder.path(), &BTreeMap::from(entries));
+        (folder, contents)
+    }
+
+    fn sha256(bytes: &[u8]) -> String {
+        use sha2::{Digest, Sha256};
+        hex::encode(Sha256::digest(bytes))
+    }
+
+    #[test]
+    fn an_altered_file_may_be_parsed_but_passes_no_check() {
+        for name in ["a", "b"] {
+            let (_folder, contents) = altered(name);
+            assert_eq!(contents.unchecked(name).unwrap().unwrap()[9], if name == "a" { 0 } else { 3 });
+            let found = [contents.get(name).unwrap().unwrap_err(), contents.check().unwrap_err()];
+            assert!(found.iter().all(|error| error.to_string().contains("the file was altered")), "{found:?}");
+            assert!(contents.get(if name == "a" { "b" } else { "a" }).unwrap().is_ok() && contents.get("c").is_none());
+        }
+        let (_folder, contents) = altered("neither");
+        contents.check().unwrap();
+    }
+}

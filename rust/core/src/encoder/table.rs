@@ -290,3 +290,36 @@ fn finish(table: &TableEncoder, scale: f32, features: &[f32], embedding: &mut [f
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_an_altered_file_is_not_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let tiny = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny");
+        for name in ["router.json", "model.onnx", "tokenizer.json"] {
+            std::fs::copy(tiny.join(name), folder.path().join(name)).unwrap();
+        }
+        let recognize = |artifact: &Artifact| {
+            let bytes = artifact.unchecked("model.onnx").unwrap();
+            let graph = Graph::parse(&bytes).unwrap();
+            let inputs = ["input_ids", "attention_mask", "strong", "weak"];
+            let mut pattern = Pattern::new(&graph).unwrap();
+            TableEncoder::recognize(artifact, ("model.onnx", &bytes), &graph, &inputs, &mut pattern)
+        };
+        let path = folder.path().join("model.onnx");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let artifact = Artifact::begin(folder.path()).unwrap();
+        let file = artifact.unchecked("model.onnx").unwrap();
+        let table = Graph::parse(&file).unwrap().tensor("token_table").unwrap().int8().unwrap().as_ptr().addr();
+        let encoder = recognize(&artifact).unwrap();
+        // A weight: the graph is still one.
+        bytes[table - file.as_ptr().addr()] ^= 1;
+        drop(encoder);
+        std::fs::write(&path, bytes).unwrap();
+        let refused = recognize(&Artifact::begin(folder.path()).unwrap()).unwrap_err();
+        assert!(refused.contains("the file was altered"), "{refused}");
+    }
+}
