@@ -696,7 +696,7 @@ fn a_megabyte_has_the_ids_of_the_crate() {
     });
 }
 
-fn fastest(runs: usize, mut work: impl FnMut()) -> Duration {
+fn fastest<T>(runs: usize, mut work: impl FnMut() -> T) -> Duration {
     let timed = |_| {
         let start = Instant::now();
         work();
