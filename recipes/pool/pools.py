@@ -27,7 +27,7 @@ from turnout.profiles import predictors
 from turnout.profiles.folds import folds_of
 from turnout.profiles.known import known_profiles
 from turnout.profiles.own import OUTER, candidates
-from turnout.profiles.predictors import Lessons, Predictor
+from turnout.profiles.predictors import Predictor, ScoredPrompts
 from turnout.router import load
 from turnout.training.own_pool import left_out
 
@@ -63,7 +63,7 @@ class PoolTable:
 
     name: str
     models: list[str]
-    outcomes: Lessons
+    outcomes: ScoredPrompts
     costs: Doubles
     best: int
 
@@ -83,7 +83,7 @@ def pool_table(table: Outcomes, embeddings: NDArray[np.float32]) -> PoolTable:
     tokens = np.array([len(prompt) for prompt in table.prompts])[:, None] / CHARACTERS
     prices = np.array([price(model) for model in models], dtype=np.float64)
     costs = (tokens * prices[:, 0] + ANSWER_TOKENS * prices[:, 1]) / 1e6
-    outcomes = Lessons(table.prompts, embeddings, scores)
+    outcomes = ScoredPrompts(table.prompts, embeddings, scores)
     return PoolTable(table.name, models, outcomes, costs, int(np.nanmean(scores, axis=0).argmax()))
 
 

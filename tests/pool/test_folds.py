@@ -6,13 +6,13 @@ import numpy as np
 
 from turnout.profiles.folds import folds_of
 from turnout.profiles.own import candidates, log_loss, pick
-from turnout.profiles.predictors import Lessons
+from turnout.profiles.predictors import ScoredPrompts
 from turnout.training.own_pool import train_pool
 
 TEMPLATES, EACH, DIM = 40, 20, 6
 
 
-def _of_templates(seed: int) -> Lessons:
+def _of_templates(seed: int) -> ScoredPrompts:
     """Prompts of templates that differ in numbers alone; the cheap model solves every second template, which nothing else tells."""
     generator = np.random.default_rng(seed)
     names = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(TEMPLATES)]
@@ -21,7 +21,7 @@ def _of_templates(seed: int) -> Lessons:
     embeddings += generator.normal(scale=0.05, size=embeddings.shape)
     solved = np.repeat(generator.permutation(TEMPLATES) % 2, EACH).astype(np.float64)
     dear = (generator.random(len(prompts)) < 0.9).astype(np.float64)
-    return Lessons(prompts, embeddings.astype(np.float32), np.column_stack([solved, dear]))
+    return ScoredPrompts(prompts, embeddings.astype(np.float32), np.column_stack([solved, dear]))
 
 
 def test_near_duplicates_are_in_one_fold_and_a_large_group_is_in_all() -> None:

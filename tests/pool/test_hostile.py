@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 import turnout
 from turnout import Model, Pool
-from turnout.pool.profiles import Profiles
+from turnout.pool.profiles import Profiles, read_profiles
 
 PROMPTS = ["", "what is the sum", "prove that 中文 " * 20]
 
@@ -53,52 +53,54 @@ def changed(content: bytes, tensors: dict[str, Any] | None = None, **metadata: s
 
 
 NAN = np.float32(np.nan)
-TWO = json.dumps([{"name": "a", "prompts": 1}, {"name": "a", "prompts": 1}])
 KNOTS = {"knots_x": np.array([[-1.0, 0.0, 2.0]], np.float32), "knots_y": np.array([[0.1, 0.4, 0.8]], np.float32)}
+TWO = json.dumps([{"name": "a", "prompts": 1}, {"name": "a", "prompts": 1}])
 
 
-@pytest.mark.parametrize(
-    ("tensors", "metadata", "field"),
-    [
-        ({"basis": None}, {}, "basis: missing"),
-        ({"basis": np.ones((11, 3), np.float32)}, {}, r"basis: shape \[11, 3\], expected \[12"),
-        ({"basis": np.ones((12, 0), np.float32)}, {}, r"basis: shape \[12, 0\]"),
-        ({"basis": np.ones(12, np.float32)}, {}, r"basis: shape \[12\]"),
-        ({"basis": np.ones((12, 3), np.float64)}, {}, "basis: is F64, expected F32 or F16"),
-        ({"weights": np.ones((1, 2), np.float32)}, {}, r"weights: shape \[1, 2\], expected \[1, 3\]"),
-        ({"weights": np.array([[1, NAN, 1]], np.float32)}, {}, "weights: holds NaN at position 1"),
-        ({"bias": np.array([np.inf], np.float32)}, {}, "bias: holds inf at position 0"),
-        ({"basis": np.full((12, 3), 3e38, np.float32), "weights": np.full((1, 3), 3e38, np.float32)}, {}, "overflows"),
-        ({"covariance": np.ones((1, 9), np.float32)}, {}, r"covariance: shape \[1, 9\], expected \[1, 10\]"),
-        ({"covariance": np.array([[1, 0, -1, 0, 0, 1, 0, 0, 0, 1]], np.float32)}, {}, "variance of number 1 of model 0"),
-        ({"surprise": np.ones(1, np.float32)}, {}, "surprise: unknown tensor"),
-        ({"output_weights": np.ones((1, 3), np.float32)}, {}, "output_bias: missing"),
-        ({"knots_x": KNOTS["knots_x"]}, {}, "knots_y: missing"),
-        ({**KNOTS, "knots_x": np.array([[0, 0, 1]], np.float32)}, {}, "knots_x: row 0"),
-        ({**KNOTS, "knots_y": np.array([[0.5, 0.4, 1]], np.float32)}, {}, "knots_x: row 0"),
-        ({**KNOTS, "knots_x": np.array([[0, NAN, NAN]], np.float32)}, {}, "knots_x: row 0"),
-        ({"landmarks": np.ones((2, 12), np.float32)}, {}, "bandwidth: missing"),
-        ({"bandwidth": np.ones(1, np.float32)}, {}, "landmarks: missing"),
-        ({"landmarks": np.ones((2, 11), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[2, 11\], expected \[2, 12\]"),
-        ({"landmarks": np.ones((0, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[0, 12\]"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.zeros(1, np.float32)}, {}, "bandwidth: is 0, expected more than 0"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.array([1, -2], np.float32)}, {}, "bandwidth: is -2, expected more than 0"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(9, np.float32)}, {}, r"bandwidth: shape \[9\], expected \[1..=8\]"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(2, np.float32)}, {}, r"basis: shape \[12, 3\], expected \[16, 1..=16\]"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.full(1, 1e-30, np.float32)}, {}, "the square of a bandwidth is 0"),
-        ({"landmarks": np.full((2, 12), 3e38, np.float32), "bandwidth": np.ones(1, np.float32)}, {}, "landmarks: their squares overflow"),
-        ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"basis: shape \[12, 3\], expected \[14, 1..=14\]"),
-        ({}, {"profiles": None}, "__metadata__.profiles: missing"),
-        ({}, {"profiles": "[{"}, "__metadata__.profiles: EOF"),
-        ({}, {"profiles": "[]"}, "__metadata__.profiles: 0 models"),
-        ({}, {"profiles": '[{"name": "a"}]'}, "missing field `prompts`"),
-        ({}, {"profiles": '[{"name": "a", "prompts": -1}]'}, "invalid value"),
-        ({}, {"profiles": '[{"name": "a", "prompts": 1, "output_tokens": 0}]'}, "output_tokens"),
-        ({}, {"profiles": TWO}, 'name "a" is empty or listed twice'),
-        ({}, {"embedding": None}, "__metadata__.embedding: missing"),
-        ({}, {"embedding": "0" * 64}, "embedding: the profiles are for the embeddings of the graph 000"),
-    ],
-)  # fmt: skip
+# fmt: off
+CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"basis": None}, {}, "basis: missing"),
+    ({"basis": np.ones((11, 3), np.float32)}, {}, r"basis: shape \[11, 3\], expected \[12"),
+    ({"basis": np.ones((12, 0), np.float32)}, {}, r"basis: shape \[12, 0\]"),
+    ({"basis": np.ones(12, np.float32)}, {}, r"basis: shape \[12\]"),
+    ({"basis": np.ones((12, 3), np.float64)}, {}, "basis: is F64, expected F32 or F16"),
+    ({"weights": np.ones((1, 2), np.float32)}, {}, r"weights: shape \[1, 2\], expected \[1, 3\]"),
+    ({"weights": np.array([[1, NAN, 1]], np.float32)}, {}, "weights: holds NaN at position 1"),
+    ({"bias": np.array([np.inf], np.float32)}, {}, "bias: holds inf at position 0"),
+    ({"basis": np.full((12, 3), 3e38, np.float32), "weights": np.full((1, 3), 3e38, np.float32)}, {}, "overflows"),
+    ({"covariance": np.ones((1, 9), np.float32)}, {}, r"covariance: shape \[1, 9\], expected \[1, 10\]"),
+    ({"covariance": np.array([[1, 0, -1, 0, 0, 1, 0, 0, 0, 1]], np.float32)}, {}, "variance of number 1 of model 0"),
+    ({"surprise": np.ones(1, np.float32)}, {}, "surprise: unknown tensor"),
+    ({"output_weights": np.ones((1, 3), np.float32)}, {}, "output_bias: missing"),
+    ({"knots_x": KNOTS["knots_x"]}, {}, "knots_y: missing"),
+    ({**KNOTS, "knots_x": np.array([[0, 0, 1]], np.float32)}, {}, "knots_x: row 0"),
+    ({**KNOTS, "knots_y": np.array([[0.5, 0.4, 1]], np.float32)}, {}, "knots_x: row 0"),
+    ({**KNOTS, "knots_x": np.array([[0, NAN, NAN]], np.float32)}, {}, "knots_x: row 0"),
+    ({"landmarks": np.ones((2, 12), np.float32)}, {}, "bandwidth: missing"),
+    ({"bandwidth": np.ones(1, np.float32)}, {}, "landmarks: missing"),
+    ({"landmarks": np.ones((2, 11), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[2, 11\], expected \[2, 12\]"),
+    ({"landmarks": np.ones((0, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[0, 12\]"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.zeros(1, np.float32)}, {}, "bandwidth: is 0, expected more than 0"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.array([1, -2], np.float32)}, {}, "bandwidth: is -2, expected more than 0"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(9, np.float32)}, {}, r"bandwidth: shape \[9\], expected \[1..=8\]"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(2, np.float32)}, {}, r"basis: shape \[12, 3\], expected \[16, 1..=16\]"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.full(1, 1e-30, np.float32)}, {}, "the square of a bandwidth is 0"),
+    ({"landmarks": np.full((2, 12), 3e38, np.float32), "bandwidth": np.ones(1, np.float32)}, {}, "landmarks: their squares overflow"),
+    ({"landmarks": np.ones((2, 12), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"basis: shape \[12, 3\], expected \[14, 1..=14\]"),
+    ({}, {"profiles": None}, "__metadata__.profiles: missing"),
+    ({}, {"profiles": "[{"}, "__metadata__.profiles: EOF"),
+    ({}, {"profiles": "[]"}, "__metadata__.profiles: 0 models"),
+    ({}, {"profiles": '[{"name": "a"}]'}, "missing field `prompts`"),
+    ({}, {"profiles": '[{"name": "a", "prompts": -1}]'}, "invalid value"),
+    ({}, {"profiles": '[{"name": "a", "prompts": 1, "output_tokens": 0}]'}, "output_tokens"),
+    ({}, {"profiles": TWO}, 'name "a" is empty or listed twice'),
+    ({}, {"embedding": None}, "__metadata__.embedding: missing"),
+    ({}, {"embedding": "0" * 64}, "embedding: the profiles are for the embeddings of the graph 000"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("tensors", "metadata", "field"), CASES)
 def test_a_wrong_file_names_what_is_wrong(
     open_profile: Callable[[bytes], Any], content: bytes, tensors: dict[str, Any], metadata: dict[str, Any], field: str
 ) -> None:
@@ -106,6 +108,35 @@ def test_a_wrong_file_names_what_is_wrong(
         open_profile(changed(content, tensors, **metadata))
     assert caught.value.path is not None
     assert caught.value.path.name == "mine.safetensors"
+
+
+@pytest.mark.parametrize(("tensors", "metadata", "field"), CASES)
+def test_python_raises_nothing_else(
+    content: bytes, tmp_path: Path, tensors: dict[str, Any], metadata: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(changed(content, tensors, **metadata))
+    # What only the core can know: the length of an embedding and its graph, and limits of its arithmetic.
+    alone = (
+        "[11, 3]",
+        "F64",
+        "overflow",
+        "variance",
+        "surprise",
+        "[9\\]",
+        "[2, 11\\], expected",
+        "of a bandwidth is 0",
+        "000",
+        "-1",
+        "tokens",
+    )
+    try:
+        read_profiles(path)
+    except turnout.ConfigError:
+        return
+    assert any(part in field or part in str(metadata) for part in alone) or field.startswith(
+        ("basis: shape", 'name "a"')
+    )
 
 
 def test_a_profile_that_is_missing_is_named(profiled: Path, tmp_path: Path) -> None:

@@ -10,34 +10,34 @@ from turnout.calibrate.pool import calibrate_pool, shift_of
 from turnout.pool.profiles import Profiles, sigmoid
 from turnout.profiles.linear import Linear, joined
 from turnout.profiles.own import candidates, log_loss, pick
-from turnout.profiles.predictors import Lessons, by_cohort, by_length, by_neighbors, by_network, constant
+from turnout.profiles.predictors import ScoredPrompts, by_cohort, by_length, by_neighbors, by_network, constant
 from turnout.training.own_pool import best_single, train_pool
 
 ROWS, DIM = 900, 6
 
 
-def _lessons(seed: int, slope: float, gap: float) -> Lessons:
+def _lessons(seed: int, slope: float, gap: float) -> ScoredPrompts:
     """A cheap and a dear model whose chances depend on the first number of the embedding."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     logit = slope * embeddings[:, 0].astype(np.float64)
     chances = sigmoid(np.column_stack([logit, logit + gap if slope else np.full(ROWS, gap)]))
     scores = (generator.random((ROWS, 2)) < chances).astype(np.float64)
-    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+    return ScoredPrompts([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
 
 
 def _costs() -> np.ndarray:
     return np.tile([1.0, 20.0], (ROWS, 1))
 
 
-def _easy_and_hard(seed: int) -> Lessons:
+def _easy_and_hard(seed: int) -> ScoredPrompts:
     """The cheap model is good on the half of the prompts that the embedding tells apart."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     easy = embeddings[:, 0] > 0
     chances = np.column_stack([np.where(easy, 0.97, 0.1), np.where(easy, 0.9, 0.9)])
     scores = (generator.random((ROWS, 2)) < chances).astype(np.float64)
-    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+    return ScoredPrompts([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
 
 
 def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_told() -> None:
@@ -88,13 +88,13 @@ def test_candidates_learn_and_the_best_is_picked() -> None:
     assert losses["by_cohort"] == pytest.approx(losses["constant"], abs=0.01)
 
 
-def _bent(seed: int) -> Lessons:
+def _bent(seed: int) -> ScoredPrompts:
     """Models that are good at some distance of the embedding from its mean: what no line tells."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     logit = 3.0 * (embeddings[:, 0].astype(np.float64) ** 2 - 1.0)
     scores = (generator.random((ROWS, 2)) < sigmoid(np.column_stack([logit, 1.0 - logit]))).astype(np.float64)
-    return Lessons([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
+    return ScoredPrompts([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
 
 
 def test_landmarks_follow_what_bends() -> None:
@@ -111,6 +111,16 @@ def test_landmarks_of_scores_without_a_signal_are_the_means() -> None:
     seen = _lessons(3, 0.0, 1.0)
     found = candidates(["a", "b"], None)["landmarks"](seen).success(seen.embeddings)
     assert found == pytest.approx(np.broadcast_to(seen.scores.mean(axis=0), found.shape), abs=0.1)
+
+
+def test_copies_of_prompts_make_no_signal_of_noise() -> None:
+    generator = np.random.default_rng(0)
+    prompts = [f"question {chr(97 + row // 26)}{chr(97 + row % 26)}" for row in range(300)]
+    embeddings = generator.normal(size=(300, DIM)).astype(np.float32)
+    coins = generator.integers(0, 2, (300, 2)).astype(np.float64)
+    seen = ScoredPrompts(prompts * 4, np.tile(embeddings, (4, 1)), np.tile(coins, (4, 1)))
+    found = candidates(["a", "b"], None)["landmarks"](seen).success(embeddings)
+    assert found == pytest.approx(np.full((300, 2), 0.5), abs=0.1)
 
 
 def test_blends_are_the_mean_of_both_log_odds() -> None:
@@ -145,7 +155,7 @@ def test_missing_scores_do_not_count() -> None:
     seen = _lessons(1, 1.0, 0.5)
     scores = seen.scores.copy()
     scores[::3, 0] = np.nan
-    some = Lessons(seen.prompts, seen.embeddings, scores)
+    some = ScoredPrompts(seen.prompts, seen.embeddings, scores)
     for predict in (constant, by_length, by_cohort, by_neighbors, by_network):
         assert np.isfinite(predict(some, seen.prompts[:20], seen.embeddings[:20])).all(), predict.__name__
     found = candidates(["cheap", "dear"], None)

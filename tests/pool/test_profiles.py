@@ -100,6 +100,43 @@ def test_damaged_files_are_errors(profiles: Profiles, tmp_path: Path, content: b
         read_profiles(path)
 
 
+@pytest.mark.parametrize(
+    ("tensors", "infos", "message"),
+    [
+        ({"bandwidth": np.zeros(1)}, None, "bandwidth is"),
+        ({"bandwidth": np.array([1.0, -1.0])}, None, "bandwidth is"),
+        ({"bandwidth": np.ones(0)}, None, "bandwidth is"),
+        ({"bandwidth": None}, None, "bandwidth is None"),
+        ({"landmarks": None}, None, "landmarks have shape None"),
+        ({"landmarks": np.ones(3)}, None, r"landmarks have shape \(3,\)"),
+        ({"landmarks": np.ones((2, 2))}, None, "basis has 5 rows, expected 4"),
+        ({"bandwidth": np.ones(2)}, None, "basis has 5 rows, expected 7"),
+        ({"basis": np.ones(5)}, None, "shapes of weights"),
+        ({"basis": np.ones((5, 0))}, None, "shapes of weights"),
+        ({"bias": None}, None, "bias is missing"),
+        ({"bias": np.array([np.nan])}, None, "not finite"),
+        ({}, "5", "expected a list of models"),
+        ({}, "[]", "expected a list of models"),
+        ({}, '["a"]', "expected a name and a number of prompts"),
+        ({}, '[{"name": "a"}]', "expected a name and a number of prompts"),
+        ({}, '[{"name": "a", "prompts": "many"}]', "expected a name and a number of prompts"),
+        ({}, "[{", "is missing or invalid"),
+    ],
+)
+def test_what_the_core_refuses_is_refused_in_python(
+    tmp_path: Path, tensors: dict[str, np.ndarray | None], infos: str | None, message: str
+) -> None:
+    from safetensors.numpy import save
+
+    shapes = {"basis": (5, 1), "weights": (1, 1), "bias": (1,), "covariance": (1, 3), "landmarks": (2, 3)}
+    whole = {**{name: np.ones(shape) for name, shape in shapes.items()}, "bandwidth": np.ones(1), **tensors}
+    path = tmp_path / "profiles.safetensors"
+    metadata = {"embedding": "", "profiles": infos or '[{"name": "a", "prompts": 1}]'}
+    path.write_bytes(save({name: one for name, one in whole.items() if one is not None}, metadata=metadata))
+    with pytest.raises(ConfigError, match=message):
+        read_profiles(path)
+
+
 def test_an_unknown_model_is_an_error_with_near_names(profiles: Profiles) -> None:
     with pytest.raises(InvalidInputError, match=r"no profile of model 'model-q7'.*model-7"):
         profiles.find("model-q7")

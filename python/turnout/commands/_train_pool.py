@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from turnout.data.writer import check_folder
     from turnout.evaluate.json_values import json_values
     from turnout.profiles.known import graph_hash, known_profiles
-    from turnout.training.own_pool import lessons_of, train_pool
+    from turnout.training.own_pool import scored_prompts_of, train_pool
 
     check_folder(args.out, "--out")
     bad = bad_rows(args)
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     known = None if args.prior == "none" else known_profiles(turnout.load(prior).path)
     if known is not None and known.embedding != embedding:
         raise turnout.ConfigError(f"--prior {args.prior} has profiles for another graph than that of --router")
-    lessons, costs, names = lessons_of(args.outcomes, pool, bad, args.column)
-    trained = train_pool(lessons, names, costs, known, embedding, margin=args.margin, seed=args.seed)
+    scored, costs, names = scored_prompts_of(args.outcomes, pool, bad, args.column)
+    trained = train_pool(scored, names, costs, known, embedding, margin=args.margin, seed=args.seed)
     args.out.write_bytes(trained.profiles.to_bytes())
     show_bad(bad)
     echo(

@@ -230,22 +230,25 @@ def read_profiles(path: str | Path) -> Profiles:
         raise ConfigError(f"{path}: not a safetensors file: {error}") from error
     try:
         infos, embedding = json.loads(metadata["profiles"]), metadata["embedding"]
-        basis, weights, bias = tensors["basis"], tensors["weights"], tensors["bias"]
-        packed = tensors["covariance"]
         center = np.array(json.loads(metadata["center"]), dtype=np.float64) if "center" in metadata else None
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of profiles: {error} is missing or invalid") from error
-    landmarks = None
-    if "landmarks" in tensors:
-        bandwidths = tensors.get("bandwidth", np.ones(1)).tolist()
-        landmarks = Landmarks(tensors["landmarks"].astype(np.float32), bandwidths)
-    size = basis.shape[-1] + 1
-    expected = [(len(infos), size - 1), (len(infos),), (len(infos), size * (size + 1) // 2)]
-    found = [weights.shape, bias.shape, packed.shape]
-    if basis.ndim != 2 or found != expected:
-        raise ConfigError(f"{path}: shapes of weights, bias and covariance are {found}, expected {expected}")
+    _check_infos(path, infos)
+    missing = [name for name in ("basis", "weights", "bias", "covariance") if name not in tensors]
+    if missing:
+        raise ConfigError(f"{path}: not a file of profiles: {', '.join(missing)} is missing")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ConfigError(f"{path}: a tensor has a number that is not finite")
+    basis, weights, bias, packed = (tensors[name] for name in ("basis", "weights", "bias", "covariance"))
+    size = basis.shape[-1] + 1 if basis.ndim == 2 else 0
+    expected = [(len(infos), size - 1), (len(infos),), (len(infos), size * (size + 1) // 2)]
+    found = [weights.shape, bias.shape, packed.shape]
+    if size < 2 or found != expected:
+        raise ConfigError(f"{path}: shapes of weights, bias and covariance are {found}, expected {expected}")
+    landmarks = _landmarks(path, tensors)
+    if landmarks is not None and landmarks.points.shape[1] + landmarks.width != len(basis):
+        rows = landmarks.points.shape[1] + landmarks.width
+        raise ConfigError(f"{path}: basis has {len(basis)} rows, expected {rows} with these landmarks and bandwidths")
     lower = np.tril_indices(size)
     models = []
     for row, info in enumerate(infos):
@@ -254,8 +257,31 @@ def read_profiles(path: str | Path) -> Profiles:
         covariance = covariance + np.tril(covariance, -1).T
         facts = {name: value for name, value in info.items() if name not in ("name", "prompts", "sources")}
         mean = np.append(weights[row], bias[row])
-        models.append(Profile(info["name"], mean, covariance, info["prompts"], info["sources"], facts))
+        models.append(Profile(info["name"], mean, covariance, info["prompts"], info.get("sources", []), facts))
     return Profiles(basis, models, embedding, center, landmarks)
+
+
+def _check_infos(path: str | Path, infos: Any) -> None:
+    """Raises `ConfigError` if the list of models is not one."""
+    if not isinstance(infos, list) or not infos:
+        raise ConfigError(f"{path}: `profiles` is {infos!r:.40}, expected a list of models")
+    for info in infos:
+        given = isinstance(info, dict) and (info.get("name"), info.get("prompts"))
+        if not given or not isinstance(given[0], str) or not isinstance(given[1], int):
+            raise ConfigError(f"{path}: `profiles` holds {info!r:.40}, expected a name and a number of prompts")
+
+
+def _landmarks(path: str | Path, tensors: Mapping[str, Doubles]) -> Landmarks | None:
+    """Landmarks, where a file has them."""
+    points, bandwidths = tensors.get("landmarks"), tensors.get("bandwidth")
+    if points is None and bandwidths is None:
+        return None
+    if points is None or points.ndim != 2 or not points.size:
+        shape = None if points is None else points.shape
+        raise ConfigError(f"{path}: landmarks have shape {shape}, expected [points, dim]")
+    if bandwidths is None or bandwidths.ndim != 1 or not len(bandwidths) or bandwidths.min() <= 0.0:
+        raise ConfigError(f"{path}: bandwidth is {bandwidths}, expected numbers above 0")
+    return Landmarks(points.astype(np.float32), bandwidths.tolist())
 
 
 def features(embeddings: NDArray[Any], basis: Doubles, landmarks: Landmarks | None = None) -> Doubles:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from turnout.pool.profiles import Doubles, Landmarks
 from turnout.profiles.folds import folds_of
 from turnout.profiles.linear import Linear, blended
-from turnout.profiles.predictors import Lessons
+from turnout.profiles.predictors import ScoredPrompts
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
 #: Landmarks, at most; never more than half of the prompts.
@@ -36,7 +36,7 @@ _RATIOS = np.geomspace(1e-3, 30.0, 25)
 _WEIGHT_SD, _BIAS_SD = 0.06, 1.0
 
 
-def fit_landmarks(seen: Lessons) -> Linear | None:
+def fit_landmarks(seen: ScoredPrompts) -> Linear | None:
     """Fits every model.
 
     Args:
@@ -45,6 +45,7 @@ def fit_landmarks(seen: Lessons) -> Linear | None:
     Returns:
         The models; ``None`` where no direction of the scores follows the prompts with any kernel.
     """
+    seen = _distinct(seen)
     landmarks = _placed(seen.embeddings)
     expanded = landmarks.expanded(seen.embeddings)
     scores = _Scores.of(seen.scores)
@@ -54,6 +55,19 @@ def fit_landmarks(seen: Lessons) -> Linear | None:
         for scale in _scalings(landmarks, expanded)
     ]
     return blended(*parts) if any(part.landmarks is not None for part in parts) else None
+
+
+def _distinct(seen: ScoredPrompts) -> ScoredPrompts:
+    """Each prompt once, with the mean of its scores: what copies of a prompt share is not what prompts share."""
+    _, first, group = np.unique(np.array(seen.prompts, dtype=object), return_index=True, return_inverse=True)
+    if len(first) == len(seen.prompts):
+        return seen
+    known = ~np.isnan(seen.scores)
+    sums, counts = np.zeros((2, len(first), seen.scores.shape[1]))
+    np.add.at(sums, group, np.where(known, seen.scores, 0.0))
+    np.add.at(counts, group, known)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
+    return ScoredPrompts([seen.prompts[row] for row in first.tolist()], seen.embeddings[first], means)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from turnout.profiles.folds import folds_of
 from turnout.profiles.landmarks import fit_landmarks
 from turnout.profiles.linear import Linear, blended
 from turnout.profiles.new_model import ALIKE, prior_of
-from turnout.profiles.predictors import Lessons
+from turnout.profiles.predictors import ScoredPrompts
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
 OUTER, INNER = 5, 3
 
 
 #: From what was learned to a model of every column.
-Candidate = Callable[[Lessons], Linear]
+Candidate = Callable[[ScoredPrompts], Linear]
 
 
 def candidates(names: Sequence[str], known: Profiles | None) -> dict[str, Candidate]:
@@ -60,20 +60,20 @@ class _Once:
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
-        self._last: tuple[Lessons, Linear] | None = None
+        self._last: tuple[ScoredPrompts, Linear] | None = None
 
-    def __call__(self, seen: Lessons) -> Linear:
+    def __call__(self, seen: ScoredPrompts) -> Linear:
         if self._last is None or self._last[0] is not seen:
             self._last = seen, self._candidate(seen)
         return self._last[1]
 
 
-def _columns(seen: Lessons) -> list[Rows]:
+def _columns(seen: ScoredPrompts) -> list[Rows]:
     columns = [np.flatnonzero(~np.isnan(column)) for column in seen.scores.T]
     return [Rows(place, seen.scores[place, number]) for number, place in enumerate(columns)]
 
 
-def _means(seen: Lessons) -> Linear:
+def _means(seen: ScoredPrompts) -> Linear:
     """The mean score of each model for every prompt."""
     models = []
     for rows in _columns(seen):
@@ -83,13 +83,13 @@ def _means(seen: Lessons) -> Linear:
     return Linear(np.zeros((seen.embeddings.shape[1], 1)), models)
 
 
-def _own(seen: Lessons) -> Linear:
+def _own(seen: ScoredPrompts) -> Linear:
     """All directions of the embedding, with a prior that is fitted to these models."""
     fitted = fit(seen.embeddings, {str(number): rows for number, rows in enumerate(_columns(seen))}, rank=None)
     return Linear(fitted.basis, list(fitted.posteriors.values()))
 
 
-def _recalibrated(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linear:
+def _recalibrated(seen: ScoredPrompts, known: Profiles, names: Sequence[str]) -> Linear:
     """Known profiles with a slope and an intercept each from the outcomes."""
     before = [Gaussian(one.mean, one.covariance) for one in map(known.find, names)]
     projected = features(seen.embeddings, known.basis, known.landmarks)
@@ -100,7 +100,7 @@ def _recalibrated(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linea
     return Linear(known.basis, after, known.landmarks)
 
 
-def _refitted(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linear:
+def _refitted(seen: ScoredPrompts, known: Profiles, names: Sequence[str]) -> Linear:
     """Posteriors from the outcomes; a known model starts from its profile, less certain, another from the spread of the known ones."""
     spread = prior_of(known)
     projected = features(seen.embeddings, known.basis, known.landmarks)
@@ -112,7 +112,7 @@ def _refitted(seen: Lessons, known: Profiles, names: Sequence[str]) -> Linear:
     return Linear(known.basis, models, known.landmarks)
 
 
-def _with_landmarks(seen: Lessons) -> Linear:
+def _with_landmarks(seen: ScoredPrompts) -> Linear:
     """A Gaussian process on the embedding; the means where nothing of the scores follows the prompts."""
     return fit_landmarks(seen) or _means(seen)
 
@@ -139,7 +139,7 @@ class Picked:
     success: Doubles
 
 
-def pick(tried: Mapping[str, Candidate], seen: Lessons, seed: int) -> Picked:
+def pick(tried: Mapping[str, Candidate], seen: ScoredPrompts, seed: int) -> Picked:
     """Picks the candidate of the least log loss on left-out prompts.
 
     Args:

@@ -21,7 +21,7 @@ _NEIGHBORS = 40
 
 
 @dataclass(frozen=True)
-class Lessons:
+class ScoredPrompts:
     """Outcomes of several models on the same prompts.
 
     Attributes:
@@ -34,26 +34,26 @@ class Lessons:
     embeddings: NDArray[np.float32]
     scores: Doubles
 
-    def rows(self, keep: NDArray[np.bool_]) -> Lessons:
+    def rows(self, keep: NDArray[np.bool_]) -> ScoredPrompts:
         """Some of the prompts.
 
         Args:
             keep: bool ``[prompts]``.
         """
         kept = np.flatnonzero(keep)
-        return Lessons([self.prompts[row] for row in kept.tolist()], self.embeddings[kept], self.scores[kept])
+        return ScoredPrompts([self.prompts[row] for row in kept.tolist()], self.embeddings[kept], self.scores[kept])
 
 
 #: From what was learned and new prompts with their embeddings to P(success), float64 ``[prompts, models]``.
-Predictor = Callable[[Lessons, Sequence[str], NDArray[np.float32]], Doubles]
+Predictor = Callable[[ScoredPrompts, Sequence[str], NDArray[np.float32]], Doubles]
 
 
-def constant(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+def constant(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """The mean score of each model, whatever the prompt."""
     return np.tile(_means(seen.scores), (len(prompts), 1))
 
 
-def by_length(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+def by_length(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """A logistic regression of each model on the logarithm of the prompt's length."""
 
     def features(texts: Sequence[str]) -> Doubles:
@@ -64,7 +64,7 @@ def by_length(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.floa
     return _regressed(features(seen.prompts), seen.scores, features(prompts), prior)
 
 
-def by_cohort(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+def by_cohort(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """Means of groups of prompts, each drawn to the mean of the wider group: all, kind of prompt, cohort.
 
     After LiteLLM's `heuristic_v2`, with its masses, limits of length and signs. That one has four tiers in place of models, takes
@@ -79,7 +79,7 @@ def by_cohort(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.floa
     return np.stack(rows)
 
 
-def by_neighbors(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+def by_neighbors(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """The mean score over the 40 nearest prompts by cosine, and one count of the overall mean."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -92,7 +92,7 @@ def by_neighbors(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.f
     return result
 
 
-def by_network(seen: Lessons, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
+def by_network(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:
     """A network with 100 hidden units on the embedding, as RouterBench's MLP router."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor

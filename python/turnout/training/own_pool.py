@@ -16,7 +16,7 @@ from turnout.evaluate.pools.frontier import ERROR_COSTS, chosen
 from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.folds import folds_of
 from turnout.profiles.own import OUTER, Candidate, candidates, log_loss, pick
-from turnout.profiles.predictors import Lessons, Predictor, by_cohort, by_neighbors
+from turnout.profiles.predictors import Predictor, ScoredPrompts, by_cohort, by_neighbors
 
 #: Mean score that routing may lose against the best single model, at the lower end of its 95 % interval.
 MARGIN = 0.01
@@ -87,7 +87,7 @@ class TrainedPool:
 
 
 def train_pool(
-    seen: Lessons,
+    seen: ScoredPrompts,
     names: Sequence[str],
     costs: Doubles,
     known: Profiles | None,
@@ -164,7 +164,7 @@ class LeftOut:
         return Verdict(cheaper or better, names[self.single], quality, cost, margin, self.single)
 
 
-def left_out(tried: Mapping[str, Candidate], seen: Lessons, costs: Doubles, seed: int = 0) -> LeftOut:
+def left_out(tried: Mapping[str, Candidate], seen: ScoredPrompts, costs: Doubles, seed: int = 0) -> LeftOut:
     """Routes every prompt by what was learned from the other folds; inner folds of those pick the candidate and the cost of an error.
 
     Args:
@@ -191,7 +191,9 @@ def left_out(tried: Mapping[str, Candidate], seen: Lessons, costs: Doubles, seed
     return LeftOut(seen.prompts, success, routed, alone, best_single(seen.scores, costs))
 
 
-def lessons_of(path: str, pool: PoolOnTable, bad: BadRows, column: str) -> tuple[Lessons, Doubles, list[str]]:
+def scored_prompts_of(
+    path: str, pool: PoolOnTable, bad: BadRows, column: str
+) -> tuple[ScoredPrompts, Doubles, list[str]]:
     """Outcomes of a pool's models with their embeddings and expected costs.
 
     Args:
@@ -221,7 +223,7 @@ def lessons_of(path: str, pool: PoolOnTable, bad: BadRows, column: str) -> tuple
         raise InvalidInputError(
             f"no prices of {', '.join(unpriced)} in the pool: routing has to pay in comparison with them"
         )
-    return Lessons(table.prompts, np.asarray(pool.embed(table.prompts)), scores), costs, list(names)
+    return ScoredPrompts(table.prompts, np.asarray(pool.embed(table.prompts)), scores), costs, list(names)
 
 
 def best_single(scores: Doubles, costs: Doubles) -> int:
@@ -260,7 +262,7 @@ def _choice(success: Doubles, costs: Doubles, error: float, single: int) -> Any:
     return chosen(success, costs, error) if np.isfinite(error) else np.full(len(success), single)
 
 
-def _by(predict: Predictor, seen: Lessons, seed: int) -> Doubles:
+def _by(predict: Predictor, seen: ScoredPrompts, seed: int) -> Doubles:
     fold = folds_of(seen.prompts, OUTER, seed)
     found = np.empty(seen.scores.shape)
     for one in range(OUTER):
@@ -270,7 +272,7 @@ def _by(predict: Predictor, seen: Lessons, seed: int) -> Doubles:
     return found
 
 
-def profiles_from(candidate: Candidate, seen: Lessons, names: Sequence[str], embedding: str, source: str) -> Profiles:
+def profiles_from(candidate: Candidate, seen: ScoredPrompts, names: Sequence[str], embedding: str, source: str) -> Profiles:
     """Profiles of a candidate.
 
     Args:

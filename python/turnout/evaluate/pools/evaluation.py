@@ -22,7 +22,7 @@ from turnout.evaluate.pools.stability import Latency, latency, unchanged
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.profiles import predictors
 from turnout.profiles.folds import folds_of
-from turnout.profiles.predictors import Lessons, Predictor
+from turnout.profiles.predictors import Predictor, ScoredPrompts
 
 #: Name of the pool among the methods.
 POOL = "pool"
@@ -170,8 +170,8 @@ def evaluate_pool(
         if np.isnan(column).any():
             raise InvalidInputError(f"model {name!r} has no prices in the pool and no costs in the table")
     success = np.asarray(pool.success(prompts), dtype=np.float64)
-    lessons = Lessons(prompts, np.asarray(pool.embed(prompts)), scores)
-    chances = {POOL: success, **{name: _cross_fitted(one, lessons, seed) for name, one in BASELINES.items()}}
+    scored = ScoredPrompts(prompts, np.asarray(pool.embed(prompts)), scores)
+    chances = {POOL: success, **{name: _cross_fitted(one, scored, seed) for name, one in BASELINES.items()}}
     best = int(np.lexsort((costs.mean(axis=0), -scores.mean(axis=0)))[0])
     choices = {name: sweep(chance, expected, scores, costs) for name, chance in chances.items()}
     choices["random"] = singles(scores, costs)
@@ -213,12 +213,12 @@ def _single(scores: Floats, costs: Floats, column: int) -> Choices:
     return Choices(scores[:, column][None], costs[:, column][None])
 
 
-def _cross_fitted(predict: Predictor, lessons: Lessons, seed: int) -> Floats:
-    fold = folds_of(lessons.prompts, FOLDS, seed)
-    found = np.empty(lessons.scores.shape)
+def _cross_fitted(predict: Predictor, scored: ScoredPrompts, seed: int) -> Floats:
+    fold = folds_of(scored.prompts, FOLDS, seed)
+    found = np.empty(scored.scores.shape)
     for one in np.unique(fold):
-        rest = lessons.rows(fold == one)
-        found[fold == one] = predict(lessons.rows(fold != one), rest.prompts, rest.embeddings)
+        rest = scored.rows(fold == one)
+        found[fold == one] = predict(scored.rows(fold != one), rest.prompts, rest.embeddings)
     return found
 
 
