@@ -272,7 +272,9 @@ def _by(predict: Predictor, seen: ScoredPrompts, seed: int) -> Doubles:
     return found
 
 
-def profiles_from(candidate: Candidate, seen: ScoredPrompts, names: Sequence[str], embedding: str, source: str) -> Profiles:
+def profiles_from(
+    candidate: Candidate, seen: ScoredPrompts, names: Sequence[str], embedding: str, source: str
+) -> Profiles:
     """Profiles of a candidate.
 
     Args:

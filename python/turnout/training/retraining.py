@@ -14,7 +14,7 @@ from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.linear import Linear
 from turnout.profiles.new_model import MIN_KNOWN
 from turnout.profiles.own import Candidate, candidates, pick
-from turnout.profiles.predictors import Lessons
+from turnout.profiles.predictors import ScoredPrompts
 from turnout.training.feedback import Feedback
 from turnout.training.own_pool import MIN_OUTCOMES, profiles_from
 
@@ -117,7 +117,7 @@ def retrain(
             f"too few decisions with outcomes: {len(early.prompts)} to train on (expected at least {FEWEST_TRAINED}) and "
             f"{len(late.prompts)} later ones with other prompts (expected at least {FEWEST_HELD_OUT})",
         )
-    lessons = Lessons(early.prompts, embeddings[~is_late], early.scores)
+    lessons = ScoredPrompts(early.prompts, embeddings[~is_late], early.scores)
     tried = _tried(lessons, names, whole, embedding)
     picked = pick(tried, lessons, seed).name
     profiles = profiles_from(tried[picked], lessons, names, embedding, "traffic")
@@ -125,7 +125,7 @@ def retrain(
     return Retrained(profiles, picked, found, _refused(found, margin))
 
 
-def _tried(lessons: Lessons, names: list[str], whole: Linear, embedding: str) -> dict[str, Candidate]:
+def _tried(lessons: ScoredPrompts, names: list[str], whole: Linear, embedding: str) -> dict[str, Candidate]:
     """The running profiles, calibrated; and where every model has enough scores, what ``train pool`` tries."""
     models = [Profile(name, one.mean, one.covariance) for name, one in zip(names, whole.models, strict=True)]
     found = candidates(names, Profiles(whole.basis, models, embedding, landmarks=whole.landmarks))
