@@ -48,22 +48,14 @@ impl Artifact {
     /// [`Error::Artifact`] naming the file and the field.
     pub fn open(path: &Path) -> Result<Self> {
         let artifact = Self::begin(path)?;
-        artifact.check()?;
+        artifact.contents.check()?;
         Ok(artifact)
-    }
-
-    /// Reads and checks the listed files that have not been yet.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub(crate) fn check(&self) -> Result<()> {
-        self.contents.check()
     }
 
     /// As [`open`](Self::open), but each file is checked when it is asked for, and the others by [`Contents::check`].
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let manifest_path = path.join(MANIFEST);
-        let bytes = files::read_inside(&manifest_path, files::MAX_MANIFEST_BYTES)?;
+        let bytes = files::read_inside(path, MANIFEST, files::MAX_MANIFEST_BYTES)?;
         let manifest_text = String::from_utf8(bytes).map_err(|error| {
             Error::artifact(&manifest_path, "text", format!("expected UTF-8: {error}")).caused_by(error)
         })?;
@@ -100,16 +92,9 @@ impl Artifact {
 
     /// The checked bytes of a listed file.
     pub fn file(&self, name: &str) -> Result<FileBytes> {
-        self.contents.get(name).unwrap_or_else(|| self.not_listed(name))
-    }
-
-    /// The bytes of a listed file whose hash may turn out to be wrong: to be parsed meanwhile, and kept after a check only.
-    pub(crate) fn unchecked(&self, name: &str) -> Result<FileBytes> {
-        self.contents.unchecked(name).unwrap_or_else(|| self.not_listed(name))
-    }
-
-    fn not_listed(&self, name: &str) -> Result<FileBytes> {
-        Err(self.manifest_error("files", format!("{name:?} is used but not listed")))
+        self.contents
+            .get(name)
+            .unwrap_or_else(|| Err(self.manifest_error("files", format!("{name:?} is used but not listed"))))
     }
 
     /// Name of the graph's file.

@@ -52,8 +52,7 @@ impl Engine {
     pub(crate) fn open(artifact: &Artifact, pair: (usize, usize), config: &RouterConfig) -> Result<Self> {
         let manifest = artifact.manifest();
         let file = artifact.graph()?;
-        // ONNX Runtime gets checked bytes; what the core keeps of these, it keeps after a check.
-        let bytes = artifact.unchecked(file)?;
+        let bytes = artifact.file(file)?;
         let path = artifact.path().join(file);
         let others = manifest.files.iter().filter(|(name, _)| manifest.kind != Kind::Mf && *name != file);
         let files: Vec<DataFile<'_>> = others.map(|(name, entry)| DataFile { name, bytes: entry.bytes }).collect();
@@ -80,7 +79,7 @@ impl Engine {
             ));
         }
         let native = match manifest.kind {
-            Kind::Mf => Native::recognize(artifact, (file, &bytes), &graph, pair),
+            Kind::Mf => Native::recognize(artifact, (&bytes, &manifest.files[file].sha256), &graph, pair),
             _ => Err("a router of this kind is a network".to_string()),
         };
         if let Ok(native) = &native {

@@ -37,19 +37,19 @@ pub(super) fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Opens a regular file that lies in its folder itself and has at most `limit` bytes; with its size.
-fn open_inside(path: &Path, limit: u64) -> Result<(File, u64)> {
-    let io_error = |error: std::io::Error| Error::artifact_from(path, "file", error);
-    let metadata = fs::symlink_metadata(path).map_err(io_error)?;
+/// Opens a regular file that lies in `folder` itself and has at most `limit` bytes; with its size.
+fn open_inside(folder: &Path, name: &str, limit: u64) -> Result<(File, u64)> {
+    let path = folder.join(name);
+    let io_error = |error: std::io::Error| Error::artifact_from(&path, "file", error);
+    let metadata = fs::symlink_metadata(&path).map_err(io_error)?;
     if metadata.is_symlink() {
-        let folder = path.parent().unwrap_or(Path::new(""));
         let inside = fs::canonicalize(folder).map_err(io_error)?;
-        let target = fs::canonicalize(path).map_err(io_error)?;
+        let target = fs::canonicalize(&path).map_err(io_error)?;
         if !target.starts_with(&inside) {
-            return Err(Error::artifact(path, "file", "is a link that leads out of the artifact folder"));
+            return Err(Error::artifact(&path, "file", "is a link that leads out of the artifact folder"));
         }
     }
-    open_regular(path, limit)
+    open_regular(&path, limit)
 }
 
 /// Opens a regular file of at most `limit` bytes; with its size.
@@ -71,10 +71,10 @@ fn open_regular(path: &Path, limit: u64) -> Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// Reads a regular file that lies in its folder itself, at most `limit` bytes.
-pub(super) fn read_inside(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let (file, size) = open_inside(path, limit)?;
-    read_open(path, file, size, limit)
+/// Reads a regular file that lies in `folder` itself, at most `limit` bytes.
+pub(super) fn read_inside(folder: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open_inside(folder, name, limit)?;
+    read_open(&folder.join(name), file, size, limit)
 }
 
 /// Reads a regular file, wherever it lies, at most `limit` bytes.
@@ -93,37 +93,38 @@ fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Reads a listed file of the size that the manifest says.
-pub(super) fn read_listed(path: &Path, entry: &FileEntry) -> Result<FileBytes> {
+/// Reads a listed file and checks its size before and its hash after.
+pub(super) fn read_checked(folder: &Path, name: &str, entry: &FileEntry) -> Result<FileBytes> {
+    let path = folder.join(name);
     let other_size = |found: u64| {
         let message =
             format!("{found} bytes, the manifest says {}: the file is truncated or was replaced", entry.bytes);
-        Error::artifact(path, "size", message)
+        Error::artifact(&path, "size", message)
     };
     // A little more than the pointer of git-lfs, so that one is named as such in place of a smaller file, too.
-    let (mut file, size) = open_inside(path, entry.bytes.max(LFS_POINTER_BYTES))?;
+    let (mut file, size) = open_inside(folder, name, entry.bytes.max(LFS_POINTER_BYTES))?;
     if size != entry.bytes {
         let mut start = [0; LFS_POINTER.len()];
         if size <= LFS_POINTER_BYTES && file.read_exact(&mut start).is_ok() && start == *LFS_POINTER {
             let message = "is a git-lfs pointer, not the file itself; fetch it with `git lfs pull`";
-            return Err(Error::artifact(path, "file", message));
+            return Err(Error::artifact(&path, "file", message));
         }
         return Err(other_size(size));
     }
-    FileBytes::filled(size as usize, |bytes| file.read_exact(bytes)).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
-        _ => Error::artifact_from(path, "file", error),
-    })
-}
-
-/// Whether the bytes of a listed file have the hash that the manifest says.
-pub(super) fn check_hash(path: &Path, bytes: &[u8], entry: &FileEntry) -> Result<()> {
-    let found = hex::encode(Sha256::digest(bytes));
-    if found == entry.sha256 {
-        return Ok(());
+    let bytes =
+        FileBytes::filled(size as usize, |bytes| file.read_exact(bytes)).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => other_size(file.metadata().map_or(0, |metadata| metadata.len())),
+            _ => Error::artifact_from(&path, "file", error),
+        })?;
+    let found = hex::encode(Sha256::digest(&*bytes));
+    if found != entry.sha256 {
+        return Err(Error::artifact(
+            &path,
+            "sha256",
+            format!("{found}, the manifest says {}: the file was altered", entry.sha256),
+        ));
     }
-    let message = format!("{found}, the manifest says {}: the file was altered", entry.sha256);
-    Err(Error::artifact(path, "sha256", message))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Native {
     /// The native form of a graph, or the first thing about it that the core does not know.
     pub(super) fn recognize(
         artifact: &Artifact,
-        file: (&str, &FileBytes),
+        file: (&FileBytes, &str),
         graph: &Graph<'_>,
         (strong, weak): (usize, usize),
     ) -> std::result::Result<Self, String> {
@@ -35,7 +35,7 @@ impl Native {
         let mut pattern = Pattern::new(graph)?;
         let inputs = ["input_ids", "attention_mask", "strong", "weak"];
         let encoder = match manifest.encoder {
-            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(artifact, file, graph, &inputs, &mut pattern)?),
+            EncoderSpec::Graph { .. } => Some(TableEncoder::recognize(file, graph, &inputs, &mut pattern)?),
             EncoderSpec::External { .. } => {
                 check_inputs(graph, &["embedding", "strong", "weak"])?;
                 None

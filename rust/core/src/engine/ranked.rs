@@ -47,11 +47,12 @@ impl Ranked {
 
     fn encoder(artifact: &Artifact, file: &str, dim: usize) -> Result<Arc<TableEncoder>> {
         let path = artifact.path().join(file);
-        let bytes = artifact.unchecked(file)?;
+        let bytes = artifact.file(file)?;
+        let sha256 = &artifact.manifest().files[file].sha256;
         let graph = Graph::parse(&bytes).map_err(|message| Error::artifact(&path, "graph", message))?;
         let recognized = Pattern::new(&graph).and_then(|mut pattern| {
             let inputs = ["input_ids", "attention_mask"];
-            let encoder = TableEncoder::recognize(artifact, (file, &bytes), &graph, &inputs, &mut pattern)?;
+            let encoder = TableEncoder::recognize((&bytes, sha256), &graph, &inputs, &mut pattern)?;
             pattern.end()?;
             let tokens = inputs.map(|name| (name, DataType::I64, TOKENS));
             let embedding = [Size::Prompts, Size::Of(encoder.dim())];
