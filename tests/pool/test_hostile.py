@@ -53,7 +53,6 @@ def changed(content: bytes, tensors: dict[str, Any] | None = None, **metadata: s
 
 
 NAN = np.float32(np.nan)
-KNOTS = {"knots_x": np.array([[-1.0, 0.0, 2.0]], np.float32), "knots_y": np.array([[0.1, 0.4, 0.8]], np.float32)}
 TWO = json.dumps([{"name": "a", "prompts": 1}, {"name": "a", "prompts": 1}])
 
 
@@ -71,11 +70,6 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"covariance": np.ones((1, 9), np.float32)}, {}, r"covariance: shape \[1, 9\], expected \[1, 10\]"),
     ({"covariance": np.array([[1, 0, -1, 0, 0, 1, 0, 0, 0, 1]], np.float32)}, {}, "variance of number 1 of model 0"),
     ({"surprise": np.ones(1, np.float32)}, {}, "surprise: unknown tensor"),
-    ({"output_weights": np.ones((1, 3), np.float32)}, {}, "output_bias: missing"),
-    ({"knots_x": KNOTS["knots_x"]}, {}, "knots_y: missing"),
-    ({**KNOTS, "knots_x": np.array([[0, 0, 1]], np.float32)}, {}, "knots_x: row 0"),
-    ({**KNOTS, "knots_y": np.array([[0.5, 0.4, 1]], np.float32)}, {}, "knots_x: row 0"),
-    ({**KNOTS, "knots_x": np.array([[0, NAN, NAN]], np.float32)}, {}, "knots_x: row 0"),
     ({"landmarks": np.ones((2, 12), np.float32)}, {}, "bandwidth: missing"),
     ({"bandwidth": np.ones(1, np.float32)}, {}, "landmarks: missing"),
     ({"landmarks": np.ones((2, 11), np.float32), "bandwidth": np.ones(1, np.float32)}, {}, r"landmarks: shape \[2, 11\], expected \[2, 12\]"),
@@ -177,28 +171,6 @@ def test_no_truncated_or_mutated_file_crashes(
             (one,) = router.rank(prompt)
             assert 0.0 <= one.success_low <= one.success <= one.success_high <= 1.0
     assert 0 < opened < len(cases)
-
-
-def test_knots_map_the_logit(profiled: Path, open_profile: Callable[[bytes], Any], content: bytes) -> None:
-    plain, mapped = open_profile(content), open_profile(changed(content, KNOTS))
-    for prompt in PROMPTS:
-        logit = np.log(plain.route(prompt).success) - np.log1p(-plain.route(prompt).success)
-        expected = np.interp(logit, KNOTS["knots_x"][0], KNOTS["knots_y"][0])
-        assert mapped.route(prompt).success == pytest.approx(expected, abs=1e-5)
-
-
-def test_output_tokens_follow_the_head_of_a_profile(
-    profiled: Path, open_profile: Callable[[bytes], Any], content: bytes
-) -> None:
-    weights, bias = np.array([[0.3, -0.2, 0.1]], np.float32), np.array([5.0], np.float32)
-    router = open_profile(changed(content, {"output_weights": weights, "output_bias": bias}))
-    factors = router.embed(PROMPTS).astype(np.float64) @ load(content)["basis"]
-    expected = np.exp(factors @ weights[0] + bias[0])
-    found = [router.rank(prompt)[0].output_tokens for prompt in PROMPTS]
-    assert found == pytest.approx(expected.tolist(), rel=1e-5)
-    assert len({round(one) for one in found}) > 1
-    huge = open_profile(changed(content, {"output_weights": weights, "output_bias": np.array([3e38], np.float32)}))
-    assert huge.rank("what is")[0].output_tokens == 1e7
 
 
 def test_the_artifacts_own_profiles_are_checked_too(

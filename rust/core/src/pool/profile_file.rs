@@ -17,12 +17,8 @@ const MAX_RANK: usize = 256;
 const MAX_LANDMARKS: usize = 4096;
 /// Bandwidths of landmarks, at most.
 const MAX_BANDWIDTHS: usize = 8;
-/// Points of a calibration, at most.
-const MAX_KNOTS: usize = 256;
 
 type Fault = (String, String);
-/// Logits and chances.
-type Curve = (Vec<f32>, Vec<f32>);
 
 impl Profiles {
     /// Reads and checks the bytes of a file; `dim` is the length of an embedding. Errors name the tensor and say what was expected and
@@ -43,13 +39,6 @@ impl Profiles {
         }
         let count = models.len();
         let packed = (rank + 1) * (rank + 2) / 2;
-        let output = match (tensors.has("output_weights"), tensors.has("output_bias")) {
-            (false, false) => None,
-            _ if landmarks.is_some() => {
-                return Err(fault("output_weights", "given together with landmarks, expected one of both"));
-            }
-            _ => Some((tensors.floats("output_weights", &[count, rank])?, tensors.floats("output_bias", &[count])?)),
-        };
         let profiles = Self {
             rank,
             landmarks,
@@ -57,8 +46,6 @@ impl Profiles {
             weights: tensors.floats("weights", &[count, rank])?,
             bias: tensors.floats("bias", &[count])?,
             covariance: tensors.floats("covariance", &[count, packed])?,
-            output,
-            knots: tensors.knots(count)?,
             embedding,
             models,
         };
@@ -82,9 +69,7 @@ impl Profiles {
     /// Finite numbers may still overflow where they are multiplied.
     fn check_folds(&self) -> Result<(), Fault> {
         for row in 0..self.models.len() {
-            let is_finite = |weights: &[f32]| weights.iter().all(|weight| weight.is_finite());
-            let output = self.folded_output(row).is_none_or(|(weights, _)| is_finite(&weights));
-            if !is_finite(&self.folded(row)) || !output {
+            if !self.folded(row).iter().all(|weight| weight.is_finite()) {
                 return Err(fault("basis", format!("its product with the weights of model {row} overflows")));
             }
         }
@@ -135,24 +120,19 @@ impl Tensors<'_> {
         self.metadata.info(name).map(|info| info.shape.as_slice()).ok_or_else(|| fault(name, "missing"))
     }
 
-    /// A tensor of float32 or float16, which may hold NaN.
-    fn any_floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
+    /// A tensor of float32 or float16, all finite.
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
         let info = self.metadata.info(name).ok_or_else(|| fault(name, "missing"))?;
         if info.shape != shape {
             return Err(fault(name, format!("shape {:?}, expected {shape:?}", info.shape)));
         }
         let (start, end) = info.data_offsets;
         let bytes = self.data.get(start..end).ok_or_else(|| fault(name, "ends after the file"))?;
-        match info.dtype {
-            Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect()),
-            Dtype::F16 => Ok(bytes.as_chunks::<2>().0.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect()),
-            other => Err(fault(name, format!("is {other:?}, expected F32 or F16"))),
-        }
-    }
-
-    /// As [`any_floats`](Self::any_floats), all finite.
-    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Fault> {
-        let values = self.any_floats(name, shape)?;
+        let values: Vec<f32> = match info.dtype {
+            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+            Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&two| f16::from_le_bytes(two).to_f32()).collect(),
+            other => return Err(fault(name, format!("is {other:?}, expected F32 or F16"))),
+        };
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(fault(name, format!("holds {} at position {at}, expected finite numbers", values[at]))),
             None => Ok(values),
@@ -184,33 +164,8 @@ impl Tensors<'_> {
         Ok(Some(landmarks))
     }
 
-    /// Points of every model's calibration; rows end in NaN where they are shorter than others.
-    fn knots(&self, count: usize) -> Result<Vec<Curve>, Fault> {
-        if !self.has("knots_x") && !self.has("knots_y") {
-            return Ok(vec![Default::default(); count]);
-        }
-        let shape = self.shape("knots_x")?;
-        let &[_, width @ 2..=MAX_KNOTS] = shape else {
-            return Err(fault("knots_x", format!("shape {shape:?}, expected [{count}, 2..={MAX_KNOTS}]")));
-        };
-        let [x, y] = ["knots_x", "knots_y"].map(|name| self.any_floats(name, &[count, width]));
-        let (x, y) = (x?, y?);
-        x.chunks_exact(width).zip(y.chunks_exact(width)).enumerate().map(|(row, (x, y))| curve(row, x, y)).collect()
-    }
-
     fn refuse_others(&self) -> Result<(), Fault> {
-        const KNOWN: [&str; 10] = [
-            "basis",
-            "weights",
-            "bias",
-            "covariance",
-            "output_weights",
-            "output_bias",
-            "knots_x",
-            "knots_y",
-            "landmarks",
-            "bandwidth",
-        ];
+        const KNOWN: [&str; 6] = ["basis", "weights", "bias", "covariance", "landmarks", "bandwidth"];
         let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
         names.sort();
         match names.iter().find(|name| !KNOWN.contains(&name.as_str())) {
@@ -218,17 +173,4 @@ impl Tensors<'_> {
             None => Ok(()),
         }
     }
-}
-
-fn curve(row: usize, x: &[f32], y: &[f32]) -> Result<Curve, Fault> {
-    let length = x.iter().position(|value| value.is_nan()).unwrap_or(x.len());
-    let (x, y, rest) = (&x[..length], &y[..length], (&x[length..], &y[length..]));
-    let padded = rest.0.iter().chain(rest.1).all(|value| value.is_nan());
-    let rising = x.windows(2).all(|pair| pair[0] < pair[1]) && y.windows(2).all(|pair| pair[0] <= pair[1]);
-    let inside = x.iter().all(|value| value.is_finite()) && y.iter().all(|value| (0.0..=1.0).contains(value));
-    if padded && rising && inside && length != 1 {
-        return Ok((x.to_vec(), y.to_vec()));
-    }
-    let expected = "no points or two and more, x rising, y in 0..=1 and never falling, NaN after them";
-    Err(fault("knots_x", format!("row {row}: expected {expected}")))
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::landmarks::Landmarks;
-use crate::{exponential::exp, interpolate::interpolate};
+use crate::exponential::exp;
 
 /// Standard deviations on either side of a 90 % interval.
 const DEVIATIONS: f32 = 1.645;
 
-/// Logistic regressions over a few directions of the embedding, one a model: `P = sigmoid(weights . (basis^T e) + bias)`, or a map of
-/// that logit where the model has knots. With landmarks, `e` is the embedding and then its nearness to each of them.
+/// Logistic regressions over a few directions of the embedding, one a model: `P = sigmoid(weights . (basis^T e) + bias)`. With
+/// landmarks, `e` is the embedding and then its nearness to each of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profiles {
     /// SHA-256 of the graph that makes the embedding.
@@ -27,10 +27,6 @@ pub struct Profiles {
     pub(super) bias: Vec<f32>,
     /// Lower triangles of the posterior covariances of weights and bias, row by row: `[models, (rank + 1) (rank + 2) / 2]`.
     pub(super) covariance: Vec<f32>,
-    /// Weights `[models, rank]` and bias `[models]` of the logarithm of the output tokens.
-    pub(super) output: Option<(Vec<f32>, Vec<f32>)>,
-    /// Logits and chances of a calibration, model by model; empty where a model has none.
-    pub(super) knots: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
 /// What a profile was fitted on, and how well. Further keys are for people.
@@ -63,24 +59,9 @@ impl Profiles {
 
     /// Weights over the whole embedding and the landmarks, folded once so that a decision needs no other product. Infinite where they overflow.
     pub(super) fn folded(&self, row: usize) -> Vec<f32> {
-        self.fold(&self.weights, row)
-    }
-
-    /// The same for the output tokens, with their bias.
-    pub(super) fn folded_output(&self, row: usize) -> Option<(Vec<f32>, f32)> {
-        self.output.as_ref().map(|(weights, bias)| (self.fold(weights, row), bias[row]))
-    }
-
-    fn fold(&self, weights: &[f32], row: usize) -> Vec<f32> {
-        let weights = &weights[row * self.rank..(row + 1) * self.rank];
+        let weights = &self.weights[row * self.rank..(row + 1) * self.rank];
         let dot = |basis: &[f32]| basis.iter().zip(weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         self.basis.chunks_exact(self.rank).map(|basis| dot(basis) as f32).collect()
-    }
-
-    /// The chance that a logit stands for.
-    pub(super) fn success(&self, row: usize, logit: f32) -> f32 {
-        let (x, y) = &self.knots[row];
-        if x.is_empty() { chance(logit) } else { interpolate(x, y, logit) }
     }
 
     /// The embedding in the directions of the basis.
@@ -108,7 +89,7 @@ impl Profiles {
         }
         // Rounding of float16 may leave a little less than nothing.
         let deviation = (DEVIATIONS * (variance.max(0.0).sqrt() as f32)).min(f32::MAX);
-        (self.success(row, logit - deviation), self.success(row, logit + deviation))
+        (chance(logit - deviation), chance(logit + deviation))
     }
 }
 
@@ -129,7 +110,7 @@ pub(super) struct ProfileRow {
 mod tests {
     use super::*;
 
-    fn profiles(knots: (Vec<f32>, Vec<f32>)) -> Profiles {
+    fn profiles() -> Profiles {
         let model =
             Profile { name: "a".into(), prompts: 1, sources: vec![], ece: None, brier: None, output_tokens: None };
         Profiles {
@@ -141,21 +122,19 @@ mod tests {
             weights: vec![0.5, 2.0],
             bias: vec![-1.0],
             covariance: vec![4.0, 0.5, 1.0, 0.0, -0.25, 2.0],
-            output: None,
-            knots: vec![knots],
         }
     }
 
     #[test]
     fn folding_gives_the_logit_of_the_factors() {
-        let profiles = profiles(Default::default());
+        let profiles = profiles();
         assert_eq!(profiles.folded(0), [0.5, 2.0, -1.5]);
         assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [4.0, -1.0]);
     }
 
     #[test]
     fn factors_count_the_nearness_to_landmarks() {
-        let mut profiles = profiles(Default::default());
+        let mut profiles = profiles();
         profiles.basis.extend([10.0, 20.0]);
         profiles.landmarks = Some(Landmarks::new(3, vec![1.0, 2.0, 3.0], &[1.0]));
         assert_eq!(profiles.factors(&[1.0, 2.0, 3.0]), [14.0, 19.0]);
@@ -164,16 +143,10 @@ mod tests {
 
     #[test]
     fn an_interval_has_the_variance_of_the_packed_covariance() {
-        let profiles = profiles(Default::default());
+        let profiles = profiles();
         // f = (4, -1, 1) and C = [[4, .5, 0], [.5, 1, -.25], [0, -.25, 2]]: f^T C f = 64 - 4 + 1 + 0.5 + 2.
         let deviation = 1.645 * 63.5f32.sqrt();
         let (low, high) = profiles.interval(0, 0.5, &[4.0, -1.0]);
         assert!((low - chance(0.5 - deviation)).abs() < 1e-6 && (high - chance(0.5 + deviation)).abs() < 1e-6);
-    }
-
-    #[test]
-    fn knots_take_the_place_of_the_sigmoid() {
-        let profiles = profiles((vec![-1.0, 1.0], vec![0.2, 0.6]));
-        assert!((profiles.success(0, 0.0) - 0.4).abs() < 1e-6 && profiles.success(0, 9.0) == 0.6);
     }
 }

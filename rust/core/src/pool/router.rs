@@ -350,7 +350,7 @@ impl PoolRouter {
             Some(Input::Exact(_)) => (work.input, 1.0),
             Some(Input::Estimated(_)) | None => (work.input * spec.token_ratio.unwrap_or(1.0), TOKEN_MARGIN),
         };
-        let expected = self.heads.output(candidate, &work.embedding);
+        let expected = self.heads.output(candidate);
         let cap = plan.max_output.into_iter().chain(spec.max_output).min();
         let output = cap.map_or(expected, |cap| expected.min(cap as f64));
         let cached = plan.cached.get(candidate).copied().unwrap_or(0.0);

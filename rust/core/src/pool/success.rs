@@ -17,7 +17,6 @@ use super::{
 use crate::{
     artifact::read_file,
     error::{Error, Result},
-    exponential::exp,
     scorer::dot,
 };
 
@@ -25,21 +24,12 @@ use crate::{
 const MAX_PROFILE_BYTES: u64 = 1 << 28;
 /// Landmarks that are compared at once.
 const BLOCK: usize = 64;
-/// More tokens than any answer has.
-const MAX_OUTPUT_TOKENS: f32 = 1e7;
 
 /// Where the chance of one candidate comes from.
 #[derive(Debug, Clone)]
 enum Source {
     Constant(f32),
     Profile(ProfileRow),
-}
-
-/// Where the output tokens of one candidate come from.
-#[derive(Debug, Clone)]
-enum Output {
-    Mean(f64),
-    Learned(Vec<f32>, f32),
 }
 
 /// What landmarks of one file of profiles add to the logits of its candidates.
@@ -55,13 +45,13 @@ struct Bend {
 pub(super) struct Heads {
     dim: usize,
     sources: Vec<Source>,
-    outputs: Vec<Output>,
+    /// Expected output tokens of each candidate.
+    outputs: Vec<f64>,
     /// `[candidates, dim]`; zeros for constants.
     weights: Vec<f32>,
     bias: Vec<f32>,
     bends: Vec<Bend>,
     reads_embedding: bool,
-    has_knots: bool,
     has_constants: bool,
 }
 
@@ -174,17 +164,12 @@ impl Heads {
                 }
             }
         }
-        let outputs: Vec<Output> = candidates.iter().zip(&sources).map(|(one, source)| output(one, source)).collect();
+        let outputs = candidates.iter().zip(&sources).map(|(one, source)| output(one, source)).collect();
         let is_constant = |source: &Source| matches!(source, Source::Constant(_));
-        let has_knots = |source: &Source| match source {
-            Source::Profile(ProfileRow { profiles, row }) => !profiles.knots[*row].0.is_empty(),
-            Source::Constant(_) => false,
-        };
         Ok(Self {
             dim,
             reads_embedding: !sources.iter().all(is_constant),
             has_constants: sources.iter().any(is_constant),
-            has_knots: sources.iter().any(has_knots),
             sources,
             outputs,
             weights,
@@ -229,15 +214,6 @@ impl Heads {
                 "the embedding of the prompt overflows, so that chances of success are not numbers",
             ));
         }
-        if self.has_knots {
-            for (logit, source) in success.iter_mut().zip(&self.sources) {
-                *logit = match source {
-                    Source::Constant(success) => *success,
-                    Source::Profile(ProfileRow { profiles, row }) => profiles.success(*row, *logit),
-                };
-            }
-            return Ok(());
-        }
         sigmoids(success);
         if self.has_constants {
             for (chance, source) in success.iter_mut().zip(&self.sources) {
@@ -250,14 +226,8 @@ impl Heads {
     }
 
     /// Expected output tokens of a candidate.
-    pub(super) fn output(&self, candidate: usize, embedding: &[f32]) -> f64 {
-        match &self.outputs[candidate] {
-            Output::Mean(tokens) => *tokens,
-            Output::Learned(weights, bias) => {
-                let tokens = exp(dot(weights, embedding) + bias);
-                if tokens.is_nan() { 1.0 } else { f64::from(tokens.clamp(1.0, MAX_OUTPUT_TOKENS)) }
-            }
-        }
+    pub(super) fn output(&self, candidate: usize) -> f64 {
+        self.outputs[candidate]
     }
 
     /// Ends of the 90 % interval of every chance.
@@ -295,18 +265,13 @@ impl Bend {
     }
 }
 
-/// The pool's mean, the profile's head, the profile's mean, or a default, in this order.
-fn output(candidate: &Candidate, source: &Source) -> Output {
-    if let Some(tokens) = candidate.spec.output_tokens {
-        return Output::Mean(tokens);
-    }
-    match source {
-        Source::Constant(_) => Output::Mean(OUTPUT_TOKENS),
-        Source::Profile(ProfileRow { profiles, row }) => match profiles.folded_output(*row) {
-            Some((weights, bias)) => Output::Learned(weights, bias),
-            None => Output::Mean(profiles.models[*row].output_tokens.unwrap_or(OUTPUT_TOKENS)),
-        },
-    }
+/// The pool's mean, the profile's, or a default, in this order.
+fn output(candidate: &Candidate, source: &Source) -> f64 {
+    let known = match source {
+        Source::Constant(_) => None,
+        Source::Profile(ProfileRow { profiles, row }) => profiles.models[*row].output_tokens,
+    };
+    candidate.spec.output_tokens.or(known).unwrap_or(OUTPUT_TOKENS)
 }
 
 /// Chances from logits, in place.
