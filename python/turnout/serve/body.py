@@ -96,6 +96,6 @@ def lost(name: str, error: BaseException) -> UpstreamError:
 
     Args:
         name: The upstream's.
-        error: What aiohttp raised. Only its class is told: texts of such errors may hold addresses and headers.
+        error: What aiohttp raised. Only its class is reported: texts of such errors may hold addresses and headers.
     """
     return UpstreamError("lost", f"upstream {name} closed the connection: {type(error).__name__}", repeatable=True)

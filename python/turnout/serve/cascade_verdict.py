@@ -39,17 +39,17 @@ class Judged:
         Args:
             served: Tokens of the answer that was served; its input counts where that of this one is unknown.
         """
-        told = self.usage
-        inputs = served.input_tokens if told.input_tokens is None else told.input_tokens
+        reported = self.usage
+        inputs = served.input_tokens if reported.input_tokens is None else reported.input_tokens
         # Anthropic's streams begin with a count of 1.
-        outputs = told.output_tokens if self.is_complete else max(self.read, told.output_tokens or 0)
+        outputs = reported.output_tokens if self.is_complete else max(self.read, reported.output_tokens or 0)
         outputs = self.read if outputs is None else outputs
         return {
             "model": self.model,
             "input_tokens": inputs,
             "output_tokens": outputs,
             "cost": Usage(inputs, outputs).cost(self.prices),
-            "estimated": not self.is_complete or None in (told.input_tokens, told.output_tokens),
+            "estimated": not self.is_complete or None in (reported.input_tokens, reported.output_tokens),
         }
 
 

@@ -89,9 +89,9 @@ def replay_in_pool(receipt: dict[str, Any], prompt: str, pool: LoadedPool) -> li
         raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
     if told_hash != prompt_hash(prompt):
         return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
-    for name, told, own in hashes:
-        if told != own:
-            return [f"the {name}'s hash is {own}, the receipt has {told}"]
+    for name, reported, own in hashes:
+        if reported != own:
+            return [f"the {name}'s hash is {own}, the receipt has {reported}"]
     at = request.pop("budget", None)
     if at is None:
         found, _ = pool.router.explain(prompt, **request)

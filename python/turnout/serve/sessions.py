@@ -55,7 +55,7 @@ class Sessions:
     ) -> Session | None:
         """The session of a request; ``None`` where sessions are off.
 
-        Within one session a turn is told from others by the text that is judged: in a loop of tools it stays the same.
+        Within one session turns are distinguished by the text that is judged: in a loop of tools it stays the same.
 
         Args:
             request: The body.

@@ -102,7 +102,7 @@ class Tracer:
 
 
 class DecisionSpan:
-    """What is told of a decision.
+    """Attributes of a decision.
 
     Args:
         span: OpenTelemetry's; ``None`` where tracing is off.
@@ -130,7 +130,7 @@ class DecisionSpan:
 
 
 class CallSpan:
-    """What is told of a call.
+    """Attributes of a call.
 
     Args:
         span: OpenTelemetry's; ``None`` where tracing is off.

@@ -113,10 +113,10 @@ def usage_of_stream(begin: Usage, tail: bytes) -> Usage:
         except orjson.JSONDecodeError:
             continue
         if isinstance(event, dict):
-            told = usage_of(event)
+            reported = usage_of(event)
             # ``message_delta`` may repeat input tokens without the cached ones.
-            begun = found if found.input_tokens is not None else told
-            output = told.output_tokens if told.output_tokens is not None else found.output_tokens
+            begun = found if found.input_tokens is not None else reported
+            output = reported.output_tokens if reported.output_tokens is not None else found.output_tokens
             found = begun._replace(output_tokens=output)
     return found
 

@@ -89,7 +89,7 @@ class Responses(Dialect):
         return tuple(one for one in found if isinstance(one, str) and ID.fullmatch(one))
 
     def begins(self, event: Mapping[str, Any]) -> bool:
-        """With the first item of output: a rate limit is told after the response's head."""
+        """With the first item of output: a rate limit is reported after the response's head."""
         return event["type"] not in _BEFORE
 
     def is_finished(self, tail: bytes) -> bool:
