@@ -64,7 +64,7 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
         >>> usage_of({"usage": {"prompt_tokens": 12, "completion_tokens": 3}})
         Usage(input_tokens=12, output_tokens=3, cached_tokens=None, written_tokens=None)
         >>> usage_of({"message": {"usage": {"input_tokens": 12, "cache_read_input_tokens": 88}}})
-        Usage(input_tokens=100, output_tokens=None, cached_tokens=88, written_tokens=None)
+        Usage(input_tokens=100, output_tokens=None, cached_tokens=88, written_tokens=0)
     """
     inner = next((found[name] for name in _INSIDE if isinstance(found.get(name), dict)), found)
     usage = inner.get("usage") or found.get("usage")
@@ -72,6 +72,9 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
         return Usage()
     inputs = _count(usage, "prompt_tokens", "input_tokens")
     read, written = (_count(usage, f"cache_{name}_input_tokens") for name in ("read", "creation"))
+    if read is not None and written is None:
+        # Whoever counts reads like Anthropic would have said what was written.
+        written = 0
     if inputs is not None and "prompt_tokens" not in usage:
         # Anthropic counts cached tokens apart from the others.
         inputs += (read or 0) + (written or 0)
