@@ -297,6 +297,9 @@ class PoolBudget:
 
         Args:
             other: The other one.
+
+        Returns:
+            Whether both limit cost, both CO2, or both latency.
         """
         return self.resource == other.resource
 
