@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from turnout.artifact.files import replace_file
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.writer import file_entry
+from turnout.durable_files import replace_file
 from turnout.pool.profiles import Profiles
 
 from .report import ModelScores, summary

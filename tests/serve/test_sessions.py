@@ -57,7 +57,7 @@ def test_the_least_recently_used_sessions_are_forgotten(begin):
     assert found == ["big", "small", "big", "big", "big", "small"]
 
 
-def test_the_first_request_of_a_conversation_is_decided_whoever_said_hello_before(begin):
+def test_the_first_request_of_a_conversation_is_decided_although_another_client_said_hello(begin):
     server = begin(stay="conversation")
     assert [ask(server, "Hello") for _ in range(3)] == ["big", "small", "big"]
     assert ask(server, "Hello", "Hi!", "Sort a list.") == "big"

@@ -124,7 +124,7 @@ async def test_a_full_queue_is_an_error_at_once(folder: Path) -> None:
     assert router.route("why?") in results
 
 
-async def test_closing_refuses_whoever_comes_later(folder: Path) -> None:
+async def test_closing_refuses_later_callers(folder: Path) -> None:
     router = turnout.load(folder)
     router.close()
     router.close()

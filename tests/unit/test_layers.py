@@ -44,6 +44,7 @@ LAYERS = [
         "terminal",
         "threads",
     },
+    {"durable_files"},
     {"_core"},
     {"errors"},
 ]

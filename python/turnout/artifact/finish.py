@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.artifact.card import DevScore
-from turnout.artifact.files import replace_file
 from turnout.artifact.manifest import Manifest
 from turnout.artifact.quantiles import weighted_quantiles
+from turnout.durable_files import replace_file
 from turnout.router import Router, load
 
 Score = TypeVar("Score", bound=DevScore)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnout.artifact.files import replace_file
 from turnout.artifact.text_rules import TEXT_RULES
+from turnout.durable_files import replace_file
 from turnout.graphs.precision import Precision
 
 MANIFEST = "router.json"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from turnout._core import ConfigError
-from turnout.artifact.files import sync_folder
+from turnout.durable_files import sync_folder
 
 #: An artifact is what its manifest says.
 _LAST = "router.json"

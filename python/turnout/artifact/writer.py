@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from turnout.artifact.files import replace_file
 from turnout.artifact.manifest import GRAPH, TOKENIZER, Manifest
+from turnout.durable_files import replace_file
 
 
 def write_artifact(

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turnout.commands._fine_tuning import add_fine_tuning_options
 from turnout.commands._tables import bad_rows, check_files, show_bad
 from turnout.commands._train_checks import check_out, tuned_folder
 from turnout.extras import require
-from turnout.graphs.precision import PRECISIONS, Precision
+from turnout.graphs.precision import Precision
 from turnout.terminal import printable_console
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="fine-tune an encoder to score answers, a signal of cascades",
         description="Writes an artifact for `turnout calibrate --cascade --scorer`. Needs `pip install 'turnout[train]'`.",
     )
-    parser.add_argument(
-        "--encoder", type=Path, required=True, metavar="DIR", help="Hugging Face checkpoint to fine-tune"
-    )
+    add_fine_tuning_options(parser, "answers")
     parser.add_argument(
         "--data",
         nargs="+",
@@ -40,15 +39,6 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="artifact folder")
     parser.add_argument("--name", default="turnout-scorer", help="name of the scorer (default: %(default)s)")
-    parser.add_argument(
-        "--epochs", type=int, default=3, metavar="N", help="passes over the answers at most (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--precision",
-        default="float32",
-        choices=[precision for precision in PRECISIONS if precision != "float16"],
-        help="precision of the artifact's matrices (default: %(default)s)",
-    )
     parser.add_argument("--allow-bad-rows", action="store_true", help="accept tables with more than 5 %% invalid rows")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     parser.set_defaults(run=run)

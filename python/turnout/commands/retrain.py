@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         raise turnout.ConfigError(f"--margin is {args.margin:g}, expected a number of at least 0")
     check_files([*args.log, args.outcomes, args.config, args.pool])
     from turnout.data.writer import check_folder
+    from turnout.durable_files import replace_file
     from turnout.evaluate.json_values import json_values
     from turnout.outcomes import Outcomes
     from turnout.profiles.known import graph_hash, profiles_of_pool
@@ -108,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     if not found.refused and found.profiles is not None:
-        _write(args.out, found.profiles.to_bytes())
+        # In one step: a server may read it meanwhile.
+        replace_file(args.out, found.profiles.to_bytes())
     if args.json:
         values = {**found.to_json(), "left_out": dict(feedback.left_out)}
         echo(printable_json(json.dumps(json_values(values), indent=1, allow_nan=False)))
@@ -132,16 +133,6 @@ def _router(args: argparse.Namespace) -> Any:
         expected = ", ".join(pools) or "none: there is no [pool]"
         raise turnout.ConfigError(f"{args.config}: no pool of router {name}, expected one of {expected}")
     return pools[name].router
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replaces the file as a whole: a server may read it meanwhile."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _text(found: Retrained, feedback: Feedback, out: Path) -> str:

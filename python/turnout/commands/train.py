@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnout.commands import _train_pool, _train_scorer, _train_sw_ranking
+from turnout.commands._fine_tuning import add_fine_tuning_options
 from turnout.commands._tables import add_table_options, bad_rows, show_bad
 from turnout.commands._train_checks import check_out, tuned_folder
 from turnout.extras import require
-from turnout.graphs.precision import PRECISIONS, Precision
+from turnout.graphs.precision import Precision
 from turnout.terminal import printable_console
 
 if TYPE_CHECKING:
@@ -61,20 +62,9 @@ def _add_bert(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="fine-tune an encoder to predict which model wins a prompt",
         description=_TORCH,
     )
-    parser.add_argument(
-        "--encoder", type=Path, required=True, metavar="DIR", help="Hugging Face checkpoint to fine-tune"
-    )
+    add_fine_tuning_options(parser, "prompts")
     _add_data(parser)
     _add_artifact(parser, name="turnout-bert")
-    parser.add_argument(
-        "--epochs", type=int, default=3, metavar="N", help="passes over the prompts at most (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--precision",
-        default="float32",
-        choices=[precision for precision in PRECISIONS if precision != "float16"],
-        help="precision of the artifact's matrices (default: %(default)s)",
-    )
     parser.set_defaults(run=run_bert)
 
 

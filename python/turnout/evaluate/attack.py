@@ -1,6 +1,6 @@
 """Rerouting attacks: a fixed text before or after every prompt that drives it to the strong model, found by greedy search.
 
-Whoever pays for the strong model wants to know this. The search knows win rates only, as an attacker with the open
+The result bounds what an attacker can make the strong model cost. The search knows win rates only, as an attacker with the open
 artifact would.
 "Rerouting LLM Routers" (arXiv 2501.01818, section 4) finds such texts by hill climbing over tokens; greedy search over
 the whole vocabulary, one token at a time, is the same idea for routers that answer in microseconds.

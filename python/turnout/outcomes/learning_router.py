@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from turnout.durable_files import replace_file
 from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats, features_of
 from turnout.outcomes.store import Outcomes
@@ -202,12 +203,7 @@ class LearningRouter:
                 name: one and [one.model, one.success, one.features.tolist()] for name, one in self._decisions.items()
             }
             values = {"bandit": self._bandit.to_dict(), "decisions": decisions, "seen": self._seen, "time": time.time()}
-        beside = Path(f"{os.fspath(path)}.new")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(values, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_file(Path(path), json.dumps(values).encode())
 
     def restore(self, path: str | os.PathLike[str], receipts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Takes the state of :meth:`save`; outcomes that the database has got since are learned with the next call.

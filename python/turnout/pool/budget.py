@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout._core import InvalidInputError, NoFeasibleModelError
+from turnout.durable_files import replace_file
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -362,19 +363,11 @@ class PoolBudget:
         if self._path is None:
             return
         self._has_changed = False
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            with partial.open("w", encoding="utf-8") as file:
-                json.dump(self.state(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self._path)
+            replace_file(self._path, json.dumps(self.state()).encode())
         except OSError:
             self._has_changed = True
             raise
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
 
     def _read(self, path: Path) -> None:
         try:

@@ -1,6 +1,6 @@
 """Turns away requests that other web sites make through a visitor's browser.
 
-The server spends its upstreams' keys for whoever reaches it, so a page of another origin must not be able to use it: neither
+The server uses its upstreams' keys for every client that reaches it, so a page of another origin must not be able to use it: neither
 by a form or a script that sends without reading (checked by ``Origin`` and ``Sec-Fetch-Site``), nor by a name that the page's
 owner lets point to this machine, which makes the page same-origin with the server (checked by ``Host``).
 """

@@ -247,6 +247,6 @@ def _stream_of(content: AsyncIterator[bytes]) -> httpx.AsyncByteStream:
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Whoever waited for the call has its exception; otherwise nobody wants it."""
+    """Retrieves the exception, which asyncio would otherwise report: the caller has it, or has gone."""
     if not task.cancelled():
         task.exception()

@@ -137,7 +137,7 @@ class AnyRouted(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """Who answers: the first model, and after it whoever may stand in."""
+    """The model that answers, and its fallbacks in their order."""
 
     candidates: tuple[Model, ...]
     #: ``None`` for a plain model name, and where a rule chose.

@@ -78,7 +78,7 @@ class Explained:
         return min(able, key=lambda one: float("inf") if one.expected_cost is None else one.expected_cost).model
 
     def after(self, first: str, models: Mapping[str, Model]) -> tuple[Model, ...]:
-        """A model, and whoever is tried after it: the next ones of the ranking, each of another model than those before.
+        """A model and its fallbacks: the next ones of the ranking, each of another model than those before.
 
         Args:
             first: Name of the first one.

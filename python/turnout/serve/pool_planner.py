@@ -69,7 +69,7 @@ class PoolQuestion:
         return await explain(self.pool, reading.prompt, request, out, self.dialect.conversation)
 
     async def plan(self, reading: Reading, kept: str | None, cached: Mapping[str, int] = NOTHING_CACHED) -> Plan:
-        """Who answers: whoever began the turn if it may go on, else whom a rule or the pool chooses.
+        """The model that answers: that of the turn if it may go on, else the choice of a rule or of the pool.
 
         Args:
             reading: What was read of the request.
@@ -100,7 +100,7 @@ class PoolQuestion:
         return self._planned(explained, chosen.name, routed=routed, session=reading.session)
 
     def _cascade(self, routed: PoolRouted, reading: Reading) -> Plan:
-        """The steps, and after the last one whoever may stand in for it."""
+        """The steps, and after the last one its fallbacks."""
         models, judges = self.snapshot.models, self.pool.judges
         steps = tuple(
             Step(models[one.model], judges[one.model] if one.judge else None, one.risk, one.limit)

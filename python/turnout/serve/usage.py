@@ -73,7 +73,7 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
     inputs = _count(usage, "prompt_tokens", "input_tokens")
     read, written = (_count(usage, f"cache_{name}_input_tokens") for name in ("read", "creation"))
     if read is not None and written is None:
-        # Whoever counts reads like Anthropic would have said what was written.
+        # An upstream that counts reads as Anthropic does would also report writes.
         written = 0
     if inputs is not None and "prompt_tokens" not in usage:
         # Anthropic counts cached tokens apart from the others.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from turnout._core import ConfigError
 from turnout.data import Battles, Outcomes, outcomes_of_pair
+from turnout.training.held_out import split_by_prompt
 
 #: Called with a line on data that are not used.
 Warn = Callable[[str], object]
@@ -83,14 +84,8 @@ class LabelledPrompts:
         Raises:
             ConfigError: One of the two would be empty.
         """
-        generator = np.random.default_rng(seed)
-        held_prompts = {prompt for prompt in sorted(set(self.prompts)) if generator.random() < fraction}
-        held = np.array([prompt in held_prompts for prompt in self.prompts], dtype=bool)
-        if held.all() or not held.any():
-            raise ConfigError(
-                f"{(~held).sum()} prompts to train on and {held.sum()} to hold out, expected some of each"
-            )
-        return self.rows(np.flatnonzero(~held)), self.rows(np.flatnonzero(held))
+        train, held = split_by_prompt(self.prompts, fraction, seed)
+        return self.rows(train), self.rows(held)
 
     def rows(self, indices: NDArray[np.integer]) -> LabelledPrompts:
         """The rows at these indices."""

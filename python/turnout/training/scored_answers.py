@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout._core import ConfigError, InvalidInputError
+from turnout._core import InvalidInputError
 from turnout.cascade.scorer import pair_text
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import read_chunks
+from turnout.training.held_out import split_by_prompt
 from turnout.training.pair import LabelledPrompts
 
 
@@ -40,14 +41,8 @@ class ScoredAnswers:
         Raises:
             ConfigError: One of the two would be empty.
         """
-        generator = np.random.default_rng(seed)
-        held_prompts = {prompt for prompt in sorted(set(self.prompts)) if generator.random() < fraction}
-        held = np.array([prompt in held_prompts for prompt in self.prompts], dtype=bool)
-        if held.all() or not held.any():
-            raise ConfigError(
-                f"{(~held).sum()} answers to train on and {held.sum()} to hold out, expected some of each"
-            )
-        return self._rows(np.flatnonzero(~held)), self._rows(np.flatnonzero(held))
+        train, held = split_by_prompt(self.prompts, fraction, seed, "answers")
+        return self._rows(train), self._rows(held)
 
     def labelled(self) -> LabelledPrompts:
         """As the trainer of classifiers takes them: wrong answers are those that the strong model wins."""

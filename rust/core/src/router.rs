@@ -188,7 +188,7 @@ impl Router {
         }
     }
 
-    /// Ends the queue of a network: whoever waits gets [`Error::WorkerStopped`], and so does whoever comes later. Routers that run
+    /// Ends the queue of a network: waiting callers get [`Error::WorkerStopped`], and later ones too. Routers that run
     /// natively have nothing to close.
     pub fn close(&self) {
         self.engine.close();

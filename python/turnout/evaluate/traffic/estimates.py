@@ -210,7 +210,7 @@ def _robust(counts: Counts, feature: Floats, grade: Floats, weight: Floats) -> F
         x, y = counts @ (weight * feature) / total, counts @ (weight * grade) / total
         spread = counts @ (weight * feature**2) / total - x**2
         slope = (counts @ (weight * feature * grade) / total - x * y) / spread
-    # Where win rates are all the same, there is no line: the weighted mean is left.
+    # If all win rates are equal, no line can be fitted: the weighted mean is used.
     found: Floats = np.clip(y + np.where(spread > 1e-9, slope, 0.0) * (every - x), 0.0, 1.0)
     return found
 

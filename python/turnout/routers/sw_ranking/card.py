@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from turnout.artifact.files import replace_file
+from turnout.durable_files import replace_file
 from turnout.evaluate.dev import DevResult
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout._core import ArtifactError, ConfigError
-from turnout.artifact.files import replace_file, sync_folder
 from turnout.artifact.manifest import rewrite_manifest
 from turnout.battle_store import NAME, BattleStore
+from turnout.durable_files import replace_file, sync_folder
 from turnout.progress import ProgressCallback, silent
 from turnout.routers.sw_ranking.ann_index import JUDGED, AnnIndex, Judge, make_ann_index, make_cells
 from turnout.routers.sw_ranking.card import BATTLES, SEARCH, battles_section, refresh, search_section

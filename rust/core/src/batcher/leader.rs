@@ -141,7 +141,7 @@ impl<R: Runner + 'static> Shared<R> {
                 }
             }
         };
-        // Without a thread, whoever is here runs the batch: late is better than never.
+        // Without a thread, the caller runs the batch itself, later than it should.
         if std::thread::Builder::new().name("turnout-batch".into()).spawn(task.clone()).is_err() {
             task();
         }

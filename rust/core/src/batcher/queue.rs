@@ -1,9 +1,9 @@
-//! Who waits, who leads and what runs next: the rules of the batcher without a lock, a thread or a clock of its own.
+//! Waiting callers, leaders and the order of runs: the rules of the batcher without a lock, a thread or a clock of its own.
 //!
-//! A slot is a session. Whoever holds a slot is the leader of its next run. A caller that arrives while a slot is free gets it at
+//! A slot is a session. The caller that holds a slot is the leader of its next run. A caller that arrives while a slot is free gets it at
 //! once; otherwise it waits, and the leader that ends a run hands the slot to the caller that has waited longest. A leader may also
-//! gather: what is of its kind then waits for it, though another slot be free. So while a slot is free, whoever waits is waited for,
-//! and nothing here can be forgotten: an entry is in the queue, or somebody has been given it.
+//! gather: requests of its kind then wait for it, even if another slot is free. So while a slot is free, waiting requests have a leader
+//! that gathers them, and none is lost: an entry is in the queue, or a leader has it.
 
 use std::{collections::VecDeque, time::Instant};
 

@@ -263,7 +263,7 @@ impl Network {
                 return callback(Err(Error::WorkerStopped(StopReason::Closed)));
             };
             match row.and_then(|row| network.read(&row, place, ids.len())) {
-                // Whoever withdrew has gone, and the callback with it.
+                // The caller withdrew, and its callback is gone.
                 Ok(Read::On(_)) if !network.follow_ups.goes_on(submission) => {}
                 Ok(Read::On(token)) => {
                     ids.push(token);

@@ -115,7 +115,7 @@ fn cache_of(artifact: &Artifact, config: &RouterConfig) -> Result<PathBuf> {
     Ok(cache.join(&artifact.hash()[..32]))
 }
 
-/// Makes a folder for the user alone: an engine is code, and whoever can write it can run it.
+/// Makes a folder for the user alone: an engine is code, and a user who can write it can run code.
 fn make_private(folder: &Path) -> Result<()> {
     let mut maker = DirBuilder::new();
     #[cfg(unix)]

@@ -96,7 +96,7 @@ pub struct ModelSpec {
     /// Grams of CO2e for a million tokens.
     #[serde(deserialize_with = "amount", skip_serializing_if = "Option::is_none")]
     pub co2_grams: Option<f64>,
-    /// Requests a minute, at most; for whoever sends the requests.
+    /// Requests a minute, at most; counted by the caller that sends them.
     #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     pub quota: Option<u64>,
     /// Reasoning efforts by name. Each is a candidate `model:effort`; its fields replace the model's.
@@ -168,7 +168,7 @@ fn checked<'de, D: Deserializer<'de>>(
     Err(de::Error::custom(format!("{value}, expected {expected}")))
 }
 
-/// A number, or none; whoever uses it says which.
+/// A number, or none, as the use requires.
 pub(super) fn any_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     Ok(Option::deserialize(deserializer)?.map(|Number(value)| value))
 }
