@@ -41,6 +41,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/turnout/recipes").expanduser())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--pieces",
+        type=float,
+        default=StudentConfig.pieces,
+        help="move the rows of Latin pieces inside words by this share to their mean, against typos; the package's router has %(default)s",
+    )
     args = parser.parse_args()
 
     files = sorted([*args.data.glob("train/*.parquet"), *args.data.glob("train2/*.parquet")])
@@ -56,7 +62,7 @@ def main() -> None:
     write_tokenizer(tokens, tokenizer_file)
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     counts = count_table(tokens)
-    config = StudentConfig(seed=args.seed)
+    config = StudentConfig(seed=args.seed, pieces=args.pieces)
     with progress_bars(console) as report:
         student, ids = fit(data, encoder, tokenizer, tokens, counts, config, report)
 
