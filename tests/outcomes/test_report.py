@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from turnout.evaluate.traffic.estimates import Resampling, bounds, counterfactua
 from turnout.evaluate.traffic.report import report_of
 from turnout.evaluate.traffic.traffic import Prices, join
 from turnout.outcomes import Outcome, Outcomes
+from turnout.serve.cascade_verdict import Judged, Verdict
+from turnout.serve.usage import Usage
 
 PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}
 FEW = Resampling(200)
@@ -198,14 +201,41 @@ def test_a_model_that_answered_everything_saves_nothing_against_itself():
     assert found["value"] == pytest.approx(1 - paid[0]["cost"] / small)
 
 
-def test_a_discarded_answer_is_a_cost_of_routing_alone():
-    discarded = {"input_tokens": 100, "output_tokens": 10, "cost": 0.1, "estimated": False}
-    receipts = [
-        receipt(number, cost=1.1, discarded=discarded if number % 2 else json.dumps(discarded)) for number in range(50)
-    ]
-    traffic = join(receipts, [], PRICES)
-    assert savings(traffic, "big", PRICES["big"], FEW).estimate.value == pytest.approx(-0.1)
-    assert traffic.cost.tolist() == [1.1] * 50
+def judged(model: str, **fields: object) -> Judged:
+    """An answer that a cascade discarded, with 100 input and 10 output tokens."""
+    found = Judged(model, 0.9, 0.5, {}, prices=None, read=10, is_kept=False, usage=Usage(100, 10), is_complete=True)
+    return replace(found, **fields)
+
+
+@pytest.mark.parametrize("is_text", [False, True], ids=["jsonl", "parquet"])
+def test_discarded_answers_are_a_cost_of_routing_alone(is_text):
+    verdict = Verdict([judged("small", prices=(1000.0, 0.0)), judged("middle", prices=(0.0, 1000.0))])
+    written = verdict.receipt(Usage(100, 10), 1.0)
+    written["discarded"] = json.dumps(written["discarded"]) if is_text else written["discarded"]
+    traffic = join([receipt(number, **written) for number in range(50)], [], PRICES)
+    assert traffic.cost == pytest.approx(np.full(50, 1.11))
+    assert traffic.discarded_cost == pytest.approx(np.full(50, 0.11))
+    assert savings(traffic, "big", PRICES["big"], FEW).estimate.value == pytest.approx(-0.11)
+
+
+def test_a_cascade_without_prices_costs_what_the_prices_of_the_report_say():
+    written = Verdict([judged("small")]).receipt(Usage(100, 10), None)
+    big, small = (100 * 10 + 10 * 30) / 1e6, (100 * 1 + 10 * 3) / 1e6
+    traffic = join([receipt(0, **written)], [], PRICES)
+    assert (traffic.cost.tolist(), traffic.discarded_cost.tolist()) == ([big + small], [small])
+    unknown = join([receipt(0, **written)], [], {"big": PRICES["big"]})
+    assert np.isnan([*unknown.cost, *unknown.discarded_cost]).all()
+
+
+@pytest.mark.parametrize("found", [{"cost": 0.1}, "[", [1], 3])
+def test_discarded_answers_that_are_no_list_of_objects_are_an_error(found):
+    with pytest.raises(InvalidInputError, match=r"receipt 'r0' has discarded .*, expected a list of objects"):
+        join([receipt(0, discarded=found)], [], PRICES)
+
+
+def test_propensities_that_are_no_object_are_an_error():
+    with pytest.raises(InvalidInputError, match=r"receipt 'r0' has propensities .*, expected an object"):
+        join([receipt(0, propensities=[0.5])], [], PRICES)
 
 
 def test_decisions_that_a_gateway_follows_are_graded():

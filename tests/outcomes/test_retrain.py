@@ -11,6 +11,7 @@ import pytest
 
 import turnout
 from turnout.cli import main
+from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
 from turnout.pool.profiles import read_profiles
 from turnout.training.feedback import feedback_of
@@ -178,7 +179,7 @@ def test_prompts_that_were_trained_on_are_not_held_out(traffic, capsys):
 
 
 def receipt(name, served="large", **fields):
-    return {"request_id": name, "served": served, "prompt": f"prompt {name}", "time": 0.0, **fields}
+    return {"request_id": name, "model": "large", "served": served, "prompt": f"prompt {name}", "time": 0.0, **fields}
 
 
 def test_verdicts_grade_what_they_say():
@@ -216,6 +217,45 @@ def test_decisions_are_in_the_order_of_their_times_and_unclear_ones_are_left_out
         "decisions without their prompt": 1,
         "decisions without an outcome": 1,
     }
+
+
+def test_an_id_of_several_receipts_is_left_out_whatever_they_are():
+    receipts = [receipt("a"), receipt("b"), receipt("b", served=None), receipt("b", prompt=None)]
+    found = feedback_of(receipts, [Outcome(name, "passed", 1.0) for name in "ab"], NAMES)
+    assert found.prompts == ["prompt a"]
+    assert found.left_out == {
+        "decisions that no model of the pool answered": 1,
+        "decisions without their prompt": 1,
+        "decisions whose id is not unique": 1,
+    }
+
+
+def test_the_last_decisions_by_time_are_kept_whatever_the_order_of_the_files_is():
+    receipts = [receipt(name, time=time) for name, time in zip("abcd", [3.0, 4.0, 1.0, 2.0], strict=True)]
+    found = feedback_of(receipts, [Outcome(name, "passed", 1.0) for name in "abcd"], NAMES, most=3)
+    assert found.prompts == ["prompt d", "prompt a", "prompt b"]
+    assert found.left_out == {"decisions before the last 3": 1}
+
+
+def test_report_and_retrain_use_the_same_decisions():
+    receipts = [
+        receipt("a"),
+        receipt("b", served=None, by="gateway"),
+        receipt("c", served=None),
+        receipt("d", served="small"),
+        receipt("d", served=None),
+    ]
+    receipts = [{**one, "prompt_sha256": one["prompt"]} for one in receipts]
+    outcomes = [Outcome(name, "passed", 1.0) for name in "abcd"]
+    learned, reported = feedback_of(receipts, outcomes, NAMES), join(receipts, outcomes, {})
+    assert learned.prompts == list(reported.prompts) == ["prompt a", "prompt b"]
+    np.testing.assert_array_equal(learned.scores, [[1.0, np.nan], [1.0, np.nan]])
+    assert reported.grades["passed"].tolist() == [1.0, 1.0]
+
+
+def test_a_line_that_is_no_receipt_is_an_error():
+    with pytest.raises(turnout.InvalidInputError, match="receipt 1 lacks model, served, expected a line"):
+        feedback_of([receipt("a"), {"request_id": "b"}], [], NAMES)
 
 
 def test_a_log_without_prompts_is_an_error(traffic, capsys):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
 from turnout.outcomes import Outcome
+from turnout.outcomes.receipts import ReceiptIds, answered_by
 from turnout.pool.profiles import Doubles
 
-#: Decisions that are used at most, the last ones.
+#: Decisions that are used at most, the last ones by time.
 MOST = 200_000
 
 
@@ -65,11 +67,11 @@ def feedback_of(
         receipts: Lines of the decision log with prompts.
         outcomes: What was recorded.
         names: The pool's candidates.
-        sources: Who is believed; ``None`` for everyone. Verdicts of shadow evaluation always count.
-        most: Decisions that are used, the last ones.
+        sources: Names of sources to use; ``None`` for all of them. Verdicts of shadow evaluation always count.
+        most: Decisions that are used, the last ones by time.
 
     Raises:
-        InvalidInputError: Decisions have outcomes and none has its prompt.
+        InvalidInputError: A receipt lacks a field, or decisions have outcomes and none has its prompt.
     """
     left_out: Counter[str] = Counter()
     by_receipt: dict[str, list[Outcome]] = {}
@@ -79,10 +81,11 @@ def feedback_of(
         else:
             by_receipt.setdefault(outcome.receipt_id, []).append(outcome)
     index = {name: number for number, name in enumerate(names)}
-    found: deque[tuple[float, str, str, str]] = deque(maxlen=most)
-    seen: Counter[str] = Counter()
-    for receipt in receipts:
-        name, served, prompt = str(receipt.get("request_id")), receipt.get("served"), receipt.get("prompt")
+    ids = ReceiptIds()
+    # A heap, the earliest first: the last decisions by time, whatever the order of the files is.
+    found: list[tuple[float, str, str, str]] = []
+    for name, receipt in ids.read(receipts):
+        served, prompt = answered_by(receipt), receipt.get("prompt")
         if name not in by_receipt:
             left_out["decisions without an outcome"] += 1
         elif served not in index:
@@ -90,11 +93,13 @@ def feedback_of(
         elif not isinstance(prompt, str):
             left_out["decisions without their prompt"] += 1
         else:
-            seen[name] += 1
-            found.append((float(receipt.get("time") or 0.0), name, str(served), prompt))
+            heapq.heappush(found, (float(receipt.get("time") or 0.0), name, str(served), prompt))
+            if len(found) > most:
+                heapq.heappop(found)
+                left_out[f"decisions before the last {most:,}"] += 1
     if not found and left_out["decisions without their prompt"]:
         raise InvalidInputError("no decision with an outcome has its prompt: expected a log with [log] prompts = true")
-    rows = sorted(one for one in found if seen[one[1]] == 1)
+    rows = sorted(one for one in found if ids.is_unique(one[1]))
     left_out["decisions whose id is not unique"] += len(found) - len(rows)
     scores = np.full((len(rows), len(names)), np.nan)
     verdicts: list[tuple[int, int, int, float]] = []

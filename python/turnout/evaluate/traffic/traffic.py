@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from turnout._core import InvalidInputError
 from turnout.outcomes import KINDS, Outcome
+from turnout.outcomes.receipts import ReceiptIds, answered_by
 
 Floats = NDArray[np.float64]
 
@@ -65,7 +68,7 @@ class Traffic:
         win_rate: ``[rows]``; NaN where the receipt has none.
         tokens: Input, output and cached tokens ``[rows, 3]``; NaN where unknown, 0 where nothing is known to be cached.
         cost: ``[rows]``; NaN where unknown.
-        discarded_cost: Part of ``cost`` for an answer that a cascade discarded, ``[rows]``.
+        discarded_cost: Part of ``cost`` for the answers that a cascade discarded, ``[rows]``; NaN where unknown.
         grades: For each kind of grade, ``[rows]`` in ``[0, 1]``; NaN where there is none.
         regenerated: ``[rows]``, whether the user asked for another answer.
         verdicts: Grades of other models' answers by model, ``[rows]``; NaN where there is none.
@@ -114,35 +117,27 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
     Args:
         receipts: Lines of the decision log.
         outcomes: What was recorded.
-        prices: Of models by name, for receipts without a cost.
+        prices: Of models by name, for answers without a cost.
 
     Returns:
         The decisions that a model answered. An id that names more than one receipt is left out with its outcomes: it does not say which.
 
     Raises:
-        InvalidInputError: A receipt lacks a field.
+        InvalidInputError: A receipt lacks a field, or a field is not of its type.
     """
+    ids = ReceiptIds()
     found: dict[str, _Row] = {}
     left_out: Counter[str] = Counter()
-    repeated: set[str] = set()
-    for row, receipt in enumerate(receipts):
-        missing = [name for name in ("request_id", "prompt_sha256", "model", "served") if name not in receipt]
-        if missing:
-            raise InvalidInputError(
-                f"receipt {row} lacks {', '.join(missing)}, expected a line of the decision log", row=row
-            )
-        name = str(receipt["request_id"])
-        if name in found:
-            repeated.add(name)
-            left_out["receipts whose id is not unique"] += 1
-        else:
-            found[name] = _row(receipt)
-    left_out["receipts whose id is not unique"] += len(repeated)
-    failed = {name for name, row in found.items() if not row.served} - repeated
-    left_out["decisions that no model answered"] += len(failed)
-    names = [name for name in found if name not in repeated and name not in failed]
-    rows = [found[name] for name in names]
-    index = {name: row for row, name in enumerate(names)}
+    receipts_read = 0
+    for name, receipt in ids.read(receipts, "prompt_sha256"):
+        found[name] = _row(receipt, prices)
+        receipts_read += 1
+    unique = {name: row for name, row in found.items() if ids.is_unique(name)}
+    left_out["receipts whose id is not unique"] = receipts_read - len(unique)
+    answered = {name: row for name, row in unique.items() if row.served}
+    left_out["decisions that no model answered"] = len(unique) - len(answered)
+    rows = list(answered.values())
+    index = {name: row for row, name in enumerate(answered)}
     grades = {kind: np.full(len(rows), np.nan) for kind in GRADES}
     regenerated = np.zeros(len(rows), dtype=bool)
     verdicts: dict[str, Floats] = {}
@@ -165,61 +160,85 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
             grades[outcome.kind][at] = grade
         else:
             left_out["outcomes after the first of their kind"] += 1
-    numbers = np.array([row.numbers for row in rows], dtype=np.float64).reshape(len(rows), len(_NUMBERS))
-    tokens, costs = numbers[:, :3], numbers[:, 3]
+
+    def column(name: str) -> Floats:
+        return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+
+    tokens = np.stack([column(name) for name in ("input_tokens", "output_tokens", "cached_tokens")], axis=1)
+    costs, discarded = column("cost"), column("discarded_cost")
     models = np.array([row.served for row in rows], dtype=object)
     for name, price in prices.items():
-        costs = np.where(np.isnan(costs) & (models == name), price.cost(tokens), costs)
+        costs = np.where(np.isnan(costs) & (models == name), price.cost(tokens) + discarded, costs)
     return Traffic(
         prompts=tuple(row.prompt for row in rows),
         chosen=np.array([row.chosen for row in rows], dtype=object),
         served=models,
-        win_rate=numbers[:, 4],
+        win_rate=column("win_rate"),
         tokens=tokens,
         cost=costs,
-        discarded_cost=numbers[:, 5],
+        discarded_cost=discarded,
         grades={kind: values for kind, values in grades.items() if not np.isnan(values).all()},
         regenerated=regenerated,
         verdicts=verdicts,
         verdict_propensities=chances,
         drawn=np.array([row.drawn for row in rows], dtype=object),
-        drawn_propensities=numbers[:, 6],
+        drawn_propensities=column("drawn_propensity"),
         propensities=_propensities([row.propensities for row in rows]),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 
 
-#: Columns of :attr:`_Row.numbers`.
-_NUMBERS = ("input_tokens", "output_tokens", "cached_tokens", "cost", "win_rate", "discarded_cost", "drawn_propensity")
-
-
 class _Row(NamedTuple):
-    """What is kept of a receipt: neither its prompt nor what else may be long."""
+    """What is kept of a receipt: neither its prompt nor what else may be long. Numbers are NaN where unknown."""
 
     prompt: str
     chosen: str
     #: Empty where no model answered.
     served: str
-    numbers: tuple[float, ...]
-    propensities: Mapping[str, float]
+    #: The model that shadow evaluation drew; empty for none.
     drawn: str
+    drawn_propensity: float
+    input_tokens: float
+    output_tokens: float
+    cached_tokens: float
+    cost: float
+    discarded_cost: float
+    win_rate: float
+    propensities: Mapping[str, float]
 
 
-def _row(receipt: Mapping[str, Any]) -> _Row:
+def _row(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> _Row:
     shadow = _object(receipt, "shadow")
-    numbers = (
-        _number(receipt, "input_tokens"),
-        _number(receipt, "output_tokens"),
-        _number(receipt, "cached_tokens", 0.0),
-        _number(receipt, "cost"),
-        _number(receipt, "win_rate"),
-        _number(_object(receipt, "discarded"), "cost", 0.0),
-        _number(shadow, "propensity"),
+    return _Row(
+        prompt=str(receipt["prompt_sha256"]),
+        # The same few names in every row.
+        chosen=sys.intern(str(receipt["model"])),
+        served=sys.intern(answered_by(receipt) or ""),
+        drawn=sys.intern(str(shadow.get("model") or "")),
+        drawn_propensity=_number(shadow, "propensity"),
+        input_tokens=_number(receipt, "input_tokens"),
+        output_tokens=_number(receipt, "output_tokens"),
+        cached_tokens=_number(receipt, "cached_tokens", 0.0),
+        cost=_number(receipt, "cost"),
+        discarded_cost=_discarded_cost(receipt, prices),
+        win_rate=_number(receipt, "win_rate"),
+        propensities=_object(receipt, "propensities"),
     )
-    names = (str(receipt["model"]), _served(receipt) or "", str(shadow.get("model") or ""))
-    # The same few names in every row.
-    chosen, served, drawn = map(sys.intern, names)
-    return _Row(str(receipt["prompt_sha256"]), chosen, served, numbers, _object(receipt, "propensities"), drawn)
+
+
+def _discarded_cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> float:
+    """What the answers cost that a cascade discarded; NaN where that of one is unknown."""
+    answers = _parsed(receipt, "discarded", [])
+    if not isinstance(answers, list) or not all(isinstance(one, Mapping) for one in answers):
+        raise _not_as_expected(receipt, "discarded", "a list of objects")
+    total = 0.0
+    for answer in answers:
+        cost = _number(answer, "cost")
+        if math.isnan(cost) and (price := prices.get(str(answer.get("model")))) is not None:
+            tokens = [_number(answer, "input_tokens"), _number(answer, "output_tokens"), 0.0]
+            cost = float(price.cost(np.array([tokens]))[0])
+        total += cost
+    return total
 
 
 def _propensities(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
@@ -232,16 +251,25 @@ def _propensities(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     return {model: np.where(known & np.isnan(values), 0.0, values) for model, values in found.items()}
 
 
-def _served(receipt: Mapping[str, Any]) -> str | None:
-    """The model that answered, as far as is known: the chosen one where a gateway calls the models."""
-    found: str | None = receipt["served"]
-    return str(receipt["model"]) if found is None and receipt.get("by") == "gateway" else found
-
-
 def _object(receipt: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = receipt.get(name) or {}
-    # A log in parquet holds text in place of the object.
-    return json.loads(found) if isinstance(found, str) else found
+    found = _parsed(receipt, name, {})
+    if not isinstance(found, Mapping):
+        raise _not_as_expected(receipt, name, "an object")
+    return found
+
+
+def _parsed(receipt: Mapping[str, Any], name: str, absent: Any) -> Any:
+    """A field with parts; a log in parquet holds its JSON text."""
+    found = receipt.get(name)
+    if isinstance(found, str) and found:
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(found)
+    return absent if found is None or found == "" else found
+
+
+def _not_as_expected(receipt: Mapping[str, Any], name: str, expected: str) -> InvalidInputError:
+    found = ascii(receipt[name])[:80]
+    return InvalidInputError(f"receipt {str(receipt['request_id'])!r} has {name} {found}, expected {expected}")
 
 
 def _number(receipt: Mapping[str, Any], name: str, unknown: float = float("nan")) -> float:
