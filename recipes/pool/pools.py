@@ -24,10 +24,9 @@ from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
 from turnout.evaluate.pools.frontier import Choices, Figures, figures, singles, sweep
 from turnout.pool.profiles import Doubles, Profiles
 from turnout.profiles import predictors
-from turnout.profiles.folds import folds_of
 from turnout.profiles.known import known_profiles
 from turnout.profiles.own import OUTER, candidates
-from turnout.profiles.predictors import Predictor, ScoredPrompts
+from turnout.profiles.predictors import Predictor, ScoredPrompts, out_of_fold
 from turnout.router import load
 from turnout.training.own_pool import left_out
 
@@ -85,18 +84,6 @@ def pool_table(table: Outcomes, embeddings: NDArray[np.float32]) -> PoolTable:
     costs = (tokens * prices[:, 0] + ANSWER_TOKENS * prices[:, 1]) / 1e6
     outcomes = ScoredPrompts(table.prompts, embeddings, scores)
     return PoolTable(table.name, models, outcomes, costs, int(np.nanmean(scores, axis=0).argmax()))
-
-
-def by_folds(pool: PoolTable, learn: Mapping[str, Predictor]) -> dict[str, Doubles]:
-    """P(success) of every prompt by what each method learned from the other folds, float64 ``[prompts, models]``."""
-    fold = folds_of(pool.outcomes.prompts, OUTER, 0)
-    found = {name: np.empty(pool.outcomes.scores.shape) for name in learn}
-    for one in range(OUTER):
-        out = fold == one
-        seen, new = pool.outcomes.rows(~out), pool.outcomes.rows(out)
-        for name, predict in learn.items():
-            found[name][out] = predict(seen, new.prompts, new.embeddings)
-    return found
 
 
 def measured(
@@ -157,7 +144,7 @@ def main() -> None:
         held = pool.rows(tables.is_held[place])
         routed = left_out(candidates(pool.models, None), pool.outcomes, pool.costs)
         verdict = routed.verdict(pool.models, resamples=RESAMPLES)
-        chances = {TRAINED: routed.success, **by_folds(pool, BASELINES)}
+        chances = {TRAINED: routed.success, **out_of_fold(BASELINES, pool.outcomes, OUTER, 0)}
         figures = {
             "all": measured(pool, chances, TRAINED),
             "held out": measured(

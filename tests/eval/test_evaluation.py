@@ -12,7 +12,7 @@ import turnout
 from turnout.data import Outcomes
 from turnout.evaluate import Options, Prices, evaluate
 from turnout.evaluate.baselines import LENGTH
-from turnout.evaluate.bootstrap import bootstrap, interval, resample_counts
+from turnout.evaluate.bootstrap import bootstrap, interval, ratio, resample_counts
 from turnout.evaluate.provenance import seen_in_training, similar_names
 from turnout.evaluate.win_rates import prompts_hash, win_rates_of
 
@@ -94,6 +94,13 @@ def test_rows_of_one_prompt_are_drawn_together():
     counts = np.concatenate(list(resample_counts(["a", "b", "a", "c"], 100, seed=0)))
     assert (counts[:, 0] == counts[:, 2]).all()
     assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()
+
+
+def test_a_ratio_has_the_interval_of_its_resamples():
+    top, bottom = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 4.0, 4.0])
+    counts = np.concatenate(list(resample_counts(["a", "b", "a", "c"], 100, seed=3)))
+    expected = interval(10 / 12, (counts @ top) / (counts @ bottom))
+    assert ratio(top, bottom, ["a", "b", "a", "c"], resamples=100, seed=3) == expected
 
 
 def test_missing_scores_and_missing_gaps_are_noted(table, good):

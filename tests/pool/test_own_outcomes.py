@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import turnout
 from turnout.calibrate.pool import calibrate_pool, shift_of
-from turnout.pool.profiles import Profiles, sigmoid
+from turnout.pool.profiles import Profile, Profiles, sigmoid
 from turnout.profiles.linear import Linear, joined
-from turnout.profiles.own import candidates, log_loss, pick
+from turnout.profiles.new_model import MIN_KNOWN
+from turnout.profiles.own import CALIBRATED, candidates, log_loss, pick
 from turnout.profiles.predictors import ScoredPrompts, by_cohort, by_length, by_neighbors, by_network, constant
-from turnout.training.own_pool import best_single, train_pool
+from turnout.training.own_pool import LeftOut, best_single, profiles_from, train_pool
 
 ROWS, DIM = 900, 6
 
@@ -73,6 +76,28 @@ def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts
     choice = chosen(found.profiles.success(new.embeddings), _costs(), found.error_cost)
     got = new.scores[np.arange(ROWS), choice] - new.scores[:, single]
     assert got.mean() > -0.01 - 2.0 * got.std() / np.sqrt(ROWS)
+
+
+def test_a_verdict_on_many_prompts_holds_few_resamples_at_once() -> None:
+    generator = np.random.default_rng(0)
+    rows = 20_000
+    routed, alone = generator.random((2, 2, rows))
+    found = LeftOut([str(row) for row in range(rows)], np.empty((rows, 2)), routed, alone, 0)
+    tracemalloc.start()
+    verdict = found.verdict(["a", "b"], resamples=500)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert verdict.quality.low < verdict.quality.value < verdict.quality.high
+    assert peak < 40e6, f"{peak:,} bytes, all resamples are {500 * rows * 8:,}"
+
+
+@pytest.mark.parametrize(("models", "has_spread"), [(MIN_KNOWN - 1, False), (MIN_KNOWN, True)])
+def test_what_starts_from_the_spread_of_known_models_needs_several(models: int, has_spread: bool) -> None:
+    profiles = [Profile(f"m{number}", np.zeros(2), np.eye(2)) for number in range(models)]
+    found = candidates(["m0", "m1"], Profiles(np.eye(DIM)[:, :1], profiles, "ab"))
+    assert ({"mf, refitted", "mf and own", "mf and landmarks"} <= set(found)) == has_spread
+    assert set(found) >= {"means", "own", "landmarks", "own and landmarks", CALIBRATED}
+    assert has_spread or len(found) == 5
 
 
 def test_candidates_learn_and_the_best_is_picked() -> None:
@@ -160,6 +185,8 @@ def test_missing_scores_do_not_count() -> None:
         assert np.isfinite(predict(some, seen.prompts[:20], seen.embeddings[:20])).all(), predict.__name__
     found = candidates(["cheap", "dear"], None)
     assert all(np.isfinite(one(some).success(seen.embeddings[:20])).all() for one in found.values())
+    profiles = profiles_from(found["own"], some, ["cheap", "dear"], "ab", "tests")
+    assert [one.prompts for one in profiles.models] == [ROWS - ROWS // 3, ROWS]
 
 
 def test_calibration_finds_the_models_that_do_not_fit() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from turnout._core import InvalidInputError
+from turnout.calibrate.win_rate import logit
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
 from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations
@@ -106,8 +107,7 @@ def calibrate_pool(
     few = [name for name, column in zip(names, known.T, strict=True) if column.sum() < MIN_PROMPTS]
     if few:
         raise InvalidInputError(f"fewer than {MIN_PROMPTS} prompts with a score of {', '.join(few)}")
-    clipped = np.clip(success, 1e-6, 1.0 - 1e-6)
-    logits = np.log(clipped / (1.0 - clipped))
+    logits = logit(success, 1e-6)
     whole = _fitted(logits, scores, np.ones(len(prompts), dtype=bool))
     after = np.full(scores.shape, np.nan)
     fold = folds_of(prompts, _FOLDS, seed)
@@ -118,8 +118,8 @@ def calibrate_pool(
     found = {}
     for column, (name, (slope, intercept)) in enumerate(zip(names, whole, strict=True)):
         rows = known[:, column]
-        logit, score = logits[rows, column], scores[rows, column]
-        ratio = 2.0 * (_likelihood(slope * logit + intercept, score) - _likelihood(logit, score))
+        before, score = logits[rows, column], scores[rows, column]
+        ratio = 2.0 * (_likelihood(slope * before + intercept, score) - _likelihood(before, score))
         found[name] = ModelCalibration(
             slope,
             intercept,
@@ -139,8 +139,8 @@ def _fitted(logits: Doubles, scores: Doubles, rows: Any) -> list[tuple[float, fl
     )
 
 
-def _likelihood(logit: Doubles, score: Doubles) -> float:
-    return float(np.sum(score * logit - np.logaddexp(0.0, logit)))
+def _likelihood(logits: Doubles, scores: Doubles) -> float:
+    return float(np.sum(scores * logits - np.logaddexp(0.0, logits)))
 
 
 def shift_of(profiles: Profiles, embeddings: Any) -> Shift | None:

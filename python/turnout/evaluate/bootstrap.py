@@ -72,6 +72,25 @@ def bootstrap(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
+def ratio(top: Floats, bottom: Floats, prompts: Sequence[str], *, resamples: int, seed: int = 0) -> Estimate:
+    """The sum of one column divided by that of another one, with its interval; the mean of a column where the other one is 1.
+
+    Args:
+        top: float64 ``[rows]``.
+        bottom: ``[rows]``.
+        prompts: One a row.
+        resamples: How many.
+        seed: Of the generator.
+    """
+
+    def figures(counts: NDArray[np.int64]) -> dict[str, Floats]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {"ratio": (counts @ top) / (counts @ bottom)}
+
+    found = bootstrap(figures, prompts, resamples=resamples, seed=seed)
+    return interval(float(top.sum() / bottom.sum()), found["ratio"])
+
+
 def interval(value: float, resampled: Floats, confidence: float = 0.95) -> Estimate:
     """Percentile interval; NaN where less than half of the resamples have the figure at all."""
     known = resampled[~np.isnan(resampled)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnout._core import InvalidInputError
+from turnout.calibrate.win_rate import logit
 from turnout.pool.profiles import Z90, Doubles, Profiles, sigmoid
 from turnout.profiles.regression import Gaussian, Graded, inverse, population, posterior
 
@@ -17,6 +18,8 @@ MIN_GRADED = 30
 MIN_KNOWN = 8
 #: Part of the variance between models that is between two that a user calls alike. `recipes/pool/notes.md` says where it comes from.
 ALIKE = 0.25
+#: Mean scores are at least this far from 0 and 1.
+_CLIP = 0.01
 _PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
@@ -112,9 +115,9 @@ def from_leaderboard(profiles: Profiles, scores: Mapping[str, float], without: S
     else:
         raise InvalidInputError(f"fewer than {MIN_KNOWN} known models have scores on {', '.join(scores)}")
     prior = prior_of(profiles, without)
-    inputs = _log_odds(np.array([[one.facts["means"][table] for table in tables] for one in shared]))
+    inputs = logit([[one.facts["means"][table] for table in tables] for one in shared], _CLIP)
     outputs = np.stack([one.mean for one in shared])
-    new = _log_odds(np.array([[scores[table] for table in tables]]))
+    new = logit([[scores[table] for table in tables]], _CLIP)
     scale = np.sqrt(np.diag(prior.covariance))
     errors = {penalty: _left_out(inputs, outputs, penalty) for penalty in _PENALTIES}
     penalty = min(errors, key=lambda one: float(((errors[one] / scale) ** 2).sum()))
@@ -122,12 +125,6 @@ def from_leaderboard(profiles: Profiles, scores: Mapping[str, float], without: S
     left, weight = errors[penalty], float(MIN_KNOWN)
     covariance = (left.T @ left + weight * prior.covariance) / (len(shared) + weight)
     return FromLeaderboard(Gaussian(mean, covariance), tables, len(shared), penalty)
-
-
-def _log_odds(scores: Doubles) -> Doubles:
-    clipped = np.clip(scores, 0.01, 0.99)
-    result: Doubles = np.log(clipped / (1.0 - clipped))
-    return result
 
 
 def _ridge(inputs: Doubles, outputs: Doubles, new: Doubles, penalty: float) -> Doubles:

@@ -13,15 +13,15 @@ import numpy as np
 
 from turnout.pool.profiles import Doubles, Profiles, features
 from turnout.profiles.fitting import ELSEWHERE, Rows, calibrated, calibrations, fit
-from turnout.profiles.folds import folds_of
 from turnout.profiles.landmarks import fit_landmarks
 from turnout.profiles.linear import Linear, blended
-from turnout.profiles.new_model import ALIKE, prior_of
-from turnout.profiles.predictors import ScoredPrompts
+from turnout.profiles.new_model import ALIKE, MIN_KNOWN, prior_of
+from turnout.profiles.predictors import Predictor, ScoredPrompts, out_of_fold
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
 OUTER, INNER = 5, 3
-
+#: The candidate that keeps known profiles and moves each by a slope and an intercept.
+CALIBRATED = "mf, calibrated"
 
 #: From what was learned to a model of every column.
 Candidate = Callable[[ScoredPrompts], Linear]
@@ -32,21 +32,24 @@ def candidates(names: Sequence[str], known: Profiles | None) -> dict[str, Candid
 
     Args:
         names: Models of the columns, in canonical form.
-        known: Profiles to start from; without, only the user's outcomes count.
+        known: Profiles to start from; without, only the user's outcomes count. Refitted ones need at least eight of them.
     """
     own, landmarks = _Once(_own), _Once(_with_landmarks)
     found: dict[str, Candidate] = {
         "means": _means,
         "own": own,
         "landmarks": landmarks,
-        # A fourth, for landmarks are three fits.
+        # A quarter and three quarters: landmarks are the mean of three fits.
         "own and landmarks": lambda seen: blended(own(seen), landmarks(seen), weights=(0.25, 0.75)),
     }
     if known is None:
         return found
     whole = set(names) <= set(known.names)
     if whole:
-        found["mf, calibrated"] = lambda seen: _recalibrated(seen, known, names)
+        found[CALIBRATED] = lambda seen: _recalibrated(seen, known, names)
+    if len(known.models) < MIN_KNOWN:
+        # What starts from the spread of known models needs several of them.
+        return found
     refitted = _Once(lambda seen: _refitted(seen, known, names))
     found["mf, refitted"] = refitted
     found["mf and own"] = lambda seen: blended(refitted(seen), own(seen))
@@ -147,13 +150,12 @@ def pick(tried: Mapping[str, Candidate], seen: ScoredPrompts, seed: int) -> Pick
         seen: What to learn from.
         seed: Of the folds.
     """
-    fold = folds_of(seen.prompts, INNER, seed)
-    found = {name: np.empty(seen.scores.shape) for name in tried}
-    for one in range(INNER):
-        out = fold == one
-        rest = seen.rows(~out)
-        for name, candidate in tried.items():
-            found[name][out] = candidate(rest).success(seen.embeddings[out])
+    learned = {name: _predictor(candidate) for name, candidate in tried.items()}
+    found = out_of_fold(learned, seen, INNER, seed)
     losses = {name: log_loss(success, seen.scores) for name, success in found.items()}
     name = min(losses, key=lambda one: losses[one])
     return Picked(name, losses, found[name])
+
+
+def _predictor(candidate: Candidate) -> Predictor:
+    return lambda seen, _, embeddings: candidate(seen).success(embeddings)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout.pool.profiles import Doubles, sigmoid
+from turnout.profiles.folds import folds_of
 from turnout.profiles.regression import Gaussian, Graded, posterior
 
 #: Prompts that a mean counts as, beside those of the group itself: for the kind of prompt and for the cohort. Both are those of
@@ -46,6 +47,30 @@ class ScoredPrompts:
 
 #: From what was learned and new prompts with their embeddings to P(success), float64 ``[prompts, models]``.
 Predictor = Callable[[ScoredPrompts, Sequence[str], NDArray[np.float32]], Doubles]
+
+
+def out_of_fold(
+    predictors: Mapping[str, Predictor], scored: ScoredPrompts, folds: int, seed: int
+) -> dict[str, Doubles]:
+    """P(success) of every prompt by what each predictor learned from the other folds.
+
+    Args:
+        predictors: By name.
+        scored: The outcomes. Within a fold, all predictors get the same object to learn from.
+        folds: How many.
+        seed: Of the folds.
+
+    Returns:
+        float64 ``[prompts, models]`` for every predictor.
+    """
+    fold = folds_of(scored.prompts, folds, seed)
+    found = {name: np.empty(scored.scores.shape) for name in predictors}
+    for number in np.unique(fold):
+        out = fold == number
+        seen, new = scored.rows(~out), scored.rows(out)
+        for name, predict in predictors.items():
+            found[name][out] = predict(seen, new.prompts, new.embeddings)
+    return found
 
 
 def constant(seen: ScoredPrompts, prompts: Sequence[str], embeddings: NDArray[np.float32]) -> Doubles:

@@ -10,13 +10,13 @@ import numpy as np
 
 from turnout._core import InvalidInputError
 from turnout.data import BadRows, read_outcomes
-from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
+from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.evaluate.pools.evaluation import PoolOnTable
 from turnout.evaluate.pools.frontier import ERROR_COSTS, chosen
 from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.folds import folds_of
 from turnout.profiles.own import OUTER, Candidate, candidates, log_loss, pick
-from turnout.profiles.predictors import Predictor, ScoredPrompts, by_cohort, by_neighbors
+from turnout.profiles.predictors import Predictor, ScoredPrompts, by_cohort, by_neighbors, out_of_fold
 
 #: Mean score that routing may lose against the best single model, at the lower end of its 95 % interval.
 MARGIN = 0.01
@@ -113,14 +113,14 @@ def train_pool(
     verdict = left_out(tried, seen, costs, seed).verdict(names, margin, resamples, seed)
     last = pick(tried, seen, seed)
     error = error_cost(last.success, costs, seen.scores, verdict.column)
-    beside = {name: log_loss(_by(predict, seen, seed), seen.scores) for name, predict in BESIDE.items()}
+    beside = {name: log_loss(found, seen.scores) for name, found in out_of_fold(BESIDE, seen, OUTER, seed).items()}
     # No cost of an error keeps the quality on all of the outcomes: the one that the folds had is not enough.
     verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
-    profiles = profiles_from(tried[last.name if verdict.route else "means"], seen, names, embedding, "own outcomes")
+    picked = last.name if verdict.route else "means"
+    profiles = profiles_from(tried[picked], seen, names, embedding, "own outcomes")
     if not verdict.route:
         # A profile of any other model would be one to route to.
         profiles = replace(profiles, models=[profiles.models[verdict.column]])
-    picked = last.name if verdict.route else "means"
     return TrainedPool(profiles, verdict, picked, {**last.losses, **beside}, float(error) if verdict.route else np.inf)
 
 
@@ -154,11 +154,9 @@ class LeftOut:
         known = ~np.isnan(self.routed[0]) & ~np.isnan(self.alone[0])
         routed, alone = self.routed[:, known], self.alone[:, known]
         kept = [prompt for prompt, one in zip(self.prompts, known, strict=True) if one]
-        counts = np.concatenate(list(resample_counts(kept, resamples, seed)))
-        gains = counts @ (routed[0] - alone[0]) / counts.sum(axis=1)
-        parts = (counts @ routed[1]) / (counts @ alone[1])
-        quality = interval(float((routed[0] - alone[0]).mean()), gains)
-        cost = interval(float(routed[1].sum() / alone[1].sum()), parts)
+        ones = np.ones(len(kept))
+        quality = ratio(routed[0] - alone[0], ones, kept, resamples=resamples, seed=seed)
+        cost = ratio(routed[1], alone[1], kept, resamples=resamples, seed=seed)
         cheaper = cost.high < 1.0 and quality.low > -margin
         better = quality.low > 0.0 and cost.value <= 1.0
         return Verdict(cheaper or better, names[self.single], quality, cost, margin, self.single)
@@ -260,16 +258,6 @@ def error_cost(success: Doubles, costs: Doubles, scores: Doubles, single: int) -
 def _choice(success: Doubles, costs: Doubles, error: float, single: int) -> Any:
     """Models of prompts; the single model where no cost of an error keeps its score."""
     return chosen(success, costs, error) if np.isfinite(error) else np.full(len(success), single)
-
-
-def _by(predict: Predictor, seen: ScoredPrompts, seed: int) -> Doubles:
-    fold = folds_of(seen.prompts, OUTER, seed)
-    found = np.empty(seen.scores.shape)
-    for one in range(OUTER):
-        out = fold == one
-        rest = seen.rows(out)
-        found[out] = predict(seen.rows(~out), rest.prompts, rest.embeddings)
-    return found
 
 
 def profiles_from(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.evaluate.bootstrap import Estimate, interval, resample_counts
+from turnout.calibrate.win_rate import logit
+from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.linear import Linear
-from turnout.profiles.new_model import MIN_KNOWN
-from turnout.profiles.own import Candidate, candidates, pick
+from turnout.profiles.own import CALIBRATED, Candidate, candidates, pick
 from turnout.profiles.predictors import ScoredPrompts
 from turnout.training.feedback import Feedback
 from turnout.training.own_pool import MIN_OUTCOMES, profiles_from
@@ -24,8 +24,8 @@ FEWEST_TRAINED, FEWEST_HELD_OUT = 200, 100
 FEWEST_VERDICTS = 20
 #: Part of the decisions, the last ones, that is held out.
 HELD_OUT = 0.25
-#: The candidate that keeps the running profiles and moves them by a slope and an intercept a model.
-_CALIBRATED = "mf, calibrated"
+#: Chances are at least this far from 0 and 1.
+_CLIP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -117,26 +117,21 @@ def retrain(
             f"too few decisions with outcomes: {len(early.prompts)} to train on (expected at least {FEWEST_TRAINED}) and "
             f"{len(late.prompts)} later ones with other prompts (expected at least {FEWEST_HELD_OUT})",
         )
-    lessons = ScoredPrompts(early.prompts, embeddings[~is_late], early.scores)
-    tried = _tried(lessons, names, whole, embedding)
-    picked = pick(tried, lessons, seed).name
-    profiles = profiles_from(tried[picked], lessons, names, embedding, "traffic")
+    scored = ScoredPrompts(early.prompts, embeddings[~is_late], early.scores)
+    tried = _tried(scored, names, whole, embedding)
+    picked = pick(tried, scored, seed).name
+    profiles = profiles_from(tried[picked], scored, names, embedding, "traffic")
     found = _compared(profiles, whole, late, embeddings[is_late & is_new], len(early.prompts), resamples, seed)
     return Retrained(profiles, picked, found, _refused(found, margin))
 
 
-def _tried(lessons: ScoredPrompts, names: list[str], whole: Linear, embedding: str) -> dict[str, Candidate]:
+def _tried(scored: ScoredPrompts, names: list[str], whole: Linear, embedding: str) -> dict[str, Candidate]:
     """The running profiles, calibrated; and where every model has enough scores, what ``train pool`` tries."""
     models = [Profile(name, one.mean, one.covariance) for name, one in zip(names, whole.models, strict=True)]
     found = candidates(names, Profiles(whole.basis, models, embedding, landmarks=whole.landmarks))
-    if ((~np.isnan(lessons.scores)).sum(axis=0) < MIN_OUTCOMES).any():
-        return {_CALIBRATED: found[_CALIBRATED]}
-    # What starts from the spread of known models needs several of them.
-    return {
-        name: one
-        for name, one in found.items()
-        if name == _CALIBRATED or not name.startswith("mf") or len(names) >= MIN_KNOWN
-    }
+    if ((~np.isnan(scored.scores)).sum(axis=0) < MIN_OUTCOMES).any():
+        return {CALIBRATED: found[CALIBRATED]}
+    return found
 
 
 def _compared(
@@ -149,15 +144,16 @@ def _compared(
     seed: int,
 ) -> Comparison:
     chances = [profiles.success(embeddings), whole.success(embeddings)]
-    logits = [_logit(one) for one in chances]
+    logits = [logit(one, _CLIP) for one in chances]
     new, old = (_losses(logit, late.scores) for logit in logits)
-    grades = _difference(np.nansum(new - old, axis=1), (~np.isnan(new)).sum(axis=1), late.prompts, resamples, seed)
+    known = (~np.isnan(new)).sum(axis=1)
+    grades = ratio(np.nansum(new - old, axis=1), known, late.prompts, resamples=resamples, seed=seed)
     verdicts = None
     if len(late.verdicts) >= FEWEST_VERDICTS:
         rows, other, own = late.verdicts[:, :3].astype(int).T
         new, old = (_losses(logit[rows, other] - logit[rows, own], late.verdicts[:, 3]) for logit in logits)
         prompts = [late.prompts[row] for row in rows.tolist()]
-        verdicts = _difference(new - old, np.ones(len(rows)), prompts, resamples, seed)
+        verdicts = ratio(new - old, np.ones(len(rows)), prompts, resamples=resamples, seed=seed)
     moved = float(np.abs(chances[0] - chances[1]).mean())
     return Comparison(grades, verdicts, trained, len(late.prompts), len(late.verdicts), moved)
 
@@ -176,19 +172,6 @@ def _refused(found: Comparison, margin: float) -> str:
     return ""
 
 
-def _difference(sums: Doubles, counts: NDArray[Any], prompts: Any, resamples: int, seed: int) -> Estimate:
-    drawn = np.concatenate(list(resample_counts(prompts, resamples, seed)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = (drawn @ sums) / (drawn @ counts)
-    return interval(float(sums.sum() / counts.sum()), means)
-
-
 def _losses(logits: Doubles, scores: Doubles) -> Doubles:
     found: Doubles = np.logaddexp(0.0, logits) - scores * logits
-    return found
-
-
-def _logit(chances: Doubles) -> Doubles:
-    clipped = np.clip(chances, 1e-6, 1.0 - 1e-6)
-    found: Doubles = np.log(clipped / (1.0 - clipped))
     return found

@@ -21,8 +21,7 @@ from turnout.evaluate.pools.readers import CostedOutcomes
 from turnout.evaluate.pools.stability import Latency, latency, unchanged
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.profiles import predictors
-from turnout.profiles.folds import folds_of
-from turnout.profiles.predictors import Predictor, ScoredPrompts
+from turnout.profiles.predictors import Predictor, ScoredPrompts, out_of_fold
 
 #: Name of the pool among the methods.
 POOL = "pool"
@@ -151,7 +150,7 @@ def evaluate_pool(
         outcomes: Scores, and costs of the answers where they are known; else the pool's expected costs count.
         changes: Of prompts, by name, under which the choice is compared; by default none.
         resamples: Of the bootstrap over prompts; 0 for no intervals.
-        seed: Of the bootstrap, of the folds and of the changes.
+        seed: Of the bootstrap, of the folds, of the changes and of the prompts on which latency and robustness are measured.
 
     Raises:
         InvalidInputError: The table lacks models of the pool, no prompt has scores of all, or a model has neither costs nor prices.
@@ -171,7 +170,7 @@ def evaluate_pool(
             raise InvalidInputError(f"model {name!r} has no prices in the pool and no costs in the table")
     success = np.asarray(pool.success(prompts), dtype=np.float64)
     scored = ScoredPrompts(prompts, np.asarray(pool.embed(prompts)), scores)
-    chances = {POOL: success, **{name: _cross_fitted(one, scored, seed) for name, one in BASELINES.items()}}
+    chances = {POOL: success, **out_of_fold(BASELINES, scored, FOLDS, seed)}
     best = int(np.lexsort((costs.mean(axis=0), -scores.mean(axis=0)))[0])
     choices = {name: sweep(chance, expected, scores, costs) for name, chance in chances.items()}
     choices["random"] = singles(scores, costs)
@@ -192,7 +191,7 @@ def evaluate_pool(
             names[best]: arena_scores(np.full(len(prompts), best), scores, costs),
         },
         {name: float((decided == row).mean()) for row, name in enumerate(names)},
-        latency(pool, prompts),
+        latency(pool, prompts, seed),
         unchanged(pool, prompts, changes or {}, seed),
     )
 
@@ -211,15 +210,6 @@ def _columns(names: Sequence[str], outcomes: CostedOutcomes) -> tuple[Floats, Fl
 
 def _single(scores: Floats, costs: Floats, column: int) -> Choices:
     return Choices(scores[:, column][None], costs[:, column][None])
-
-
-def _cross_fitted(predict: Predictor, scored: ScoredPrompts, seed: int) -> Floats:
-    fold = folds_of(scored.prompts, FOLDS, seed)
-    found = np.empty(scored.scores.shape)
-    for one in np.unique(fold):
-        rest = scored.rows(fold == one)
-        found[fold == one] = predict(scored.rows(fold != one), rest.prompts, rest.embeddings)
-    return found
 
 
 def _measured(

@@ -42,14 +42,15 @@ class Latency:
     p95: float
 
 
-def latency(pool: Decides, prompts: Sequence[str]) -> Latency:
+def latency(pool: Decides, prompts: Sequence[str], seed: int) -> Latency:
     """Measures decisions one after another.
 
     Args:
         pool: The pool.
-        prompts: The prompts, at least one; the first 1,000 count.
+        prompts: The prompts, at least one; of more than 1,000, as many are drawn.
+        seed: Of the draw.
     """
-    some = prompts[:MAX_PROMPTS]
+    some = _drawn(prompts, seed)
     pool.route(some[0])
     found = []
     for prompt in some:
@@ -67,14 +68,14 @@ def unchanged(
 
     Args:
         pool: The pool.
-        prompts: The prompts; the first 1,000 count.
+        prompts: The prompts; of more than 1,000, as many are drawn.
         changes: By name.
-        seed: Of the changes.
+        seed: Of the draw and of the changes.
 
     Returns:
         By name; ``None`` for a change that leaves all prompts as they are.
     """
-    some = prompts[:MAX_PROMPTS]
+    some = _drawn(prompts, seed)
     before = [decision.model for decision in pool.route_batch(some)]
     found: dict[str, float | None] = {}
     for name, change in changes.items():
@@ -84,3 +85,9 @@ def unchanged(
         after = [decision.model for decision in pool.route_batch([rewritten[row] for row in rows])]
         found[name] = robustness([before[row] for row in rows], after) if rows else None
     return found
+
+
+def _drawn(prompts: Sequence[str], seed: int) -> list[str]:
+    """Some of the prompts: tables are sorted by task, so their first ones are of few kinds."""
+    order = np.random.default_rng(seed).permutation(len(prompts))[:MAX_PROMPTS]
+    return [prompts[row] for row in order.tolist()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.evaluate.bootstrap import Estimate, bootstrap, interval
+from turnout.evaluate.bootstrap import Estimate, bootstrap, interval, ratio
 from turnout.evaluate.traffic.traffic import Floats, Prices, Traffic
 
 Counts = NDArray[np.int64]
@@ -65,14 +65,8 @@ def ratio_of(top: Floats, bottom: Floats, traffic: Traffic, how: Resampling, kee
     top, bottom = top[keep], bottom[keep]
     if len(top) < FEWEST or not bottom.sum():
         return None
-
-    def figures(counts: Counts) -> dict[str, Floats]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {"ratio": (counts @ top) / (counts @ bottom)}
-
     prompts = [prompt for prompt, is_kept in zip(traffic.prompts, keep, strict=True) if is_kept]
-    found = bootstrap(figures, prompts, resamples=how.resamples, seed=how.seed)
-    return Mean(interval(float(top.sum() / bottom.sum()), found["ratio"]), len(top))
+    return Mean(ratio(top, bottom, prompts, resamples=how.resamples, seed=how.seed), len(top))
 
 
 def mean_of(values: Floats, traffic: Traffic, how: Resampling, keep: NDArray[np.bool_] | None = None) -> Mean | None:
