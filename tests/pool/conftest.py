@@ -21,7 +21,7 @@ def profiled(make_pool: Any, artifact: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def pool() -> Pool:
-    """Three models with constant chances and prices: the better, the dearer."""
+    """Three models with constant chances and prices: the better, the more expensive."""
     return Pool(
         [
             Model("large", success=0.9, input_price=5.0, output_price=20.0, output_tokens=100),

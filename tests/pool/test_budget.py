@@ -90,8 +90,8 @@ def test_a_budget_of_an_hour_holds_while_prompts_traffic_and_prices_change() -> 
     rng = np.random.default_rng(0)
     stream: list[tuple[float, Any]] = []
     at = 0.0
-    # Six hours: traffic from 600 to 6,000 an hour, gains of the dear model small, then large, its price trebles in the fourth.
-    for hour, (rate, scale, dear) in enumerate(
+    # Six hours: traffic from 600 to 6,000 an hour, gains of the expensive model small, then large, its price trebles in the fourth.
+    for hour, (rate, scale, expensive) in enumerate(
         [
             (600, 0.1, 0.01),
             (6000, 0.1, 0.01),
@@ -102,12 +102,12 @@ def test_a_budget_of_an_hour_holds_while_prompts_traffic_and_prices_change() -> 
         ]
     ):
         seconds = np.sort(rng.uniform(hour * HOUR, (hour + 1) * HOUR, rate))
-        stream += stream_of(seconds, rng.beta(1, 3, rate) * scale, (0.0005, dear))
+        stream += stream_of(seconds, rng.beta(1, 3, rate) * scale, (0.0005, expensive))
         at = (hour + 1) * HOUR
     budget = PoolBudget(Stream(largest=0.01), cost=10.0, per="hour")
     used, hours = run(budget, stream), np.array([int(at // HOUR) for at, _ in stream])
     spent = np.array([used[hours == hour].sum() for hour in range(6)])
-    # Where the dear model for every prompt costs more than the budget, the budget is used, and not exceeded by more than a tenth.
+    # Where the expensive model for every prompt costs more than the budget, the budget is used, and not exceeded by more than a tenth.
     assert at == 6 * HOUR
     assert (spent <= 11.0).all(), spent
     for hour in (1, 2, 3, 4, 5):
@@ -120,7 +120,7 @@ def test_a_budget_buys_more_success_than_spending_it_at_random() -> None:
     budget = PoolBudget(Stream(largest=0.01), cost=10.0, per="hour")
     used = run(budget, stream_of(seconds, gains, (0.0, 0.01)))
     bought = used > 0
-    # At random the mean gain of the prompts that get the dear model is that of all; the best possible is that of the largest gains.
+    # At random the mean gain of the prompts that get the expensive model is that of all; the best possible is that of the largest gains.
     best = np.sort(gains)[-int(bought.sum()) :].mean()
     assert gains[bought].mean() > 0.95 * best > 1.5 * gains.mean()
 

@@ -20,8 +20,8 @@ def _of_templates(seed: int) -> ScoredPrompts:
     embeddings = np.repeat(generator.normal(size=(TEMPLATES, DIM)), EACH, axis=0)
     embeddings += generator.normal(scale=0.05, size=embeddings.shape)
     solved = np.repeat(generator.permutation(TEMPLATES) % 2, EACH).astype(np.float64)
-    dear = (generator.random(len(prompts)) < 0.9).astype(np.float64)
-    return ScoredPrompts(prompts, embeddings.astype(np.float32), np.column_stack([solved, dear]))
+    expensive = (generator.random(len(prompts)) < 0.9).astype(np.float64)
+    return ScoredPrompts(prompts, embeddings.astype(np.float32), np.column_stack([solved, expensive]))
 
 
 def test_near_duplicates_are_in_one_fold_and_a_large_group_is_in_all() -> None:
@@ -35,11 +35,11 @@ def test_near_duplicates_are_in_one_fold_and_a_large_group_is_in_all() -> None:
 
 def test_what_only_near_duplicates_tell_is_no_reason_to_route() -> None:
     seen = _of_templates(0)
-    found = pick(candidates(["cheap", "dear"], None), seen, 0)
+    found = pick(candidates(["cheap", "expensive"], None), seen, 0)
     assert found.losses["landmarks"] > found.losses["means"] - 0.05
     assert log_loss(found.success, seen.scores) > 0.45, "templates that were left out are not told"
     costs = np.tile([1.0, 20.0], (len(seen.prompts), 1))
-    trained = train_pool(seen, ["cheap", "dear"], costs, None, "ab", resamples=200)
+    trained = train_pool(seen, ["cheap", "expensive"], costs, None, "ab", resamples=200)
     assert not trained.verdict.route, str(trained.verdict)
-    assert trained.profiles.names == ["dear"], "no router is written"
+    assert trained.profiles.names == ["expensive"], "no router is written"
     assert np.isinf(trained.error_cost)

@@ -18,7 +18,7 @@ def test_a_perfect_method_pays_for_the_dear_model_only_where_it_is_needed() -> N
     single = Choices(SCORES[:, 1][None], COSTS[:, 1][None])
     found = figures(sweep(SCORES, COSTS, SCORES, COSTS), single, singles(SCORES, COSTS), ONCE)
     assert found.best[0] == 1.0
-    # Quality .75 of the dear model alone (cost 10): one of the two prompts that need it, at a mean of 3.25.
+    # Quality .75 of the expensive model alone (cost 10): one of the two prompts that need it, at a mean of 3.25.
     assert found.cost[0] == pytest.approx(0.325)
     assert found.quality[0] == 1.0
 

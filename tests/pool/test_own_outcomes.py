@@ -19,8 +19,8 @@ from turnout.training.own_pool import LeftOut, best_single, profiles_from, train
 ROWS, DIM = 900, 6
 
 
-def _lessons(seed: int, slope: float, gap: float) -> ScoredPrompts:
-    """A cheap and a dear model whose chances depend on the first number of the embedding."""
+def _scored(seed: int, slope: float, gap: float) -> ScoredPrompts:
+    """A cheap and an expensive model whose chances depend on the first number of the embedding."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     logit = slope * embeddings[:, 0].astype(np.float64)
@@ -43,8 +43,8 @@ def _easy_and_hard(seed: int) -> ScoredPrompts:
     return ScoredPrompts([f"prompt {row}" for row in range(ROWS)], embeddings, scores)
 
 
-def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_told() -> None:
-    found = train_pool(_easy_and_hard(0), ["cheap", "dear"], _costs(), None, "ab", resamples=300)
+def test_it_routes_where_the_embedding_shows_which_prompts_the_cheap_model_is_good_at() -> None:
+    found = train_pool(_easy_and_hard(0), ["cheap", "expensive"], _costs(), None, "ab", resamples=300)
     assert found.verdict.route, str(found.verdict)
     assert found.verdict.cost.high < 0.8
     assert found.picked in ("own", "landmarks", "own and landmarks")
@@ -54,12 +54,12 @@ def test_it_routes_where_the_cheap_model_is_good_enough_on_prompts_that_can_be_t
 
 @pytest.mark.parametrize("seed", range(4))
 def test_without_a_signal_it_does_not_route(seed: int) -> None:
-    found = train_pool(_lessons(seed, 0.0, 1.0), ["cheap", "dear"], _costs(), None, "ab", resamples=300, seed=seed)
+    found = train_pool(_scored(seed, 0.0, 1.0), ["cheap", "expensive"], _costs(), None, "ab", resamples=300, seed=seed)
     assert not found.verdict.route, str(found.verdict)
-    assert found.verdict.single == "dear"
-    assert str(found.verdict).startswith("do not route: dear alone is as good and cheaper")
+    assert found.verdict.single == "expensive"
+    assert str(found.verdict).startswith("do not route: expensive alone is as good and cheaper")
     assert found.losses["means"] <= min(found.losses.values()) + 0.01
-    assert found.profiles.names == ["dear"], "a profile of the other model would be one to route to"
+    assert found.profiles.names == ["expensive"], "a profile of the other model would be one to route to"
     assert np.isinf(found.error_cost)
     success = found.profiles.success(np.random.default_rng(1).normal(size=(5, DIM)))
     assert np.ptp(success, axis=0).max() < 1e-12, "the same chance for every prompt"
@@ -70,7 +70,7 @@ def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts
     from turnout.evaluate.pools.frontier import chosen
 
     seen, new = _easy_and_hard(seed), _easy_and_hard(seed + 100)
-    found = train_pool(seen, ["cheap", "dear"], _costs(), None, "ab", resamples=300, seed=seed)
+    found = train_pool(seen, ["cheap", "expensive"], _costs(), None, "ab", resamples=300, seed=seed)
     single = best_single(seen.scores, _costs())
     assert found.verdict.route, str(found.verdict)
     choice = chosen(found.profiles.success(new.embeddings), _costs(), found.error_cost)
@@ -101,8 +101,8 @@ def test_what_starts_from_the_spread_of_known_models_needs_several(models: int, 
 
 
 def test_candidates_learn_and_the_best_is_picked() -> None:
-    seen, new = _lessons(0, 2.0, 0.5), _lessons(50, 2.0, 0.5)
-    picked = pick(candidates(["cheap", "dear"], None), seen, 0)
+    seen, new = _scored(0, 2.0, 0.5), _scored(50, 2.0, 0.5)
+    picked = pick(candidates(["cheap", "expensive"], None), seen, 0)
     assert picked.name in ("own", "own and landmarks")
     losses = {
         predict.__name__: log_loss(predict(seen, new.prompts, new.embeddings), new.scores)
@@ -114,7 +114,7 @@ def test_candidates_learn_and_the_best_is_picked() -> None:
 
 
 def _bent(seed: int) -> ScoredPrompts:
-    """Models that are good at some distance of the embedding from its mean: what no line tells."""
+    """Models that are good at some distance of the embedding from its mean: which is linear in no direction."""
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(ROWS, DIM)).astype(np.float32)
     logit = 3.0 * (embeddings[:, 0].astype(np.float64) ** 2 - 1.0)
@@ -133,7 +133,7 @@ def test_landmarks_follow_what_bends() -> None:
 
 
 def test_landmarks_of_scores_without_a_signal_are_the_means() -> None:
-    seen = _lessons(3, 0.0, 1.0)
+    seen = _scored(3, 0.0, 1.0)
     found = candidates(["a", "b"], None)["landmarks"](seen).success(seen.embeddings)
     assert found == pytest.approx(np.broadcast_to(seen.scores.mean(axis=0), found.shape), abs=0.1)
 
@@ -177,15 +177,15 @@ def test_profiles_of_several_files_are_joined_over_one_basis() -> None:
 
 
 def test_missing_scores_do_not_count() -> None:
-    seen = _lessons(1, 1.0, 0.5)
+    seen = _scored(1, 1.0, 0.5)
     scores = seen.scores.copy()
     scores[::3, 0] = np.nan
     some = ScoredPrompts(seen.prompts, seen.embeddings, scores)
     for predict in (constant, by_length, by_cohort, by_neighbors, by_network):
         assert np.isfinite(predict(some, seen.prompts[:20], seen.embeddings[:20])).all(), predict.__name__
-    found = candidates(["cheap", "dear"], None)
+    found = candidates(["cheap", "expensive"], None)
     assert all(np.isfinite(one(some).success(seen.embeddings[:20])).all() for one in found.values())
-    profiles = profiles_from(found["own"], some, ["cheap", "dear"], "ab", "tests")
+    profiles = profiles_from(found["own"], some, ["cheap", "expensive"], "ab", "tests")
     assert [one.prompts for one in profiles.models] == [ROWS - ROWS // 3, ROWS]
 
 
@@ -193,8 +193,8 @@ def test_calibration_finds_the_models_that_do_not_fit() -> None:
     generator = np.random.default_rng(2)
     true = sigmoid(generator.normal(size=(1500, 2)))
     scores = (generator.random((1500, 2)) < true).astype(np.float64)
-    told = np.column_stack([true[:, 0], sigmoid(3.0 * np.log(true[:, 1] / (1.0 - true[:, 1])) + 1.0)])
-    found = calibrate_pool(told, scores, ["right", "wrong"], [str(row) for row in range(1500)])
+    claimed = np.column_stack([true[:, 0], sigmoid(3.0 * np.log(true[:, 1] / (1.0 - true[:, 1])) + 1.0)])
+    found = calibrate_pool(claimed, scores, ["right", "wrong"], [str(row) for row in range(1500)])
     assert not found["right"].is_unlike
     assert found["wrong"].is_unlike
     assert found["wrong"].slope == pytest.approx(1 / 3, abs=0.08)
@@ -202,7 +202,7 @@ def test_calibration_finds_the_models_that_do_not_fit() -> None:
     assert found["wrong"].after.ece.value < 0.06
 
 
-def test_prompts_from_elsewhere_are_told_from_the_fitted_ones() -> None:
+def test_prompts_from_elsewhere_differ_from_the_fitted_ones() -> None:
     generator = np.random.default_rng(3)
     profiles = Profiles(np.eye(4)[:, :2], [], "ab", np.array([1.0, 0.0]))
     alike = generator.normal([1.0, 0.0, 5.0, 5.0], 1.0, (400, 4))

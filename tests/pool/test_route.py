@@ -69,12 +69,12 @@ def test_cached_tokens_have_their_own_price(with_models: Callable[..., PoolRoute
 def test_ties_go_to_the_cheaper_model_and_then_to_the_earlier(with_models: Callable[..., PoolRouter]) -> None:
     price = {"input_price": 1.0, "output_price": 1.0}
     router = with_models(
-        Model("dear", success=0.5, input_price=2.0, output_price=2.0),
+        Model("expensive", success=0.5, input_price=2.0, output_price=2.0),
         Model("first", success=0.5, **price),
         Model("second", success=0.5, **price),
     )
     for objective in ({"target": 0.5}, {"target": 0.9}, {"max_cost": 1.0}, {"error_cost": 0.0}, {"tolerance": 0.0}):
-        assert [one.model for one in router.rank("Hi", **objective)] == ["first", "second", "dear"], objective
+        assert [one.model for one in router.rank("Hi", **objective)] == ["first", "second", "expensive"], objective
 
 
 LIMITED = Pool(

@@ -5,8 +5,8 @@ The features of a prompt are its embedding and its likeness to a few landmarks (
 the models, each with the ratio of signal to noise of the greatest marginal likelihood (Rasmussen and Williams, "Gaussian Processes for Machine
 Learning", 2006, section 5.4.1), so that a direction that is only noise falls out. Then each model is a logistic regression on these few factors.
 
-This is done for a narrow, a middle and a wide kernel, and the log odds are their mean: how far outcomes of one prompt tell of another differs from
-table to table, and the mean is near the best of the three everywhere.
+This is done for a narrow, a middle and a wide kernel, and the log odds are their mean: which width predicts best differs
+from table to table, and the mean is near the best of the three everywhere.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ def savings(traffic: Traffic, model: str, prices: Prices, how: Resampling) -> Me
 class Counterfactual:
     """The grade that one model would have for all decisions, compared with the routed answers.
 
-    Intervals have the quantiles of Student's t with ``effective - 1`` degrees of freedom: few resampled decisions vary too little.
+    Intervals are wider than those of the bootstrap, for few resampled decisions vary too little: by the first term of the expansion of Student's
+    quantile with ``effective - 1`` degrees of freedom over the normal one, which is 1.30 in place of 1.42 at an effective size of 5.
 
     Attributes:
         model: The model.
@@ -180,7 +181,12 @@ def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling
 
 
 def _widened(found: Estimate, effective: float) -> Estimate:
-    """An interval with the quantiles of Student's t in place of the normal ones, to the first order in ``1 / effective``."""
+    """A wider interval: Student's quantile over the normal one, to the first order in ``1 / (effective - 1)``.
+
+    Example:
+        >>> print(_widened(Estimate(0.0, -1.0, 1.0), 5))
+        0.000 [-1.303, 1.303]
+    """
     factor = 1 + (1.96**2 + 1) / (4 * (effective - 1))
     low, high = (found.value + factor * (end - found.value) for end in (found.low, found.high))
     return Estimate(found.value, low, high)

@@ -110,14 +110,14 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     mean = f", mean {_shown(cost['mean'], '.6f')}" if cost["mean"] else ""
     yield f"cost             {cost['total']:.4f} for {_part(cost['known'], decisions)} whose tokens and prices are known{mean}"
     for name, found in report["savings"].items():
-        told = f"{_shown(found, '.1%')} saved" if found else f"too few decisions (expected at least {FEWEST})"
-        yield f"  always {name}: {told}"
+        text = f"{_shown(found, '.1%')} saved" if found else f"too few decisions (expected at least {FEWEST})"
+        yield f"  always {name}: {text}"
     if report["savings"]:
         yield "  (the same tokens, cached ones included, at the other model's prices)"
     for kind, found in report["grades"].items():
         low, high = found["bounds"]
-        told = _shown(found["mean"], ".3f") if found["mean"] else "too few"
-        yield f"{kind:16} {told}, of {_part(found['known'], decisions)}; with the unknown ones anything in [{low:.3f}, {high:.3f}]"
+        text = _shown(found["mean"], ".3f") if found["mean"] else "too few"
+        yield f"{kind:16} {text}, of {_part(found['known'], decisions)}; with the unknown ones anything in [{low:.3f}, {high:.3f}]"
         for name, one in found["by_model"].items():
             yield f"  by {name}: {f'''{_shown(one, '.3f')} of {one['known']:,}''' if one else 'too few'}"
     for name, found in report["always"].items():
