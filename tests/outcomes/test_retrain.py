@@ -54,23 +54,15 @@ class Traffic:
     def __init__(self, folder, artifact):
         self.folder, self.artifact = folder, artifact
         self.out = folder / "profiles.safetensors"
+        self.believe({name: f"success = {BELIEVED[name]}" for name in NAMES})
+
+    def believe(self, chances):
+        """Writes the running pool with these chances."""
         lines = ["[objective]", "error_cost = 0.05"]
         for name in NAMES:
             price = 10 if name == "large" else 1
-            lines += [
-                f"[models.{name}]",
-                f"success = {BELIEVED[name]}",
-                f"input_price = {price}",
-                f"output_price = {price}",
-            ]
-        (folder / "pool.toml").write_text("\n".join(lines))
-
-    def believe(self, chances):
-        """Sets the chances of the running pool."""
-        text = (self.folder / "pool.toml").read_text()
-        for name in NAMES:
-            text = text.replace(f"success = {BELIEVED[name]}", chances[name])
-        (self.folder / "pool.toml").write_text(text)
+            lines += [f"[models.{name}]", chances[name], f"input_price = {price}", f"output_price = {price}"]
+        (self.folder / "pool.toml").write_text("\n".join(lines))
 
     def record(self, count, poison=lambda row, share: False, *, verdicts=0, seed=0, source=""):
         """Decisions whose outcomes are drawn from the true chances, and inverted where they are poisoned."""
@@ -145,9 +137,12 @@ def test_a_tenth_of_wrong_outcomes_does_no_harm(traffic, capsys):
 def test_what_is_true_already_is_not_made_worse(traffic, capsys):
     traffic.believe({name: f"success = {TRUE[name]}" for name in NAMES})
     traffic.record(1200)
-    if traffic.retrain("--json") == 0:  # An interval of no difference may end at either side of the margin.
-        assert json.loads(capsys.readouterr().out)["comparison"]["grades"]["value"] <= 0
-    assert traffic.retrain("--margin", "0.05") == 0
+    assert traffic.retrain("--margin", "0.05", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["comparison"]["grades"]["value"] == pytest.approx(0.0, abs=0.005)
+    traffic.believe(dict.fromkeys(NAMES, 'profile = "profiles.safetensors"'))
+    after = turnout.load(traffic.artifact, pool=turnout.Pool.load(traffic.folder / "pool.toml"))
+    chances = after.success([f"New question {row}?" for row in range(50)])
+    assert chances == pytest.approx(np.tile([TRUE[name] for name in NAMES], (50, 1)), abs=0.06)
 
 
 def test_too_few_are_refused(traffic, capsys):

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import turnout
 from turnout.cascade import Scorer
@@ -63,8 +64,11 @@ def scorer(tmp_path_factory, tokenizer):
 def test_the_artifact_says_what_it_was_trained_on_and_scores_pairs(scorer):
     manifest = json.loads((scorer / "out" / "router.json").read_text())
     assert manifest["provenance"]["data"][0]["file"] == "train.csv"
-    assert 0.0 <= manifest["provenance"]["training"]["held_out_auroc"]["value"] <= 1.0
     found = Scorer(turnout.load(scorer / "out"))
+    _, held = read_scored_answers([scorer / "train.csv"]).split(0.1, seed=0)
+    scores = found.scores(zip(held.prompts, held.answers, strict=True))
+    expected = roc_auc_score(held.scores, scores)
+    assert manifest["provenance"]["training"]["held_out_auroc"]["value"] == pytest.approx(expected, abs=1e-6)
     score = found.score("which poem 1 a", "answer : a")
     assert 0.0 < score < 1.0
     assert found.scores([("which poem 1 a", "answer : a")]) == [pytest.approx(score, abs=1e-5)]
