@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import string
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,16 @@ def test_prompts_that_were_trained_on_are_not_held_out(traffic, capsys):
     traffic.record(1200)
     lines = [json.loads(line) for line in (traffic.folder / "log.jsonl").read_text().splitlines()]
     lines = [{**line, "prompt": f"Question {row % 100}?"} for row, line in enumerate(lines)]
+    (traffic.folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert traffic.retrain() == 1
+    assert "0 later ones with other prompts" in capsys.readouterr().out
+
+
+def test_near_duplicates_of_what_was_trained_on_are_not_held_out(traffic, capsys):
+    traffic.record(1200)
+    lines = [json.loads(line) for line in (traffic.folder / "log.jsonl").read_text().splitlines()]
+    words = [first + second for first in string.ascii_lowercase for second in string.ascii_lowercase][:300]
+    lines = [{**line, "prompt": f"Invoice {row} of {words[row % 300]}?"} for row, line in enumerate(lines)]
     (traffic.folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert traffic.retrain() == 1
     assert "0 later ones with other prompts" in capsys.readouterr().out

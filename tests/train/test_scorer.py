@@ -14,7 +14,7 @@ from turnout.cascade import Scorer
 from turnout.cascade.scorer import pair_text
 from turnout.cli import main
 from turnout.data import BadRows
-from turnout.training.scored_answers import read_scored_answers
+from turnout.training.scored_answers import ScoredAnswers, read_scored_answers
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -105,6 +105,13 @@ def test_answers_to_a_prompt_are_not_split(tmp_path):
     assert not set(train.prompts) & set(held.prompts)
     assert len(train.prompts) + len(held.prompts) == 80
     assert train.labelled().gain.tolist() == [1.0 - 2.0 * score for score in train.scores]
+
+
+def test_near_duplicates_are_not_split():
+    prompts = [f"Add {row} and {row + 1} {chr(97 + row % 20)}" for row in range(200)]
+    table = ScoredAnswers(prompts, ["3"] * 200, np.zeros(200))
+    train, held = table.split(0.3, 0)
+    assert not {prompt[-1] for prompt in train.prompts} & {prompt[-1] for prompt in held.prompts}
 
 
 def test_wrong_tables_and_routers_are_errors(tmp_path):

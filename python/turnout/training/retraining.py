@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from turnout.calibrate.win_rate import logit
 from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.pool.profiles import Doubles, Profile, Profiles
+from turnout.profiles.folds import groups_of
 from turnout.profiles.linear import Linear
 from turnout.profiles.own import CALIBRATED, Candidate, candidates, pick
 from turnout.profiles.predictors import ScoredPrompts
@@ -91,7 +92,8 @@ def retrain(
     """Fits profiles to the earlier decisions and compares them with the running ones on the later ones.
 
     New profiles are used if the 95 % interval of the difference of log loss on held-out scores ends at most at the margin, and if they
-    predict held-out verdicts of shadow evaluation no worse. Prompts that were trained on are not held out.
+    predict held-out verdicts of shadow evaluation no worse. Prompts that were trained on, and their near-duplicates,
+    are not held out.
 
     Args:
         feedback: The decisions, in the order of their times.
@@ -106,8 +108,9 @@ def retrain(
     """
     names, count = list(running), len(feedback.prompts)
     is_late = np.arange(count) >= round(count * (1.0 - held_out))
-    known = {prompt for prompt, late in zip(feedback.prompts, is_late, strict=True) if not late}
-    is_new = np.array([prompt not in known for prompt in feedback.prompts], dtype=bool)
+    groups = groups_of(feedback.prompts, count * held_out)
+    known = {group for group, late in zip(groups, is_late, strict=True) if not late}
+    is_new = np.array([group not in known for group in groups], dtype=bool)
     early, late = feedback.rows(~is_late), feedback.rows(is_late & is_new)
     if len(early.prompts) < FEWEST_TRAINED or len(late.prompts) < FEWEST_HELD_OUT:
         return Retrained(

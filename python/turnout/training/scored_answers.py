@@ -13,6 +13,7 @@ from turnout._core import InvalidInputError
 from turnout.cascade.scorer import pair_text
 from turnout.data.bad_rows import BadRows
 from turnout.data.chunks import read_chunks
+from turnout.profiles.folds import groups_of
 from turnout.training.held_out import split_by_prompt
 from turnout.training.pair import LabelledPrompts
 
@@ -32,16 +33,17 @@ class ScoredAnswers:
     scores: NDArray[np.float64]
 
     def split(self, fraction: float, seed: int) -> tuple[ScoredAnswers, ScoredAnswers]:
-        """Splits by prompt: all answers to a prompt are in one part.
+        """Splits by prompt: all answers to a prompt and to its near-duplicates are in one part.
 
         Args:
-            fraction: Share of the prompts in the second part.
+            fraction: Share of the prompts in the second part, near-duplicates counted once.
             seed: Seed of the draw.
 
         Raises:
             ConfigError: One of the two would be empty.
         """
-        train, held = split_by_prompt(self.prompts, fraction, seed, "answers")
+        groups = groups_of(self.prompts, len(self.prompts) * fraction)
+        train, held = split_by_prompt(groups, fraction, seed, "answers")
         return self._rows(train), self._rows(held)
 
     def labelled(self) -> LabelledPrompts:
