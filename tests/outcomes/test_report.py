@@ -13,8 +13,9 @@ from tests.outcomes.conftest import receipt
 from turnout import InvalidInputError
 from turnout.cli import main
 from turnout.evaluate.traffic.estimates import Resampling, bounds, counterfactual, mean_of, savings, shadowed
+from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.report import report_of
-from turnout.evaluate.traffic.traffic import Prices, join
+from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
 from turnout.serve.cascade_verdict import Judged, Verdict
 from turnout.serve.usage import Usage

@@ -11,8 +11,9 @@ from tests.outcomes.conftest import receipt
 
 from turnout.cli import main
 from turnout.evaluate.traffic.estimates import Resampling, shadowed
+from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.report import report_of
-from turnout.evaluate.traffic.traffic import Prices, join
+from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
 
 PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}

@@ -14,7 +14,7 @@ from turnout.commands._tables import check_files
 from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
-    from turnout.evaluate.traffic.traffic import Prices
+    from turnout.evaluate.traffic.prices import Prices
 
 EPILOG = """\
 examples:
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _prices(args: argparse.Namespace) -> dict[str, Prices]:
     from turnout import ConfigError
-    from turnout.evaluate.traffic.traffic import Prices
+    from turnout.evaluate.traffic.prices import Prices
 
     found = {}
     if args.config:

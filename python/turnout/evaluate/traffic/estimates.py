@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.evaluate.bootstrap import Estimate, bootstrap, interval, ratio
-from turnout.evaluate.traffic.traffic import Floats, Prices, Traffic
+from turnout.evaluate.metrics import Floats
+from turnout.evaluate.traffic.prices import Prices
+from turnout.evaluate.traffic.traffic import Traffic
 
 Counts = NDArray[np.int64]
 

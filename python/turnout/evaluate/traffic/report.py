@@ -22,7 +22,8 @@ from turnout.evaluate.traffic.estimates import (
     savings,
     shadowed,
 )
-from turnout.evaluate.traffic.traffic import Prices, Traffic
+from turnout.evaluate.traffic.prices import Prices
+from turnout.evaluate.traffic.traffic import Traffic
 
 #: Why a comparison with a single model is not made.
 NOT_KNOWN = "not known: its answers were neither chosen by chance (receipts with propensities) nor compared (shadow verdicts) often enough"

@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout._core import InvalidInputError
+from turnout.evaluate.metrics import Floats
+from turnout.evaluate.traffic.prices import Prices
+from turnout.evaluate.traffic.row import Row, row_of
 from turnout.outcomes import KINDS, Outcome
-from turnout.outcomes.receipts import ReceiptIds, answered_by
-
-Floats = NDArray[np.float64]
+from turnout.outcomes.receipts import ReceiptIds
 
 #: Kinds that grade an answer. ``regenerated`` is only ever recorded for bad ones, so its mean says nothing.
 GRADES = tuple(kind for kind in KINDS if kind != "regenerated")
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Prices of a model per million tokens.
-
-    Attributes:
-        input: Of input tokens.
-        output: Of output tokens.
-        cached: Of input tokens that the provider has cached; ``None`` where it is that of the others.
-    """
-
-    input: float
-    output: float
-    cached: float | None = None
-
-    def cost(self, tokens: Floats) -> Floats:
-        """What requests cost.
-
-        Args:
-            tokens: Input, output and cached tokens ``[rows, 3]``; cached ones are part of the input.
-
-        Returns:
-            float64 ``[rows]``, NaN where tokens are.
-
-        Example:
-            >>> Prices(10, 30, cached=1).cost(np.array([[1_000_000.0, 0.0, 900_000.0]])).tolist()
-            [1.9]
-        """
-        inputs, outputs, cached = tokens.T
-        saved = np.minimum(cached, inputs) * (0.0 if self.cached is None else self.input - self.cached)
-        found: Floats = (inputs * self.input + outputs * self.output - saved) / 1e6
-        return found
 
 
 @dataclass(frozen=True)
@@ -126,11 +89,11 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
         InvalidInputError: A receipt lacks a field, or a field is not of its type.
     """
     ids = ReceiptIds()
-    found: dict[str, _Row] = {}
+    found: dict[str, Row] = {}
     left_out: Counter[str] = Counter()
     receipts_read = 0
     for name, receipt in ids.read(receipts, "prompt_sha256"):
-        found[name] = _row(receipt, prices)
+        found[name] = row_of(receipt, prices)
         receipts_read += 1
     unique = {name: row for name, row in found.items() if ids.is_unique(name)}
     left_out["receipts whose id is not unique"] = receipts_read - len(unique)
@@ -188,59 +151,6 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
     )
 
 
-class _Row(NamedTuple):
-    """What is kept of a receipt: neither its prompt nor what else may be long. Numbers are NaN where unknown."""
-
-    prompt: str
-    chosen: str
-    #: Empty where no model answered.
-    served: str
-    #: The model that shadow evaluation drew; empty for none.
-    drawn: str
-    drawn_propensity: float
-    input_tokens: float
-    output_tokens: float
-    cached_tokens: float
-    cost: float
-    discarded_cost: float
-    win_rate: float
-    propensities: Mapping[str, float]
-
-
-def _row(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> _Row:
-    shadow = _object(receipt, "shadow")
-    return _Row(
-        prompt=str(receipt["prompt_sha256"]),
-        # The same few names in every row.
-        chosen=sys.intern(str(receipt["model"])),
-        served=sys.intern(answered_by(receipt) or ""),
-        drawn=sys.intern(str(shadow.get("model") or "")),
-        drawn_propensity=_number(shadow, "propensity"),
-        input_tokens=_number(receipt, "input_tokens"),
-        output_tokens=_number(receipt, "output_tokens"),
-        cached_tokens=_number(receipt, "cached_tokens", 0.0),
-        cost=_number(receipt, "cost"),
-        discarded_cost=_discarded_cost(receipt, prices),
-        win_rate=_number(receipt, "win_rate"),
-        propensities=_object(receipt, "propensities"),
-    )
-
-
-def _discarded_cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> float:
-    """What the answers cost that a cascade discarded; NaN where that of one is unknown."""
-    answers = _parsed(receipt, "discarded", [])
-    if not isinstance(answers, list) or not all(isinstance(one, Mapping) for one in answers):
-        raise _not_as_expected(receipt, "discarded", "a list of objects")
-    total = 0.0
-    for answer in answers:
-        cost = _number(answer, "cost")
-        if math.isnan(cost) and (price := prices.get(str(answer.get("model")))) is not None:
-            tokens = [_number(answer, "input_tokens"), _number(answer, "output_tokens"), 0.0]
-            cost = float(price.cost(np.array([tokens]))[0])
-        total += cost
-    return total
-
-
 def _propensities(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for row, chances in enumerate(rows):
@@ -249,30 +159,3 @@ def _propensities(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
     known = np.any([~np.isnan(values) for values in found.values()], axis=0) if found else None
     # A model that a receipt with propensities does not name had no chance there.
     return {model: np.where(known & np.isnan(values), 0.0, values) for model, values in found.items()}
-
-
-def _object(receipt: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = _parsed(receipt, name, {})
-    if not isinstance(found, Mapping):
-        raise _not_as_expected(receipt, name, "an object")
-    return found
-
-
-def _parsed(receipt: Mapping[str, Any], name: str, absent: Any) -> Any:
-    """A field with parts; a log in parquet holds its JSON text."""
-    found = receipt.get(name)
-    if isinstance(found, str) and found:
-        with contextlib.suppress(json.JSONDecodeError):
-            found = json.loads(found)
-    return absent if found is None or found == "" else found
-
-
-def _not_as_expected(receipt: Mapping[str, Any], name: str, expected: str) -> InvalidInputError:
-    found = ascii(receipt[name])[:80]
-    return InvalidInputError(f"receipt {str(receipt['request_id'])!r} has {name} {found}, expected {expected}")
-
-
-def _number(receipt: Mapping[str, Any], name: str, unknown: float = float("nan")) -> float:
-    found = receipt.get(name)
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and found is not None else unknown
