@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.artifact.calibration import calibrate
+from turnout.artifact.calibration import logit as logit_of
 from turnout.calibrate.win_rate import fit_isotonic
-from turnout.calibrate.win_rate import logit as logit_of
 from turnout.evaluate.bootstrap import bootstrap, interval
 from turnout.evaluate.reliability import ece
 from turnout.training.pair import GRADE_CHANCES

@@ -9,8 +9,7 @@ import pytest
 from recipes.mf import calibration
 from recipes.mf.scores import apgr_of
 
-from turnout.artifact.calibration import calibrate
-from turnout.calibrate.win_rate import logit
+from turnout.artifact.calibration import calibrate, logit
 
 
 def test_equal_scores_have_one_figure_whatever_the_order_of_the_rows() -> None:

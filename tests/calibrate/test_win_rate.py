@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import turnout
+from turnout.artifact.calibration import logit
 from turnout.calibrate import (
     fit_calibration,
     raw_win_rates,
@@ -19,7 +20,7 @@ from turnout.calibrate import (
     threshold_for_share,
     write_thresholds,
 )
-from turnout.calibrate.win_rate import fit_isotonic, fit_platt, invert, logit
+from turnout.calibrate.win_rate import fit_isotonic, fit_platt, invert
 from turnout.evaluate.reliability import ece
 from turnout.reference.mf import calibrate, sigmoid
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
@@ -14,6 +14,25 @@ Floats = NDArray[np.float64]
 def sigmoid(logit: Floats | float) -> Floats:
     """The logistic function."""
     result: Floats = 1.0 / (1.0 + np.exp(-np.asarray(logit, dtype=np.float64)))
+    return result
+
+
+def logit(chances: ArrayLike, clip: float = 1e-7) -> Floats:
+    """Inverse of the logistic function.
+
+    Args:
+        chances: float ``[...]``.
+        clip: They are clipped to this distance from 0 and 1 first, because rounding produces both. The largest float32 below 1 is 1 - 6e-8.
+
+    Returns:
+        float64 ``[...]``.
+
+    Example:
+        >>> logit([0.5, 0.0], clip=0.5).tolist()
+        [0.0, 0.0]
+    """
+    p = np.clip(np.asarray(chances, dtype=np.float64), clip, 1 - clip)
+    result: Floats = np.log(p / (1 - p))
     return result
 
 

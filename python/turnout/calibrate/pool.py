@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from turnout._core import InvalidInputError
-from turnout.calibrate.win_rate import logit
+from turnout.artifact.calibration import logit
 from turnout.evaluate.success import SuccessScores, success_scores
 from turnout.pool.profiles import Doubles, Profile, Profiles, sigmoid
 from turnout.profiles.fitting import ELSEWHERE, calibrated, calibrations

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from turnout._core import InvalidInputError
-from turnout.artifact.calibration import calibrate
+from turnout.artifact.calibration import calibrate, logit
 from turnout.artifact.manifest import Manifest
 from turnout.calibrate.choice import Choice, Floats
 from turnout.calibrate.share import quantile_table
-from turnout.calibrate.win_rate import Calibration, invert, logit
+from turnout.calibrate.win_rate import Calibration, invert
 from turnout.router import Router
 
 

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from turnout._core import InvalidInputError
-from turnout.artifact.calibration import calibrate
+from turnout.artifact.calibration import calibrate, logit
 from turnout.calibrate.choice import Floats
 
 #: Weight of the identity in isotonic fits. It gives every flat piece this slope, so that distinct scores stay distinct.
 SLOPE = 0.01
-#: Raw win rates are float32, where the largest below 1 is 1 - 6e-8.
-_CLIP = 1e-7
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,6 @@ class Calibration:
             Calibrated win rates, float64 of the same shape ``[...]``.
         """
         return calibrate(logit(raw), self.manifest)
-
-
-def logit(win_rates: ArrayLike, clip: float = _CLIP) -> Floats:
-    """Inverse of the logistic function; values of 0 and 1 are clipped first, because rounding produces them."""
-    p = np.clip(np.asarray(win_rates, dtype=np.float64), clip, 1 - clip)
-    result: Floats = np.log(p / (1 - p))
-    return result
 
 
 def fit_calibration(

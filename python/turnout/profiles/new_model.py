@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnout._core import InvalidInputError
-from turnout.calibrate.win_rate import logit
+from turnout.artifact.calibration import logit
 from turnout.pool.profiles import Z90, Doubles, Profiles, sigmoid
 from turnout.profiles.regression import Gaussian, Graded, inverse, population, posterior
 

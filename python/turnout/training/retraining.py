@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.calibrate.win_rate import logit
+from turnout.artifact.calibration import logit
 from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.folds import groups_of
