@@ -7,12 +7,15 @@ import json
 import time
 
 import pytest
-from tests.serve.dialects import HELLO
+from scripted_upstream import refuse
+from tests.serve.dialects import HELLO, SPOKEN, speak, streaming
 
 from turnout import ConfigError
 from turnout.cli import main
+from turnout.serve.log_writers import writer_of
 from turnout.serve.receipt_signature import ReceiptKey, canonical, check, read_receipt_key
 from turnout.serve.route_receipt import route_receipt
+from turnout.serve.settings import LogSettings
 
 SECRET = "a secret of at least sixteen bytes"
 KEY = ReceiptKey(SECRET.encode())
@@ -80,10 +83,32 @@ def test_a_change_of_a_single_bit_of_a_number_shows():
     assert check({**receipt, "is_strong": 1}, [KEY]) == "changed"
 
 
-def test_numbers_and_objects_are_signed_as_parquet_keeps_them():
-    lines = {"cost": 1, "request": {"needs": ["json"], "limit": 0.5}, "fallback": "", "served": None}
-    parquet = {"cost": 1.0, "request": json.dumps(lines["request"]), "fallback": "", "served": None, "pool_hash": None}
-    assert canonical(lines) == canonical(parquet)
+def through_parquet(rows, folder):
+    """Rows as a reader of the log gets them."""
+    import pyarrow.parquet
+
+    writer = writer_of(LogSettings(path=str(folder), format="parquet"))
+    writer.write(rows)
+    writer.close()
+    (part,) = folder.glob("*.parquet")
+    return pyarrow.parquet.read_table(part).to_pylist()
+
+
+def test_numbers_and_objects_are_signed_as_parquet_keeps_them(tmp_path):
+    first = {"cost": 1, "request": {"needs": ["json"], "limit": 0.5}, "fallback": "", "served": None}
+    rows = [first, {"cost": 0.5, "pool_hash": "f0", "steps": ["small", "big"]}]
+    found = through_parquet(rows, tmp_path / "log")
+    assert found[0] == {**first, "request": json.dumps(first["request"]), "pool_hash": None, "steps": None}
+    assert [canonical(row) for row in found] == [canonical(row) for row in rows]
+
+
+@pytest.mark.parametrize("signals", [({"length": 7.0}, {"score": 0.25, "mean_logprob": -1.0}), ({}, {})])
+def test_discarded_answers_with_any_signals_are_intact_in_parquet(tmp_path, signals):
+    rows = [KEY.signed({"request_id": "r", "discarded": [{"model": "small", "signals": one}]}) for one in signals]
+    found = through_parquet(rows, tmp_path / "log")
+    assert [check(row, [KEY]) for row in found] == ["intact", "intact"]
+    assert [json.loads(row["discarded"])[0]["signals"] for row in found] == [*signals]
+    assert check({**found[0], "discarded": found[0]["discarded"].replace("small", "big")}, [KEY]) == "changed"
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
@@ -126,8 +151,6 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(tmp_path, monkeypatch)
 
 
 def test_a_failed_request_is_signed_without_an_answer(start, upstream, tmp_path, key_file):
-    from scripted_upstream import refuse
-
     upstream.default = refuse(500)
     log = tmp_path / "log.jsonl"
     server = start(log={"path": str(log), "hmac_key_file": str(key_file)}, upstreams={})
@@ -152,17 +175,38 @@ def test_an_exported_receipt_has_the_names_of_the_draft_and_no_prompt(signed, ca
 
 
 @pytest.mark.parametrize(
-    ("fallback", "served", "status", "reason"),
+    ("fields", "status", "reason", "completion"),
     [
-        ("429", "b", "occurred", "rate_limit"),
-        ("breaker_open", "b", "occurred", "capacity"),
-        ("lost", "b", "occurred", "provider_error"),
-        ("context_overflow", "b", "occurred", "unknown"),
-        ("", "b", "occurred", "policy"),
-        ("", None, "none", "none"),
+        ({"fallback": "429", "served": "b"}, "occurred", "rate_limit", "complete"),
+        ({"fallback": "breaker_open", "served": "b"}, "occurred", "capacity", "complete"),
+        ({"fallback": "lost", "served": "b"}, "occurred", "provider_error", "complete"),
+        ({"fallback": "context_overflow", "served": "b"}, "occurred", "unknown", "complete"),
+        ({"fallback": "", "served": "b"}, "occurred", "policy", "complete"),
+        ({"fallback": "", "served": None}, "none", "none", "failed"),
+        ({"fallback": "", "served": None, "by": "gateway"}, "none", "none", "unknown"),
+        ({"fallback": "", "served": "a", "failure": "lost"}, "none", "none", "interrupted"),
+        ({"fallback": "", "served": "a", "failure": "400"}, "none", "none", "failed"),
     ],
 )
-def test_reasons_are_those_of_the_draft(fallback, served, status, reason):
-    found = route_receipt({"request_id": "r", "model": "a", "served": served, "fallback": fallback})
+def test_words_are_those_of_the_draft(fields, status, reason, completion):
+    found = route_receipt({"request_id": "r", "model": "a", **fields})
     assert (found["fallback"]["status"], found["fallback"]["reason"]) == (status, reason)
-    assert found["completion_status"] == ("complete" if served else "failed")
+    assert found["completion_status"] == completion
+
+
+CUT = streaming(*SPOKEN["chat"].stream("m", ("Hel",))[:2], ends="reset")
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [(CUT, ("lost", "interrupted")), (refuse(400), ("400", "failed")), (speak, (None, "complete"))],
+)
+def test_a_receipt_says_why_an_answer_is_no_success(start, upstream, tmp_path, script, expected):
+    upstream.default = script
+    log = tmp_path / "log.jsonl"
+    server = start(log={"path": str(log)})
+    server.post({"model": "router-mf-0.5", "messages": HELLO, "stream": True})
+    server.__exit__()
+    (receipt,) = receipts(log)
+    assert receipt["served"] is not None
+    assert (receipt.get("failure"), route_receipt(receipt)["completion_status"]) == expected

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from turnout.extras import require
 from turnout.serve.log_locks import Turns, lock_of
 from turnout.serve.rare_log import RareLog
+from turnout.serve.receipts import cell_of
 from turnout.serve.settings import LogSettings
 
 logger = logging.getLogger("turnout.serve")
@@ -256,11 +257,9 @@ class Parts:
 
 
 def _columns(receipts: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows that all have the columns of all: pyarrow takes those of the first one. Objects become JSON text."""
+    """Rows that all have the columns of all: pyarrow takes those of the first one."""
     names = dict.fromkeys(name for receipt in receipts for name in receipt)
-    cells = ((name, receipt.get(name)) for receipt in receipts for name in names)
-    found = [(name, json.dumps(cell) if isinstance(cell, dict) else cell) for name, cell in cells]
-    return [dict(found[start : start + len(names)]) for start in range(0, len(found), len(names))]
+    return [{name: cell_of(receipt.get(name)) for name in names} for receipt in receipts]
 
 
 def _line(receipt: Row) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from turnout._core import ConfigError
+from turnout.serve.receipts import cell_of
 
 #: Field of a receipt with the id of the key and the HMAC.
 FIELD = "signature"
@@ -79,8 +80,8 @@ class ReceiptKey:
 def canonical(receipt: Mapping[str, Any]) -> bytes:
     """The bytes that are signed: the same for a receipt of a log in JSON lines and in parquet.
 
-    Fields without a value do not count, since a column of parquet has one for every row. Objects are the JSON text that parquet has, and
-    whole numbers are whole whatever the type of their column.
+    Fields without a value do not count, since a column of parquet has one for every row. Objects and lists are the JSON text that parquet
+    has, and whole numbers are whole whatever the type of their column.
 
     Args:
         receipt: The receipt.
@@ -150,8 +151,6 @@ def _signature(receipt: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return json.dumps(value)
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return int(value)
-    return value
+    return cell_of(value)

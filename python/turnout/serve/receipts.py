@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from turnout.serve.pools import LoadedPool
 
 
+def cell_of(value: Any) -> Any:
+    """A value of a receipt as a log in parquet has it: objects and lists are JSON text, since a column has one type for all rows.
+
+    Args:
+        value: Of a field.
+
+    Example:
+        >>> cell_of({"a": [1, None]}), cell_of("text")
+        ('{"a": [1, null]}', 'text')
+    """
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
 def prompt_hash(prompt: str) -> str:
     """SHA-256 of a prompt's UTF-8 form, 64 hexadecimal digits."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
@@ -46,11 +59,15 @@ def replay(receipt: dict[str, Any], prompt: str, router: AnyRouter) -> list[str]
     """
     try:
         threshold, recorded = float(receipt["threshold"]), float(receipt["win_rate"])
-        is_strong, told_hash, artifact = bool(receipt["is_strong"]), receipt["prompt_sha256"], receipt["artifact_hash"]
+        is_strong, recorded_hash, artifact = (
+            bool(receipt["is_strong"]),
+            receipt["prompt_sha256"],
+            receipt["artifact_hash"],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
-    if told_hash != prompt_hash(prompt):
-        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
+    if recorded_hash != prompt_hash(prompt):
+        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {recorded_hash}"]
     own = getattr(router, "artifact_hash", None)
     if artifact != own:
         return [f"the artifact's hash is {own}, the receipt has {artifact}"]
@@ -83,12 +100,12 @@ def replay_in_pool(receipt: dict[str, Any], prompt: str, pool: LoadedPool) -> li
         # A log in parquet holds text in place of the object.
         request = json.loads(request) if isinstance(request, str) else dict(request)
         hashes = [(name, receipt[f"{name}_hash"], getattr(pool, f"{name}_hash")) for name in ("artifact", "pool")]
-        told_hash, model = receipt["prompt_sha256"], receipt["model"]
+        recorded_hash, model = receipt["prompt_sha256"], receipt["model"]
         bits = [None if number is None else float_bits(float(number)) for number in recorded]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(f"not a route receipt: {error!r}; expected a line of the decision log") from error
-    if told_hash != prompt_hash(prompt):
-        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {told_hash}"]
+    if recorded_hash != prompt_hash(prompt):
+        return [f"the prompt's SHA-256 is {prompt_hash(prompt)}, the receipt has {recorded_hash}"]
     for name, reported, own in hashes:
         if reported != own:
             return [f"the {name}'s hash is {own}, the receipt has {reported}"]

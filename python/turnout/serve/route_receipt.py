@@ -51,10 +51,20 @@ def route_receipt(receipt: Mapping[str, Any]) -> dict[str, Any]:
         },
         "safety": {"status": "unknown", "visible_action": "unknown"},
         "region_class": "unknown",
-        "completion_status": "complete" if served is not None else "failed",
+        "completion_status": _completion(receipt),
         "redactions": ["prompt"],
         "turnout": {key: value for key, value in receipt.items() if key not in _RENAMED},
     }
+
+
+def _completion(receipt: Mapping[str, Any]) -> str:
+    """Of the answer, where it went through the server."""
+    if receipt.get("by") == "gateway":
+        return "unknown"
+    failure = str(receipt.get("failure") or "")
+    if receipt.get("served") is None or failure.isdigit():
+        return "failed"
+    return "interrupted" if failure else "complete"
 
 
 def _reason(receipt: Mapping[str, Any]) -> str:

@@ -121,6 +121,8 @@ class RoutedEndpoint:
         served: Served | None = None
         verdict: Verdict | None = None
         kept: Kept | None = None
+        # Where the client leaves, or the server stops, before the end of the answer.
+        failure = "not_delivered"
         try:
             served, verdict = await cascaded(
                 planned,
@@ -143,9 +145,10 @@ class RoutedEndpoint:
                 # A signature covers what the client got.
                 hashed = None if decided is None or self.state.receipt_key is None else BodyHash(tapped)
                 await relay(served.answer, hashed or tapped, response_headers, self.state.metrics)
-            if decided is not None and not served.answer.failure:
+            failure = served.answer.failure
+            if decided is not None and not failure:
                 self.state.changes.took(served.model.label, served.seconds)
-            elif served.answer.failure.endswith("_timeout"):
+            elif failure.endswith("_timeout"):
                 request.timed_out.append(served.model.label)
             if hashed is not None and decided is not None:
                 decided.receipt["response_sha256"] = hashed.hexdigest
@@ -158,6 +161,7 @@ class RoutedEndpoint:
             logger.warning("%s", error)
             self.state.metrics.errors.labels(f"upstream_{error.reason}").inc()
             call.failed(error.reason)
+            failure = error.reason
             if served is not None:
                 if error.is_timeout:
                     request.timed_out.append(served.model.label)
@@ -173,6 +177,8 @@ class RoutedEndpoint:
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
             if decided is not None:
+                if served is not None and failure:
+                    decided.receipt["failure"] = failure
                 for label in request.timed_out:
                     self.state.changes.took(label, math.inf)
             seconds = time.perf_counter() - began
