@@ -119,9 +119,8 @@ def test_unknown_keys_of_the_table_are_errors(tables):
 def test_a_change_of_outcomes_is_counted_by_model(start, path, caplog):
     watch = {"watch": ["outcomes"], "mean_values": 1000}
     server = start(outcomes={"path": str(path)}, changes=watch)
-    model = server.state.snapshot.models["small"]
     for number in range(300):
-        server.state.changes.answered(f"r{number}", model)
+        server.state.changes.answered(f"r{number}", "small", "small")
     for begin, thumbs in ((0, "up"), (150, "down")):
         many = [{"receipt_id": f"r{number}", "thumbs": thumbs} for number in range(begin, begin + 150)]
         assert server.metric("turnout_changes_total", model="small", signal="outcomes") == 0
@@ -135,7 +134,7 @@ def test_what_grades_an_answer_is_watched_and_nothing_else(start, path):
     """As for the report and for learning: an outcome may name the model that answered, and ``regenerated`` is no grade."""
     server = start(outcomes={"path": str(path)}, changes={"watch": ["outcomes"], "mean_values": 1000})
     changes = server.state.changes
-    changes.answered("r", server.state.snapshot.models["small"])
+    changes.answered("r", "small", "small")
     for outcome in ({"regenerated": True}, {"score": 0.0, "model": "big"}):
         server.post({"receipt_id": "r", **outcome}, PATH)
     assert changes._detectors == {}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from scripted_upstream import completion
+from scripted_upstream import completion, wait_until
 
 from turnout import ConfigError
 from turnout.serve.config_file import settings_of
@@ -194,3 +194,18 @@ def test_prices_of_a_receipt_are_those_of_its_decision(start, upstream, tables):
     assert answers[0].status_code == 200
     (decided,) = server.state.recent.since(0, 1)
     assert decided.receipt["cost"] == 2e-6
+
+
+def test_answers_that_wait_for_outcomes_keep_no_model_of_before(start, tmp_path):
+    server = start(outcomes={"path": str(tmp_path / "o.sqlite")}, changes={"watch": ["outcomes"]})
+    assert server.post(WEAK).status_code == 200
+    wait_until(lambda: len(server.state.changes._answers) == 1)
+    before = weakref.ref(server.state.snapshot.models["small"])
+    server.tables["upstreams"]["main"]["retries"] = 0
+    assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+
+    def is_gone():
+        gc.collect()
+        return before() is None
+
+    wait_until(is_gone)

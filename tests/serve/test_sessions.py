@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from scripted_upstream import refuse
 from tests.serve.dialects import SPOKEN, speak
 
 from turnout.serve.client_keys import key_hash
+from turnout.serve.sessions import Session
 
 
 @pytest.fixture
@@ -231,3 +233,13 @@ def test_turns_after_a_first_message_that_cannot_be_read_are_decided(begin):
 
     sort, prove = "Sort a list in Rust.", "Prove that the sort is stable."
     assert [ask_after(sort), ask_after(sort, "Done.", prove)] == ["big", "small"]
+
+
+def test_a_store_in_memory_is_written_without_a_task(begin):
+    server = begin()
+    plan = SimpleNamespace(rule="", pinned_for=frozenset(), session=Session("key", "id", True, "turn"))
+    written = server.state.served(plan, server.state.snapshot.models["small"], ["answer"], "")
+    with pytest.raises(StopIteration):
+        written.send(None)  # Done without a turn of an event loop.
+    assert len(server.state.sessions._store) == 2
+    assert len(server.state.made._store) == 1

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from turnout.outcomes import Outcome
     from turnout.serve.metrics import Metrics
     from turnout.serve.outcome_settings import ChangeSettings, Signal
-    from turnout.serve.snapshot import Model
 
 logger = logging.getLogger("turnout.serve")
 
@@ -32,7 +31,8 @@ class Changes:
         self._settings = settings
         self._metrics = metrics
         self._detectors: dict[tuple[str, Signal], ChangeDetector] = {}
-        self._answers: OrderedDict[str, Model] = OrderedDict()
+        # Name and label: a model would keep its upstream and its connections after a reload.
+        self._answers: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def took(self, label: str, seconds: float) -> None:
         """Takes the latency of an attempt.
@@ -44,15 +44,16 @@ class Changes:
         if "latency" in self._settings.watch:
             self._add(label, "latency", seconds)
 
-    def answered(self, receipt_id: str, model: Model) -> None:
+    def answered(self, receipt_id: str, model: str, label: str) -> None:
         """Remembers whose answer the outcomes of a receipt are about.
 
         Args:
             receipt_id: Of the decision.
-            model: The model that answered.
+            model: Name of the model that answered.
+            label: Of the model.
         """
         if "outcomes" in self._settings.watch:
-            self._answers[receipt_id] = model
+            self._answers[receipt_id] = model, label
             if len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
 
@@ -62,11 +63,11 @@ class Changes:
         Args:
             outcome: As it was recorded.
         """
-        model = self._answers.get(outcome.receipt_id)
-        if model is None or (grade := outcome.grade_of(model.name)) is None:
+        answer = self._answers.get(outcome.receipt_id)
+        if answer is None or (grade := outcome.grade_of(answer[0])) is None:
             return
         del self._answers[outcome.receipt_id]
-        self._add(model.label, "outcomes", grade)
+        self._add(answer[1], "outcomes", grade)
 
     def _add(self, label: str, signal: Signal, value: float) -> None:
         detector = self._detectors.get((label, signal))

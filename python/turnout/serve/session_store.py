@@ -73,6 +73,11 @@ class SessionStores:
 
             self._connection = RedisConnection(settings, failed)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether calls of the stores wait for a connection."""
+        return self._connection is not None
+
     def of(self, kind: str) -> SessionStore:
         """The store of one kind of entries.
 

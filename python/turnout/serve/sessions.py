@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from turnout.serve.dialects import Dialect
 from turnout.serve.session_store import SessionStore
 from turnout.serve.settings import SessionSettings
 from turnout.serve.switching import Cached
+from turnout.serve.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,16 @@ class Sessions:
         if session is not None:
             await self._store.put({key: model for key in (session.key, session.id_key) if key})
 
-    async def keep(self, session: Session | None, cached: Cached) -> None:
-        """Keeps what an answer says of the provider's cache.
+    async def keep(self, session: Session | None, model: str, usage: Usage) -> None:
+        """Keeps what an answer says of the provider's cache, where decisions depend on it.
 
         Args:
             session: Of the request.
-            cached: What it says.
+            model: Name of the model that answered.
+            usage: Tokens of the answer.
         """
         if session is not None and session.cache_key and self._keeps_caches():
+            cached = Cached(model, usage.kept_tokens, time.time())
             await self._store.put({session.cache_key: cached.text()})
 
 

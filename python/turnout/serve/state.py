@@ -26,7 +26,6 @@ from turnout.serve.sessions import Sessions
 from turnout.serve.settings import Settings
 from turnout.serve.shadow import Shadows
 from turnout.serve.snapshot import Model, Snapshot, take
-from turnout.serve.switching import Cached
 from turnout.serve.tracing import Tracer
 from turnout.serve.upstream import Upstream
 from turnout.serve.usage import UNKNOWN, Usage
@@ -157,8 +156,13 @@ class State:
             self.metrics.undecided.labels(plan.rule).inc()
         if plan.pinned_for:
             self.metrics.pinned.labels(",".join(sorted(plan.pinned_for))).inc()
-        # At once: each may wait for a store.
-        await asyncio.gather(self.sessions.remember(plan.session, model.name), self.made.remember(ids, model, client))
+        writes = self.sessions.remember(plan.session, model.name), self.made.remember(ids, model, client)
+        if self._stores.is_shared:
+            # At once: each waits for the store.
+            await asyncio.gather(*writes)
+            return
+        for write in writes:
+            await write
 
     async def relayed(self, plan: Plan, model: Model, usage: Usage) -> None:
         """Remembers what a complete answer says of the provider's cache.
@@ -169,7 +173,7 @@ class State:
             usage: Tokens of the answer.
         """
         if model.name in self.snapshot.models:
-            await self.sessions.keep(plan.session, Cached(model.name, usage.kept_tokens, time.time()))
+            await self.sessions.keep(plan.session, model.name, usage)
 
     def answered(
         self,
@@ -194,6 +198,8 @@ class State:
             usage: Tokens of the answer.
             verdict: What came of judging an answer; ``None`` where none was judged.
         """
+        if decided is None and plan.charge is None:
+            return
         name = served or ""
         cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
         found = {"cost": cost, **({} if verdict is None else verdict.receipt(usage, cost))}
@@ -205,7 +211,7 @@ class State:
         decided.receipt.update(usage._asdict(), **found)
         self.recent.changed(decided)
         if served is not None and (model := self.snapshot.models.get(served)) is not None:
-            self.changes.answered(decided.receipt["request_id"], model)
+            self.changes.answered(decided.receipt["request_id"], model.name, model.label)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
             receipt = {**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})}
@@ -240,7 +246,8 @@ class State:
         if decided is not None and not reason:
             # Who answers is not known here; outcomes are taken to be about the chosen model.
             decided.receipt["by"] = "gateway"
-            self.changes.answered(request_id, plan.candidates[0])
+            first = plan.candidates[0]
+            self.changes.answered(request_id, first.name, first.label)
         seconds = plan.routed.seconds if plan.routed else 0.0
         self.answered(decided, plan, settings, None, reason, seconds, UNKNOWN)
 
