@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from scripted_upstream import refuse, wait_until
-from tests.serve.cascades import BY_LOGPROB, DISCARD, KEEP, models, receipt_of, with_logprobs
+from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_logprobs
 from tests.serve.dialects import SPOKEN, speak
 
 from turnout import ConfigError
@@ -125,3 +127,27 @@ def test_settings_are_checked(pooled):
         pooled(tiny=KEEP)
     with pytest.raises(ConfigError, match="expected one of both"):
         pooled(small=KEEP, pool={"budget": {"cost": 1.0}})
+
+
+def test_a_scorer_is_opened_once_for_all_judges_and_again_only_if_it_was_touched(pooled, tmp_path, tables, monkeypatch):
+    loads = []
+
+    def load(path):
+        loads.append(path)
+        return SimpleNamespace(strong="wrong")
+
+    monkeypatch.setattr("turnout.serve.scorers.load", load)
+    folder = tmp_path / "scorer"
+    folder.mkdir()
+    (folder / "router.json").write_text("{}")
+    tables["routers"]["mf"]["scorer"] = str(folder)
+    form = Form(["scorer"], [-10.0], 0.0, 5.0, *IDENTITY)
+    server = pooled(small=form, middle=form)
+    assert loads == [str(folder)]
+    for count in (1, 1, 2):
+        if count == 2:
+            (folder / "router.json").write_text("{ }")
+        assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+        assert len(loads) == count
+    small, middle = server.state.snapshot.pools["mf"].judges.values()
+    assert small.scorer is middle.scorer

@@ -192,8 +192,9 @@ class _Replays:
             require("serve", "pydantic", purpose="read --config")
             from turnout.serve.config_file import read_config
             from turnout.serve.pools import load_pools
+            from turnout.serve.scorers import Scorers
 
-            self._pools = load_pools(read_config(self._config), {})
+            self._pools = load_pools(read_config(self._config), {}, Scorers({}))
         if name not in self._pools:
             raise ConfigError(f"{self._config}: router {name} has no pool")
         return self._pools[name]

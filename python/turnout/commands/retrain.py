@@ -126,8 +126,9 @@ def _router(args: argparse.Namespace) -> Any:
     require("serve", "pydantic", purpose="read --config")
     from turnout.serve.config_file import read_config
     from turnout.serve.pools import load_pools
+    from turnout.serve.scorers import Scorers
 
-    pools = load_pools(read_config(args.config), {})
+    pools = load_pools(read_config(args.config), {}, Scorers({}))
     name = args.router or next(iter(pools), None)
     if name not in pools:
         expected = ", ".join(pools) or "none: there is no [pool]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from turnout._core import ConfigError
 from turnout.cascade import SIGNALS, Answer, Judge, Scorer
 from turnout.cascade.judge import Action
-from turnout.router import load
+from turnout.serve.scorers import Scorers
 from turnout.serve.settings import RouterSettings
 
 if TYPE_CHECKING:
@@ -75,12 +75,13 @@ class Step:
     limit: float = 1.0
 
 
-def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
+def load_cascade(name: str, settings: RouterSettings, scorers: Scorers) -> LoadedCascade | None:
     """Reads the judge of a router; ``None`` for one that does not cascade.
 
     Args:
         name: Of the router.
         settings: Of ``[routers.NAME]``.
+        scorers: Those that judges read.
 
     Raises:
         ConfigError: The file is missing or wrong, or has no form for answers without log-probabilities.
@@ -91,16 +92,19 @@ def load_cascade(name: str, settings: RouterSettings) -> LoadedCascade | None:
         raise ConfigError(
             f'[routers.{name}] mode is "cascade" and needs judge: the file of turnout calibrate --cascade'
         )
-    return _load(f"[routers.{name}] judge", settings.judge, settings)
+    return _load(f"[routers.{name}] judge", settings.judge, settings, scorers)
 
 
-def load_judges(name: str, settings: RouterSettings, models: Sequence[str]) -> dict[str, LoadedCascade]:
+def load_judges(
+    name: str, settings: RouterSettings, models: Sequence[str], scorers: Scorers
+) -> dict[str, LoadedCascade]:
     """Reads the judges of a router that cascades in a pool; empty for one that does not.
 
     Args:
         name: Of the router.
         settings: Of ``[routers.NAME]``.
         models: Of the pool.
+        scorers: Those that judges read.
 
     Raises:
         ConfigError: A file is missing or wrong, a model is not in the pool, or as for :func:`load_cascade`.
@@ -110,10 +114,13 @@ def load_judges(name: str, settings: RouterSettings, models: Sequence[str]) -> d
     for model in settings.judges:
         if model not in models:
             raise ConfigError(f"[routers.{name}] judges: {model!r} is not in the pool: {', '.join(models)}")
-    return {model: _load(f"[routers.{name}] judges.{model}", path, settings) for model, path in settings.judges.items()}
+    return {
+        model: _load(f"[routers.{name}] judges.{model}", path, settings, scorers)
+        for model, path in settings.judges.items()
+    }
 
 
-def _load(where: str, path: str, settings: RouterSettings) -> LoadedCascade:
+def _load(where: str, path: str, settings: RouterSettings, scorers: Scorers) -> LoadedCascade:
     if not Path(path).is_file():
         raise ConfigError(f"{where}: {path}: no such file")
     judge = Judge.load(path)
@@ -123,7 +130,7 @@ def _load(where: str, path: str, settings: RouterSettings) -> LoadedCascade:
             raise ConfigError(
                 f"{where}: {path} reads the signal scorer, expected scorer: the artifact of turnout train scorer"
             )
-        scorer = Scorer(load(settings.scorer))
+        scorer = scorers.open(settings.scorer)
     reads_logprobs = any(SIGNALS[name].needs in _LOGPROBS for form in judge.forms for name in form.signals)
     asks_logprobs = settings.ask_logprobs and reads_logprobs
     found = LoadedCascade(judge, path, asks_logprobs, settings.hold_tokens, settings.hold_ms / 1e3, scorer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from turnout._core import ConfigError, threshold_for_share
 from turnout.routing import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
 from turnout.serve.cascade_loaded import LoadedCascade, load_cascade
+from turnout.serve.folder_stats import Stats, stats_of
+from turnout.serve.scorers import Scorers
 from turnout.serve.settings import RouterSettings
 
 #: Options that name what lies outside of the artifact's folder.
 _OUTSIDE = frozenset({"class", "index", "embedding_url"})
-
-#: Size, times and number of each file of a folder: equal for files that were not touched.
-Stats = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class LoadedRouter:
 
 
 def load_router(
-    name: str, settings: RouterSettings, pair: tuple[str, str], before: LoadedRouter | None
+    name: str, settings: RouterSettings, pair: tuple[str, str], before: LoadedRouter | None, scorers: Scorers
 ) -> LoadedRouter:
     """Opens a router, or takes the one that is open already.
 
@@ -79,12 +77,13 @@ def load_router(
         settings: Of ``[routers.NAME]``.
         pair: Names of the strong and the weak model.
         before: The one of that name and pair before a reload.
+        scorers: Those that judges read.
 
     Raises:
         ConfigError: No such router, or settings that it does not take.
         ArtifactError: The artifact is missing or damaged.
     """
-    options, cascade = settings.options, load_cascade(name, settings)
+    options, cascade = settings.options, load_cascade(name, settings, scorers)
     if before is not None and before.is_current(options):
         loaded = replace(before, threshold=before.router.threshold, cascade=cascade)
     else:
@@ -103,20 +102,6 @@ def load_router(
             f"[routers.{name}] strong_share: the router stores no quantiles for this pair; name a threshold"
         )
     return replace(loaded, threshold=threshold_for_share(loaded.router.quantiles, settings.strong_share))
-
-
-def stats_of(folder: Path) -> Stats:
-    """Size, times and number of each file of a folder; empty where it cannot be read.
-
-    Args:
-        folder: The folder.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            found = ((entry.name, entry.stat()) for entry in entries if entry.is_file())
-            return {name: (one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for name, one in found}
-    except OSError:
-        return {}
 
 
 def _sha256(path: Path) -> str:

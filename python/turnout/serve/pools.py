@@ -15,8 +15,9 @@ from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
 from turnout.serve.cascade_loaded import LoadedCascade, load_judges
-from turnout.serve.loaded import Stats, stats_of
+from turnout.serve.folder_stats import Stats, stats_of
 from turnout.serve.pool_settings import placed
+from turnout.serve.scorers import Scorers
 
 if TYPE_CHECKING:
     from turnout.serve.pool_settings import BudgetSettings
@@ -45,12 +46,13 @@ class LoadedPool:
         return self.router.artifact_hash
 
 
-def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str, LoadedPool]:
+def load_pools(settings: Settings, before: Mapping[str, LoadedPool], scorers: Scorers) -> dict[str, LoadedPool]:
     """Opens the pool for each of its routers, or takes those that are open where neither pool nor artifact changed.
 
     Args:
         settings: Of the server.
         before: Those before a reload.
+        scorers: Those that judges read.
 
     Raises:
         ConfigError: A router is not an artifact, or the pool does not fit it.
@@ -61,15 +63,17 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool]) -> dict[str
         return {}
     pool = Pool.from_dict(settings.pool_values)
     pool_hash = _hash(pool)
-    return {name: _load(name, pool, pool_hash, settings, before.get(name)) for name in names}
+    return {name: _load(name, pool, pool_hash, settings, before.get(name), scorers) for name in names}
 
 
-def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None) -> LoadedPool:
+def _load(
+    name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None, scorers: Scorers
+) -> LoadedPool:
     options = settings.routers[name].options
     same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
     limits = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
-        judges = load_judges(name, settings.routers[name], before.router.models)
+        judges = load_judges(name, settings.routers[name], before.router.models, scorers)
         return replace(before, budget=_budget(limits, before.router, before.budget), judges=judges)
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
@@ -80,7 +84,7 @@ def _load(name: str, pool: Pool, pool_hash: str, settings: Settings, before: Loa
     except ConfigError as error:
         raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
     stats = stats or stats_of(router.path)
-    judges = load_judges(name, settings.routers[name], router.models)
+    judges = load_judges(name, settings.routers[name], router.models, scorers)
     budget = _budget(limits, router, before.budget if before else None)
     return LoadedPool(name, router, pool_hash, options, stats, budget, judges)
 

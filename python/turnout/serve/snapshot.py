@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from turnout._core import ConfigError
+from turnout.cascade import Scorer
 from turnout.conversation import Context, Harness
 from turnout.routing.registry import imported
 from turnout.serve.alias_settings import AliasSettings
 from turnout.serve.dialects import CHAT, DIALECTS, MESSAGES, Dialect
+from turnout.serve.folder_stats import Stats
 from turnout.serve.headers import safe_value
 from turnout.serve.litellm_call import load as load_litellm
 from turnout.serve.loaded import LoadedRouter, load_router
 from turnout.serve.model_names import ModelNames
 from turnout.serve.pools import LoadedPool, load_pools
 from turnout.serve.quotas import Quota
+from turnout.serve.scorers import Scorers
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
 from turnout.serve.settings import ModelSettings, Settings
 from turnout.serve.translation import Translation
@@ -103,6 +106,8 @@ class Snapshot:
     loaded: Loaded
     routers: Mapping[str, LoadedRouter]
     pools: Mapping[str, LoadedPool]
+    #: Of judges, by folder.
+    scorers: Mapping[str, tuple[Scorer, Stats]]
     upstreams: Mapping[str, Upstream]
     models: Mapping[str, Model]
     #: ``None`` where there is only a pool.
@@ -164,12 +169,14 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         for name, alias in settings.aliases.items()
         if alias.router
     }
-    loaded = _load_routers(settings, pair, pairs, before.loaded if before else {})
+    scorers = Scorers(before.scorers if before else {})
+    loaded = _load_routers(settings, pair, pairs, before.loaded if before else {}, scorers)
     snapshot = Snapshot(
         settings=settings,
         loaded=loaded,
         routers={name: loaded[_key(name, pair)] for name in settings.routers} if pair else {},
-        pools=load_pools(settings, before.pools if before else {}),
+        pools=load_pools(settings, before.pools if before else {}, scorers),
+        scorers=scorers.opened,
         upstreams=upstreams,
         models=models,
         pair=pair,
@@ -191,7 +198,9 @@ def _key(router: str, pair: Pair) -> tuple[str, str, str]:
     return router, pair.strong.name, pair.weak.name
 
 
-def _load_routers(settings: Settings, pair: Pair | None, pairs: Mapping[str, Pair], before: Loaded) -> Loaded:
+def _load_routers(
+    settings: Settings, pair: Pair | None, pairs: Mapping[str, Pair], before: Loaded, scorers: Scorers
+) -> Loaded:
     """Every router for the pair, and for the pair of an alias where that is another one to the router.
 
     Names that an artifact does not know are labels, for which one router serves all pairs.
@@ -199,7 +208,7 @@ def _load_routers(settings: Settings, pair: Pair | None, pairs: Mapping[str, Pai
 
     def load(name: str, models: Pair) -> LoadedRouter:
         key = _key(name, models)
-        return load_router(name, settings.routers[name], key[1:], before.get(key))
+        return load_router(name, settings.routers[name], key[1:], before.get(key), scorers)
 
     found = {_key(name, pair): load(name, pair) for name in settings.routers} if pair else {}
     for name, models in pairs.items():
