@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from scripted_upstream import completion, refuse, wait_until
 from tests.serve.dialects import HELLO, SPOKEN, speak
@@ -13,6 +18,7 @@ from tests.serve.dialects import HELLO, SPOKEN, speak
 from turnout import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.outcomes.spending import Spending
+from turnout.serve.answer import Answer
 from turnout.serve.config_file import settings_of
 
 PRICES = {"input_price": 1.0, "output_price": 2.0}
@@ -59,6 +65,13 @@ def done(server: Any, count: int = 1) -> dict[str, float]:
     return results()
 
 
+def receipts(folder: Path, count: int = 1) -> list[dict[str, Any]]:
+    """Those of the log, when there are so many: a comparison is drawn before its receipt is written."""
+    log = folder / "log.jsonl"
+    wait_until(lambda: log.read_bytes().count(b"\n") >= count)
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
 def ask(server: Any, **fields: Any) -> Any:
     answer = server.post({"model": "router-mf-1.0", "messages": HELLO, **fields})
     assert answer.status_code == 200
@@ -88,8 +101,7 @@ def test_the_receipt_says_what_was_drawn(shadowed, tmp_path):
     server = shadowed()
     ask(server)
     done(server)
-    wait_until(lambda: (tmp_path / "log.jsonl").read_text().endswith("\n"))
-    (receipt,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    (receipt,) = receipts(tmp_path)
     assert (receipt["shadow"]["model"], receipt["shadow"]["propensity"]) == ("big", 1.0)
     assert receipt["shadow"]["position"] in (1, 2)
 
@@ -154,7 +166,7 @@ def test_the_answer_does_not_wait_for_the_shadow(shadowed, upstream, path):
 
     async def script(exchange: Any) -> None:
         while not goes_on.is_set():
-            await exchange.is_gone.wait() if exchange.is_gone.is_set() else await _pause()
+            await _pause()
         await exchange.whole(200, completion("big", "late"))
 
     upstream.by_model["big"] = script
@@ -167,8 +179,6 @@ def test_the_answer_does_not_wait_for_the_shadow(shadowed, upstream, path):
 
 
 async def _pause() -> None:
-    import asyncio
-
     await asyncio.sleep(0.01)
 
 
@@ -202,8 +212,7 @@ def test_requests_that_cannot_be_compared_are_left_out(shadowed, upstream, field
     ask(server, **fields)
     assert done(server) == {reason: 1}
     assert upstream.models == ["small"]
-    wait_until(lambda: (tmp_path / "log.jsonl").read_text().endswith("\n"))
-    assert json.loads((tmp_path / "log.jsonl").read_text())["shadow"] == {"excluded": reason}
+    assert receipts(tmp_path)[0]["shadow"] == {"excluded": reason}
     assert server.state.shadow._bytes.used == 0
 
 
@@ -215,7 +224,7 @@ def test_an_answer_of_the_same_model_and_plain_names_are_not_compared(shadowed, 
     assert upstream.models == ["small", "big"]
 
 
-def test_the_propensity_is_the_share_over_the_models_that_may_be_drawn(shadowed, tables, path):
+def test_the_propensity_is_the_share_over_the_models_that_may_be_drawn(shadowed, tables, path, tmp_path):
     tables["models"]["other"] = {"upstream": "main", **PRICES}
     server = shadowed(share=0.5, models=["big", "other", "small"])
     server.state.shadow.random.random = lambda: 0.4
@@ -225,6 +234,7 @@ def test_the_propensity_is_the_share_over_the_models_that_may_be_drawn(shadowed,
     assert one.propensity == 0.25
     server.state.shadow.random.random = lambda: 0.5
     ask(server)
+    assert ["shadow" in one for one in receipts(tmp_path, 2)] == [True, False]
     assert len(Outcomes(path)) == 1
 
 
@@ -310,10 +320,30 @@ def test_settings_that_cannot_work_are_refused(tables, change, words):
         settings_of({**tables, "outcomes": {"path": "o"}, "shadow": shadow, **change})
 
 
-def test_nothing_is_drawn_by_default(server, upstream):
+def test_nothing_is_drawn_by_default(start, path, upstream, tmp_path):
+    server = start(outcomes={"path": str(path)}, log={"path": str(tmp_path / "log.jsonl")})
     ask(server)
+    assert "shadow" not in receipts(tmp_path)[0]
     assert done(server, 0) == {}
     assert upstream.models == ["small"]
+
+
+def test_a_model_whose_requests_are_translated_is_asked(shadowed, upstream):
+    class Translated:
+        def serves(self, dialect: Any) -> bool:
+            return dialect.name == "chat"
+
+        async def send(self, upstream: Any, call: Any) -> Answer:
+            return Answer(200, [], completion(call.model, "In another dialect"), math.inf)
+
+    server = shadowed()
+    models = server.state.snapshot.models
+    big = replace(models["big"], dialects=frozenset(["messages"]), translation=Translated())
+    server.state.snapshot = replace(server.state.snapshot, models={**models, "big": big})
+    ask(server)
+    assert list(done(server)) in (["win"], ["loss"])
+    assert upstream.models == ["small", "judge"]
+    assert "In another dialect" in upstream.requests[1].json["messages"][0]["content"]
 
 
 def test_a_model_that_a_pool_excluded_is_not_asked(shadowed, tables, upstream):
@@ -343,12 +373,11 @@ def test_check_says_what_is_compared(shadowed):
     assert found == ["shadow      5.00% of requests without tools and media also to big; judge judge; at most 1 a day"]
 
 
-def test_a_reload_changes_what_is_compared(shadowed, upstream):
+def test_a_reload_changes_what_is_compared(shadowed, upstream, tmp_path):
     server = shadowed()
     server.tables["shadow"]["share"] = 0.0
-    import httpx
-
     assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
     ask(server)
+    assert "shadow" not in receipts(tmp_path)[0]
     assert upstream.models == ["small"]
     assert done(server, 0) == {}

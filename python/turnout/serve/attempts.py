@@ -19,8 +19,6 @@ logger = logging.getLogger("turnout.serve")
 
 #: Longest pause that is waited for, in seconds.
 _LONGEST_PAUSE_S = 2.0
-#: Reasons of failures before anything was sent, which quotas do not count.
-_NOT_SENT = frozenset(["breaker_open", "connect", "connect_timeout", "not_translated", "overloaded"])
 
 
 @dataclass(frozen=True)
@@ -79,16 +77,15 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> tuple[An
     upstream = model.upstream
     body = await body_for(model, request.body, request.dialect)
     call = Call(request, body, model.upstream_name, model.label)
-    translation = model.translation_of(request.dialect)
     attempt = 0
     while True:
         began, is_counted = time.perf_counter(), False
         try:
             _take_quotas(model)
             is_counted = True
-            answer = await (upstream.send(call) if translation is None else translation.send(upstream, call))
+            answer = await model.send(call, upstream)
         except UpstreamError as error:
-            if is_counted and error.reason in _NOT_SENT:
+            if is_counted and error.is_unread:
                 for quota in model.quotas:
                     quota.give_back()
             if error.is_timeout:

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 #: Messages may quote what a client sent, each control character of which is six bytes of JSON.
 _LONGEST_MESSAGE = 1000
+#: Reasons of failures of requests that reached no model: they were not sent, or something before the model answered.
+_UNREAD = frozenset(
+    [
+        "breaker_open",
+        "connect",
+        "connect_timeout",
+        "effort",
+        "not_translated",
+        "overloaded",
+        "quota",
+        "redirect",
+        "status",
+    ]
+)
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -82,3 +96,8 @@ class UpstreamError(Exception):
     def is_timeout(self) -> bool:
         """Whether the upstream was too slow."""
         return self.reason.endswith("_timeout")
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether no model can have read the request: it costs nothing, and quotas do not count it."""
+        return self.reason in _UNREAD

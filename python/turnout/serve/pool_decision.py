@@ -164,21 +164,27 @@ def unavailable(pool: LoadedPool, dialect: Dialect, snapshot: Snapshot) -> dict[
     Returns:
         Why, by name.
     """
-    found = {}
-    for name in pool.router.models:
-        model = snapshot.models[name]
-        if not model.serves(dialect):
-            found[name] = Excluded("dialect", f"speaks {model.speaks}, the request is in the {dialect.name} dialect")
-        elif fields_of(model, dialect) is None:
-            found[name] = Excluded(
-                "effort", f"[models] efforts.{model.effort} has no body for the {dialect.name} dialect"
-            )
-        elif (wait_s := model.upstream.breaker(model.upstream_name).remaining_s()) > 0:
-            found[name] = Excluded("breaker_open", f"failed too often; tried again in {wait_s:.0f} s", wait_s)
-        elif full := [(wait_s, one.limit) for one in model.quotas if (wait_s := one.remaining_s()) > 0]:
-            wait_s, limit = max(wait for wait, _ in full), min(limit for _, limit in full)
-            found[name] = Excluded("quota", f"{limit} requests in the last minute, its quota", wait_s)
-    return found
+    out = {name: excluded_now(snapshot.models[name], dialect) for name in pool.router.models}
+    return {name: one for name, one in out.items() if one is not None}
+
+
+def excluded_now(model: Model, dialect: Dialect) -> Excluded | None:
+    """Why a model cannot be called now, or not in this dialect; ``None`` where it can.
+
+    Args:
+        model: The model.
+        dialect: Of the request.
+    """
+    if not model.serves(dialect):
+        return Excluded("dialect", f"speaks {model.speaks}, the request is in the {dialect.name} dialect")
+    if fields_of(model, dialect) is None:
+        return Excluded("effort", f"[models] efforts.{model.effort} has no body for the {dialect.name} dialect")
+    if (wait_s := model.upstream.breaker(model.upstream_name).remaining_s()) > 0:
+        return Excluded("breaker_open", f"failed too often; tried again in {wait_s:.0f} s", wait_s)
+    if full := [(wait_s, one.limit) for one in model.quotas if (wait_s := one.remaining_s()) > 0]:
+        wait_s, limit = max(wait for wait, _ in full), min(limit for _, limit in full)
+        return Excluded("quota", f"{limit} requests in the last minute, its quota", wait_s)
+    return None
 
 
 async def explain(

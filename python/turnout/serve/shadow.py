@@ -16,14 +16,12 @@ from turnout.errors import OutcomeConflictError, OutcomesError, OverloadedError,
 from turnout.outcomes.comparison import read_verdict
 from turnout.outcomes.spending import Spending
 from turnout.serve.answer import EventRelay
-from turnout.serve.efforts import fields_of
 from turnout.serve.errors import UpstreamError
 from turnout.serve.json_body import beside_the_loop
-from turnout.serve.pool_decision import PoolRouted
+from turnout.serve.pool_decision import PoolRouted, excluded_now
 from turnout.serve.rare_log import RareLog
 from turnout.serve.shadow_calls import (
     ShadowCall,
-    answer_call,
     asked,
     delivered_text,
     excluded_by,
@@ -180,8 +178,8 @@ class Shadows:
             For the receipt: the model and the chance of this comparison, or why there is none.
         """
         settings = kept.snapshot.settings.shadow
-        models = _models(kept.snapshot, planned, served, request)
         reason = await self._refused(kept, served, request, parsed)
+        models = [] if reason else _models(kept.snapshot, planned, served, request)
         if not reason and not models:
             reason = "no_model"
         if reason:
@@ -272,9 +270,9 @@ class Shadows:
         settings, dialect = one.snapshot.settings, one.request.dialect
 
         def read() -> tuple[str, str, ShadowCall, float]:
-            body, prompt = asked(one.request.body, dialect)
+            body, prompt, output = asked(one.request.body, dialect)
             text = delivered_text(one.content, dialect, is_stream=one.is_stream)
-            call = answer_call(one.model, dialect, body, settings)
+            call = ShadowCall(one.model, dialect, body, output, len(body), settings)
             return prompt, text, call, expected_of_judge(one.judge, prompt, text, call, settings)
 
         prompt, text, call, judging = await asyncio.to_thread(read)
@@ -341,13 +339,12 @@ class Shadows:
 
 def _models(snapshot: Snapshot, planned: Plan, served: Served, request: Request) -> list[Model]:
     """Models that may answer in the shadow: those that the configuration names, without the one that answered and those that may not serve."""
-    found = []
     routed = planned.routed
-    for name in snapshot.settings.shadow.models:
-        model = snapshot.models[name]
-        is_excluded = isinstance(routed, PoolRouted) and not routed.explained.may_serve(name)
-        speaks = request.dialect.name in model.dialects and fields_of(model, request.dialect) is not None
-        is_over = any(quota.remaining_s() > 0.0 for quota in model.quotas)
-        if name != served.model.name and speaks and not is_excluded and not is_over:
-            found.append(model)
-    return found
+    explained = routed.explained if isinstance(routed, PoolRouted) else None
+    return [
+        snapshot.models[name]
+        for name in snapshot.settings.shadow.models
+        if name != served.model.name
+        and (explained is None or explained.may_serve(name))
+        and excluded_now(snapshot.models[name], request.dialect) is None
+    ]

@@ -17,19 +17,18 @@ from turnout.serve.efforts import body_for
 from turnout.serve.errors import UpstreamError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.upstream import Call, Request, Upstream
+from turnout.serve.usage import Usage
 
 if TYPE_CHECKING:
     from turnout.serve.settings import Settings
     from turnout.serve.snapshot import Model
 
-#: Bytes of a token, for what a call is expected to cost at most; and tokens of an answer whose request sets no limit, and of a verdict.
-_TOKEN_BYTES, _ANSWER_TOKENS, _VERDICT_TOKENS = 3.0, 2_000, 1_000
+#: Bytes of a token, about; and tokens of an answer whose request sets no limit, and of a verdict.
+_TOKEN_BYTES, _ANSWER_TOKENS, _VERDICT_TOKENS = 3, 2_000, 1_000
 #: The largest limit of a request that is believed.
 _MOST_TOKENS = 32_000
 #: Fields that a shadow request does not have: it is no stream, stays in no store, and no client waits for it.
 _LEFT_OUT = ("stream", "stream_options", "background", "store", "metadata")
-#: Reasons of errors of requests that no model read, so that they cost nothing; statuses are others.
-_UNREAD = frozenset(["breaker_open", "overloaded", "connect", "connect_timeout", "redirect", "status"])
 
 
 def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
@@ -50,8 +49,8 @@ def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
     return "several_answers" if parsed.get("n") not in (None, 1) else ""
 
 
-def asked(body: bytes, dialect: Dialect) -> tuple[bytes, str]:
-    """The body for another model, and the conversation as text for the judge.
+def asked(body: bytes, dialect: Dialect) -> tuple[bytes, str, int]:
+    """The body for another model, the conversation as text for the judge, and the tokens that an answer is expected to have at most.
 
     Args:
         body: The client's request.
@@ -65,7 +64,9 @@ def asked(body: bytes, dialect: Dialect) -> tuple[bytes, str]:
     texts = [any_text_of(message, index) for index, message in enumerate(messages)]
     if len(texts) > 1:
         texts = [f"[{role_of(message)}] {text}" for message, text in zip(messages, texts, strict=True)]
-    return orjson.dumps(parsed), "\n".join(texts)
+    limit = dialect.output_limit(parsed)
+    output = _ANSWER_TOKENS if limit is None or limit < 1 else min(limit, _MOST_TOKENS)
+    return orjson.dumps(parsed), "\n".join(texts), output
 
 
 def delivered_text(content: bytes, dialect: Dialect, *, is_stream: bool) -> str:
@@ -82,7 +83,7 @@ def delivered_text(content: bytes, dialect: Dialect, *, is_stream: bool) -> str:
 
 
 class ShadowCall:
-    """One call. What it may cost is known before it is sent.
+    """One call. About what it may cost is known before it is sent.
 
     Args:
         model: The model.
@@ -103,7 +104,7 @@ class ShadowCall:
         self.model, self.output = model, output
         self._request = Request(dialect, body, _headers(dialect), False, "")
         self._prices, self._saving = prices, settings.cache_saving_of(model.name)
-        self.expected = (size / _TOKEN_BYTES * prices[0] + output * prices[1]) / 1e6
+        self.expected = self._cost(Usage(round(size / _TOKEN_BYTES), output))
         #: What it cost so far: nothing before it is sent.
         self.cost = 0.0
 
@@ -113,7 +114,7 @@ class ShadowCall:
         Args:
             tokens: How many.
         """
-        return tokens * self._prices[0] / 1e6
+        return self._cost(Usage(tokens, 0))
 
     async def send(self, upstream: Upstream) -> str:
         """Sends it.
@@ -131,9 +132,9 @@ class ShadowCall:
         body = await body_for(self.model, request.body, request.dialect)
         self.cost = self.expected
         try:
-            answer = await upstream.send(Call(request, body, self.model.upstream_name, self.model.label))
+            answer = await self.model.send(Call(request, body, self.model.upstream_name, self.model.label), upstream)
         except UpstreamError as error:
-            if error.reason in _UNREAD or error.reason.isdigit():
+            if error.is_unread or error.reason.isdigit():
                 self.cost = 0.0
             raise
         try:
@@ -147,22 +148,14 @@ class ShadowCall:
             raise UpstreamError(str(answer.status), f"model {self.model.label} answered {answer.status}")
         if answer.rest is not None:
             raise UpstreamError("too_long", f"model {self.model.label} sent an answer that is too long")
-        known = answer.usage.cost(self._prices, self._saving)
-        self.cost = self.expected if known is None else known
+        self.cost = self._cost(answer.usage)
         read: Callable[[], str] = lambda: delivered_text(answer.first, self._request.dialect, is_stream=False)  # noqa: E731
         return await beside_the_loop(len(answer.first), read)
 
-
-def answer_call(model: Model, dialect: Dialect, body: bytes, settings: Settings) -> ShadowCall:
-    """Asks another model for an answer.
-
-    Args:
-        model: The model.
-        dialect: What the body is written in.
-        body: Of :func:`asked`.
-        settings: Have the prices.
-    """
-    return ShadowCall(model, dialect, body, _output_tokens(body, dialect), len(body), settings)
+    def _cost(self, usage: Usage) -> float:
+        """What tokens cost; what the call is expected to cost where they are unknown."""
+        cost = usage.cost(self._prices, self._saving)
+        return self.expected if cost is None else cost
 
 
 def judge_call(judge: Model, prompt: str, answers: tuple[str, str], settings: Settings) -> ShadowCall:
@@ -197,11 +190,6 @@ def expected_of_judge(judge: Model, prompt: str, delivered: str, call: ShadowCal
     """
     known = judge_call(judge, prompt, (delivered, ""), settings)
     return known.expected + known.input_cost(call.output)
-
-
-def _output_tokens(body: bytes, dialect: Dialect) -> int:
-    limit = dialect.output_limit(orjson.loads(body))
-    return _ANSWER_TOKENS if limit is None or limit < 1 else min(limit, _MOST_TOKENS)
 
 
 def _headers(dialect: Dialect) -> dict[str, str]:

@@ -12,6 +12,7 @@ from turnout.cascade import Scorer
 from turnout.conversation import Context, Harness
 from turnout.routing.registry import imported
 from turnout.serve.alias_settings import AliasSettings
+from turnout.serve.answer import Answer
 from turnout.serve.dialects import CHAT, DIALECTS, MESSAGES, Dialect
 from turnout.serve.folder_stats import Stats
 from turnout.serve.headers import safe_value
@@ -24,7 +25,7 @@ from turnout.serve.scorers import Scorers
 from turnout.serve.secrets import SHORTEST_SECRET, read_key
 from turnout.serve.settings import ModelSettings, Settings
 from turnout.serve.translation import Translation
-from turnout.serve.upstream import Upstream
+from turnout.serve.upstream import Call, Upstream
 
 logger = logging.getLogger("turnout.serve")
 
@@ -74,6 +75,19 @@ class Model:
         """
         translation = None if dialect.name in self.dialects else self.translation
         return translation if translation is not None and translation.serves(dialect) else None
+
+    async def send(self, call: Call, upstream: Upstream) -> Answer:
+        """Sends a request, translated where the upstream does not speak its dialect.
+
+        Args:
+            call: The request, in the client's dialect.
+            upstream: The model's, or a connection of its own to that one.
+
+        Raises:
+            UpstreamError: There is no answer.
+        """
+        translation = self.translation_of(call.request.dialect)
+        return await (upstream.send(call) if translation is None else translation.send(upstream, call))
 
     @property
     def speaks(self) -> str:
