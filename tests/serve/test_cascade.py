@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scripted_upstream import completion, event, refuse
 from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_logprobs
-from tests.serve.dialects import HELLO, SPOKEN, response_stream
+from tests.serve.dialects import HELLO, SPOKEN, response_stream, streaming
 
 from turnout import ConfigError
 from turnout.cascade import Form
@@ -40,6 +40,15 @@ def test_an_answer_is_kept_or_discarded(cascading, upstream, spoken, form, words
         assert re.sub(rb', "discarded": \[.*?\]', b"", answer.content) == expected
     else:
         assert words in answer.text
+
+
+def test_events_with_discarded_usage_keep_their_line_ends(cascading, upstream):
+    spoken = SPOKEN["messages"]
+    parts = [one.replace(b"\n", b"\r\n") for one in spoken.stream("big", ("I", " am ", "big"))]
+    upstream.by_model["big"] = streaming(*parts)
+    answer = cascading(DISCARD).post(spoken.body("router-mf", stream=True), spoken.path)
+    assert b'"discarded"' in answer.content
+    assert re.sub(rb', "discarded": \[.*?\]', b"", answer.content) == b"".join(parts)
 
 
 @pytest.mark.parametrize(("logprob", "model"), [(-0.1, "small"), (-2.0, "big")])

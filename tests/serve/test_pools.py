@@ -271,6 +271,16 @@ def test_a_request_that_is_not_sent_uses_no_quota(pooled, models, tables):
     assert server.state.snapshot.models["middle"].quotas[0].remaining_s() == 0.0
 
 
+def test_a_request_that_is_redirected_uses_no_quota(pooled, models, tables, upstream):
+    upstream.by_model["middle"] = refuse(307, location="http://127.0.0.1:1/v1")
+    tables["upstreams"]["main"].update(retries=0, breaker_failures=1000)
+    models["middle"].update(quota=2)
+    server = pooled()
+    for _ in range(4):
+        assert ask(server).headers["x-turnout-fallback"] == "redirect"
+    assert server.state.snapshot.models["middle"].quotas[0].remaining_s() == 0.0
+
+
 def test_a_quota_is_kept(pooled, models):
     models["middle"]["quota"] = 2
     server = pooled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import time
 
 import pytest
@@ -148,6 +149,8 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(tmp_path, monkeypatch)
             read_receipt_key("[log] hmac key", **arguments)
         assert "tooshort" not in str(caught.value)
     assert SECRET not in repr(KEY)
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(KEY)
 
 
 def test_a_failed_request_is_signed_without_an_answer(start, upstream, tmp_path, key_file):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,10 +14,9 @@ from turnout.serve.dialects import MESSAGES, RESPONSES, Dialect
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop, set_fields, set_fields_of
 from turnout.serve.judging import BYTE_ORDER_MARK
-from turnout.serve.sse import events, split
+from turnout.serve.sse import events, split, with_data
 from turnout.serve.usage import usage_of
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 #: Events of Responses that end an answer.
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
@@ -78,7 +76,7 @@ class _Added:
             except (orjson.JSONDecodeError, ApiError):
                 changed = None
             if changed is not None:
-                return _with_data(event, changed)
+                return with_data(event, changed)
         return event
 
     def _changed(self, data: bytes, found: Mapping[str, Any]) -> bytes | None:
@@ -96,10 +94,3 @@ class _Added:
 
 def _field(discarded: list[dict[str, Any]]) -> dict[str, Any]:
     return {"usage": {"discarded": discarded}}
-
-
-def _with_data(event: bytes, data: bytes) -> bytes:
-    """An event with other data."""
-    before = [line for line in _LINE_END.split(event) if line and not line.startswith(b"data:")]
-    lines = [*before, *(b"data: " + line for line in data.split(b"\n"))]
-    return b"\n".join(lines) + b"\n\n"

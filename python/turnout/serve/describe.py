@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from turnout.serve.loaded import LoadedRouter
+from turnout.serve.settings import LogSettings
 from turnout.serve.snapshot import Snapshot
 
 
@@ -44,7 +45,14 @@ def lines(snapshot: Snapshot) -> Iterator[str]:
     sessions, log = snapshot.settings.sessions, snapshot.settings.log
     yield f"sessions    stay: {sessions.stay}, kept in {sessions.store or 'the memory of the process'}"
     yield from _shadow_lines(snapshot)
-    yield f"log         {log.path + ' (' + log.format + (', signed' if log.hmac_key_env or log.hmac_key_file else '') + ')' if log.path else 'none'}"
+    yield f"log         {_log_text(log)}"
+
+
+def _log_text(log: LogSettings) -> str:
+    if not log.path:
+        return "none"
+    signed = ", signed" if log.hmac_key_env or log.hmac_key_file else ""
+    return f"{log.path} ({log.format}{signed})"
 
 
 def _shadow_lines(snapshot: Snapshot) -> Iterator[str]:

@@ -138,8 +138,8 @@ class LiteLLMCall:
         translate, clients = _loaded()
         return await translate[self.dialect.name](
             **fields,
-            # LiteLLM knows nothing of this upstream, and would refuse most of them.
-            **({"allowed_openai_params": sorted(fields_of(CHAT))} if via is CHAT else {}),
+            # Without it LiteLLM rejects parameters of unknown providers.
+            **({"allowed_openai_params": sorted(translated_fields(CHAT))} if via is CHAT else {}),
             custom_llm_provider=PROVIDERS[via.name],
             client=clients[via.name],
             api_base=_NOWHERE + (via.path if via.name == MESSAGES.name else ""),
@@ -150,7 +150,7 @@ class LiteLLMCall:
 
 
 def load() -> None:
-    """Imports LiteLLM and translates a request each way: the first translation imports for seconds, in which nobody is to wait.
+    """Imports LiteLLM and translates a request each way: the first translation imports for seconds, and no request should wait for that.
 
     Raises:
         MissingExtraError: LiteLLM is not installed.
@@ -187,7 +187,7 @@ async def _end_logging() -> None:
 
 
 @functools.cache
-def fields_of(dialect: Dialect) -> frozenset[str]:
+def translated_fields(dialect: Dialect) -> frozenset[str]:
     """Fields of a request that are translated: the dialect's own. LiteLLM's arguments have other names, and clients must not set them.
 
     Args:

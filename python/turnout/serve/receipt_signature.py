@@ -9,13 +9,12 @@ import hashlib
 import hmac
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from turnout._core import ConfigError
 from turnout.serve.receipts import cell_of
+from turnout.serve.secrets import key_text
 
 #: Field of a receipt with the id of the key and the HMAC.
 FIELD = "signature"
@@ -39,22 +38,20 @@ class ReceiptKey:
         (True, False)
     """
 
-    __slots__ = ("_secret", "id")
+    __slots__ = ("_mac", "id")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < FEWEST_BYTES:
             raise ConfigError(
                 f"the key for receipts has {len(secret)} bytes, expected at least {FEWEST_BYTES}; such as of `openssl rand -hex 32`"
             )
-        self._secret = secret
+        # In place of the secret: it cannot be pickled.
+        self._mac = hmac.new(secret, digestmod=hashlib.sha256)
         #: Names the key in receipts and says nothing of it.
-        self.id = hmac.new(secret, _KEY_ID, hashlib.sha256).hexdigest()[:16]
+        self.id = self._code_of(_KEY_ID)[:16]
 
     def __repr__(self) -> str:
         return f"ReceiptKey({self.id})"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a key cannot be pickled")
 
     def signed(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """A receipt with its signature.
@@ -74,7 +71,12 @@ class ReceiptKey:
         return isinstance(found, str) and hmac.compare_digest(found.encode(), self._code(receipt).encode())
 
     def _code(self, receipt: Mapping[str, Any]) -> str:
-        return hmac.new(self._secret, canonical(receipt), hashlib.sha256).hexdigest()
+        return self._code_of(canonical(receipt))
+
+    def _code_of(self, content: bytes) -> str:
+        mac = self._mac.copy()
+        mac.update(content)
+        return mac.hexdigest()
 
 
 def canonical(receipt: Mapping[str, Any]) -> bytes:
@@ -124,19 +126,11 @@ def read_receipt_key(where: str, *, env: str = "", file: str = "") -> ReceiptKey
     Raises:
         ConfigError: It is missing, cannot be read, or is too short. The message never has the key.
     """
-    if env:
-        text = os.environ.get(env, "")
-        if not text:
-            raise ConfigError(f"{where}: the environment variable {env} is not set")
-    elif file:
-        try:
-            text = Path(file).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where} {file}: {type(error).__name__}") from None
-    else:
+    text = key_text(where, env=env, file=file)
+    if text is None:
         return None
     try:
-        return ReceiptKey(text.strip().encode())
+        return ReceiptKey(text.encode())
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 

@@ -168,8 +168,36 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return found[6] or _ENTITIES[found[7].lower()]
 
 
+def key_text(where: str, *, env: str, file: str) -> str | None:
+    """The text of a key, without byte order mark, blanks and line ends around it.
+
+    Args:
+        where: What names it, for errors.
+        env: Environment variable that has it; empty for none.
+        file: File that has it; empty for none.
+
+    Returns:
+        ``None`` where neither is given.
+
+    Raises:
+        ConfigError: The variable is not set, or the file cannot be read. The message never has the key.
+    """
+    if env:
+        text = os.environ.get(env, "")
+        if not text:
+            raise ConfigError(f"{where}: the environment variable {env} is not set")
+    elif file:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where} {file}: {type(error).__name__}") from None
+    else:
+        return None
+    return text.removeprefix(_BYTE_ORDER_MARK).strip()
+
+
 def read_key(name: str, settings: UpstreamSettings) -> Secret:
-    """The key of an upstream, without byte order mark, blanks and line ends around it.
+    """The key of an upstream.
 
     Args:
         name: Of the upstream.
@@ -178,21 +206,11 @@ def read_key(name: str, settings: UpstreamSettings) -> Secret:
     Raises:
         ConfigError: The variable is not set, the file cannot be read, or its text cannot be a key. The message never has the key.
     """
-    where = f"[upstreams.{name}]"
-    if settings.key_env:
-        text = os.environ.get(settings.key_env, "")
-        if not text:
-            raise ConfigError(f"{where} key_env: the environment variable {settings.key_env} is not set")
-        source = f"the environment variable {settings.key_env}"
-    elif settings.key_file:
-        try:
-            text = Path(settings.key_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where} key_file {settings.key_file}: {type(error).__name__}") from None
-        source = f"the file {settings.key_file}"
-    else:
+    where, env, file = f"[upstreams.{name}]", settings.key_env, settings.key_file
+    text = key_text(f"{where} {'key_env' if env else 'key_file'}", env=env, file=file)
+    if text is None:
         return Secret("")
-    text = text.removeprefix(_BYTE_ORDER_MARK).strip()
     if not _PRINTABLE.fullmatch(text):
+        source = f"the environment variable {env}" if env else f"the file {file}"
         raise ConfigError(f"{where}: {source} has no valid key, expected printable ASCII without spaces")
     return Secret(text)

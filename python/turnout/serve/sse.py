@@ -7,6 +7,8 @@ import re
 #: An event ends with an empty line; lines end as the sender likes.
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 #: The data of the last event.
 DONE = b"[DONE]"
@@ -88,7 +90,7 @@ def events(piece: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     data: list[bytes] = []
-    for line in _LINE_END.split(piece.removeprefix(b"\xef\xbb\xbf")):
+    for line in _LINE_END.split(piece.removeprefix(_BYTE_ORDER_MARK)):
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
         elif not line and data:
@@ -106,6 +108,26 @@ def split(piece: bytes) -> list[bytes]:
     """
     ends = [found.end() for found in _EVENT_END.finditer(piece)]
     return [part for begin, end in zip([0, *ends], [*ends, len(piece)], strict=True) if (part := piece[begin:end])]
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """An event with other data in the place of its own; its other lines and its line ends stay.
+
+    Args:
+        event: One complete event that has data.
+        data: The other data.
+
+    Example:
+        >>> with_data(b"id: 3\\r\\ndata: a\\r\\ndata: b\\r\\n\\r\\n", b"c")
+        b'id: 3\\r\\ndata: c\\r\\n\\r\\n'
+    """
+    mark = _BYTE_ORDER_MARK if event.startswith(_BYTE_ORDER_MARK) else b""
+    lines = _LINE.findall(event[len(mark) :])
+    first = next(at for at, line in enumerate(lines) if line.startswith(b"data:"))
+    end = lines[first][len(lines[first].rstrip(b"\r\n")) :]
+    changed = [b"data: " + line + end for line in data.split(b"\n")]
+    after = [line for line in lines[first:] if not line.startswith(b"data:")]
+    return b"".join([mark, *lines[:first], *changed, *after])
 
 
 def _after_last(text: bytes, mark: bytes) -> int:

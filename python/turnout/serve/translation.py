@@ -20,7 +20,7 @@ from turnout.serve.dialects import CHAT, DIALECTS, Dialect
 from turnout.serve.errors import ApiError, UpstreamError
 from turnout.serve.json_body import beside_the_loop
 from turnout.serve.judging import BadAnswerError, message_of, one_line
-from turnout.serve.litellm_call import LiteLLMCall, Sent, fields_of
+from turnout.serve.litellm_call import LiteLLMCall, Sent, translated_fields
 from turnout.serve.sse import DONE, events
 from turnout.serve.upstream import Call, Request, Upstream
 from turnout.serve.usage import Usage
@@ -74,7 +74,7 @@ class Translation:
             try:
                 sent = await translating.request(min(settings.first_byte_timeout_s, settings.total_timeout_s))
             except Exception as error:
-                raise _untranslatable(call, _said(error)) from error
+                raise _untranslatable(call, _message_of_error(error)) from error
             answer = await upstream.send(self._native(call, sent))
             if answer.status >= 400:
                 translating.close()
@@ -170,7 +170,7 @@ class TranslatedBody(Body):
                 self._parts = aiter(found)
             part = await anext(self._parts, None)
         except Exception as error:
-            raise self._source.error or _unreadable(self.upstream.name, _said(error)) from error
+            raise self._source.error or _unreadable(self.upstream.name, _message_of_error(error)) from error
         if self._source.error is not None:
             raise self._source.error
         if part is not None:
@@ -201,7 +201,9 @@ class _Source:
         try:
             while rest is not None and (piece := await rest.next()):
                 if isinstance(rest, EventRelay) and rest.has_error:
-                    raise UpstreamError("error_event", f"upstream {self._name} sent an error: {_said_in(piece)}")
+                    raise UpstreamError(
+                        "error_event", f"upstream {self._name} sent an error: {_message_in_event(piece)}"
+                    )
                 yield piece
         except UpstreamError as error:
             self.error = error
@@ -220,7 +222,7 @@ async def _translated(answer: Answer, call: Call, translating: LiteLLMCall, upst
             found = await translating.result("application/json", source.read())
             body = translating.written(found)
         except Exception as error:
-            raise source.error or _unreadable(upstream.name, _said(error)) from error
+            raise source.error or _unreadable(upstream.name, _message_of_error(error)) from error
         request.dialect.check_whole(body)
     except BadAnswerError as error:
         answer.close()
@@ -241,7 +243,7 @@ def _fields(body: bytes, dialect: Dialect) -> dict[str, Any]:
     """
     found: dict[str, Any] = orjson.loads(body)
     for name in found:
-        if name not in fields_of(dialect):
+        if name not in translated_fields(dialect):
             raise ValueError(f"the field {name} is not translated")
         if name in _STORED and found[name]:
             raise ValueError(f"{name} is not translated: nothing is stored for translated requests")
@@ -301,11 +303,11 @@ def _unreadable(name: str, why: str) -> UpstreamError:
     return UpstreamError("translation", f"upstream {name}: LiteLLM cannot translate the answer: {why}", is_outage=False)
 
 
-def _said(error: BaseException) -> str:
+def _message_of_error(error: BaseException) -> str:
     """What an exception of LiteLLM says, without the part that names LiteLLM's classes and advice."""
     return one_line(f"{type(error).__name__}: {getattr(error, 'message', None) or error}")
 
 
-def _said_in(piece: bytes) -> str:
+def _message_in_event(piece: bytes) -> str:
 
     return one_line(next((message_of(data) for data in events(piece)), ""))
