@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,9 +112,19 @@ def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tupl
             cost = policy.strong_cost if after.expected_cost is None else after.expected_cost
             limit = limit_of(cost, 1.0 - after.success, policy.error_cost)
         steps.append(Step(one.model, judge, 1.0 - one.success, limit))
+    return action_of(steps, frontier[-1].model if frontier else ""), steps
+
+
+def action_of(steps: Sequence[Step], best: str) -> Action:
+    """What steps amount to: ``cascade`` if an answer is judged; else ``strong`` for the best model, and ``cheap`` for another.
+
+    Args:
+        steps: In turn.
+        best: The most likely model.
+    """
     if len(steps) > 1:
-        return "cascade", steps
-    return "strong" if steps and steps[0].model == frontier[-1].model else "cheap", steps
+        return "cascade"
+    return "strong" if steps and steps[0].model == best else "cheap"
 
 
 def _cost(one: Candidate) -> float:

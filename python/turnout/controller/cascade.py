@@ -11,6 +11,7 @@ from turnout._core import ConfigError
 from turnout.cascade import Answer, Judge, Scorer, Step
 from turnout.cascade.answer import TOP_LOGPROBS
 from turnout.cascade.judge import Action
+from turnout.cascade.steps import action_of
 from turnout.controller.cascade_choice import chooser_of
 from turnout.controller.model_calls import ModelCalls
 from turnout.conversation import Context, prompt_of
@@ -171,7 +172,8 @@ class Cascade:
         """
         request = _checked(request)
         prompt = prompt_of(request["messages"], self.context)
-        steps = self._steps(request, prompt, *self._chooser.steps(prompt, needs_of(request)))
+        needs = needs_of(request)
+        steps = self._steps(request, prompt, needs, *self._chooser.steps(prompt, needs))
         asked = next(steps)
         while True:
             try:
@@ -197,7 +199,8 @@ class Cascade:
 
         request = _checked(request)
         prompt = prompt_of(request["messages"], self.context)
-        steps = self._steps(request, prompt, *(await self._chooser.asteps(prompt, needs_of(request))))
+        needs = needs_of(request)
+        steps = self._steps(request, prompt, needs, *(await self._chooser.asteps(prompt, needs)))
         asked = next(steps)
         while True:
             found = await asyncio.gather(*(self._adone(one) for one in asked))
@@ -221,9 +224,10 @@ class Cascade:
         assert self._scorer is not None
         return await self._scorer.ascore(*asked)
 
-    def _steps(self, request: dict[str, Any], prompt: str, action: Action, chosen: list[Step]) -> _Steps:
+    def _steps(
+        self, request: dict[str, Any], prompt: str, needs: frozenset[str], action: Action, chosen: list[Step]
+    ) -> _Steps:
         """The calls to make: yields those that may run at once, is sent their completions, returns the answer."""
-        needs = needs_of(request)
         able = [step for step in chosen if self._calls.serves(step.model, needs)]
         if not able:
             # One that was passed over may serve it; else the error names what is missing.
@@ -232,7 +236,7 @@ class Cascade:
         if able != chosen:
             able[-1] = replace(able[-1], judge=None)
             best = self._chooser.models[0] if action == "cheap" else chosen[-1].model
-            action = action if len(able) > 1 else "strong" if able[0].model == best else "cheap"
+            action = action_of(able, best)
         calls: list[Call] = []
         p_error: float | None = None
         judged = able[0]

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from turnout._core import ConfigError
 from turnout.extras import require
 from turnout.model_client import NO_KEY, is_openai, model_client
-from turnout.routing.needs import CAPABILITIES, able_to_serve
+from turnout.routing.needs import CAPABILITIES, able_to_serve, lacking
 
 if TYPE_CHECKING:
     import asyncio
@@ -112,8 +112,7 @@ class ModelCalls:
 
     def serves(self, model: str, needs: frozenset[str]) -> bool:
         """Whether a model serves what a request needs, as far as its endpoint says."""
-        capabilities = self._capabilities(model)
-        return capabilities is None or needs <= capabilities
+        return not lacking(_Called(model, self._capabilities(model)), needs)
 
     def _capabilities(self, model: str) -> frozenset[str] | None:
         found = self._models.get(model, {}).get("capabilities")

@@ -10,7 +10,7 @@ from typing import Any
 from turnout.serve.answer import Answer, EventRelay
 from turnout.serve.attempts import Served, first_answer
 from turnout.serve.cascade_hold import held_for_judging
-from turnout.serve.cascade_loaded import LoadedCascade, Step
+from turnout.serve.cascade_loaded import LoadedCascade, LoadedStep
 from turnout.serve.cascade_reading import Reading, fields_for
 from turnout.serve.cascade_usage import with_discarded
 from turnout.serve.cascade_verdict import Judged, Verdict
@@ -109,7 +109,7 @@ class _Run:
             self.verdict.last.usage = held.answer.usage
             held.answer.close()
 
-    async def _judged(self, step: Step) -> Served | None:
+    async def _judged(self, step: LoadedStep) -> Served | None:
         """The answer of a step if it is kept."""
         assert step.cascade is not None
         self._make_room(step.model)
@@ -140,7 +140,7 @@ class _Run:
         self.held = served
         return None
 
-    async def _last(self, step: Step) -> Served:
+    async def _last(self, step: LoadedStep) -> Served:
         """The answer of the last step, of one of its fallbacks, or the discarded one."""
         candidates = self.planned.candidates
         candidates = candidates[candidates.index(step.model) :]
@@ -204,7 +204,7 @@ class _Run:
         )
         return await first_answer(alone, request, self.metrics)
 
-    async def _verdict(self, reading: Reading, step: Step) -> Judged:
+    async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
         assert step.cascade is not None
         assert self.planned.routed is not None
         answer, scorer = reading.answer, step.cascade.scorer

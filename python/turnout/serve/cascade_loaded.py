@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnout._core import ConfigError
-from turnout.cascade import SIGNALS, Answer, Judge, Scorer
+from turnout.cascade import SIGNALS, Answer, Judge, Scorer, Step
 from turnout.cascade.judge import Action
 from turnout.serve.scorers import Scorers
 from turnout.serve.settings import RouterSettings
@@ -63,7 +63,7 @@ class LoadedCascade:
 
 
 @dataclass(frozen=True)
-class Step:
+class LoadedStep:
     """A model that is asked for an answer."""
 
     model: Model
@@ -73,6 +73,22 @@ class Step:
     risk: float = 0.0
     #: P(error) up to which its answer is kept.
     limit: float = 1.0
+
+
+def loaded_steps(
+    steps: Iterable[Step], models: Mapping[str, Model], judges: Mapping[str, LoadedCascade]
+) -> tuple[LoadedStep, ...]:
+    """Steps with their models in place of names.
+
+    Args:
+        steps: Of :func:`turnout.cascade.pair_steps` or :func:`turnout.cascade.pool_steps`.
+        models: By name.
+        judges: By name of the model whose answers they judge.
+    """
+    return tuple(
+        LoadedStep(models[one.model], None if one.judge is None else judges[one.model], one.risk, one.limit)
+        for one in steps
+    )
 
 
 def load_cascade(name: str, settings: RouterSettings, scorers: Scorers) -> LoadedCascade | None:

@@ -20,12 +20,15 @@ from turnout.serve.asgi import ClientGone, UntilDisconnect, header, read_body
 from turnout.serve.dialects import CHAT
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import parse
-from turnout.serve.planning import Routed, between, candidates, decide, decide_many, read, spec_of
+from turnout.serve.planning import between, candidates, decide, decide_many, read, spec_of
 from turnout.serve.pool_route import MOST_RANKED, objective_in, of_messages, of_prompts, wants_rank
 from turnout.serve.pools import LoadedPool
 from turnout.serve.request_batch import decisions
 
 if TYPE_CHECKING:
+    from turnout._core import Decision
+    from turnout.cascade.judge import Action
+    from turnout.serve.loaded import LoadedRouter
     from turnout.serve.snapshot import Pair, Snapshot
     from turnout.serve.state import State
 
@@ -76,17 +79,21 @@ class Endpoints:
                 reading = await read(found, len(body), snapshot, CHAT, lambda prompt: None)
                 routed = await decide(reading.prompt, reading.prompt_sha256, spec, pair, snapshot)
                 model = candidates(pair, routed.chosen, reading.needs, CHAT, snapshot).candidates[0].name
-                return JSONResponse(_answer(spec, routed.router.artifact_hash, [_entry(routed, model)]))
+                entry = _entry(routed.router, routed.decision, routed.action, model, routed.seconds)
+                return JSONResponse(_answer(spec, routed.router.artifact_hash, [entry]))
             return await self._route_many(_prompts(found), spec, pair, snapshot)
         raise ClientGone
 
     async def _route_many(self, prompts: list[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot) -> Response:
-        router = snapshot.router_for(spec.router, pair)
+        router, names = snapshot.router_for(spec.router, pair), (pair.weak.name, pair.strong.name)
 
         async def decided(part: list[str]) -> list[dict[str, Any]]:
             decisions, seconds = await decide_many(part, spec, pair, snapshot)
-            routed = (Routed(router, decision, "", "", pair, seconds) for decision in decisions)
-            return [_entry(one, one.chosen.name) for one in routed]
+            actions = [router.action(decision) for decision in decisions]
+            return [
+                _entry(router, decision, action, names[action == "strong"], seconds)
+                for decision, action in zip(decisions, actions, strict=True)
+            ]
 
         answers = await self._in_slices(prompts, router.router.is_microseconds, decided)
         return await _written(_answer(spec, router.artifact_hash, answers))
@@ -239,12 +246,12 @@ def _answer(spec: RouteSpec, artifact_hash: str | None, entries: list[dict[str, 
     return {"object": "list", "router": spec.router, "artifact_hash": artifact_hash, "decisions": entries}
 
 
-def _entry(routed: Routed, model: str) -> dict[str, Any]:
+def _entry(router: LoadedRouter, decision: Decision, action: Action, model: str, seconds: float) -> dict[str, Any]:
     return {
         "model": model,
-        "is_strong": routed.decision.is_strong,
-        "win_rate": routed.decision.win_rate,
-        "threshold": routed.decision.threshold,
-        **({} if routed.cascade is None else {"action": routed.action}),
-        "decision_us": round(routed.seconds * 1e6, 1),
+        "is_strong": decision.is_strong,
+        "win_rate": decision.win_rate,
+        "threshold": decision.threshold,
+        **({} if router.cascade is None else {"action": action}),
+        "decision_us": round(seconds * 1e6, 1),
     }

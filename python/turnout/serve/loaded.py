@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from turnout._core import ConfigError, threshold_for_share
+from turnout._core import ConfigError, Decision, threshold_for_share
+from turnout.cascade.judge import Action
 from turnout.routing import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
 from turnout.serve.cascade_loaded import LoadedCascade, load_cascade
@@ -32,6 +33,16 @@ class LoadedRouter:
     stats: Stats
     #: ``None`` for a router that does not judge answers.
     cascade: LoadedCascade | None = None
+
+    def action(self, decision: Decision) -> Action:
+        """Which model a decision asks first, and whether its answer is judged: ``cheap``, ``cascade`` or ``strong``.
+
+        Args:
+            decision: Of the router.
+        """
+        if self.cascade is not None:
+            return self.cascade.action(decision.win_rate)
+        return "strong" if decision.is_strong else "cheap"
 
     @property
     def artifact_hash(self) -> str | None:

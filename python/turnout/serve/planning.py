@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from turnout._core import Decision, OverloadedError, RouterError
+from turnout.cascade import pair_steps
 from turnout.cascade.judge import Action
 from turnout.conversation import judged_text, prompt_of
 from turnout.errors import RoutingError
 from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
-from turnout.serve.cascade_loaded import LoadedCascade, Step
+from turnout.serve.cascade_loaded import LoadedCascade, LoadedStep, loaded_steps
 from turnout.serve.charge import Charge
 from turnout.serve.dialects import Dialect
 from turnout.serve.errors import ApiError
@@ -50,27 +52,26 @@ class Routed:
         """Judges the weak model's answers; ``None`` where the prompt alone decides."""
         return self.router.cascade
 
-    @property
+    @cached_property
     def action(self) -> Action:
         """Which model is asked first, and whether its answer is judged: ``cheap``, ``cascade`` or ``strong``."""
-        if self.cascade is not None:
-            return self.cascade.action(self.decision.win_rate)
-        return "strong" if self.decision.is_strong else "cheap"
+        return self.router.action(self.decision)
 
     @property
     def chosen(self) -> Model:
         """The model that was decided for; that of a cascade is asked first."""
         return self.pair.strong if self.action == "strong" else self.pair.weak
 
-    def steps(self, strong: Model) -> tuple[Step, ...]:
+    def steps(self, strong: Model) -> tuple[LoadedStep, ...]:
         """Of the cascade: the weak model, whose answer is judged, and the strong one.
 
         Args:
             strong: The strong model.
         """
-        cascade, risk = self.cascade, self.decision.win_rate
-        assert cascade is not None
-        return Step(self.chosen, cascade, risk, cascade.judge.policy.threshold(risk)), Step(strong)
+        assert self.cascade is not None
+        weak = self.chosen
+        _, steps = pair_steps(self.cascade.judge, self.decision.win_rate, weak=weak.name, strong=strong.name)
+        return loaded_steps(steps, {weak.name: weak, strong.name: strong}, {weak.name: self.cascade})
 
     def count(self, metrics: Metrics) -> None:
         """Counts the decision."""
@@ -149,7 +150,7 @@ class Plan:
     #: Remembers who answers.
     session: Session | None = None
     #: Of a cascade, in turn; the last one is not judged. Empty where no answer is judged.
-    steps: tuple[Step, ...] = ()
+    steps: tuple[LoadedStep, ...] = ()
     #: What a pool's budget has counted; ``None`` without a budget.
     charge: Charge | None = None
 

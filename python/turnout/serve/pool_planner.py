@@ -14,7 +14,7 @@ from turnout.conversation import whole_text
 from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
 from turnout.routing.names import OBJECTIVES, RouteSpec, objective_number
-from turnout.serve.cascade_loaded import Step
+from turnout.serve.cascade_loaded import loaded_steps
 from turnout.serve.charge import Charge
 from turnout.serve.errors import ApiError
 from turnout.serve.json_body import beside_the_loop
@@ -94,18 +94,14 @@ class PoolQuestion:
         chosen = self.snapshot.models[explained.decision.model]
         routed = PoolRouted(self.pool, explained, explained.decision, chosen, reading.prompt, reading.prompt_sha256)
         if self.pool.judges and any_feasible and self.dialect.is_logged:
-            action, chain = pool_steps(explained.ranked, {name: one.judge for name, one in self.pool.judges.items()})
+            action, chain = pool_steps(explained.ranked, self.pool.plain_judges)
             routed = replace(routed, action=action, steps=tuple(chain))
             return self._cascade(routed, reading)
         return self._planned(explained, chosen.name, routed=routed, session=reading.session)
 
     def _cascade(self, routed: PoolRouted, reading: Reading) -> Plan:
         """The steps, and after the last one its fallbacks."""
-        models, judges = self.snapshot.models, self.pool.judges
-        steps = tuple(
-            Step(models[one.model], judges[one.model] if one.judge else None, one.risk, one.limit)
-            for one in routed.steps
-        )
+        steps = loaded_steps(routed.steps, self.snapshot.models, self.pool.judges)
         planned = self._planned(routed.explained, steps[-1].model.name, routed=routed, session=reading.session)
         rest = (one for one in planned.candidates if all(one is not step.model for step in steps))
         candidates = (*(step.model for step in steps), *rest)

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnout._core import ConfigError, InvalidInputError, PoolError
+from turnout.cascade import Judge
 from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
@@ -39,6 +41,11 @@ class LoadedPool:
     budget: PoolBudget | None = None
     #: By model; empty for a router whose decision is final.
     judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
+
+    @cached_property
+    def plain_judges(self) -> dict[str, Judge]:
+        """The judges alone, by model."""
+        return {name: one.judge for name, one in self.judges.items()}
 
     @property
     def artifact_hash(self) -> str:
