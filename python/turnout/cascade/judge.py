@@ -77,7 +77,7 @@ class Policy:
     strong_error: Sequence[float] = (-30.0, 0.0)
 
     def action(self, risk: float) -> Action:
-        """What happens to a prompt before any model is asked.
+        """What happens to a prompt before any model is called.
 
         Args:
             risk: Estimated chance in 0..1 that the cheaper model fails, or the win rate of the strong one.

@@ -31,7 +31,7 @@ class Candidate(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """A model that is asked if the answers before were discarded.
+    """A model that is called if the answers before were discarded.
 
     Attributes:
         model: Its name.
@@ -95,20 +95,20 @@ def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tupl
     for one in sorted((one for one in ranked if one.feasible), key=lambda one: (_cost(one), -one.success)):
         if not frontier or one.success > frontier[-1].success:
             frontier.append(one)
-    asked: list[tuple[Candidate, Judge | None]] = []
+    called: list[tuple[Candidate, Judge | None]] = []
     for one in frontier:
         judge = None if one is frontier[-1] else judges.get(one.model)
         action = "strong" if judge is None else judge.policy.action(1.0 - one.success)
         if one is frontier[-1] or action == "cheap":
-            asked.append((one, None))
+            called.append((one, None))
             break
         if action == "cascade":
-            asked.append((one, judge))
+            called.append((one, judge))
     steps = []
-    for at, (one, judge) in enumerate(asked):
+    for at, (one, judge) in enumerate(called):
         limit = 1.0
         if judge is not None:
-            after, policy = asked[at + 1][0], judge.policy
+            after, policy = called[at + 1][0], judge.policy
             cost = policy.strong_cost if after.expected_cost is None else after.expected_cost
             limit = limit_of(cost, 1.0 - after.success, policy.error_cost)
         steps.append(Step(one.model, judge, 1.0 - one.success, limit))

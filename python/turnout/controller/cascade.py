@@ -73,8 +73,8 @@ class CascadeAnswer:
 
 
 #: A request of a model, or a prompt and an answer to score.
-_Asked = dict[str, Any] | tuple[str, str]
-_Steps = Generator[Sequence[_Asked], list[Any], CascadeAnswer]
+_Task = dict[str, Any] | tuple[str, str]
+_Steps = Generator[Sequence[_Task], list[Any], CascadeAnswer]
 
 
 class Cascade:
@@ -82,7 +82,7 @@ class Cascade:
 
     Of two models: the router's win rate is the prompt's risk. Below the judge's band the cheaper model answers and is not judged, above it
     the strong model answers at once; between, the cheaper model's answer is judged. Of a pool: :func:`turnout.cascade.pool_steps` says
-    which models are asked in turn; needs and the pool's limits hold.
+    which models are called in turn; needs and the pool's limits hold.
 
     Models are called as by :class:`turnout.Controller`. An error of a call is raised as it is. Safe to share between threads.
 
@@ -167,17 +167,17 @@ class Cascade:
             The answer, with every call that it took.
 
         Raises:
-            RoutingError: ``stream`` is asked for, or messages that cannot be routed with, or neither model serves what they need.
+            RoutingError: ``stream`` is set, or messages that cannot be routed with, or neither model serves what they need.
             ConfigError: The judge has no form for the answer, or a package for the call is missing.
         """
         request = _checked(request)
         prompt = prompt_of(request["messages"], self.context)
         needs = needs_of(request)
         steps = self._steps(request, prompt, needs, *self._chooser.steps(prompt, needs))
-        asked = next(steps)
+        tasks = next(steps)
         while True:
             try:
-                asked = steps.send([self._done(one) for one in asked])
+                tasks = steps.send([self._done(one) for one in tasks])
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 
@@ -201,28 +201,28 @@ class Cascade:
         prompt = prompt_of(request["messages"], self.context)
         needs = needs_of(request)
         steps = self._steps(request, prompt, needs, *(await self._chooser.asteps(prompt, needs)))
-        asked = next(steps)
+        tasks = next(steps)
         while True:
-            found = await asyncio.gather(*(self._adone(one) for one in asked))
+            found = await asyncio.gather(*(self._adone(one) for one in tasks))
             try:
-                asked = steps.send(list(found))
+                tasks = steps.send(list(found))
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Cascade holds connections and cannot be pickled or copied: create one in each process")
 
-    def _done(self, asked: _Asked) -> Any:
-        if isinstance(asked, dict):
-            return self._calls.complete(asked)
+    def _done(self, task: _Task) -> Any:
+        if isinstance(task, dict):
+            return self._calls.complete(task)
         assert self._scorer is not None
-        return self._scorer.score(*asked)
+        return self._scorer.score(*task)
 
-    async def _adone(self, asked: _Asked) -> Any:
-        if isinstance(asked, dict):
-            return await self._calls.acomplete(asked)
+    async def _adone(self, task: _Task) -> Any:
+        if isinstance(task, dict):
+            return await self._calls.acomplete(task)
         assert self._scorer is not None
-        return await self._scorer.ascore(*asked)
+        return await self._scorer.ascore(*task)
 
     def _steps(
         self, request: dict[str, Any], prompt: str, needs: frozenset[str], action: Action, chosen: list[Step]
@@ -241,21 +241,21 @@ class Cascade:
         p_error: float | None = None
         judged = able[0]
         for step in able:
-            wanted = set() if step.judge is None else step.judge.needs()
-            completions = yield self._first(request, step.model, wanted)
-            asked = [step.model, *self._others(step.model, wanted)]
-            calls += [self._call(name, one) for name, one in zip(asked, completions, strict=True)]
+            needed = set() if step.judge is None else step.judge.needs()
+            completions = yield self._first(request, step.model, needed)
+            names = [step.model, *self._others(step.model, needed)]
+            calls += [self._call(name, one) for name, one in zip(names, completions, strict=True)]
             completion = completions[0]
             if step.judge is None:
                 break
             judged, answer = step, Answer.from_completion(completion)
-            if "samples" in wanted:
+            if "samples" in needed:
                 answer = answer.with_samples([Answer.from_completion(one).text for one in completions[1:]])
-            if "self_check" in wanted:
+            if "self_check" in needed:
                 [checked] = yield [self._check(step.model, prompt, answer)]
                 calls.append(self._call(step.model, checked))
                 answer = replace(answer, self_check=p_yes(checked))
-            if self._scorer is not None and "score" in wanted:
+            if self._scorer is not None and "score" in needed:
                 [score] = yield [(prompt, answer.text)]
                 answer = replace(answer, score=score)
             p_error = step.judge.p_error(step.risk, answer)
@@ -263,18 +263,18 @@ class Cascade:
                 break
         return CascadeAnswer(completion, step.model, action, able[0].risk, p_error, judged.limit, calls)
 
-    def _others(self, model: str, wanted: set[str]) -> list[str]:
+    def _others(self, model: str, needed: set[str]) -> list[str]:
         """Whose further answers are compared."""
-        return list(self._agree_with or [model] * SAMPLES) if "samples" in wanted else []
+        return list(self._agree_with or [model] * SAMPLES) if "samples" in needed else []
 
-    def _first(self, request: dict[str, Any], model: str, wanted: set[str]) -> list[dict[str, Any]]:
-        samples = [{**request, "model": name} for name in self._others(model, wanted)]
+    def _first(self, request: dict[str, Any], model: str, needed: set[str]) -> list[dict[str, Any]]:
+        samples = [{**request, "model": name} for name in self._others(model, needed)]
         if not self._agree_with:
             samples = [{**one, "temperature": TEMPERATURE} for one in samples]
-        asked = {**request, "model": model}
-        if wanted & {"logprobs", "first_top_logprobs"}:
-            asked = {**asked, "logprobs": True, "top_logprobs": request.get("top_logprobs") or TOP_LOGPROBS}
-        return [asked, *samples]
+        first = {**request, "model": model}
+        if needed & {"logprobs", "first_top_logprobs"}:
+            first = {**first, "logprobs": True, "top_logprobs": request.get("top_logprobs") or TOP_LOGPROBS}
+        return [first, *samples]
 
     def _check(self, model: str, prompt: str, answer: Answer) -> dict[str, Any]:
         content = CHECK.format(prompt=prompt, answer=answer.text)

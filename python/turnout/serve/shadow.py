@@ -22,11 +22,11 @@ from turnout.serve.pool_decision import PoolRouted, excluded_now
 from turnout.serve.rare_log import RareLog
 from turnout.serve.shadow_calls import (
     ShadowCall,
-    asked,
     delivered_text,
     excluded_by,
     expected_of_judge,
     judge_call,
+    shadow_request,
 )
 from turnout.serve.upstream import Upstream
 
@@ -270,7 +270,7 @@ class Shadows:
         settings, dialect = one.snapshot.settings, one.request.dialect
 
         def read() -> tuple[str, str, ShadowCall, float]:
-            body, prompt, output = asked(one.request.body, dialect)
+            body, prompt, output = shadow_request(one.request.body, dialect)
             text = delivered_text(one.content, dialect, is_stream=one.is_stream)
             call = ShadowCall(one.model, dialect, body, output, len(body), settings)
             return prompt, text, call, expected_of_judge(one.judge, prompt, text, call, settings)

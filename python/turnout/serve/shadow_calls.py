@@ -49,7 +49,7 @@ def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
     return "several_answers" if parsed.get("n") not in (None, 1) else ""
 
 
-def asked(body: bytes, dialect: Dialect) -> tuple[bytes, str, int]:
+def shadow_request(body: bytes, dialect: Dialect) -> tuple[bytes, str, int]:
     """The body for another model, the conversation as text for the judge, and the tokens that an answer is expected to have at most.
 
     Args:
