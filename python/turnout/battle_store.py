@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from turnout._core import ArtifactError, InferenceError, OverloadedError
+from turnout.durable_files import use_write_ahead_log
 
 #: Name of the database in the artifact folder.
 NAME = "battles.sqlite"
@@ -191,7 +192,7 @@ class BattleStore:
     def _create(self) -> sqlite3.Connection:
         connection = self._open("mode=rwc")
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection, WAIT_S)
             connection.execute("BEGIN IMMEDIATE")
             if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 connection.execute(f"PRAGMA application_id={_APPLICATION}")

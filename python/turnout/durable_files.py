@@ -1,9 +1,11 @@
-"""Files that survive a crash: replaced in one step, on the disk when a call returns."""
+"""Files that survive a crash: replaced in one step or kept by SQLite, on the disk when a call returns."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -36,3 +38,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Puts a database into WAL mode, where it stays.
+
+    Of several processes that open a new database at once, one makes this change. SQLite answers "locked" to the others at once, whatever
+    their busy time-out is, because two that both read and wait to write would wait for each other.
+
+    Args:
+        connection: Without an open transaction.
+        wait_s: Seconds to try for.
+
+    Raises:
+        sqlite3.OperationalError: Others kept the database locked for that long.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return

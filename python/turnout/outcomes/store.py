@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from turnout.durable_files import use_write_ahead_log
 from turnout.errors import InvalidInputError, InvalidTypeError, OutcomeConflictError, OutcomesError, OverloadedError
 from turnout.outcomes.outcome import Outcome, outcome_of
 
@@ -318,8 +319,9 @@ class Outcomes:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=WAIT_S, check_same_thread=False)
     try:
-        for setting in ("trusted_schema=OFF", "cell_size_check=ON", "synchronous=FULL", "journal_mode=WAL"):
+        for setting in ("trusted_schema=OFF", "cell_size_check=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {setting}")
+        use_write_ahead_log(connection, WAIT_S)
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             connection.execute(f"PRAGMA application_id={_APPLICATION}")
