@@ -197,7 +197,7 @@ def test_words_are_those_of_the_draft(fields, status, reason, completion):
     assert found["completion_status"] == completion
 
 
-CUT = streaming(*SPOKEN["chat"].stream("m", ("Hel",))[:2], ends="reset")
+CUT = streaming(*SPOKEN["chat"].stream("m", ("Hi",))[:2], ends="reset")
 
 
 @pytest.mark.parametrize(
