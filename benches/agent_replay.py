@@ -22,7 +22,7 @@ from agent_transcripts import transcript
 from aiohttp import web
 
 from turnout.serve.app import client_app
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 #: Per million tokens: input, input from the cache, output.

@@ -23,9 +23,9 @@ from aiohttp import web
 
 from turnout.cascade import Form, Judge, Policy
 from turnout.serve.app import client_app
-from turnout.serve.config_file import settings_of
-from turnout.serve.connection import Limits
-from turnout.serve.listener import listener, listening, url_of
+from turnout.serve.http.connection import Limits
+from turnout.serve.http.listener import listener, listening, url_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 NAMES = ["mean_logprob", "least_logprob", "first_token_entropy", "first_token_margin", "length"]

@@ -25,11 +25,11 @@ _spec.loader.exec_module(serving)
 
 from tests.serve import dialects  # noqa: E402
 
-from turnout.serve.answer import Answer  # noqa: E402
 from turnout.serve.describe import lines  # noqa: E402
 from turnout.serve.dialects import CHAT, MESSAGES  # noqa: E402
-from turnout.serve.litellm_call import LiteLLMCall, load  # noqa: E402
-from turnout.serve.translation import TranslatedBody  # noqa: E402
+from turnout.serve.upstreams.answer import Answer  # noqa: E402
+from turnout.serve.upstreams.litellm_call import LiteLLMCall, load  # noqa: E402
+from turnout.serve.upstreams.translation import TranslatedBody  # noqa: E402
 
 scripted = serving.scripted
 KEY = "sk-upstream-key-0123456789"

@@ -17,8 +17,8 @@ from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.report import report_of
 from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
-from turnout.serve.cascade_verdict import Judged, Verdict
-from turnout.serve.usage import Usage
+from turnout.serve.cascade.verdict import Judged, Verdict
+from turnout.serve.upstreams.usage import Usage
 
 PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}
 FEW = Resampling(200)

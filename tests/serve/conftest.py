@@ -18,9 +18,9 @@ import pytest
 import turnout
 from turnout.cascade import Form, Judge, Policy
 from turnout.serve.app import admin_app, client_app
-from turnout.serve.config_file import settings_of
-from turnout.serve.connection import Limits
-from turnout.serve.listener import listener, listening, url_of
+from turnout.serve.http.connection import Limits
+from turnout.serve.http.listener import listener, listening, url_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 _spec = importlib.util.spec_from_file_location("scripted_upstream", Path(__file__).parent / "upstream.py")

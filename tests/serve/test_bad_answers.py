@@ -12,7 +12,7 @@ import pytest
 from scripted_upstream import Exchange, answer, completion, event, wait_until
 
 from turnout.serve.dialects import CHAT
-from turnout.serve.judging import BadAnswerError, is_context_overflow, message_of, one_line
+from turnout.serve.dialects.judging import BadAnswerError, is_context_overflow, message_of, one_line
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -226,7 +226,7 @@ def test_the_beginning_of_a_stream_is_judged_by_its_events():
 
 
 def test_a_stream_that_never_begins_is_cut(server, upstream, monkeypatch):
-    monkeypatch.setattr("turnout.serve.answer.LONGEST_EVENT", 100_000)
+    monkeypatch.setattr("turnout.serve.upstreams.answer.LONGEST_EVENT", 100_000)
 
     async def script(exchange):
         await exchange.begin_stream()

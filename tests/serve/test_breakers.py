@@ -9,7 +9,7 @@ import openai
 import pytest
 from scripted_upstream import answer, completion, refuse, wait_until
 
-from turnout.serve.breaker import Breakers
+from turnout.serve.upstreams.breaker import Breakers
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 STRONG = "router-mf-0.0"

@@ -16,8 +16,8 @@ from tests.serve.dialects import HELLO, SPOKEN, response_stream, streaming
 
 from turnout import ConfigError
 from turnout.cascade import Form
-from turnout.serve.config_file import settings_of
 from turnout.serve.describe import lines
+from turnout.serve.settings.file import settings_of
 
 
 @pytest.fixture(params=list(SPOKEN))
@@ -270,7 +270,7 @@ def test_a_learned_score_decides(cascading, upstream, artifact, tmp_path, monkey
     form = Form(["scorer"], [-10.0], 0.0, 5.0, *IDENTITY)
     with pytest.raises(ConfigError, match="reads the signal scorer, expected scorer"):
         cascading(form)
-    monkeypatch.setattr("turnout.serve.scorers.load", lambda path: Fake())
+    monkeypatch.setattr("turnout.serve.routers.scorers.load", lambda path: Fake())
     server = cascading(form, scorer="folder")
     answer = server.post({"model": "router-mf", "messages": HELLO})
     assert (answer.headers["x-turnout-cascade"], receipt_of(server)["signals"]) == (

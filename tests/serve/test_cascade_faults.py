@@ -247,7 +247,7 @@ def test_answers_are_counted(cascading, upstream):
 
 
 def test_a_change_of_the_model_that_is_not_worth_its_cache_is_not_judged(cascading, upstream, monkeypatch):
-    from turnout.serve import planner
+    from turnout.serve.endpoints import planner
 
     def kept(routed: Any, cached: Any, state: Any) -> Any:
         return routed.pair.strong

@@ -14,7 +14,7 @@ from tests.serve.dialects import SPOKEN, speak
 from turnout import ConfigError
 from turnout.cascade import Form, Judge, Policy
 from turnout.serve.describe import lines
-from turnout.serve.receipts import replay_in_pool
+from turnout.serve.receipts.receipts import replay_in_pool
 
 PROMPT = "Prove that there are infinitely many primes."
 CHAT_HELLO: dict[str, Any] = {"model": "router-mf", "messages": [{"role": "user", "content": PROMPT}]}
@@ -136,7 +136,7 @@ def test_a_scorer_is_opened_once_for_all_judges_and_again_only_if_it_was_touched
         loads.append(path)
         return SimpleNamespace(strong="wrong")
 
-    monkeypatch.setattr("turnout.serve.scorers.load", load)
+    monkeypatch.setattr("turnout.serve.routers.scorers.load", load)
     folder = tmp_path / "scorer"
     folder.mkdir()
     (folder / "router.json").write_text("{}")

@@ -337,7 +337,7 @@ def test_ten_thousand_prompts_are_decided_without_holding_up_others(server, rout
 def test_a_body_that_does_not_arrive_gives_its_place_back(server, monkeypatch):
     import socket
 
-    monkeypatch.setattr("turnout.serve.asgi._BODY_S", 0.2)
+    monkeypatch.setattr("turnout.serve.http.asgi._BODY_S", 0.2)
     with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), 10) as connection:
         connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")

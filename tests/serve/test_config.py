@@ -11,9 +11,9 @@ import pytest
 
 from turnout import ConfigError
 from turnout.cli import main
-from turnout.serve.config_file import _model as table_of
-from turnout.serve.config_file import read_config, settings_of, simple_settings
-from turnout.serve.settings import RouterSettings, Settings
+from turnout.serve.settings.file import _model as table_of
+from turnout.serve.settings.file import read_config, settings_of, simple_settings
+from turnout.serve.settings.tables import RouterSettings, Settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
 

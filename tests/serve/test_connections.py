@@ -17,7 +17,7 @@ import uvicorn
 import uvicorn.server
 from scripted_upstream import completion, event
 
-from turnout.serve.connection import Connection, Connections, Limits
+from turnout.serve.http.connection import Connection, Connections, Limits
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}

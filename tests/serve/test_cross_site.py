@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from turnout import ConfigError
-from turnout.serve.config_file import settings_of
-from turnout.serve.cross_site import AllowedHosts
+from turnout.serve.http.cross_site import AllowedHosts
+from turnout.serve.settings.file import settings_of
 
 WEAK = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hello!"}]}
 SDK_HEADERS = (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_upstream import event, wait_until
 
-from turnout.serve.sse import EventBuffer, EventTooLongError, events
+from turnout.serve.dialects.sse import EventBuffer, EventTooLongError, events
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}
@@ -135,7 +135,7 @@ def test_comments_keep_a_slow_stream_alive(start, upstream):
 
 
 def test_an_event_without_end_is_cut_and_not_held_in_memory(server, upstream, monkeypatch):
-    monkeypatch.setattr("turnout.serve.sse.LONGEST_EVENT", 100_000)
+    monkeypatch.setattr("turnout.serve.dialects.sse.LONGEST_EVENT", 100_000)
 
     async def endless(exchange):
         await exchange.begin_stream()

@@ -161,7 +161,7 @@ def test_ids_and_rate_limits_of_the_upstream_reach_the_client(start, speaking):
 
 
 def test_a_clients_key_may_be_in_x_api_key(start, speaking, spoken, tmp_path):
-    from turnout.serve.client_keys import key_hash
+    from turnout.serve.http.client_keys import key_hash
 
     (tmp_path / "keys").write_text(f"team:{key_hash('client-key-0123456789')}\n")
     url = start(server={"client_keys_file": str(tmp_path / "keys")}).url

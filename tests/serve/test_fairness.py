@@ -97,7 +97,7 @@ def test_the_order_of_a_batch_is_kept(server, router):
 )
 @pytest.mark.parametrize("is_large", [True, False])
 def test_messages_are_walked_once_and_those_of_a_large_body_beside_the_loop(start, monkeypatch, path, model, is_large):
-    from turnout.serve import planning
+    from turnout.serve.decisions import planning
 
     walked = []
 

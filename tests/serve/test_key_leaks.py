@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_upstream import Exchange, completion, event
 
-from turnout.serve.secrets import Secret
+from turnout.serve.upstreams.secrets import Secret
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}

@@ -13,11 +13,11 @@ from scripted_upstream import refuse
 
 from turnout import ConfigError
 from turnout.cli import main
-from turnout.serve.byte_budget import ByteBudget
-from turnout.serve.decision_log import DecisionLog
-from turnout.serve.log_writers import Lines, Parts
-from turnout.serve.receipts import prompt_hash
-from turnout.serve.settings import LogSettings
+from turnout.serve.http.byte_budget import ByteBudget
+from turnout.serve.receipts.decision_log import DecisionLog
+from turnout.serve.receipts.log_writers import Lines, Parts
+from turnout.serve.receipts.receipts import prompt_hash
+from turnout.serve.settings.tables import LogSettings
 
 
 def opened(path, dropped=None, budget=None, **settings):
@@ -305,7 +305,7 @@ def test_prompts_that_wait_for_a_part_are_few_bytes(tmp_path):
 
 def test_parts_are_written_in_time_without_further_receipts(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("turnout.serve.log_writers._PART_S", 0.01)
+    monkeypatch.setattr("turnout.serve.receipts.log_writers._PART_S", 0.01)
     log = opened(tmp_path / "log", format="parquet")
     log.add({"number": 1})
     until(lambda: list((tmp_path / "log").glob("*.parquet")))

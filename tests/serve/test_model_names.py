@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from turnout.serve.alias_settings import AliasSettings
-from turnout.serve.model_names import ModelNames
+from turnout.serve.routers.model_names import ModelNames
+from turnout.serve.settings.aliases import AliasSettings
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 ALIASES = {

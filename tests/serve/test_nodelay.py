@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from turnout.serve.listener import listening
+from turnout.serve.http.listener import listening
 
 
 def test_connections_do_not_wait_for_acknowledgments() -> None:

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from turnout.serve.openapi import description
+from turnout.serve.endpoints.openapi import description
 
 CHECKS = [
     not_a_server_error,

@@ -11,8 +11,8 @@ from scripted_upstream import event
 
 from turnout import ConfigError, RouterError
 from turnout.outcomes import Outcomes
-from turnout.serve.client_keys import key_hash
-from turnout.serve.config_file import settings_of
+from turnout.serve.http.client_keys import key_hash
+from turnout.serve.settings.file import settings_of
 
 PATH = "/v1/outcomes"
 

@@ -13,11 +13,11 @@ from tests.serve.test_switching import saying
 
 from turnout import ConfigError
 from turnout.cli import main
-from turnout.serve.config_file import settings_of
+from turnout.serve.decisions.snapshot import take
 from turnout.serve.describe import lines
-from turnout.serve.receipts import replay_in_pool
+from turnout.serve.receipts.receipts import replay_in_pool
 from turnout.serve.run import check
-from turnout.serve.snapshot import take
+from turnout.serve.settings.file import settings_of
 
 LARGE = {"success": 0.9, "input_price": 5.0, "output_price": 20.0, "output_tokens": 100}
 MIDDLE = {"success": 0.8, "input_price": 1.0, "output_price": 4.0, "output_tokens": 100}

@@ -15,7 +15,7 @@ import pytest
 from scripted_upstream import completion, wait_until
 
 from turnout import ConfigError
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import SERVER_KEYS_UNTIL_RESTART, TABLES_UNTIL_RESTART, State
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"

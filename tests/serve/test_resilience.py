@@ -12,7 +12,7 @@ import openai
 import pytest
 from scripted_upstream import ScriptedUpstream, completion, event, refuse, wait_until
 
-from turnout.serve.breaker import CircuitBreaker
+from turnout.serve.upstreams.breaker import CircuitBreaker
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}

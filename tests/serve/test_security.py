@@ -16,12 +16,12 @@ from scripted_upstream import refuse
 
 from turnout import ConfigError
 from turnout.cli import main
-from turnout.serve import headers as passing
-from turnout.serve.client_keys import ClientKeys, key_hash
-from turnout.serve.errors import ApiError
-from turnout.serve.json_body import replace_model
-from turnout.serve.secrets import Secret, read_key
-from turnout.serve.upstream_settings import UpstreamSettings
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.http.client_keys import ClientKeys, key_hash
+from turnout.serve.http.json_body import replace_model
+from turnout.serve.settings.upstreams import UpstreamSettings
+from turnout.serve.upstreams import headers as passing
+from turnout.serve.upstreams.secrets import Secret, read_key
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}

@@ -9,8 +9,8 @@ import pytest
 from scripted_upstream import refuse
 from tests.serve.dialects import SPOKEN, speak
 
-from turnout.serve.client_keys import key_hash
-from turnout.serve.sessions import Session
+from turnout.serve.http.client_keys import key_hash
+from turnout.serve.sessions.sessions import Session
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tests.serve.dialects import HELLO, SPOKEN, speak
 from turnout import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.outcomes.spending import Spending
-from turnout.serve.answer import Answer
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
+from turnout.serve.upstreams.answer import Answer
 
 PRICES = {"input_price": 1.0, "output_price": 2.0}
 

@@ -17,7 +17,7 @@ from tests.serve.dialects import SPOKEN
 from tests.serve.test_sessions import loop
 
 from turnout import ConfigError
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 RESPONSES = SPOKEN["responses"]

@@ -12,7 +12,7 @@ import pytest
 from scripted_upstream import Exchange, refuse
 from tests.serve.dialects import SPOKEN, named, speak, streaming
 
-from turnout.serve.client_keys import key_hash
+from turnout.serve.http.client_keys import key_hash
 
 RESPONSES = SPOKEN["responses"]
 

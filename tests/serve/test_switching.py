@@ -9,8 +9,8 @@ import pytest
 from tests.serve.dialects import SPOKEN, named
 from tests.serve.test_sessions import loop
 
-from turnout.serve.session_store import MemoryStore
-from turnout.serve.switching import Cached
+from turnout.serve.sessions.cached import Cached
+from turnout.serve.sessions.store import MemoryStore
 
 #: 100,000 cached tokens are worth 0.45 at the strong model. A decision of this router is 0.5 from the threshold.
 PRICES = {"input_price": 5.0, "cached_input_price": 0.5, "output_price": 0.0}

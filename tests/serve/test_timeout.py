@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from turnout.serve.asgi import ClientGone, sending_until
-from turnout.serve.timeout import Timeout
+from turnout.serve.http.asgi import ClientGone, sending_until
+from turnout.serve.http.timeout import Timeout
 
 
 def counting_timers(monkeypatch: pytest.MonkeyPatch) -> list[float]:

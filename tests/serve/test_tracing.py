@@ -139,8 +139,8 @@ def test_spans_belong_to_the_trace_of_the_client_and_the_upstream_to_the_call(sp
     ],
 )
 def test_providers_are_known_by_their_hosts(url, provider):
-    from turnout.serve.config_file import settings_of
-    from turnout.serve.snapshot import take
+    from turnout.serve.decisions.snapshot import take
+    from turnout.serve.settings.file import settings_of
     from turnout.serve.tracing import _model_attributes
 
     models = {name: {"upstream": "one"} for name in ("big", "small")}

@@ -20,10 +20,10 @@ from scripted_upstream import ScriptedUpstream, completion, refuse
 
 from turnout import ConfigError
 from turnout.retry_after import retry_after_s
-from turnout.serve import headers as passing
-from turnout.serve.proxies import proxy_of
-from turnout.serve.secrets import Secret, read_key
-from turnout.serve.upstream_settings import UpstreamSettings
+from turnout.serve.settings.upstreams import UpstreamSettings
+from turnout.serve.upstreams import headers as passing
+from turnout.serve.upstreams.proxies import proxy_of
+from turnout.serve.upstreams.secrets import Secret, read_key
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEAK = {"model": "router-mf-1.0", "messages": HELLO}

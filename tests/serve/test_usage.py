@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.serve.dialects import SPOKEN, chat_stream, completion, message, message_stream, named, response, streaming
 
-from turnout.serve.usage import Usage, usage_of, usage_of_stream
+from turnout.serve.upstreams.usage import Usage, usage_of, usage_of_stream
 
 CACHED = {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 7}
 RESPONSE = {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 90}}

@@ -24,9 +24,9 @@ from tests.serve.test_processes import HELLO, Process
 from tests.serve.test_processes import wait_until as within
 
 from turnout import ConfigError
-from turnout.serve.config_file import settings_of
-from turnout.serve.log_writers import Lines
-from turnout.serve.settings import LogSettings
+from turnout.serve.receipts.log_writers import Lines
+from turnout.serve.settings.file import settings_of
+from turnout.serve.settings.tables import LogSettings
 from turnout.serve.workers import check_workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,7 +15,20 @@ LAYERS = [
     {"commands"},
     {"__init__"},
     {"ext_proc"},
-    {"serve", "integrations"},
+    {"serve.run", "integrations"},
+    {"serve.workers"},
+    {"serve.process"},
+    {"serve.app"},
+    {"serve.endpoints", "serve.playground"},
+    {"serve.state"},
+    {"serve.shadow"},
+    {"serve.cascade", "serve.describe", "serve.tracing"},
+    {"serve.decisions"},
+    {"serve.receipts", "serve.sessions"},
+    {"serve.changes", "serve.routers", "serve.upstreams"},
+    {"serve.http", "serve.settings"},
+    {"serve.dialects", "serve.metrics", "serve.rare_log"},
+    {"serve"},
     {"controller"},
     {"routers.bert", "routers.causal_llm", "routers.mf", "routers.sw_ranking"},
     {"training"},
@@ -67,9 +80,9 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
 def _room(module: str) -> str:
-    """The room of a dotted module name below ``turnout``; every kind of router is a room of its own."""
+    """The room of a dotted module name below ``turnout``; kinds of routers, and parts of the server, are rooms of their own."""
     parts = module.split(".")[1:] or ["__init__"]
-    room = ".".join(parts[:2]) if parts[0] == "routers" and len(parts) > 1 else parts[0]
+    room = ".".join(parts[:2]) if parts[0] in ("routers", "serve") and len(parts) > 1 else parts[0]
     return PART_OF.get(room, room)
 
 

@@ -13,7 +13,7 @@ from turnout.commands._receipts import read_receipts
 from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
-    from turnout.serve.pools import LoadedPool
+    from turnout.serve.routers.pools import LoadedPool
 
 EPILOG = """\
 examples:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from turnout import ConfigError
     from turnout.conversation import judged_text
-    from turnout.serve.receipts import prompt_hash
+    from turnout.serve.receipts.receipts import prompt_hash
 
     if args.verify and args.export:
         raise ConfigError("both --verify and --export are given, expected one")
@@ -114,7 +114,7 @@ def _none_found(args: argparse.Namespace) -> Exception:
 
 def _verify(args: argparse.Namespace) -> int:
     from turnout import ConfigError
-    from turnout.serve.receipt_signature import check, read_receipt_key
+    from turnout.serve.receipts.signature import check, read_receipt_key
 
     found = [read_receipt_key("--key-file", file=file) for file in args.key_file]
     found.append(read_receipt_key("--key-env", env=args.key_env or ""))
@@ -134,7 +134,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from turnout.serve.route_receipt import route_receipt
+    from turnout.serve.receipts.export import route_receipt
 
     found = 0
     for receipt in _receipts(args):
@@ -166,7 +166,7 @@ class _Replays:
             name: Of its router.
             prompt: What was judged.
         """
-        from turnout.serve.receipts import replay, replay_in_pool
+        from turnout.serve.receipts.receipts import replay, replay_in_pool
 
         if receipt.get("pool_hash"):
             return replay_in_pool(receipt, prompt, self._pool(name)), f"{receipt.get('reason')}"
@@ -190,9 +190,9 @@ class _Replays:
             raise ConfigError(f"a receipt of the pool of router {name} needs --config with the server's turnout.toml")
         if self._pools is None:
             require("serve", "pydantic", purpose="read --config")
-            from turnout.serve.config_file import read_config
-            from turnout.serve.pools import load_pools
-            from turnout.serve.scorers import Scorers
+            from turnout.serve.routers.pools import load_pools
+            from turnout.serve.routers.scorers import Scorers
+            from turnout.serve.settings.file import read_config
 
             self._pools = load_pools(read_config(self._config), {}, Scorers({}))
         if name not in self._pools:

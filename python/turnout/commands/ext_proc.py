@@ -11,7 +11,7 @@ from turnout.extras import require
 from turnout.terminal import echo
 
 if TYPE_CHECKING:
-    from turnout.serve.settings import Settings
+    from turnout.serve.settings.tables import Settings
 
 EPILOG = """\
 examples:
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> Settings:
     from turnout import ConfigError
-    from turnout.serve.config_file import read_config, simple_settings
     from turnout.serve.dialects import DIALECTS
+    from turnout.serve.settings.file import read_config, simple_settings
 
     simple = {"--strong-model": args.strong_model, "--weak-model": args.weak_model}
     if args.config:

@@ -99,7 +99,7 @@ def _prices(args: argparse.Namespace) -> dict[str, Prices]:
         from turnout.extras import require
 
         require("serve", "pydantic", purpose="read --config")
-        from turnout.serve.config_file import read_config
+        from turnout.serve.settings.file import read_config
 
         settings = read_config(args.config)
         efforts = (f"{name}:{effort}" for name, model in settings.models.items() for effort in model.efforts)

@@ -124,9 +124,9 @@ def _router(args: argparse.Namespace) -> Any:
     if args.pool is not None:
         return turnout.load(args.router, pool=turnout.Pool.load(args.pool))
     require("serve", "pydantic", purpose="read --config")
-    from turnout.serve.config_file import read_config
-    from turnout.serve.pools import load_pools
-    from turnout.serve.scorers import Scorers
+    from turnout.serve.routers.pools import load_pools
+    from turnout.serve.routers.scorers import Scorers
+    from turnout.serve.settings.file import read_config
 
     pools = load_pools(read_config(args.config), {}, Scorers({}))
     name = args.router or next(iter(pools), None)

@@ -13,7 +13,7 @@ from turnout.extras import require
 from turnout.terminal import echo
 
 if TYPE_CHECKING:
-    from turnout.serve.settings import Settings
+    from turnout.serve.settings.tables import Settings
 
 EPILOG = """\
 examples:
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> Settings:
     from turnout import ConfigError
-    from turnout.serve.config_file import read_config, simple_settings
+    from turnout.serve.settings.file import read_config, simple_settings
 
     simple = {"--strong-model": args.strong_model, "--weak-model": args.weak_model, "--base-url": args.base_url}
     server = {"host": args.host, "port": args.port, "admin_port": args.admin_port}
@@ -158,7 +158,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _hash_key() -> int:
-    from turnout.serve.client_keys import key_hash
+    from turnout.serve.http.client_keys import key_hash
 
     key = sys.stdin.readline().strip()
     if len(key) < 16:

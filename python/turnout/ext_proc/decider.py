@@ -10,22 +10,23 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from turnout.serve import headers as passing
-from turnout.serve.asgi import RawHeaders, client_of, header
+from turnout.serve.decisions.efforts import body_for
 from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, Dialect
-from turnout.serve.efforts import body_for
-from turnout.serve.errors import ApiError, UpstreamError
-from turnout.serve.json_body import parse
-from turnout.serve.planner import plan
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.endpoints.planner import plan
+from turnout.serve.http.asgi import RawHeaders, client_of, header
+from turnout.serve.http.json_body import parse
+from turnout.serve.http.timeout import Timeout
 from turnout.serve.rare_log import RareLog
 from turnout.serve.state import State
-from turnout.serve.timeout import Timeout
+from turnout.serve.upstreams import headers as passing
+from turnout.serve.upstreams.error import UpstreamError
 
 logger = logging.getLogger("turnout.ext_proc")
 
 #: The header of the gateway's request that has the reason why nothing was decided.
 UNDECIDED = "x-turnout-undecided"
-#: Outcomes, besides the codes of :class:`~turnout.serve.errors.ApiError`.
+#: Outcomes, besides the codes of :class:`~turnout.serve.dialects.errors.ApiError`.
 DECIDED, OTHER_PATH = "decided", "other_path"
 _DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, RESPONSES)
 _SECONDS = (100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 0.25, 1.0)

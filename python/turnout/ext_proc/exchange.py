@@ -6,8 +6,8 @@ from typing import Any
 
 from turnout.ext_proc.decider import OTHER_PATH, UNDECIDED, Decider, Verdict, dialect_of
 from turnout.ext_proc.messages import BUFFERED, FULL_DUPLEX_STREAMED, NONE, OVERWRITE, STREAMED, ProcessingResponse
-from turnout.serve.asgi import RawHeaders
 from turnout.serve.dialects import Dialect
+from turnout.serve.http.asgi import RawHeaders
 
 #: Bytes of one piece of a streamed body; Envoy accepts less than 64 KiB.
 _PIECE = 60 * 1024

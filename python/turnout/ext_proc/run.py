@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from turnout.ext_proc.service import Service
 from turnout.serve.app import admin_app
-from turnout.serve.connection import Limits
 from turnout.serve.describe import lines
-from turnout.serve.listener import listener, listening, url_of
-from turnout.serve.outcome_settings import OutcomeSettings
-from turnout.serve.run import ADMIN_CONNECTIONS, new_loop, reload_and_log
-from turnout.serve.settings import Settings
+from turnout.serve.http.connection import Limits
+from turnout.serve.http.listener import listener, listening, url_of
+from turnout.serve.process import ADMIN_CONNECTIONS, new_loop, reload_and_log
+from turnout.serve.settings.outcomes import OutcomeSettings
+from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.ext_proc")

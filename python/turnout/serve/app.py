@@ -14,18 +14,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from turnout.serve.access_log import AccessLog
-from turnout.serve.asgi import ClientGone
-from turnout.serve.cross_site import AllowedHosts, CrossSiteGuard
 from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, of_scope
-from turnout.serve.endpoints import Endpoints
-from turnout.serve.errors import ApiError
-from turnout.serve.gate import Gate
-from turnout.serve.model_list import ModelList
-from turnout.serve.openapi import openapi
-from turnout.serve.outcomes import OutcomesEndpoint
-from turnout.serve.routed_endpoint import RoutedEndpoint
-from turnout.serve.stored_responses import StoredResponses
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.endpoints.admission import Gate
+from turnout.serve.endpoints.model_list import ModelList
+from turnout.serve.endpoints.openapi import openapi
+from turnout.serve.endpoints.operations import Operations
+from turnout.serve.endpoints.outcomes import OutcomesEndpoint
+from turnout.serve.endpoints.route import RouteEndpoint
+from turnout.serve.endpoints.routed import RoutedEndpoint
+from turnout.serve.endpoints.stored_responses import StoredResponses
+from turnout.serve.http.access_log import AccessLog
+from turnout.serve.http.asgi import ClientGone
+from turnout.serve.http.cross_site import AllowedHosts, CrossSiteGuard
 
 if TYPE_CHECKING:
     from turnout.serve.state import State
@@ -35,7 +36,7 @@ logger = logging.getLogger("turnout.serve")
 
 def client_app(state: State) -> Starlette:
     """What clients reach: the API, health, and the playground where it is on."""
-    endpoints, listed = Endpoints(state), ModelList(state)
+    operations, listed = Operations(state), ModelList(state)
     routes: list[Any] = [
         *(
             Route(f"/v1{dialect.path}", RoutedEndpoint(state, dialect), methods=["POST"])
@@ -44,12 +45,12 @@ def client_app(state: State) -> Starlette:
         Route("/v1/responses/{id}", StoredResponses(state), methods=["GET", "DELETE"]),
         Route("/v1/responses/{id}/cancel", StoredResponses(state, "/cancel"), methods=["POST"]),
         Route("/v1/responses/{id}/input_items", StoredResponses(state, "/input_items"), methods=["GET"]),
-        Route("/v1/route", endpoints.route, methods=["POST"]),
+        Route("/v1/route", RouteEndpoint(state).route, methods=["POST"]),
         Route("/v1/outcomes", OutcomesEndpoint(state).record, methods=["POST"]),
         Route("/v1/models", listed.models),
         Route("/v1/models/{name:path}", listed.model),
-        Route("/health", endpoints.health),
-        Route("/ready", endpoints.ready),
+        Route("/health", operations.health),
+        Route("/ready", operations.ready),
         Route("/openapi.json", openapi),
     ]
     settings = state.snapshot.settings.server
@@ -75,12 +76,12 @@ def client_app(state: State) -> Starlette:
 
 def admin_app(state: State) -> Starlette:
     """The application on the admin address: metrics and reload."""
-    endpoints = Endpoints(state)
+    operations = Operations(state)
     routes = [
-        Route("/metrics", endpoints.metrics),
-        Route("/admin/reload", endpoints.reload, methods=["POST"]),
-        Route("/health", endpoints.health),
-        Route("/ready", endpoints.ready),
+        Route("/metrics", operations.metrics),
+        Route("/admin/reload", operations.reload, methods=["POST"]),
+        Route("/health", operations.health),
+        Route("/ready", operations.ready),
     ]
     return _app(state, routes, [_guard(state, state.snapshot.settings.server.admin_host, ())])
 

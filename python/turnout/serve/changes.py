@@ -11,7 +11,7 @@ from turnout.outcomes.change import ChangeDetector
 if TYPE_CHECKING:
     from turnout.outcomes import Outcome
     from turnout.serve.metrics import Metrics
-    from turnout.serve.outcome_settings import ChangeSettings, Signal
+    from turnout.serve.settings.outcomes import ChangeSettings, Signal
 
 logger = logging.getLogger("turnout.serve")
 

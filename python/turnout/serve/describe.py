@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from turnout.serve.loaded import LoadedRouter
-from turnout.serve.settings import LogSettings
-from turnout.serve.snapshot import Snapshot
+from turnout.serve.decisions.snapshot import Snapshot
+from turnout.serve.routers.loaded import LoadedRouter
+from turnout.serve.settings.tables import LogSettings
 
 
 def lines(snapshot: Snapshot) -> Iterator[str]:

@@ -1,32 +1,21 @@
-"""Runs the server: two listeners in one event loop, signals, graceful shutdown."""
+"""Runs the server, in one process or in several, and checks that it could."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
 
-from turnout._core import RouterError
-from turnout.serve.app import admin_app, client_app
-from turnout.serve.connection import Limits
 from turnout.serve.describe import lines
-from turnout.serve.listener import connections_within_descriptors, listener, listening, listening_together, url_of
-from turnout.serve.settings import ServerSettings, Settings
+from turnout.serve.http.listener import listening, listening_together, url_of
+from turnout.serve.process import new_loop, serve
+from turnout.serve.settings.tables import ServerSettings, Settings
 from turnout.serve.state import State
+from turnout.serve.workers import check_workers, run_workers
 
 logger = logging.getLogger("turnout.serve")
-
-#: Connections of the admin listener.
-ADMIN_CONNECTIONS = 32
-#: Messages of a worker to its supervisor. A third one is the settings of a reload, after they were opened.
-READY, RELOAD_OTHERS = "ready", "reload others"
-#: Seconds between two updates of a worker's gauges.
-_PUBLISH_S = 1.0
 
 
 def run(settings: Settings, read_again: Callable[[], Settings] | None = None, workers: int = 1) -> int:
@@ -46,8 +35,6 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None, wo
         OSError: An address that cannot be listened on.
     """
     if workers > 1:
-        from turnout.serve.workers import check_workers, run_workers
-
         check_workers(settings, workers)
         shares = list(zip(*_sockets(settings.server, workers), strict=True))
         _announce(settings.server, shares[0])
@@ -63,59 +50,6 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None, wo
         loop.close()
 
 
-async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Connection | None = None) -> int:
-    """Serves a state until a signal ends it.
-
-    Args:
-        state: The server's state.
-        sockets: For clients and, if there is one, for administrators.
-        supervisor: Gets :data:`READY`, :data:`RELOAD_OTHERS` and the settings of each reload; the server ends when the other side is closed.
-    """
-    server = state.snapshot.settings.server
-    limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
-    closed = state.metrics.connections_closed
-    listeners = [
-        listener(app(state), limits, server.shutdown_s, lambda reason: closed.labels(reason).inc())
-        for app, limits in zip(
-            (client_app, admin_app), (limits, replace(limits, connections=ADMIN_CONNECTIONS)), strict=True
-        )
-    ][: len(sockets)]
-
-    def end() -> None:
-        state.is_ready = False
-        for one in listeners:
-            one.force_exit = one.should_exit
-            one.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGINT") if supervisor is None else ("SIGTERM",):
-        loop.add_signal_handler(getattr(signal, name), end)
-    reloading: set[asyncio.Task[None]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(reload_and_log(state))
-        reloading.add(task)
-        task.add_done_callback(reloading.discard)
-
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, reload)
-    state.is_ready = True
-    publishing = None
-    if supervisor is not None:
-        # Readable when the other side is gone.
-        loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
-        supervisor.send(READY)
-        state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
-        publishing = loop.create_task(_publish(state))
-    try:
-        await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))
-    finally:
-        if publishing is not None:
-            publishing.cancel()
-        await state.close()
-    return 0
-
-
 def check(settings: Settings, workers: int = 1) -> list[str]:
     """Opens everything that :func:`run` opens, closes it again, and says what would run.
 
@@ -129,8 +63,6 @@ def check(settings: Settings, workers: int = 1) -> list[str]:
         OSError: Likewise; also an address that is taken, maybe by a server that runs.
     """
     if workers > 1:
-        from turnout.serve.workers import check_workers
-
         check_workers(settings, workers)
     state = State(settings)
     try:
@@ -164,43 +96,5 @@ def _announce(server: ServerSettings, sockets: Sequence[socket.socket]) -> None:
     logger.info("admin on %s", admin[0] if admin else "no address")
 
 
-async def _publish(state: State) -> None:
-    """Keeps the metrics that other workers show of this one."""
-    while True:
-        state.publish()
-        await asyncio.sleep(_PUBLISH_S)
-
-
-def _orphaned(loop: asyncio.AbstractEventLoop, supervisor: Connection, end: Callable[[], None]) -> None:
-    loop.remove_reader(supervisor.fileno())
-    logger.error("the process that started this worker is gone; ending")
-    end()
-
-
 def _same(settings: Settings) -> Settings:
     return settings
-
-
-async def reload_and_log(state: State) -> None:
-    """Reloads; if that fails, the log says why and the current configuration stays.
-
-    Args:
-        state: The server's state.
-    """
-    try:
-        await state.reload()
-    except (RouterError, OSError) as error:
-        logger.error("reload failed; keeping the current configuration: %s", error)
-    except Exception:
-        logger.exception("reload failed; keeping the current configuration")
-    else:
-        logger.info("reloaded")
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop that is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()  # uvloop has no build for Windows.
-    return uvloop.new_event_loop()

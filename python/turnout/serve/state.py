@@ -10,25 +10,25 @@ from pathlib import Path
 
 from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
-from turnout.serve.byte_budget import ByteBudget
-from turnout.serve.cascade_verdict import Verdict
+from turnout.serve.cascade.verdict import Verdict
 from turnout.serve.changes import Changes
-from turnout.serve.client_keys import ClientKeys
-from turnout.serve.decision_log import DecisionLog
-from turnout.serve.loaded import LoadedRouter
-from turnout.serve.made import MadeAnswers
+from turnout.serve.decisions.made import MadeAnswers
+from turnout.serve.decisions.planning import Plan
+from turnout.serve.decisions.snapshot import Model, Snapshot, take
+from turnout.serve.http.byte_budget import ByteBudget
+from turnout.serve.http.client_keys import ClientKeys
 from turnout.serve.metrics import Metrics
-from turnout.serve.planning import Plan
-from turnout.serve.receipt_signature import read_receipt_key
-from turnout.serve.recent import Decided, RecentDecisions
-from turnout.serve.session_store import SessionStores
-from turnout.serve.sessions import Sessions
-from turnout.serve.settings import Settings
-from turnout.serve.shadow import Shadows
-from turnout.serve.snapshot import Model, Snapshot, take
+from turnout.serve.receipts.decision_log import DecisionLog
+from turnout.serve.receipts.recent import Decided, RecentDecisions
+from turnout.serve.receipts.signature import read_receipt_key
+from turnout.serve.routers.loaded import LoadedRouter
+from turnout.serve.sessions.sessions import Sessions
+from turnout.serve.sessions.store import SessionStores
+from turnout.serve.settings.tables import Settings
+from turnout.serve.shadow.evaluation import Shadows
 from turnout.serve.tracing import Tracer
-from turnout.serve.upstream import Upstream
-from turnout.serve.usage import UNKNOWN, Usage
+from turnout.serve.upstreams.upstream import Upstream
+from turnout.serve.upstreams.usage import UNKNOWN, Usage
 
 logger = logging.getLogger("turnout.serve")
 
@@ -46,7 +46,7 @@ class State:
 
     Extensions such as the playground may read:
 
-    - :attr:`routers`: :class:`~turnout.serve.loaded.LoadedRouter` by name, with ``threshold``, ``artifact_hash``, and ``router``, the
+    - :attr:`routers`: :class:`~turnout.serve.routers.loaded.LoadedRouter` by name, with ``threshold``, ``artifact_hash``, and ``router``, the
       :class:`turnout.Router` or :class:`~turnout.scored_router.ScoredRouter` itself;
     - :attr:`snapshot`: ``pair.strong.name``, ``pair.weak.name``, ``models``, ``aliases``, ``settings`` (with prices of models);
       it changes on reload, so read it anew for each request;

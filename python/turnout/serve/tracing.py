@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from turnout.extras import require
 
 if TYPE_CHECKING:
-    from turnout.serve.attempts import Served
+    from turnout.serve.decisions.attempts import Served
+    from turnout.serve.decisions.planning import Plan
+    from turnout.serve.decisions.snapshot import Model
     from turnout.serve.dialects import Dialect
-    from turnout.serve.planning import Plan
-    from turnout.serve.snapshot import Model
 
 #: ``gen_ai.provider.name`` by the end of an upstream's host; of others it is the upstream's name in the configuration.
 _PROVIDERS = {
@@ -163,7 +163,7 @@ class CallSpan:
         """Marks the call as failed.
 
         Args:
-            reason: ``error.type``: a status, or a reason of :class:`~turnout.serve.errors.UpstreamError`.
+            reason: ``error.type``: a status, or a reason of :class:`~turnout.serve.upstreams.error.UpstreamError`.
         """
         if self._span is None:
             return

@@ -1,7 +1,7 @@
 """``turnout serve --workers N``: processes that share the sockets, the metrics and the decision log.
 
 uvicorn's supervisor replaces its workers on SIGHUP and runs nothing but uvicorn's own server; here a worker is the whole server of
-:func:`turnout.serve.run.serve`, with its limits of connections and two listeners, and SIGHUP has each read the configuration again.
+:func:`turnout.serve.process.serve`, with its limits of connections and two listeners, and SIGHUP has each read the configuration again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from turnout._core import ConfigError, RouterError
-from turnout.serve.listener import bound_like
-from turnout.serve.log_locks import lock_of
-from turnout.serve.run import READY, RELOAD_OTHERS, new_loop, serve
-from turnout.serve.settings import Settings
-from turnout.serve.snapshot import take
+from turnout.serve.decisions.snapshot import take
+from turnout.serve.http.listener import bound_like
+from turnout.serve.process import READY, RELOAD_OTHERS, new_loop, serve
+from turnout.serve.receipts.log_locks import lock_of
+from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")

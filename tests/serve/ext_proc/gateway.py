@@ -11,7 +11,7 @@ import grpc
 
 from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
 from turnout.ext_proc.service import Service
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 PATH = "/v1/chat/completions"

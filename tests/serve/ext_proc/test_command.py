@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from turnout.cli import main
-from turnout.serve.config_file import settings_of
+from turnout.serve.settings.file import settings_of
 
 TOML = """\
 [server]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnout.serve.dialects.dialect import Dialect
-from turnout.serve.judging import BadAnswerError
-from turnout.serve.sse import DONE
+from turnout.serve.dialects.judging import BadAnswerError
+from turnout.serve.dialects.sse import DONE
 
 
 class Chat(Dialect):

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError, check_error, json_object
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.dialects.judging import BadAnswerError, check_error, json_object
 
 #: Ids of what an upstream stores: what may stand in a path.
 ID = re.compile(r"[A-Za-z0-9_-]{1,256}")

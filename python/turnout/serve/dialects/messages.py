@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import orjson
 
 from turnout.serve.dialects.dialect import Dialect, is_json_format
-from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.dialects.judging import BadAnswerError
 
 #: Types of errors by status. 504 and 529 are Anthropic's own use of them.
 _TYPES = {

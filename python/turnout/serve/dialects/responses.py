@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from turnout.serve.dialects.dialect import ID, Dialect, is_json_format
-from turnout.serve.errors import ApiError
-from turnout.serve.judging import BadAnswerError, check_error
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.dialects.judging import BadAnswerError, check_error
 
 #: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
 _BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from turnout.pool.model import Model as PoolModel
-    from turnout.serve.loaded import LoadedRouter
-    from turnout.serve.pools import LoadedPool
-    from turnout.serve.snapshot import Model, Snapshot
+    from turnout.serve.decisions.snapshot import Model, Snapshot
+    from turnout.serve.routers.loaded import LoadedRouter
+    from turnout.serve.routers.pools import LoadedPool
     from turnout.serve.state import State
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import OverloadedError, RouterError
-from turnout.serve.errors import ApiError
+from turnout.serve.dialects.errors import ApiError
 from turnout.serve.playground.request_body import prompt_in, request_object
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from turnout.serve.errors import ApiError
+from turnout.serve.dialects.errors import ApiError
 
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from turnout.serve.errors import ApiError
-from turnout.serve.recent import Decided
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.receipts.recent import Decided
 
 if TYPE_CHECKING:
     from turnout.serve.state import State

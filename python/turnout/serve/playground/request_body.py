@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
-from turnout.serve.asgi import read_body
-from turnout.serve.errors import ApiError
-from turnout.serve.json_body import parse
+from turnout.serve.dialects.errors import ApiError
+from turnout.serve.http.asgi import read_body
+from turnout.serve.http.json_body import parse
 
 #: Largest body of the page; longer prompts go through the API.
 _MAX_BYTES = 512 * 1024

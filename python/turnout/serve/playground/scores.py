@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
-from turnout.serve.errors import ApiError
+from turnout.serve.dialects.errors import ApiError
 from turnout.serve.playground.request_body import prompt_in, request_object
 
 if TYPE_CHECKING:
-    from turnout.serve.loaded import LoadedRouter
+    from turnout.serve.routers.loaded import LoadedRouter
     from turnout.serve.state import State
 
 

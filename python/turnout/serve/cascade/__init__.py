@@ -1,0 +1,1 @@
+"""Routers with ``mode = "cascade"``: answers are held, judged, and kept or discarded."""

@@ -1,0 +1,240 @@
+"""Routers with ``mode = "cascade"``: an answer is judged before the client gets a byte, and kept or discarded for that of the next model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from turnout.serve.cascade.hold import held_for_judging
+from turnout.serve.cascade.reading import Reading, fields_for
+from turnout.serve.cascade.usage import with_discarded
+from turnout.serve.cascade.verdict import Judged, Verdict
+from turnout.serve.decisions.attempts import Served, first_answer
+from turnout.serve.decisions.planning import Plan
+from turnout.serve.decisions.snapshot import Model
+from turnout.serve.decisions.steps import LoadedStep
+from turnout.serve.http.json_body import with_fields
+from turnout.serve.metrics import Metrics
+from turnout.serve.routers.judges import LoadedCascade
+from turnout.serve.upstreams.answer import Answer, EventRelay
+from turnout.serve.upstreams.error import UpstreamError
+from turnout.serve.upstreams.upstream import Request
+
+logger = logging.getLogger("turnout.serve")
+
+Prices = Callable[[str], tuple[float, float] | None]
+
+
+async def cascaded(
+    planned: Plan,
+    request: Request,
+    parsed: Mapping[str, Any],
+    metrics: Metrics,
+    prices: Prices,
+    *,
+    falls_back_on_context_overflow: bool,
+) -> tuple[Served, Verdict | None]:
+    """The answer of the first model that is good enough, else that of the last one.
+
+    Args:
+        planned: Of the request.
+        request: The client's request.
+        parsed: Its body.
+        metrics: Counts retries, fallbacks, and kept and discarded answers.
+        prices: Of a million input and output tokens, by name of the model.
+        falls_back_on_context_overflow: As :func:`turnout.serve.decisions.attempts.first_answer`.
+
+    Returns:
+        The answer, and the verdict where one was judged.
+
+    Raises:
+        UpstreamError: No model answers.
+    """
+    overflow = falls_back_on_context_overflow
+    if not planned.steps:
+        return await first_answer(planned.candidates, request, metrics, falls_back_on_context_overflow=overflow), None
+    run = _Run(planned, request, parsed, metrics, prices, overflow)
+    try:
+        served = await run.served()
+    except BaseException:
+        run.drop()
+        raise
+    return served, run.verdict if run.verdict.judged else None
+
+
+@dataclass
+class _Run:
+    """One request on its way up the steps.
+
+    Attributes:
+        planned: Of the request.
+        request: The client's request.
+        parsed: Its body.
+        metrics: Counts answers and fallbacks.
+        prices: Of a million input and output tokens, by name of the model.
+        overflow: Whether a prompt that does not fit goes to the next model.
+        verdict: What came of judging.
+        held: The discarded answer that is served if all models after it fail.
+        reason: Why a model before was left out; empty if none was.
+    """
+
+    planned: Plan
+    request: Request
+    parsed: Mapping[str, Any]
+    metrics: Metrics
+    prices: Prices
+    overflow: bool
+    verdict: Verdict = field(default_factory=Verdict)
+    held: Served | None = None
+    reason: str = ""
+
+    async def served(self) -> Served:
+        """The answer of the first model that is good enough, in the order of the steps.
+
+        Raises:
+            UpstreamError: The last one failed, and there is no answer to fall back on.
+        """
+        *judging, last = self.planned.steps
+        for step in judging:
+            found = await self._judged(step)
+            if found is not None:
+                return found
+        return await self._last(last)
+
+    def drop(self) -> None:
+        """Closes the discarded answer."""
+        held, self.held = self.held, None
+        if held is not None:
+            self.verdict.last.usage = held.answer.usage
+            held.answer.close()
+
+    async def _judged(self, step: LoadedStep) -> Served | None:
+        """The answer of a step if it is kept."""
+        assert step.cascade is not None
+        self._make_room(step.model)
+        try:
+            found = await self._ask(step.model, step.cascade)
+            answer, reading = await held_for_judging(found.answer, self.request, step.cascade)
+        except UpstreamError as error:
+            self._goes_on(step.model, error.reason, str(error))
+            return None
+        if reading is None and self._is_failure(answer):
+            self._goes_on(step.model, _reason(answer), "")
+            return None
+        served = replace(found, answer=answer, fallback_reason=self.reason)
+        if reading is None:
+            return await self._finished(served)
+        try:
+            judged = await self._verdict(reading, step)
+        except BaseException:
+            answer.close()
+            raise
+        self.drop()
+        self.verdict.judged.append(judged)
+        judged.is_complete = answer.rest is None or (isinstance(answer.rest, EventRelay) and answer.rest.body.is_at_end)
+        if judged.is_kept:
+            self.metrics.cascaded.labels(step.model.label, "kept").inc()
+            return await self._finished(served)
+        self.metrics.cascaded.labels(step.model.label, "discarded").inc()
+        self.held = served
+        return None
+
+    async def _last(self, step: LoadedStep) -> Served:
+        """The answer of the last step, of one of its fallbacks, or the discarded one."""
+        candidates = self.planned.candidates
+        candidates = candidates[candidates.index(step.model) :]
+        self._make_room(step.model)
+        try:
+            served = await first_answer(
+                candidates, self.request, self.metrics, falls_back_on_context_overflow=self.overflow
+            )
+        except UpstreamError as error:
+            if self.held is None:
+                raise
+            return await self._fallen_back(step.model, error.reason, str(error))
+        if self.held is not None and served.answer.status >= 400:
+            served.answer.close()
+            return await self._fallen_back(step.model, _reason(served.answer), "")
+        was_judged = self.held is not None
+        self.drop()
+        if was_judged:
+            self.metrics.cascaded.labels(served.model.label, "next").inc()
+        return await self._finished(replace(served, fallback_reason=served.fallback_reason or self.reason))
+
+    async def _fallen_back(self, model: Model, reason: str, message: str) -> Served:
+        """The discarded answer in hand: it is worth more than an error."""
+        held, self.held = self.held, None
+        assert held is not None
+        logger.warning(
+            "%s; keeping the answer of model %s", message or f"model {model.label}: {reason}", held.model.label
+        )
+        self.metrics.fallbacks.labels(model.label, held.model.label, reason).inc()
+        self.verdict.last.is_kept = True
+        return await self._finished(replace(held, fallback_reason=reason))
+
+    async def _finished(self, served: Served) -> Served:
+        """The answer that goes to the client."""
+        if all(one.is_kept for one in self.verdict.judged):
+            return served
+        try:
+            answer = await with_discarded(served.answer, self.request.dialect, self.verdict)
+        except BaseException:
+            served.answer.close()
+            raise
+        return replace(served, answer=answer)
+
+    async def _ask(self, model: Model, cascade: LoadedCascade) -> Served:
+        """An answer, with log-probabilities where the judge reads them."""
+        request, alone = self.request, (model,)
+        # What a translation makes of log-probabilities is not known.
+        asks = cascade.asks_logprobs and model.translation_of(request.dialect) is None
+        fields = fields_for(request.dialect, self.parsed) if asks else {}
+        if not fields:
+            return await first_answer(alone, request, self.metrics)
+        found = await first_answer(alone, replace(request, body=await with_fields(request.body, fields)), self.metrics)
+        if found.answer.status not in (400, 422) or found.answer.is_context_overflow:
+            return found
+        # The fields are the server's: an error about them would mean nothing to the client.
+        found.answer.close()
+        logger.warning(
+            "model %s: status %d for a request with log-probabilities; asking without (ask_logprobs = false)",
+            model.label,
+            found.answer.status,
+        )
+        return await first_answer(alone, request, self.metrics)
+
+    async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
+        assert step.cascade is not None
+        assert self.planned.routed is not None
+        answer, scorer = reading.answer, step.cascade.scorer
+        if scorer is not None:
+            answer = replace(answer, score=await scorer.ascore(self.planned.routed.prompt, answer.text))
+        form, values = step.cascade.judge.form(answer)
+        p_error = form.p_error(step.risk, values)
+        signals = dict(zip(form.signals, values, strict=True))
+        name, is_kept = step.model.name, p_error <= step.limit
+        return Judged(name, p_error, step.limit, signals, self.prices(name), reading.tokens, is_kept)
+
+    def _is_failure(self, answer: Answer) -> bool:
+        """Whether an answer that cannot be judged leads to the next model: it does not fit, or a better one is in hand."""
+        return (answer.is_context_overflow and self.overflow) or (self.held is not None and answer.status >= 400)
+
+    def _goes_on(self, model: Model, reason: str, message: str) -> None:
+        names = [one.model for one in self.planned.steps]
+        after = names[names.index(model) + 1]
+        logger.warning("%s; trying model %s", message or f"model {model.label}: {reason}", after.label)
+        self.metrics.fallbacks.labels(model.label, after.label, reason).inc()
+        self.reason = reason
+
+    def _make_room(self, model: Model) -> None:
+        """Drops a held stream that takes the last place at the upstream of the next model."""
+        held = self.held
+        upstream = model.upstream
+        if held is not None and held.answer.rest is not None and held.model.upstream is upstream and upstream.is_full:
+            self.drop()
+
+
+def _reason(answer: Answer) -> str:
+    return "context_overflow" if answer.is_context_overflow else str(answer.status)

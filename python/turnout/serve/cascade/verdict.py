@@ -1,0 +1,93 @@
+"""What came of judging the answers of a cascade: headers, receipt, and what discarded answers cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from turnout.serve.upstreams.usage import UNKNOWN, Usage
+
+
+@dataclass
+class Judged:
+    """One answer that was judged."""
+
+    #: Name of its model.
+    model: str
+    p_error: float
+    limit: float
+    signals: Mapping[str, float]
+    #: Of a million input and output tokens of the model.
+    prices: tuple[float, float] | None
+    #: Tokens that were read of the answer.
+    read: int
+    is_kept: bool
+    #: Of a discarded answer, as far as its upstream said.
+    usage: Usage = UNKNOWN
+    #: Whether it was read to its end, so that the upstream's count is that of the whole answer.
+    is_complete: bool = False
+
+    def receipt(self) -> dict[str, Any]:
+        """From which P(error) can be computed again."""
+        return {"p_error": self.p_error, "p_error_limit": self.limit, "signals": dict(self.signals)}
+
+    def tokens(self, served: Usage) -> dict[str, Any]:
+        """Tokens and cost. A stream that was cut does not say its tokens: then they are estimated.
+
+        Args:
+            served: Tokens of the answer that was served; its input counts where that of this one is unknown.
+        """
+        reported = self.usage
+        inputs = served.input_tokens if reported.input_tokens is None else reported.input_tokens
+        # Anthropic's streams begin with a count of 1.
+        outputs = reported.output_tokens if self.is_complete else max(self.read, reported.output_tokens or 0)
+        outputs = self.read if outputs is None else outputs
+        return {
+            "model": self.model,
+            "input_tokens": inputs,
+            "output_tokens": outputs,
+            "cost": Usage(inputs, outputs).cost(self.prices),
+            "estimated": not self.is_complete or None in (reported.input_tokens, reported.output_tokens),
+        }
+
+
+@dataclass
+class Verdict:
+    """All answers of one request that were judged, in the order in which they were asked for."""
+
+    judged: list[Judged] = field(default_factory=list)
+
+    @property
+    def last(self) -> Judged:
+        """The one that was judged last."""
+        return self.judged[-1]
+
+    def discarded(self, served: Usage) -> list[dict[str, Any]]:
+        """Tokens and costs of the discarded answers.
+
+        Args:
+            served: Tokens of the answer that was served.
+        """
+        return [one.tokens(served) for one in self.judged if not one.is_kept]
+
+    def receipt(self, served: Usage, cost: float | None) -> dict[str, Any]:
+        """Fields of the receipt; ``cost`` is that of all calls.
+
+        Args:
+            served: Tokens of the answer that was served.
+            cost: Of that answer alone.
+        """
+        found = {**self.last.receipt(), "kept": self.last.is_kept}
+        discarded = [{**one.tokens(served), **one.receipt()} for one in self.judged if not one.is_kept]
+        if not discarded:
+            return found
+        costs = [cost, *(one["cost"] for one in discarded)]
+        total = None if None in costs else math.fsum(one for one in costs if one is not None)
+        return {**found, "discarded": discarded, "cost": total}
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers of the answer."""
+        outcome = b"kept" if self.last.is_kept else b"discarded"
+        return [(b"x-turnout-cascade", outcome), (b"x-turnout-p-error", repr(self.last.p_error).encode())]

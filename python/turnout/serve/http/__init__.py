@@ -1,0 +1,1 @@
+"""The clients' side: sockets, connections, ASGI, keys, bodies of requests, limits."""

@@ -1,0 +1,1 @@
+"""What ``turnout.toml`` may say, one class a table, and how it is read."""

@@ -1,0 +1,1 @@
+"""Calls of models: headers, keys, proxies, answers, time-outs, breakers, quotas, failures, translation."""
