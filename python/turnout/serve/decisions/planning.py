@@ -311,8 +311,9 @@ def api_errors(param: str) -> Iterator[None]:
         if message.startswith("messages"):
             message = param + message.removeprefix("messages")
         raise ApiError(400, message, code="cannot_route", param=param) from None
-    except OverloadedError as error:
-        raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
+    except OverloadedError:
+        message = "too many prompts are waiting for a decision; try again"
+        raise ApiError(429, message, code="overloaded", retry_after_s=1) from None
     except RouterError as error:
         logger.error("%s", error, exc_info=error.__cause__)
         raise ApiError(500, str(error), code="router_failed") from None

@@ -45,8 +45,10 @@ class Explain:
         prompts = 1 + len(_WORD.findall(prompt)[:_MAX_WORDS])
         try:
             return JSONResponse(await router.router.threads.run(lambda: explained(router.router, prompt), prompts))
-        except OverloadedError as error:
-            raise ApiError(429, str(error), code="overloaded", retry_after_s=1) from None
+        except OverloadedError:
+            raise ApiError(
+                429, "too many prompts are waiting for a decision; try again", code="overloaded", retry_after_s=1
+            ) from None
         except RouterError as error:
             raise ApiError(400, str(error), code="cannot_route", param="prompt") from None
 
