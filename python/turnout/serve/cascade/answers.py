@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnout.serve.cascade.hold import held_for_judging
-from turnout.serve.cascade.reading import Reading, fields_for
 from turnout.serve.cascade.usage import with_discarded
 from turnout.serve.cascade.verdict import Judged, Verdict
 from turnout.serve.decisions.attempts import Served, first_answer
@@ -20,6 +19,7 @@ from turnout.serve.metrics import Metrics
 from turnout.serve.routers.judges import LoadedCascade
 from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
+from turnout.serve.upstreams.reading import Reading, fields_for
 from turnout.serve.upstreams.upstream import Request
 
 logger = logging.getLogger("turnout.serve")

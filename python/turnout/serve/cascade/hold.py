@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from turnout.serve.cascade.reading import Reading
 from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.routers.judges import LoadedCascade
 from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
+from turnout.serve.upstreams.reading import Reading
 from turnout.serve.upstreams.upstream import WHOLE_BYTES, Request
 
 

@@ -10,12 +10,12 @@ import orjson
 from turnout.conversation.messages import any_text_of, listed, role_of
 from turnout.outcomes.comparison import question
 from turnout.routing.needs import needs_of
-from turnout.serve.cascade.reading import Reading
 from turnout.serve.decisions.efforts import body_for
 from turnout.serve.dialects import CHAT, MESSAGES, RESPONSES, Dialect
 from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.upstreams.answer import Answer
 from turnout.serve.upstreams.error import UpstreamError
+from turnout.serve.upstreams.reading import Reading
 from turnout.serve.upstreams.upstream import Call, Request, Upstream
 from turnout.serve.upstreams.usage import Usage
 
