@@ -1,11 +1,12 @@
 """Decisions of ``turnout ext-proc``: requests arrive at a fixed rate, whether or not earlier ones were answered.
 
-python benches/ext_proc.py [--rate 1000] [--seconds 10]
+python benches/ext_proc.py [--rate 1000] [--seconds 10] [--workers 1]
 
 Times are those of a gateway on the same machine, whose own work they include: ``body`` from sending the body of a request to its decision, ``request``
 from its first message, which opens a stream. ``decision`` is what the service measures itself: parsing, deciding, and writing the name into the body.
 ``cpu_us`` is the processor time of one request in the service and in this client, which compete where there are two cores: a million
-divided by it is the most that one core can do in a second. ``is_saturated`` says that requests were answered more slowly than they arrived; the times
+divided by it is the most that one core can do in a second. The same requests go to a server of Python's gRPC (``grpc.aio``) first that answers
+without reading them: ``floor``, below which no service on that library can be, and ``service_to_floor``. ``is_saturated`` says that requests were answered more slowly than they arrived; the times
 are then those of a queue that grows. ``undecided`` requests went on without a decision, by reason.
 """
 
@@ -24,13 +25,15 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import grpc.aio
 
 from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
+from turnout.serve.run import new_loop
 
 PROMPT = "What is the difference between a turnout and a crossing on a railway, in two sentences?"
 BODY = json.dumps({"model": "router-mf-0.0", "messages": [{"role": "user", "content": PROMPT}]}).encode()
@@ -46,6 +49,8 @@ HEADERS = {
 TOML = """\
 [server]
 admin_port = {admin}
+[sessions]
+stay = "{stay}"
 [ext_proc]
 port = {port}
 [pair]
@@ -65,9 +70,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=1000, help="requests a second")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service")
+    parser.add_argument("--only-answer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.only_answer:
+        loop = new_loop()
+        loop.run_until_complete(only_answer())
     requests = int(args.rate * args.seconds)
-    with service() as (port, admin, process):
+    with floor() as (port, process):
+        *_, floor_s = asyncio.run(load(port, process, args.rate, requests))
+    with service(args.workers) as (port, admin, process):
         times, undecided, seconds, own_s, service_s = asyncio.run(load(port, process, args.rate, requests))
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
     found = {
@@ -83,7 +95,12 @@ def main() -> None:
                 "answered_per_second": round(requests / seconds, 1),
                 "is_saturated": seconds > 1.02 * requests / args.rate + 0.1,
                 "undecided": dict(undecided),
-                "cpu_us": {"service": round(service_s / requests * 1e6), "client": round(own_s / requests * 1e6)},
+                "workers": args.workers,
+                "cpu_us": {
+                    name: round(spent / requests * 1e6)
+                    for name, spent in (("service", service_s), ("floor", floor_s), ("client", own_s))
+                },
+                "service_to_floor": round(service_s / floor_s, 2),
                 "milliseconds": found,
                 "bars_ms": {"p99": 1.0},
             },
@@ -93,8 +110,44 @@ def main() -> None:
 
 
 @contextmanager
-def service() -> Iterator[tuple[int, int, int]]:
-    """The service in a process of its own; its port, that of its metrics, and its process id."""
+def floor() -> Iterator[tuple[int, int]]:
+    """A server that only answers, in a process of its own; its port and its process id."""
+    child = subprocess.Popen([sys.executable, __file__, "--only-answer"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        yield int(child.stdout.readline()), child.pid
+    finally:
+        child.kill()
+        child.wait(60)
+
+
+async def only_answer() -> None:
+    """Answers the messages of :func:`load` as the service does, with one coroutine and no other work, and prints its port."""
+    changed = json.dumps({"model": "big"}).encode()
+    answers = [
+        ProcessingResponse(request_headers={}).SerializeToString(),
+        ProcessingResponse(request_body={"response": {"body_mutation": {"body": changed}}}).SerializeToString(),
+    ]
+
+    async def process(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
+        number = 0
+        async for _ in requests:
+            yield answers[number]
+            number += 1
+
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    name, method = METHOD
+    handlers = {method: grpc.stream_stream_rpc_method_handler(process)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await server.wait_for_termination()
+
+
+@contextmanager
+def service(workers: int) -> Iterator[tuple[int, int, int]]:
+    """The service in processes of its own; its port, that of its metrics, and the process id of the first."""
     ports = []
     for _ in range(2):
         with socket.socket() as probe:
@@ -102,9 +155,10 @@ def service() -> Iterator[tuple[int, int, int]]:
             ports.append(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "turnout.toml"
-        config.write_text(TOML.format(port=ports[0], admin=ports[1]))
+        config.write_text(TOML.format(port=ports[0], admin=ports[1], stay="turn" if workers == 1 else "off"))
         child = subprocess.Popen(
-            [sys.executable, "-m", "turnout", "ext-proc", "--config", str(config)], stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "turnout", "ext-proc", "--config", str(config), "--workers", str(workers)],
+            stderr=subprocess.DEVNULL,
         )
         try:
             yield ports[0], ports[1], child.pid
@@ -173,9 +227,11 @@ async def load(
 
 
 def processor_s(process: int) -> float:
-    """Seconds of the processor that a process has used, from Linux."""
+    """Seconds of the processor that a process and those that it started have used, from Linux."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return own + sum(processor_s(int(child)) for child in children)
 
 
 def bucket(metrics: str, share: float) -> float:

@@ -243,6 +243,12 @@ def test_no_mode_of_envoy_loses_a_byte(envoy: Gateway, client: httpx.Client, str
     assert found.json()["body"] == body.replace("router-mf", name)
 
 
+def test_envoy_buffers_no_body_that_nobody_reads(envoy: Gateway) -> None:
+    # Longer than per_connection_buffer_limit_bytes.
+    found = envoy.clients["BUFFERED"].post("/v1/embeddings", content=b"x" * 3_000_000)
+    assert (found.status_code, len(found.json()["body"])) == (200, 3_000_000)
+
+
 def test_what_cannot_be_decided_goes_on_through_envoy_as_it_came(deciding: httpx.Client) -> None:
     forged = {"x-turnout-model": "gpt-4o"}
     found = deciding.post("/v1/chat/completions", content=b'{"model": ', headers=forged).json()

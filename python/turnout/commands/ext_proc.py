@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from turnout.commands._options import number
@@ -45,6 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--threshold", type=number, metavar="T", help="threshold of requests without one; default: the router's"
     )
     parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that serve, on one address (default: 1)"
+    )
+    parser.add_argument(
         "--check", action="store_true", help="open routers and ports, print the configuration, and exit"
     )
     parser.set_defaults(run=run)
@@ -65,18 +69,23 @@ def run(args: argparse.Namespace) -> int:
         "uvicorn",
         purpose="ext-proc",
     )
+    if args.workers < 1:
+        from turnout import ConfigError
+
+        raise ConfigError(f"--workers is {args.workers}, expected at least 1")
     settings = _settings(args)
     if args.check:
         from turnout.ext_proc.run import check
 
-        echo("\n".join(check(settings)))
+        echo("\n".join(check(settings, args.workers)))
         return 0
     import logging
 
     from turnout.ext_proc.run import run as serve
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return serve(settings, lambda: _settings(args))
+    # What crosses to workers is a function of a module and its arguments.
+    return serve(settings, partial(_settings, args), args.workers)
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from turnout.ext_proc.decider import OTHER_PATH, UNDECIDED, Decider, Verdict, dialect_of
-from turnout.ext_proc.messages import BUFFERED, FULL_DUPLEX_STREAMED, NONE, OVERWRITE, STREAMED, ProcessingResponse
+from turnout.ext_proc.messages import (
+    BUFFERED,
+    FULL_DUPLEX_STREAMED,
+    NONE,
+    OVERWRITE,
+    SKIP,
+    STREAMED,
+    ProcessingResponse,
+)
 from turnout.serve.dialects import Dialect
 from turnout.serve.http.asgi import RawHeaders
 
@@ -24,8 +32,9 @@ class Exchange:
     headers until the decision. In ``STREAMED`` and ``BUFFERED_PARTIAL`` only a body that comes in one piece is read: pieces that were
     passed on cannot be changed any more, and pieces that were held back would be lost with trailers.
 
-    The HTTP answer passes unchanged, if the gateway sends it at all. The gateway ends the exchange: not every gateway goes on with a
-    request whose exchange was closed.
+    The HTTP answer passes unchanged. The first answer asks the gateway not to send it, nor a body that is not read: a gateway that allows
+    its mode to be overridden then has no more messages for the exchange, and ends it before the model has answered. The gateway ends the
+    exchange: not every gateway goes on with a request whose exchange was closed.
 
     Args:
         decider: Decides.
@@ -103,9 +112,18 @@ class Exchange:
         self._dialect = dialect_of(sent.get(b":method", b""), sent.get(b":path", b""))
         reason = self._why_not(sent, message.request_headers.end_of_stream)
         if not reason:
-            return [] if self._is_duplex else [self._with_headers(Verdict())]
+            return [] if self._is_duplex else [self._first(Verdict())]
         self.is_passing = True
-        return [self._with_headers(self._decider.unchanged(reason))]
+        return [self._first(self._decider.unchanged(reason))]
+
+    def _first(self, verdict: Verdict) -> Any:
+        """The answer to the headers before the body comes, with what the gateway should send of the rest."""
+        found = self._with_headers(verdict)
+        # Without the mode of the gateway, an override might turn on what it does not send; one of full duplex needs trailers too.
+        if self._mode is not None and not self._is_duplex and not self._is_answer_duplex:
+            found.mode_override.response_header_mode = SKIP
+            found.mode_override.request_body_mode = NONE if self.is_passing else self._mode
+        return found
 
     def _why_not(self, sent: dict[bytes, bytes], is_empty: bool) -> str:
         """Why nothing is decided for a request, by its headers; empty if something is."""

@@ -18,6 +18,8 @@ METHOD = ("envoy.service.ext_proc.v3.ExternalProcessor", "Process")
 
 #: Modes of ``ProtocolConfiguration``.
 NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX_STREAMED = range(5)
+#: ``ProcessingMode.response_header_mode``: the answer is not sent.
+SKIP = 2
 #: ``HeaderValueOption.append_action``: the header gets this value alone.
 OVERWRITE = 2
 
@@ -56,6 +58,11 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "HeadersResponse": {"response": (1, "CommonResponse")},
     "BodyResponse": {"response": (1, "CommonResponse")},
     "TrailersResponse": {"header_mutation": (1, "HeaderMutation")},
+    "ProcessingMode": {
+        "response_header_mode": (2, "int32"),
+        "request_body_mode": (3, "int32"),
+        "response_body_mode": (4, "int32"),
+    },
     "ProcessingResponse": {
         "request_headers": (1, "*HeadersResponse"),
         "response_headers": (2, "*HeadersResponse"),
@@ -63,6 +70,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "response_body": (4, "*BodyResponse"),
         "request_trailers": (5, "*TrailersResponse"),
         "response_trailers": (6, "*TrailersResponse"),
+        "mode_override": (9, "ProcessingMode"),
     },
 }
 _Field = descriptor_pb2.FieldDescriptorProto

@@ -26,9 +26,10 @@ class Service:
 
     Args:
         state: The state of a server, whose upstreams are not called.
+        shares_port: Whether other processes listen on its port, too.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, shares_port: bool = False) -> None:
         self._decider = Decider(state)
         self._is_stopping = False
         #: Tasks of exchanges whose decision was made.
@@ -42,7 +43,7 @@ class Service:
             options=[
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares_port)),
             ],
         )
         service, method = METHOD
@@ -106,7 +107,7 @@ class Service:
                             yield response
                     content = await reading
                 else:
-                    content = await _next(requests)
+                    content = await anext(requests, None)
                 if content is None:
                     return
                 self._waiting.discard(task)

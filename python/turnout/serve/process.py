@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -33,7 +34,7 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
     Args:
         state: The server's state.
         sockets: For clients and, if there is one, for administrators.
-        supervisor: Gets :data:`READY`, :data:`RELOAD_OTHERS` and the settings of each reload; the server ends when the other side is closed.
+        supervisor: Of a worker; the server ends when the other side is closed.
     """
     server = state.snapshot.settings.server
     limits = Limits(connections_within_descriptors(server.max_connections), head_s=server.header_timeout_s)
@@ -64,20 +65,37 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
     state.is_ready = True
-    publishing = None
-    if supervisor is not None:
-        # Readable when the other side is gone.
-        loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
-        supervisor.send(READY)
-        state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
-        publishing = loop.create_task(_publish(state))
     try:
-        await asyncio.gather(*(one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True)))
+        with supervised(state, supervisor, end):
+            serving = (one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True))
+            await asyncio.gather(*serving)
     finally:
-        if publishing is not None:
-            publishing.cancel()
         await state.close()
     return 0
+
+
+@contextmanager
+def supervised(state: State, supervisor: Connection | None, end: Callable[[], None]) -> Iterator[None]:
+    """A worker that is ready: connected to the process that started it, whose other workers show its metrics.
+
+    Args:
+        state: The server's state.
+        supervisor: Gets :data:`READY`, :data:`RELOAD_OTHERS` and the settings of each reload; ``None`` for the only process.
+        end: Called when the other side is closed.
+    """
+    if supervisor is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    # Readable when the other side is gone.
+    loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
+    supervisor.send(READY)
+    state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
+    publishing = loop.create_task(_publish(state))
+    try:
+        yield
+    finally:
+        publishing.cancel()
 
 
 async def _publish(state: State) -> None:

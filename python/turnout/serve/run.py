@@ -38,7 +38,7 @@ def run(settings: Settings, read_again: Callable[[], Settings] | None = None, wo
         check_workers(settings, workers)
         shares = list(zip(*_sockets(settings.server, workers), strict=True))
         _announce(settings.server, shares[0])
-        return run_workers(settings, read_again or partial(_same, settings), shares)
+        return run_workers(settings, read_again or partial(_same, settings), shares, serve)
     loop = new_loop()
     try:
         state = State(settings, read_again)

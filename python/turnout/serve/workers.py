@@ -1,4 +1,4 @@
-"""``turnout serve --workers N``: processes that share the sockets, the metrics and the decision log.
+"""``turnout serve --workers N`` and ``turnout ext-proc --workers N``: processes that share the sockets, the metrics and the decision log.
 
 uvicorn's supervisor replaces its workers on SIGHUP and runs nothing but uvicorn's own server; here a worker is the whole server of
 :func:`turnout.serve.process.serve`, with its limits of connections and two listeners, and SIGHUP has each read the configuration again.
@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -25,7 +25,7 @@ from pathlib import Path
 from turnout._core import ConfigError, RouterError
 from turnout.serve.decisions.snapshot import take
 from turnout.serve.http.listener import bound_like
-from turnout.serve.process import READY, RELOAD_OTHERS, new_loop, serve
+from turnout.serve.process import READY, RELOAD_OTHERS, new_loop
 from turnout.serve.receipts.log_locks import lock_of
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
@@ -40,12 +40,14 @@ _SPAWN = multiprocessing.get_context("spawn")
 ReadAgain = Callable[[], Settings]
 #: For clients and, if there is one, for administrators.
 Sockets = Sequence[socket.socket]
+#: Serves a state on sockets until a signal ends it; gets the pipe to the process that started it.
+Serve = Callable[[State, Sequence[socket.socket], Connection], Coroutine[None, None, int]]
 
 
 class _Worker:
     """One process, from its start to its end."""
 
-    def __init__(self, settings: Settings, read_again: ReadAgain, sockets: Sockets, group: Path) -> None:
+    def __init__(self, settings: Settings, read_again: ReadAgain, sockets: Sockets, group: Path, serve: Serve) -> None:
         self.sockets = sockets
         #: The worker's end is closed when the worker ends, ours when this process does.
         self.pipe, theirs = _SPAWN.Pipe()
@@ -54,7 +56,7 @@ class _Worker:
         #: A signal to reload that came before it was ready, when it would have ended it.
         self.reloads = False
         self.process: SpawnProcess = _SPAWN.Process(
-            target=_work, args=(settings, read_again, list(sockets), group, theirs), name="turnout-worker"
+            target=_work, args=(settings, read_again, list(sockets), group, serve, theirs), name="turnout-worker"
         )
         self.process.start()
         theirs.close()
@@ -73,9 +75,13 @@ class Workers:
         shares: The sockets that each of them listens on. They stay open here, so that connections wait while a worker is replaced; those of
             a worker that did not start are closed, and its connections go to the others.
         group: Folder that they share.
+        serve: What each of them runs.
     """
 
-    def __init__(self, settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], group: Path) -> None:
+    def __init__(
+        self, settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], group: Path, serve: Serve
+    ) -> None:
+        self._serve = serve
         self._settings, self._read_again, self._shares, self._group = settings, read_again, list(shares), group
         self._workers: dict[int, _Worker] = {}
         self._ends = False
@@ -98,7 +104,7 @@ class Workers:
         return self._code
 
     def _start(self, share: Sockets) -> None:
-        worker = _Worker(self._settings, self._read_again, share, self._group)
+        worker = _Worker(self._settings, self._read_again, share, self._group, self._serve)
         loop = asyncio.get_running_loop()
         self._workers[worker.process.sentinel] = worker
         loop.add_reader(worker.process.sentinel, self._gone, worker)
@@ -177,13 +183,14 @@ class Workers:
             self._ended.set()
 
 
-def run_workers(settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets]) -> int:
+def run_workers(settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], serve: Serve) -> int:
     """Serves with several processes until a signal ends them.
 
     Args:
         settings: Checked settings.
         read_again: Reads them again; a function of a module, or a partial of one.
         shares: The sockets that each worker listens on.
+        serve: What each worker runs: a function of a module.
 
     Returns:
         The exit code.
@@ -200,7 +207,7 @@ def run_workers(settings: Settings, read_again: ReadAgain, shares: Sequence[Sock
     group = Path(tempfile.mkdtemp(prefix="turnout-workers-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(group)
     try:
-        return asyncio.run(_run(settings, read_again, shares, group))
+        return asyncio.run(_run(settings, read_again, shares, group, serve))
     finally:
         shutil.rmtree(group, ignore_errors=True)
         if lock is not None:
@@ -253,12 +260,17 @@ def check_workers(settings: Settings, count: int) -> None:
         )
 
 
-async def _run(settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], group: Path) -> int:
-    return await Workers(settings, read_again, shares, group).run()
+async def _run(settings: Settings, read_again: ReadAgain, shares: Sequence[Sockets], group: Path, serve: Serve) -> int:
+    return await Workers(settings, read_again, shares, group, serve).run()
 
 
 def _work(
-    settings: Settings, read_again: ReadAgain, sockets: list[socket.socket], group: Path, pipe: Connection
+    settings: Settings,
+    read_again: ReadAgain,
+    sockets: list[socket.socket],
+    group: Path,
+    serve: Serve,
+    pipe: Connection,
 ) -> None:
     """What a worker runs."""
     logging.basicConfig(

@@ -14,8 +14,10 @@ from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import Gateway, body, chat, head, headers_of
 
 from turnout.ext_proc.messages import (
+    BUFFERED,
     BUFFERED_PARTIAL,
     FULL_DUPLEX_STREAMED,
+    NONE,
     STREAMED,
     ProcessingRequest,
     ProcessingResponse,
@@ -102,6 +104,25 @@ def test_answers_of_models_pass(gateway):
     assert [one.WhichOneof("kind") for one in answers] == kinds
     streamed = [one.response_body.response.body_mutation.streamed_response for one in answers[1:3]]
     assert [(one.body, one.end_of_stream) for one in streamed] == [(b"ab", False), (b"ab", True)]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (head(), (2, BUFFERED, 0)),
+        (head(mode=STREAMED), (2, STREAMED, 0)),
+        (head("/v1/files"), (2, NONE, 0)),
+        (head(content_encoding="gzip"), (2, NONE, 0)),
+        (head("/v1/files", mode=FULL_DUPLEX_STREAMED), None),
+        (head(mode=None), None),
+    ],
+    ids=range(6),
+)
+def test_the_gateway_is_asked_for_nothing_that_is_not_read(gateway, first, expected):
+    (answer,) = gateway().ask(first)
+    mode = answer.mode_override
+    found = (mode.response_header_mode, mode.request_body_mode, mode.response_body_mode)
+    assert (found if answer.HasField("mode_override") else None) == expected
 
 
 def test_an_observer_gets_no_answer(gateway):

@@ -125,13 +125,33 @@ def bound_like(open_socket: socket.socket) -> socket.socket:
     Raises:
         OSError: The address cannot be shared.
     """
-    found = socket.socket(open_socket.family, open_socket.type)
+    return _bound(open_socket.family, open_socket.getsockname())
+
+
+def bound_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets that keep an address for what listens there in several processes, and do not listen themselves.
+
+    Args:
+        host: A name or address of this machine.
+        port: The port; 0 for any that is free.
+        count: Number of sockets.
+
+    Raises:
+        OSError: The address is taken or is not one of this machine.
+    """
+    with listening(host, port) as alone:
+        family, address = alone.family, alone.getsockname()
+    return [_bound(family, address) for _ in range(count)]
+
+
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    found = socket.socket(family, socket.SOCK_STREAM)
     try:
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             found.setsockopt(socket.SOL_SOCKET, option, 1)
         if found.family == socket.AF_INET6:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        found.bind(open_socket.getsockname())
+        found.bind(address)
     except OSError:
         found.close()
         raise
