@@ -69,6 +69,12 @@ class Served(Process):
     def metric(self, name: str) -> float:
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", self.metrics(), re.MULTILINE))
 
+    def group(self) -> Path:
+        """The folder that the workers share."""
+        environ = Path(f"/proc/{self.pids()[0]}/environ").read_bytes().split(b"\0")
+        (found,) = [one.partition(b"=")[2] for one in environ if one.startswith(b"PROMETHEUS_MULTIPROC_DIR=")]
+        return Path(found.decode())
+
     def deciding(self) -> set[str]:
         """Ids of the workers that have decided."""
         return set(re.findall(r'turnout_strong_share{pid="(\d+)"', self.metrics()))
@@ -111,6 +117,10 @@ def test_two_workers_are_one_server(served, tmp_path):
     wait_until(lambda: served.deciding() == {str(other)})
     assert served.models(20) == {"small": 20}
     assert served.metric("turnout_decisions_total") == count + 60
+    assert {path.name.rpartition("_")[2] for path in served.group().glob("*.db")} == {
+        "0.db",
+        *(f"{pid}.db" for pid in served.pids()),
+    }
     served.child.terminate()
     _, error = served.child.communicate(timeout=60)
     assert served.child.returncode == 0, error

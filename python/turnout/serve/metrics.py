@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 _MICROSECONDS = (1e-6, 2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25)
 _UPSTREAM = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -156,6 +155,6 @@ class Metrics:
         """The exposition format, of all workers: counts are summed, a breaker is open where it is open in one of them."""
         if self._group is None:
             return generate_latest(self.registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together, path=str(self._group))  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        from turnout.serve.metric_files import MetricFiles
+
+        return MetricFiles(self._group).text()

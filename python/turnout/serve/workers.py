@@ -25,6 +25,7 @@ from pathlib import Path
 from turnout._core import ConfigError, RouterError
 from turnout.serve.decisions.snapshot import take
 from turnout.serve.http.listener import bound_like
+from turnout.serve.metric_files import MetricFiles
 from turnout.serve.process import READY, RELOAD_OTHERS, new_loop
 from turnout.serve.receipts.log_locks import lock_of
 from turnout.serve.settings.tables import Settings
@@ -135,7 +136,7 @@ class Workers:
         worker.process.join()
         pid, code = worker.process.pid, worker.process.exitcode
         worker.pipe.close()
-        self._forget_gauges(pid)
+        self._retire_metrics(pid)
         if not self._ends:
             if not worker.is_ready and all(not one.is_ready for one in self._workers.values()):
                 logger.error("worker %s could not start (exit code %s)", pid, code)
@@ -167,9 +168,12 @@ class Workers:
                 worker.signal(signal.SIGHUP)
             worker.reloads = not worker.is_ready
 
-    def _forget_gauges(self, pid: int | None) -> None:
-        for path in self._group.glob(f"gauge_live*_{pid}.db"):
-            path.unlink(missing_ok=True)
+    def _retire_metrics(self, pid: int | None) -> None:
+        try:
+            MetricFiles(self._group).retire(pid or 0)
+        except Exception:
+            # They are shown from its own files then. Another worker is needed in every case.
+            logger.exception("the metrics of worker %s could not be added to those of workers that have ended", pid)
 
     def _end(self) -> None:
         """Ends all workers; a second time, at once."""
