@@ -105,6 +105,36 @@ def test_outside_of_the_band_nothing_is_judged(pooled, upstream, band, action, m
     assert models(upstream) == [model]
 
 
+@pytest.mark.parametrize(
+    ("band", "action", "steps"),
+    [
+        ({}, "cascade", ["small", "middle", "big"]),
+        ({"high": 0.2}, "strong", ["big"]),
+        ({"low": 0.6}, "cheap", ["small"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt": PROMPT},
+        {"prompt": [PROMPT] * 3},
+        {"prompt": PROMPT, "rank": True},
+        {"messages": CHAT_HELLO["messages"]},
+    ],
+    ids=["text", "texts", "rank", "messages"],
+)
+def test_decisions_alone_name_the_model_that_is_asked_first(pooled, upstream, asked, band, action, steps):
+    server = pooled(**band, small=DISCARD, middle=DISCARD)
+    entries = server.post({"model": "router-mf", **asked}, "/v1/route").json()["decisions"]
+    assert [(one["model"], one["action"], one["steps"]) for one in entries] == [(steps[0], action, steps)] * len(
+        entries
+    )
+    assert [one["success"] for one in entries] == pytest.approx([SUCCESS[steps[0]]] * len(entries))
+    # As the server would ask.
+    server.post(CHAT_HELLO)
+    assert models(upstream) == steps
+
+
 def test_models_that_fail_are_passed_over(pooled, upstream):
     upstream.by_model["middle"] = refuse(500)
     answer = pooled(small=DISCARD, middle=KEEP).post(CHAT_HELLO)

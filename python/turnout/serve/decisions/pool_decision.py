@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from turnout.cascade import pool_steps
 from turnout.routing import naming
 from turnout.serve.decisions.efforts import fields_of
 from turnout.serve.decisions.planning import api_errors
@@ -63,6 +64,16 @@ class Explained:
         if budget.resource != "cost":
             return self.used
         return next((one.expected_cost or 0.0 for one in self.ranked if one.model == name), 0.0)
+
+    def cascade(self, pool: LoadedPool) -> tuple[str, Sequence[Step]]:
+        """What a cascade does: its action, and the models that are asked in turn. Empty where the pool's decision is final.
+
+        Args:
+            pool: The pool that explained.
+        """
+        if not pool.judges or not any(one.feasible for one in self.ranked):
+            return "", ()
+        return pool_steps(self.ranked, pool.plain_judges)
 
     def may_serve(self, name: str) -> bool:
         """Whether a model of the pool may serve the request."""

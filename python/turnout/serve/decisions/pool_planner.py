@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from turnout.cascade import pool_steps
 from turnout.conversation import whole_text
 from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
@@ -93,10 +92,10 @@ class PoolQuestion:
             return self._planned(explained, explained.by_cost(), rule="helper")
         chosen = self.snapshot.models[explained.decision.model]
         routed = PoolRouted(self.pool, explained, explained.decision, chosen, reading.prompt, reading.prompt_sha256)
-        if self.pool.judges and any_feasible and self.dialect.is_logged:
-            action, chain = pool_steps(explained.ranked, self.pool.plain_judges)
-            routed = replace(routed, action=action, steps=tuple(chain))
-            return self._cascade(routed, reading)
+        # What is no answer, such as a count of tokens, cannot be judged.
+        action, chain = explained.cascade(self.pool) if self.dialect.is_logged else ("", ())
+        if action:
+            return self._cascade(replace(routed, action=action, steps=tuple(chain)), reading)
         return self._planned(explained, chosen.name, routed=routed, session=reading.session)
 
     def _cascade(self, routed: PoolRouted, reading: Reading) -> Plan:

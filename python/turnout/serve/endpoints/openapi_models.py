@@ -68,13 +68,14 @@ class RouteRequest(BaseModel, extra="allow"):
 
 
 class RouteDecision(BaseModel):
-    """One decision."""
+    """One decision. That of a cascade names the model that is asked first."""
 
     model: str
     is_strong: bool
     win_rate: Unit
     threshold: Unit
     decision_us: float
+    action: Literal["cheap", "cascade", "strong"] | None = None
 
 
 class RankedModel(BaseModel):
@@ -93,13 +94,15 @@ class RankedModel(BaseModel):
 
 
 class PoolRouteDecision(BaseModel):
-    """One decision of a pool."""
+    """One decision of a pool. That of a cascade names the model that is asked first, with its chance of success and cost."""
 
     model: str
     success: Unit
     expected_cost: NotNegative | None
     reason: str
     decision_us: float
+    action: Literal["cheap", "cascade", "strong"] | None = None
+    steps: list[str] | None = None
     ranked: list[RankedModel] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -70,11 +71,13 @@ async def of_prompts(
     """
     out = unavailable(pool, CHAT, snapshot)
     texts = [judged_text(prompt) for prompt in prompts]
-    if with_rank or len(texts) == 1:
-        return [
-            _entry_of(pool, await explain(pool, text, {**objective, **_tokens(pool, prompt)}, out, "prompt"), with_rank)
-            for text, prompt in zip(texts, prompts, strict=True)
-        ]
+    if with_rank or pool.judges or len(texts) == 1:
+        entries = []
+        for text, prompt in zip(texts, prompts, strict=True):
+            explained = await explain(pool, text, {**objective, **_tokens(pool, prompt)}, out, "prompt")
+            entries.append(_entry_of(pool, explained, with_rank))
+            await asyncio.sleep(0)  # Other requests come in between.
+        return entries
     began = time.perf_counter()
     with api_errors("prompt"), naming(pool.name):
         request: Any = {**objective, **({"unavailable": list(out)} if out else {})}
@@ -153,6 +156,11 @@ def _entry_of(pool: LoadedPool, explained: Explained, with_rank: bool) -> dict[s
     if explained.decision is None:
         raise no_feasible_model(pool, explained)
     entry = _entry(explained.decision, explained.seconds)
+    action, steps = explained.cascade(pool)
+    if action:
+        first = next(one for one in explained.ranked if one.model == steps[0].model)
+        entry |= {"model": first.model, "success": first.success, "expected_cost": first.expected_cost}
+        entry |= {"action": action, "steps": [one.model for one in steps]}
     return {**entry, **({"ranked": ranked(explained)} if with_rank else {})}
 
 
