@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -618,6 +621,63 @@ def test_a_reload_may_change_the_limit_of_a_budget(budgeted):
     assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
     after = server.state.snapshot.pools["mf"].budget
     assert (after.limit, after.used, after.requests) == (10.0, before.used, 1)
+
+
+@pytest.mark.parametrize("path", ["same", "none", "added"])
+def test_a_request_that_spans_a_reload_is_counted_in_the_budget_that_runs(budgeted, upstream, tmp_path, path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def held(exchange):
+        begun.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        choices = [{"index": 0, "message": {"role": "assistant", "content": "Yes."}}]
+        usage = {"prompt_tokens": 7, "completion_tokens": 3}
+        await exchange.whole(200, json.dumps({"choices": choices, "usage": usage}).encode())
+
+    upstream.default = held
+    server = budgeted(5.0, **({} if path == "same" else {"path": ""}))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, server)
+        assert begun.wait(30)
+        before = server.state.snapshot.pools["mf"].budget.used
+        server.tables["pool"]["budget"] |= {
+            "cost": 10.0,
+            **({"path": str(tmp_path / "new.json")} if path == "added" else {}),
+        }
+        assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+        budget = server.state.snapshot.pools["mf"].budget
+        assert (budget.limit, budget.used, budget.requests) == (10.0, before, 1)
+        go_on.set()
+        answer.result()
+    wait_until(lambda: budget.used == pytest.approx((7 * 5 + 3 * 20) / 1e6))
+    server.__exit__()
+    file = {"same": tmp_path / "budget.json", "none": None, "added": tmp_path / "new.json"}[path]
+    if file is not None:
+        assert json.loads(file.read_text())["used"] == pytest.approx(95e-6)
+
+
+def test_what_is_decided_while_a_reload_opens_its_files_is_counted_in_the_budget_that_runs(budgeted):
+    server = budgeted(5.0)
+    before = server.state.snapshot
+    server.tables["pool"]["budget"]["cost"] = 10.0
+    after = take(settings_of(server.tables), before)
+    budget = before.pools["mf"].budget
+    budget.count(2.0)
+    assert before.pools["mf"].budget is after.pools["mf"].budget is budget
+    after.begin()
+    assert before.pools["mf"].budget is after.pools["mf"].budget is not budget
+    assert (after.pools["mf"].budget.limit, after.pools["mf"].budget.used) == (10.0, 2.0)
+
+
+def test_a_budget_of_another_file_goes_on_from_that_file(budgeted, tmp_path):
+    server = budgeted(5.0)
+    asked(server)
+    other, path = server.state.snapshot.pools["mf"].budget, tmp_path / "other.json"
+    path.write_text(json.dumps({**other.state(), "used": 3.0}))
+    server.tables["pool"]["budget"]["path"] = str(path)
+    assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+    assert server.state.snapshot.pools["mf"].budget.used == 3.0
 
 
 def test_a_check_leaves_the_state_of_the_server_that_runs(budgeted, tables, monkeypatch):

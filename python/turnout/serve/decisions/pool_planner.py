@@ -118,13 +118,13 @@ class PoolQuestion:
         Args:
             expected: What the request is expected to use; 0 where that is not known before its answer.
         """
-        budget = self.pool.budget if self.dialect.is_logged else None
-        if budget is None:
+        account = self.pool.account if self.dialect.is_logged else None
+        if account is None:
             return None
-        if budget.count(expected):
+        if account.budget.count(expected):
             # The disk is not waited for.
-            asyncio.get_running_loop().run_in_executor(None, budget.try_save)
-        return Charge(budget, expected)
+            asyncio.get_running_loop().run_in_executor(None, account.budget.try_save)
+        return Charge(account, expected)
 
     def _text(self) -> str:
         """All that a model has to read: instructions, messages, and the descriptions of tools."""

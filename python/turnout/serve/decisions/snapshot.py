@@ -131,6 +131,11 @@ class Snapshot:
     context: Context
     harness: Harness
 
+    def begin(self) -> None:
+        """Takes over from the snapshot before: budgets go on with what that one has counted until now."""
+        for pool in self.pools.values():
+            pool.begin()
+
     def router_for(self, name: str, pair: Pair) -> LoadedRouter:
         """The router that decides between a pair's models."""
         return self.loaded.get(_key(name, pair)) or self.routers[name]

@@ -16,6 +16,7 @@ from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
+from turnout.serve.decisions.charge import Account
 from turnout.serve.routers.folder_stats import Stats, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_judges
 from turnout.serve.routers.scorers import Scorers
@@ -37,10 +38,22 @@ class LoadedPool:
     pool_hash: str
     options: dict[str, Any]
     stats: Stats
-    #: In place of objectives.
-    budget: PoolBudget | None = None
+    #: Of the budget in place of objectives, which :meth:`begin` changes.
+    account: Account | None = None
+    #: What a reload makes of the budget.
+    next_budget: tuple[PoolBudget, str] | None = None
     #: By model; empty for a router whose decision is final.
     judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> PoolBudget | None:
+        """The budget that runs; ``None`` where an objective decides."""
+        return None if self.account is None else self.account.budget
+
+    def begin(self) -> None:
+        """Goes on with the budget that was opened, and with what the one before has counted until now."""
+        if self.account is not None and self.next_budget is not None:
+            self.account.go_on_with(*self.next_budget)
 
     @cached_property
     def plain_judges(self) -> dict[str, Judge]:
@@ -81,7 +94,8 @@ def _load(
     limits = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
         judges = load_judges(name, settings.routers[name], before.router.models, scorers)
-        return replace(before, budget=_budget(limits, before.router, before.budget), judges=judges)
+        account, following = _budget(limits, before.router, before.account)
+        return replace(before, account=account, next_budget=following, judges=judges)
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
@@ -92,23 +106,29 @@ def _load(
         raise ConfigError(f"{error}; expected [pool] routers to name those that can") from error
     stats = stats or stats_of(router.path)
     judges = load_judges(name, settings.routers[name], router.models, scorers)
-    budget = _budget(limits, router, before.budget if before else None)
-    return LoadedPool(name, router, pool_hash, options, stats, budget, judges)
+    account, following = _budget(limits, router, before.account if before else None)
+    return LoadedPool(name, router, pool_hash, options, stats, account, following, judges)
 
 
-def _budget(limits: BudgetSettings | None, router: PoolRouter, before: PoolBudget | None) -> PoolBudget | None:
-    """The budget of a pool. It continues from its file, or from the state before a reload where both limit the same resource."""
+def _budget(
+    limits: BudgetSettings | None, router: PoolRouter, before: Account | None
+) -> tuple[Account | None, tuple[PoolBudget, str] | None]:
+    """Where a pool counts, and the budget with which that goes on at the end of the reload.
+
+    A budget of another resource, or of another file that has a state, is another account.
+    """
     if limits is None:
-        return None
+        return None, None
     if before is not None:
-        before.try_save()
+        before.budget.try_save()
+    is_other_file = before is None or (limits.path != before.path and Path(limits.path or ".").is_file())
     try:
         budget = PoolBudget(router, **limits.arguments)
-        if before is not None and not limits.path and budget.is_like(before):
-            budget.restore(before.state())
     except InvalidInputError as error:
         raise ConfigError(f"[pool.budget] {error}") from error
-    return budget
+    if before is None or is_other_file or not budget.is_like(before.budget):
+        return Account(budget, limits.path), None
+    return before, (budget, limits.path)
 
 
 def _hash(pool: Pool) -> str:
