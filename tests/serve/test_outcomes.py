@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scripted_upstream import event
+from scripted_upstream import event, wait_until
 
 from turnout import ConfigError, RouterError
 from turnout.outcomes import Outcomes
@@ -158,6 +159,7 @@ def test_latencies_are_those_of_the_attempt_and_a_time_out_is_the_slowest(start,
     )
     answer = server.post({"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hi"}]})
     assert answer.headers["x-turnout-model"] == "big"
+    wait_until(lambda: len(server.state.changes._detectors) == 2)
     values = {label: one._values for (label, _), one in server.state.changes._detectors.items()}
     assert values["small"] == [math.inf]
     (decided,) = server.state.recent.since(0, 10)
@@ -176,7 +178,26 @@ def test_a_stream_that_stops_in_the_middle_is_the_slowest(start, upstream):
     )
     body = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     assert "upstream_idle_timeout" in server.post(body).text
+    wait_until(lambda: server.state.changes._detectors)
     assert [one._values for one in server.state.changes._detectors.values()] == [[math.inf]]
+
+
+def test_the_latency_of_a_stream_has_the_waits_for_its_later_parts(start, upstream):
+    async def slow(exchange):
+        await exchange.begin_stream()
+        await exchange.chunk(event({"content": "I"}, "small"))
+        await asyncio.sleep(0.3)
+        await exchange.chunk(event({"content": " am"}, "small") + b"data: [DONE]\n\n")
+        await exchange.chunk(b"")
+
+    upstream.by_model["small"] = slow
+    server = start(changes={"watch": ["latency"]})
+    body = {"model": "router-mf-1.0", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    server.post(body).raise_for_status()
+    wait_until(lambda: server.state.changes._detectors)
+    ((took,),) = [one._values for one in server.state.changes._detectors.values()]
+    (decided,) = server.state.recent.since(0, 10)
+    assert 0.25 < took <= decided.receipt["latency_ms"] / 1e3
 
 
 def test_nothing_is_watched_by_default(server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,18 @@ class Changes:
 
         Args:
             label: Of the model.
-            seconds: That the model took for its whole answer; infinite where it did not answer in time.
+            seconds: That the model took for its whole answer.
         """
         if "latency" in self._settings.watch:
             self._add(label, "latency", seconds)
+
+    def timed_out(self, label: str) -> None:
+        """Takes an attempt that a model did not answer in time: slower than all that were answered.
+
+        Args:
+            label: Of the model.
+        """
+        self.took(label, math.inf)
 
     def answered(self, receipt_id: str, model: str, label: str) -> None:
         """Remembers whose answer the outcomes of a receipt are about.

@@ -37,7 +37,7 @@ class Served:
     @property
     def seconds(self) -> float:
         """Seconds that this model took: neither other attempts nor the client's reading count."""
-        return self.began_s + (0.0 if self.answer.rest is None else self.answer.rest.waited_s)
+        return self.began_s + (0.0 if self.answer.rest is None else self.answer.rest.body.waited_s)
 
 
 async def first_answer(
@@ -89,7 +89,7 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> tuple[An
                 for quota in model.quotas:
                     quota.give_back()
             if error.is_timeout:
-                request.timed_out.append(model.label)
+                request.timed_out(model.label)
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:
                 raise

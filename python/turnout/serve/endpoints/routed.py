@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -119,6 +119,8 @@ class RoutedEndpoint:
         parsed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         began = time.perf_counter()
+        if decided is not None:
+            request = replace(request, timed_out=self.state.changes.timed_out)
         served: Served | None = None
         verdict: Verdict | None = None
         kept: Kept | None = None
@@ -150,7 +152,7 @@ class RoutedEndpoint:
             if decided is not None and not failure:
                 self.state.changes.took(served.model.label, served.seconds)
             elif failure.endswith("_timeout"):
-                request.timed_out.append(served.model.label)
+                request.timed_out(served.model.label)
             if hashed is not None and decided is not None:
                 decided.receipt["response_sha256"] = hashed.hexdigest
             if kept is not None and decided is not None:
@@ -165,7 +167,7 @@ class RoutedEndpoint:
             failure = error.reason
             if served is not None:
                 if error.is_timeout:
-                    request.timed_out.append(served.model.label)
+                    request.timed_out(served.model.label)
                 raise
             await send_failure(send, error, response_headers, request)
         finally:
@@ -177,11 +179,8 @@ class RoutedEndpoint:
             name = served.model.name if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
-            if decided is not None:
-                if served is not None and failure:
-                    decided.receipt["failure"] = failure
-                for label in request.timed_out:
-                    self.state.changes.took(label, math.inf)
+            if decided is not None and served is not None and failure:
+                decided.receipt["failure"] = failure
             seconds = time.perf_counter() - began
             self.state.answered(decided, planned, settings, name, reason, seconds, usage, verdict)
 

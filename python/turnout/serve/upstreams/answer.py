@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,8 +49,6 @@ class EventRelay:
         self.model = ""
         #: Whether an event was an error.
         self.has_error = False
-        #: Seconds that the upstream was waited for since its first events.
-        self.waited_s = 0.0
         #: Why the stream was interrupted; empty where it was not.
         self.interruption = ""
         #: Changes complete events on their way to the client; ``None`` leaves them as they are.
@@ -87,6 +84,7 @@ class EventRelay:
                     break
                 if any(self._begins(data) for data in events(piece)):
                     self._tail = (b"", piece)
+                    self.body.waited_s = 0.0
                     return self._cleaned(b"".join(pieces))
             if not chunk or self.body.is_at_end:
                 break
@@ -106,15 +104,11 @@ class EventRelay:
             TimeoutError: There was none until then.
             UpstreamError: The connection broke, the time is up, or the stream ended before its last event.
         """
-        began = time.perf_counter()
-        try:
-            while chunk := await self.body.read(until):
-                if piece := self._push(chunk):
-                    self._tail = (self._tail[1], piece)
-                    return self._edited(self._cleaned(piece))
-            return self._edited(self._end())
-        finally:
-            self.waited_s += time.perf_counter() - began
+        while chunk := await self.body.read(until):
+            if piece := self._push(chunk):
+                self._tail = (self._tail[1], piece)
+                return self._edited(self._cleaned(piece))
+        return self._edited(self._end())
 
     def error_event(self, error: ApiError) -> bytes:
         """The event that ends a stream which was interrupted.
@@ -202,8 +196,7 @@ class BytesRelay:
         self.body = body
         self._key = body.upstream.key
         self._held = b""
-        #: Seconds that the upstream was waited for since the first bytes.
-        self.waited_s = 0.0
+        body.waited_s = 0.0
 
     def push(self, chunk: bytes) -> bytes:
         """Bytes without the key; the last ones are held back, as the key may begin in them."""
@@ -221,14 +214,10 @@ class BytesRelay:
         Raises:
             UpstreamError: The connection broke, or the time is up.
         """
-        began = time.perf_counter()
-        try:
-            while chunk := await self.body.read():
-                if piece := self.push(chunk):
-                    return piece
-            return self.push(b"")
-        finally:
-            self.waited_s += time.perf_counter() - began
+        while chunk := await self.body.read():
+            if piece := self.push(chunk):
+                return piece
+        return self.push(b"")
 
 
 @dataclass(frozen=True)

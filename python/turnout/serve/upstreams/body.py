@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -31,6 +32,8 @@ class Body:
         self._idle_s = upstream.settings.idle_timeout_s
         self._loop = asyncio.get_running_loop()
         self._timeout = Timeout()
+        #: Seconds that the upstream was waited for, since this was set to 0.
+        self.waited_s = 0.0
 
     @property
     def is_at_end(self) -> bool:
@@ -47,7 +50,7 @@ class Body:
             TimeoutError: Nothing came until then.
             UpstreamError: The connection broke, or the time is up.
         """
-        idle = self._loop.time() + self._idle_s
+        idle, began = self._loop.time() + self._idle_s, time.perf_counter()
         try:
             with self._timeout.at(min(idle, self.deadline, until)):
                 chunk: bytes = await self._response.content.readany()
@@ -65,6 +68,8 @@ class Body:
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self.upstream.name, error) from error
+        finally:
+            self.waited_s += time.perf_counter() - began
 
     async def read_whole(self, first: bytes, limit: int) -> bytes:
         """Everything.

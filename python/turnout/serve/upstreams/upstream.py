@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import aiohttp
 import yarl
@@ -33,6 +33,10 @@ else:
 WHOLE_BYTES = 4 * 1024 * 1024
 
 
+def _ignore(label: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Request:
     """A client's request, the same for every model that it is sent to."""
@@ -51,8 +55,8 @@ class Request:
     path: str = ""
     #: Fields of the client's query that go on.
     query: Sequence[tuple[str, str]] = ()
-    #: Labels of models that did not answer in time, one for each attempt; replaced requests share it.
-    timed_out: list[str] = field(default_factory=list)
+    #: Called with the label of a model for each attempt that it did not answer in time.
+    timed_out: Callable[[str], None] = _ignore
 
 
 @dataclass(frozen=True)
