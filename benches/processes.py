@@ -52,6 +52,12 @@ def turnout(upstream_port: int, *flags: str) -> contextlib.AbstractContextManage
     return server(command, PORT, "/ready")
 
 
+def forward_only(port: int, upstream_port: int) -> contextlib.AbstractContextManager[int]:
+    """The server that only forwards, on a port."""
+    command = [sys.executable, str(HERE / "forward_only.py"), str(port), str(upstream_port)]
+    return server(command, port, "/ready")
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as found:
