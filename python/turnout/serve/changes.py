@@ -1,23 +1,49 @@
-"""Watches whether outcomes and latencies of models change, and says so in a metric and in the log."""
+"""Watches whether a model's outcomes, latencies, log-probabilities or reported name change: a metric, a line in the log, and a list."""
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnout.outcomes.change import ChangeDetector
 
 if TYPE_CHECKING:
     from turnout.outcomes import Outcome
+    from turnout.serve.decisions.snapshot import Model
     from turnout.serve.metrics import Metrics
     from turnout.serve.settings.outcomes import ChangeSettings, Signal
+    from turnout.serve.upstreams.answer import Answer
 
 logger = logging.getLogger("turnout.serve")
 
 #: Answers that may wait for their outcomes.
 _MOST_ANSWERS = 10_000
+#: Names that are known of one model; one that reports another name for each answer is not watched.
+_MOST_NAMES = 32
+_WORDS: Mapping[Signal, str] = {
+    "outcomes": "outcomes have changed",
+    "latency": "latencies have changed",
+    "logprobs": "log-probabilities have changed",
+}
+
+
+class Change(NamedTuple):
+    """A change that was noticed."""
+
+    model: str
+    signal: Signal
+    #: Seconds since 1970.
+    time: float
+    #: What happened, for people.
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values for JSON."""
+        return self._asdict()
 
 
 class Changes:
@@ -34,6 +60,59 @@ class Changes:
         self._detectors: dict[tuple[str, Signal], ChangeDetector] = {}
         # Name and label: a model would keep its upstream and its connections after a reload.
         self._answers: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        #: Names that models reported, by label; the last one that was reported comes last.
+        self._names: dict[str, dict[str, None]] = {}
+        self._unconfirmed: dict[tuple[str, Signal], Change] = {}
+
+    @property
+    def reads_logprobs(self) -> bool:
+        """Whether log-probabilities are watched."""
+        return "logprobs" in self._settings.watch
+
+    @property
+    def unconfirmed(self) -> list[Change]:
+        """The last change of each model and signal since they were confirmed."""
+        return list(self._unconfirmed.values())
+
+    def confirm(self) -> list[Change]:
+        """Forgets the changes so far, which somebody has seen; gives them."""
+        found = self.unconfirmed
+        self._unconfirmed.clear()
+        return found
+
+    def reloaded(self, before: Mapping[str, Model], after: Mapping[str, Model]) -> None:
+        """Begins anew for models that the configuration replaced: that they differ is no change of the provider's.
+
+        Args:
+            before: Models by name.
+            after: Models by name.
+        """
+        replaced = {
+            one.label for name, one in before.items() if name not in after or _served_by(one) != _served_by(after[name])
+        }
+        if not replaced:
+            return
+        for label, signal in [*self._detectors, *self._unconfirmed]:
+            if label in replaced:
+                self._detectors.pop((label, signal), None)
+                self._unconfirmed.pop((label, signal), None)
+        for label in replaced:
+            self._names.pop(label, None)
+        for receipt_id in [one for one, (_, label) in self._answers.items() if label in replaced]:
+            del self._answers[receipt_id]
+
+    def delivered(self, model: Model, answer: Answer) -> None:
+        """Takes a complete answer: its log-probabilities, and what the model calls itself.
+
+        Args:
+            model: That answered.
+            answer: The answer, after it was relayed.
+        """
+        if "logprobs" in self._settings.watch and (mean := answer.mean_logprob) is not None:
+            self._add(model.label, "logprobs", mean)
+        if "model" in self._settings.watch and answer.model:
+            key = answer.model.encode()
+            self._named(model.label, "***" if model.upstream.key.is_in(key) else answer.model)
 
     def took(self, label: str, seconds: float) -> None:
         """Takes the latency of an attempt.
@@ -78,10 +157,32 @@ class Changes:
         del self._answers[outcome.receipt_id]
         self._add(answer[1], "outcomes", grade)
 
+    def _named(self, label: str, name: str) -> None:
+        """Compares a reported name with those before: a new one is a change, alternating between known ones is not."""
+        names = self._names.setdefault(label, {})
+        if name in names:
+            del names[name]
+        elif len(names) == _MOST_NAMES:
+            return
+        elif names:
+            before = next(reversed(names))
+            self._alarm(label, "model", f"reports the name {name!a}, before {before!a}")
+            if len(names) == _MOST_NAMES - 1:
+                logger.warning("model %s: has reported %d names: new ones are not watched", label, _MOST_NAMES)
+        names[name] = None
+
     def _add(self, label: str, signal: Signal, value: float) -> None:
         detector = self._detectors.get((label, signal))
         if detector is None:
             detector = self._detectors[label, signal] = ChangeDetector(self._settings.mean_values)
         if detector.add(value):
-            self._metrics.changes.labels(label, signal).inc()
-            logger.warning("model %s: its %s have changed", label, "outcomes" if signal == "outcomes" else "latencies")
+            self._alarm(label, signal, f"its {_WORDS[signal]}")
+
+    def _alarm(self, label: str, signal: Signal, text: str) -> None:
+        self._unconfirmed[label, signal] = Change(label, signal, time.time(), text)
+        self._metrics.changes.labels(label, signal).inc()
+        logger.warning("model %s: %s", label, text)
+
+
+def _served_by(model: Model) -> tuple[str, str, str]:
+    return model.upstream.settings.base_url, model.upstream_name, model.effort

@@ -302,6 +302,7 @@ class State:
         keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
         self._warn_of_what_needs_a_restart(before.settings, settings)
         after.begin()
+        self.changes.reloaded(before.models, after.models)
         self.snapshot, self.keys = after, keys
         self.reloaded(settings)
         self._retired = {upstream for upstream in self._retired if upstream.in_flight}

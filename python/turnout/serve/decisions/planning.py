@@ -18,7 +18,6 @@ from turnout.errors import RoutingError
 from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
-from turnout.serve.decisions.charge import Charge
 from turnout.serve.decisions.snapshot import Model, Pair, Snapshot
 from turnout.serve.decisions.steps import LoadedStep, loaded_steps
 from turnout.serve.dialects import Dialect
@@ -26,6 +25,7 @@ from turnout.serve.dialects.errors import ApiError
 from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.metrics import Metrics
 from turnout.serve.receipts.receipts import prompt_hash
+from turnout.serve.routers.charge import Charge
 from turnout.serve.routers.judges import LoadedCascade
 from turnout.serve.routers.loaded import LoadedRouter
 from turnout.serve.routers.pools import LoadedPool

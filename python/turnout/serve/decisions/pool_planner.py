@@ -13,12 +13,12 @@ from turnout.conversation import whole_text
 from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
 from turnout.routing.names import OBJECTIVES, RouteSpec, objective_number
-from turnout.serve.decisions.charge import Charge
 from turnout.serve.decisions.planning import Plan, Reading, api_errors
 from turnout.serve.decisions.pool_decision import Explained, PoolRouted, explain, no_feasible_model, unavailable
 from turnout.serve.decisions.steps import loaded_steps
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.http.json_body import beside_the_loop
+from turnout.serve.routers.charge import Charge
 
 if TYPE_CHECKING:
     from turnout.serve.decisions.snapshot import Snapshot

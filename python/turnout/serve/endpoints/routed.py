@@ -97,7 +97,10 @@ class RoutedEndpoint:
         response_headers += _decision_headers(planned)
         forwarded = passing.to_upstream(scope["headers"], self.dialect.request_headers)
         query = passing.query(scope["query_string"], self.dialect.query)
-        request = Request(self.dialect, body, forwarded, is_stream, request_id, query=query)
+        reads_logprobs = decided is not None and self.state.changes.reads_logprobs
+        request = Request(
+            self.dialect, body, forwarded, is_stream, request_id, query=query, reads_logprobs=reads_logprobs
+        )
         continues = self.dialect.continues(parsed)
         with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
             client = client_of(scope)
@@ -151,6 +154,7 @@ class RoutedEndpoint:
             failure = served.answer.failure
             if decided is not None and not failure:
                 self.state.changes.took(served.model.label, served.seconds)
+                self.state.changes.delivered(served.model, served.answer)
             elif failure.endswith("_timeout"):
                 request.timed_out(served.model.label)
             if hashed is not None and decided is not None:

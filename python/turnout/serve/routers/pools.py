@@ -16,7 +16,7 @@ from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
-from turnout.serve.decisions.charge import Account
+from turnout.serve.routers.charge import Account
 from turnout.serve.routers.folder_stats import Stats, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_judges
 from turnout.serve.routers.scorers import Scorers

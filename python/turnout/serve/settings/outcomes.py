@@ -9,7 +9,7 @@ from pydantic import Field
 from turnout.outcomes.store import MOST
 from turnout.serve.settings.base import Count, Table
 
-Signal = Literal["outcomes", "latency"]
+Signal = Literal["outcomes", "latency", "logprobs", "model"]
 
 
 class OutcomeSettings(Table):

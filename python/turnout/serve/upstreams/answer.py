@@ -23,6 +23,7 @@ from turnout.serve.dialects.sse import (
 from turnout.serve.http.asgi import RawHeaders
 from turnout.serve.upstreams.body import Body
 from turnout.serve.upstreams.error import UpstreamError
+from turnout.serve.upstreams.reading import LogprobMean
 from turnout.serve.upstreams.usage import UNKNOWN, Usage, model_of, usage_of, usage_of_stream
 
 
@@ -33,12 +34,14 @@ class EventRelay:
         body: The body of the stream.
         dialect: What its events are.
         request_id: Of the request, for errors.
+        logprobs: Reads the events; ``None`` where nobody asks for it.
     """
 
-    def __init__(self, body: Body, dialect: Dialect, request_id: str) -> None:
+    def __init__(self, body: Body, dialect: Dialect, request_id: str, logprobs: LogprobMean | None = None) -> None:
         self.body = body
         self._dialect = dialect
         self._request_id = request_id
+        self._logprobs = logprobs
         # The last two pieces: some gateways send one more event after the last one of the dialect.
         self._tail = (b"", b"")
         self._buffer = EventBuffer()
@@ -59,6 +62,11 @@ class EventRelay:
     def usage(self) -> Usage:
         """Tokens, as far as the events so far say."""
         return usage_of_stream(self._first_usage, b"".join(self._tail))
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Mean log-probability of the tokens so far; ``None`` where the events have none, or they were not read."""
+        return None if self._logprobs is None else self._logprobs.mean
 
     async def begin(self, chunk: bytes) -> bytes:
         """The first events, up to one with which the model begins to answer.
@@ -137,9 +145,12 @@ class EventRelay:
 
     def _push(self, chunk: bytes) -> bytes:
         try:
-            return self._buffer.push(chunk)
+            piece = self._buffer.push(chunk)
         except EventTooLongError as error:
             raise UpstreamError("event_too_long", f"upstream {self.body.upstream.name}: {error}") from None
+        if piece and self._logprobs is not None:
+            self._logprobs.piece(piece)
+        return piece
 
     def _edited(self, piece: bytes) -> bytes:
         return piece if self.edit is None or not piece else self.edit(piece)
@@ -240,11 +251,18 @@ class Answer:
     model: str = ""
     #: Tokens of an answer that was read whole.
     whole_usage: Usage = UNKNOWN
+    #: Mean log-probability of its tokens; ``None`` where it has none, or it was not read.
+    whole_logprob: float | None = None
 
     @property
     def usage(self) -> Usage:
         """Tokens, as far as the answer says; of a stream when it has been relayed."""
         return self.rest.usage if isinstance(self.rest, EventRelay) else self.whole_usage
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Mean log-probability of the tokens, as far as the answer says; of a stream when it has been relayed."""
+        return self.rest.mean_logprob if isinstance(self.rest, EventRelay) else self.whole_logprob
 
     @property
     def failure(self) -> str:

@@ -18,6 +18,10 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     CHAT.name: {"logprobs": True, "top_logprobs": TOP_LOGPROBS},
     RESPONSES.name: {"include": ["message.output_text.logprobs"], "top_logprobs": TOP_LOGPROBS},
 }
+#: What every token of an answer with log-probabilities has; streams without them may have ``"logprobs": null`` in each event.
+_LOGPROB = b'"logprob"'
+#: Longer pieces would hold the event loop.
+_LONGEST_PIECE = 1 << 20
 _Tokens = list[dict[str, Any]]
 
 
@@ -70,23 +74,68 @@ class Reading:
         Args:
             piece: The events.
         """
-        for data in events(piece):
-            if data.strip() == DONE:
-                continue
-            try:
-                event = orjson.loads(data)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(event, dict):
-                for text, tokens in _part(self._name, event):
-                    self._add(text, tokens)
+        for text, tokens in _parts(self._name, piece):
+            self._add(text, tokens)
 
     def _add(self, text: object, tokens: object) -> None:
         if isinstance(text, str) and text:
             self._texts.append(text)
-        known = [one for one in tokens if _is_token(one)] if isinstance(tokens, list) else []
+        known = _known(tokens)
         self._tokens += known
         self.tokens += len(known) or (1 if isinstance(text, str) and text else 0)
+
+
+class LogprobMean:
+    """The mean log-probability of an answer's tokens, as far as the answer has them.
+
+    Args:
+        dialect: What it is written in.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._name = dialect.name
+        self._sum = 0.0
+        self._tokens = 0
+
+    @property
+    def mean(self) -> float | None:
+        """The mean so far; ``None`` without tokens."""
+        return self._sum / self._tokens if self._tokens else None
+
+    def whole(self, found: Mapping[str, Any]) -> None:
+        """Reads a whole answer.
+
+        Args:
+            found: Its object.
+        """
+        self._add(_whole(self._name, found))
+
+    def piece(self, piece: bytes) -> None:
+        """Reads complete events of a stream. Those without log-probabilities are not parsed.
+
+        Args:
+            piece: The events.
+        """
+        if _LOGPROB in piece and len(piece) <= _LONGEST_PIECE:
+            self._add(_parts(self._name, piece))
+
+    def _add(self, parts: Iterator[tuple[object, object]]) -> None:
+        for _, tokens in parts:
+            for one in Answer.from_tokens("", _known(tokens)).logprobs or ():
+                self._sum += one
+                self._tokens += 1
+
+
+def _parts(name: str, piece: bytes) -> Iterator[tuple[object, object]]:
+    for data in events(piece):
+        if data.strip() == DONE:
+            continue
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            yield from _part(name, event)
 
 
 def _whole(name: str, found: Mapping[str, Any]) -> Iterator[tuple[object, object]]:
@@ -132,6 +181,10 @@ def _choice(found: Mapping[str, Any], field: str) -> Iterator[tuple[object, obje
 
 def _dicts(found: object) -> Iterator[dict[str, Any]]:
     return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
+
+
+def _known(tokens: object) -> _Tokens:
+    return [one for one in tokens if _is_token(one)] if isinstance(tokens, list) else []
 
 
 def _is_token(found: object) -> bool:

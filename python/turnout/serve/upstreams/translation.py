@@ -101,12 +101,14 @@ class Translation:
             if name.encode() not in request.dialect.request_headers
         }
         headers |= {name: value for name, value in sent.headers.items() if name.encode() in own}
-        native = Request(self.via, sent.body, headers, is_stream, request.request_id)
+        native = Request(
+            self.via, sent.body, headers, is_stream, request.request_id, reads_logprobs=request.reads_logprobs
+        )
         return Call(native, sent.body, call.model, call.label)
 
 
 class TranslatedRelay(EventRelay):
-    """The events of a translated stream. Its tokens are those that the upstream says."""
+    """The events of a translated stream. Its tokens and their log-probabilities are those that the upstream says."""
 
     body: TranslatedBody
 
@@ -114,6 +116,11 @@ class TranslatedRelay(EventRelay):
     def usage(self) -> Usage:
         """Tokens, as far as the upstream's events so far say."""
         return self.body.answer.usage
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """As the upstream's events say."""
+        return self.body.answer.mean_logprob
 
 
 class TranslatedBody(Body):
@@ -233,7 +240,7 @@ async def _translated(answer: Answer, call: Call, translating: LiteLLMCall, upst
         raise
     answer.close()
     # Nothing is stored under the id that LiteLLM makes.
-    return replace(answer, first=body, rest=None, id="", whole_usage=answer.usage)
+    return replace(answer, first=body, rest=None, id="", whole_usage=answer.usage, whole_logprob=answer.mean_logprob)
 
 
 def _fields(body: bytes, dialect: Dialect) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import yarl
 
 from turnout.serve.dialects import Dialect
-from turnout.serve.dialects.judging import LONGEST_ERROR, BadAnswerError
+from turnout.serve.dialects.judging import LONGEST_ERROR, BadAnswerError, one_line
 from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.settings.upstreams import UpstreamSettings
 from turnout.serve.upstreams import failures
@@ -21,6 +22,7 @@ from turnout.serve.upstreams.breaker import Breakers, CircuitBreaker
 from turnout.serve.upstreams.error import UpstreamError
 from turnout.serve.upstreams.headers import to_client
 from turnout.serve.upstreams.proxies import proxy_of
+from turnout.serve.upstreams.reading import LogprobMean
 from turnout.serve.upstreams.secrets import Secret
 from turnout.serve.upstreams.usage import model_of, usage_of
 
@@ -57,6 +59,8 @@ class Request:
     query: Sequence[tuple[str, str]] = ()
     #: Called with the label of a model for each attempt that it did not answer in time.
     timed_out: Callable[[str], None] = _ignore
+    #: Whether log-probabilities that an answer has are read.
+    reads_logprobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,12 +175,12 @@ class Upstream:
                 body = Body(self, response, began + settings.total_timeout_s)
                 first = await response.content.readany()
                 if request.is_stream and response.status < 400:
-                    relay = EventRelay(body, request.dialect, request.request_id)
+                    logprobs = LogprobMean(request.dialect) if request.reads_logprobs else None
+                    relay = EventRelay(body, request.dialect, request.request_id, logprobs)
                     headers = self._headers(response, b"text/event-stream")
                     beginning = await relay.begin(first)
-                    return Answer(
-                        *(response.status, headers, beginning, body.deadline, relay), id=relay.id, model=relay.model
-                    )
+                    model = self._cleaned(relay.model)
+                    return Answer(response.status, headers, beginning, body.deadline, relay, id=relay.id, model=model)
             return await self._whole(request, response, body, first)
         except BaseException as error:
             if response is not None:
@@ -201,7 +205,15 @@ class Upstream:
                 raise BadAnswerError("not_json", "200 with a body that is not a JSON object")
             relay = BytesRelay(body)
             return Answer(status, headers, relay.push(content), body.deadline, relay)
-        found = await beside_the_loop(len(content), lambda: request.dialect.check_whole(content))
+        logprobs = LogprobMean(request.dialect)
+
+        def read() -> dict[str, Any]:
+            found = request.dialect.check_whole(content)
+            if request.reads_logprobs:
+                logprobs.whole(found)
+            return found
+
+        found = await beside_the_loop(len(content), read)
         body.close()
         cleaned: bytes | None = self.key.plain_removed_from(content)
         if found.get("error"):
@@ -209,8 +221,18 @@ class Upstream:
             cleaned = self.key.removed_from(content) if len(content) <= LONGEST_ERROR else None
         if cleaned is None:
             raise UpstreamError("key_in_answer", f"upstream {self.name} sent an error that may have the server's key")
-        name, model, usage = request.dialect.id_of(found), model_of(found), usage_of(found)
-        return Answer(status, headers, cleaned, body.deadline, id=name, model=model, whole_usage=usage)
+        return Answer(
+            *(status, headers, cleaned, body.deadline),
+            id=request.dialect.id_of(found),
+            model=self._cleaned(model_of(found)),
+            whole_usage=usage_of(found),
+            whole_logprob=logprobs.mean,
+        )
+
+    def _cleaned(self, model: str) -> str:
+        """What a model calls itself, without the key and as one short line: it goes into logs and spans."""
+        content = self.key.plain_removed_from(model.encode())
+        return one_line(content.decode())
 
     def _url(self, request: Request) -> yarl.URL:
         path = request.dialect.path + request.path
