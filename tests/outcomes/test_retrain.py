@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import string
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.outcomes.profiled import profiled_artifact
 
 import turnout
 from turnout.cli import main
@@ -17,7 +16,6 @@ from turnout.outcomes import Outcome, Outcomes
 from turnout.pool.profiles import read_profiles
 from turnout.training.feedback import feedback_of
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 NAMES = ("large", "small")
 #: What the running pool takes for true, and what is: it believes too much in the small model, which fails on code.
 BELIEVED = {"large": 0.7, "small": 0.9}
@@ -26,22 +24,7 @@ TRUE = {"large": 0.9, "small": 0.4}
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    """The tiny artifact with profiles, which a pool with constant chances needs nothing of but the file."""
-    from turnout.artifact.writer import file_entry
-    from turnout.pool.profiles import Profile, Profiles
-
-    folder = tmp_path_factory.mktemp("artifacts") / "profiled"
-    shutil.copytree(TINY, folder)
-    path = folder / "router.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    known = [Profile("known", np.array([0.1, 0.0]), 0.1 * np.eye(2))]
-    basis = np.eye(manifest["encoder"]["dim"])[:, :1]
-    content = Profiles(basis, known, manifest["files"]["model.onnx"]["sha256"]).to_bytes()
-    (folder / "profiles.safetensors").write_bytes(content)
-    manifest["files"]["profiles.safetensors"] = file_entry(content)
-    manifest["profiles"] = "profiles.safetensors"
-    path.write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
+    return profiled_artifact(tmp_path_factory.mktemp("artifacts") / "profiled")
 
 
 class Traffic:

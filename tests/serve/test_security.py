@@ -334,6 +334,6 @@ def test_cors_is_off_unless_origins_are_named(start, server):
 
 
 def test_admin_and_metrics_are_on_their_own_address_only(server):
-    for path in ("/metrics", "/admin/reload"):
+    for path in ("/metrics", "/admin/reload", "/admin/changes", "/admin/changes/confirm"):
         assert httpx.post(server.url + path).status_code in (404, 405)
     assert httpx.post(server.admin_url + "/v1/chat/completions", json=WEAK).status_code == 404

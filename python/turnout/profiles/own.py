@@ -124,7 +124,8 @@ def log_loss(success: Doubles, scores: Doubles) -> float:
     """Mean over models of the log loss on the scores that are there."""
     clipped = np.clip(success, 1e-6, 1.0 - 1e-6)
     losses = -(scores * np.log(clipped) + (1.0 - scores) * np.log(1.0 - clipped))
-    return float(np.nanmean(np.nanmean(losses, axis=0)))
+    has_scores = ~np.isnan(losses).all(axis=0)
+    return float(np.nanmean(losses[:, has_scores], axis=0).mean())
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,13 @@ def client_app(state: State) -> Starlette:
 
 
 def admin_app(state: State) -> Starlette:
-    """The application on the admin address: metrics and reload."""
+    """The application on the admin address: metrics, reload and changes."""
     operations = Operations(state)
     routes = [
         Route("/metrics", operations.metrics),
         Route("/admin/reload", operations.reload, methods=["POST"]),
+        Route("/admin/changes", operations.changes),
+        Route("/admin/changes/confirm", operations.confirm_changes, methods=["POST"]),
         Route("/health", operations.health),
         Route("/ready", operations.ready),
     ]

@@ -7,7 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from turnout.outcomes.change import ChangeDetector
 
@@ -41,10 +41,6 @@ class Change(NamedTuple):
     #: What happened, for people.
     text: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Values for JSON."""
-        return self._asdict()
-
 
 class Changes:
     """The detectors, one for each model and signal. For one event loop.
@@ -73,6 +69,11 @@ class Changes:
     def unconfirmed(self) -> list[Change]:
         """The last change of each model and signal since they were confirmed."""
         return list(self._unconfirmed.values())
+
+    @property
+    def pinned_by(self) -> list[Change]:
+        """The changes for which a reload keeps what was learned; none without ``pin``."""
+        return self.unconfirmed if self._settings.pin else []
 
     def confirm(self) -> list[Change]:
         """Forgets the changes so far, which somebody has seen; gives them."""

@@ -149,6 +149,12 @@ class Metrics:
         self.changes = Counter(
             "turnout_changes", "Changes noticed by model and signal.", ["model", "signal"], registry=registry
         )
+        self.changes_pinned = Gauge(
+            "turnout_changes_pinned",
+            "1 while a reload takes nothing that was learned anew, because a change was not confirmed.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.log_dropped = Counter("turnout_log_dropped", "Receipts that were dropped.", registry=registry)
 
     def text(self) -> bytes:

@@ -17,6 +17,7 @@ from turnout.serve.decisions.planning import Plan
 from turnout.serve.decisions.snapshot import Model, Snapshot, take
 from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.http.client_keys import ClientKeys
+from turnout.serve.learned import relearned
 from turnout.serve.metrics import Metrics
 from turnout.serve.receipts.decision_log import DecisionLog
 from turnout.serve.receipts.recent import Decided, RecentDecisions
@@ -255,6 +256,7 @@ class State:
         """Sets the metrics that are not counted as things happen."""
         metrics = self.metrics
         metrics.in_flight.set(self.in_flight)
+        metrics.changes_pinned.set(bool(self.changes.pinned_by))
         for name in self.routers:
             share = self.recent.strong_share(name)
             if share is not None:
@@ -300,6 +302,7 @@ class State:
         settings = await asyncio.to_thread(self._read_again)
         after = await asyncio.to_thread(take, settings, before)
         keys = await asyncio.to_thread(ClientKeys.from_file, settings.server.client_keys_file)
+        self._check_pin(before, after)
         self._warn_of_what_needs_a_restart(before.settings, settings)
         after.begin()
         self.changes.reloaded(before.models, after.models)
@@ -310,6 +313,16 @@ class State:
             if after.upstreams.get(name) is not upstream:
                 self._retired.add(upstream)
                 await upstream.retire()
+
+    def _check_pin(self, before: Snapshot, after: Snapshot) -> None:
+        """Refuses what was learned anew while changes of models wait for confirmation."""
+        changes = self.changes.pinned_by
+        if not changes or not (different := relearned(before, after)):
+            return
+        raise ConfigError(
+            f"[changes] pin: {'; '.join(f'model {one.model}: {one.text}' for one in changes)}. Until POST /admin/changes/confirm"
+            f" what was learned stays as it is, but the files have another state of {', '.join(different)}"
+        )
 
     async def close(self) -> None:
         """Closes connections, the log and the outcomes."""

@@ -227,7 +227,7 @@ def check_workers(settings: Settings, count: int) -> None:
 
     Raises:
         ConfigError: The pool has a budget, or a model a quota; or sessions are on, or responses are stored at several upstreams, and no store
-            is shared; or outcomes are watched for changes.
+            is shared; or outcomes are watched for changes, or pin what was learned.
     """
     if count == 1:
         return
@@ -248,6 +248,11 @@ def check_workers(settings: Settings, count: int) -> None:
         raise ConfigError(
             f"{count} workers would each know their own answers only, so that most outcomes could not be watched: expected"
             ' [changes] watch without "outcomes", or one worker'
+        )
+    if settings.changes.pin:
+        raise ConfigError(
+            f"{count} workers would each notice changes by themselves, and reload differently: expected [changes] pin = false,"
+            " or one worker"
         )
     if settings.sessions.store:
         return

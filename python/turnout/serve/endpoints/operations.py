@@ -1,9 +1,9 @@
-"""Health, readiness, metrics and reload."""
+"""Health, readiness, metrics, reload, and changes of models."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,6 +12,7 @@ from turnout._core import RouterError
 from turnout.serve.dialects.errors import ApiError
 
 if TYPE_CHECKING:
+    from turnout.serve.changes import Change
     from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
@@ -54,3 +55,15 @@ class Operations:
         self.state.reload_others()
         routers = {name: router.artifact_hash for name, router in self.state.routers.items()}
         return JSONResponse({"status": "reloaded", "routers": routers})
+
+    async def changes(self, request: Request) -> Response:
+        """``GET /admin/changes`` of the admin listener: changes of models that nobody has confirmed."""
+        return JSONResponse(_listed(self.state.changes.unconfirmed))
+
+    async def confirm_changes(self, request: Request) -> Response:
+        """``POST /admin/changes/confirm`` of the admin listener: they are forgotten, and pin nothing any more."""
+        return JSONResponse(_listed(self.state.changes.confirm()))
+
+
+def _listed(changes: list[Change]) -> dict[str, Any]:
+    return {"object": "list", "changes": [one._asdict() for one in changes]}

@@ -20,6 +20,8 @@ from turnout.serve.http.asgi import Receive, Scope, Send, send_error
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Paths for probes, which accept any host.
 _ANY_HOST = frozenset({"/health", "/ready"})
+#: Paths whose requests have no body.
+_BODILESS = frozenset({"/admin/reload", "/admin/changes/confirm"})
 #: Host headers that are kept, and characters of one.
 _MOST_KNOWN, _LONGEST_KNOWN = 256, 256
 _PORTS = {"http": "80", "https": "443"}
@@ -117,7 +119,7 @@ class CrossSiteGuard:
             )
         # A form or a script of another site can send three types without asking first; JSON is none of them.
         kind = headers.get(b"content-type", ["application/json"])[0].partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json") and scope["path"] != "/admin/reload":
+        if kind != "application/json" and not kind.endswith("+json") and scope["path"] not in _BODILESS:
             return ApiError(
                 415, f"content-type is {kind[:200]!r}, expected application/json", code="invalid_content_type"
             )

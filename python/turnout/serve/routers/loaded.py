@@ -68,14 +68,27 @@ class LoadedRouter:
         if found == self.stats:
             return True
         # Touched or copied anew: their hashes decide. Files that the manifest does not list have none.
+        if self._unlisted(found) != self.unlisted:
+            return False
+        return all(_sha256(folder / name) == value for name, value in self._hashes.items())
+
+    @property
+    def unlisted(self) -> Stats:
+        """Files of the artifact's folder that its manifest does not list, such as battles that were added."""
+        return self._unlisted(self.stats)
+
+    def _unlisted(self, stats: Stats) -> Stats:
+        hashes = self._hashes
+        return {name: one for name, one in stats.items() if name not in hashes}
+
+    @property
+    def _hashes(self) -> dict[str, str | None]:
+        """SHA-256 of each file that the manifest lists, and of the manifest."""
+        if self.folder is None:
+            return {}
         manifest = self.router.manifest  # type: ignore[attr-defined]
         hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-        hashes["router.json"] = self.artifact_hash
-        if {name: one for name, one in found.items() if name not in hashes} != {
-            name: one for name, one in self.stats.items() if name not in hashes
-        }:
-            return False
-        return all(_sha256(folder / name) == value for name, value in hashes.items())
+        return {**hashes, "router.json": self.artifact_hash}
 
 
 def load_router(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,8 @@ class LoadedPool:
     account: Account | None = None
     #: What a reload makes of the budget.
     next_budget: tuple[PoolBudget, str] | None = None
+    #: SHA-256 of the file of each model's profile; empty for a model without one.
+    profiles: Mapping[str, str] = field(default_factory=dict)
     #: By model; empty for a router whose decision is final.
     judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
 
@@ -82,13 +84,19 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool], scorers: Sc
     if not names:
         return {}
     pool = Pool.from_dict(settings.pool_values)
-    pool_hash = _hash(pool)
-    return {name: _load(name, pool, pool_hash, settings, before.get(name), scorers) for name in names}
+    profiles = _profiles(pool)
+    return {name: _load(name, pool, profiles, settings, before.get(name), scorers) for name in names}
 
 
 def _load(
-    name: str, pool: Pool, pool_hash: str, settings: Settings, before: LoadedPool | None, scorers: Scorers
+    name: str,
+    pool: Pool,
+    profiles: Mapping[str, str],
+    settings: Settings,
+    before: LoadedPool | None,
+    scorers: Scorers,
 ) -> LoadedPool:
+    pool_hash = _hash(pool, profiles.values())
     options = settings.routers[name].options
     same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
     limits = None if settings.pool is None else settings.pool.budget
@@ -107,7 +115,7 @@ def _load(
     stats = stats or stats_of(router.path)
     judges = load_judges(name, settings.routers[name], router.models, scorers)
     account, following = _budget(limits, router, before.account if before else None)
-    return LoadedPool(name, router, pool_hash, options, stats, account, following, judges)
+    return LoadedPool(name, router, pool_hash, options, stats, account, following, profiles, judges)
 
 
 def _budget(
@@ -131,12 +139,21 @@ def _budget(
     return before, (budget, limits.path)
 
 
-def _hash(pool: Pool) -> str:
-    """SHA-256 of a pool; files that cannot be read are left to the core, which says what is wrong."""
-    digest = hashlib.sha256(json.dumps(pool.to_dict(), sort_keys=True).encode())
+def _profiles(pool: Pool) -> dict[str, str]:
+    """SHA-256 of each model's file of profiles; empty where there is none, or it cannot be read: the core says what is wrong."""
+    found = {}
     for model in pool.models:
-        for one in (model, *model.efforts.values()):
+        efforts = {f"{model.name}:{effort}": one for effort, one in model.efforts.items()}
+        for name, one in {model.name: model, **efforts}.items():
             path = pool.folder / one.profile if one.profile else None
-            if path is not None and path.is_file():
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            has_file = path is not None and path.is_file()
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and has_file else ""
+    return found
+
+
+def _hash(pool: Pool, profiles: Iterable[str]) -> str:
+    """SHA-256 of a pool and of its files of profiles."""
+    digest = hashlib.sha256(json.dumps(pool.to_dict(), sort_keys=True).encode())
+    for one in profiles:
+        digest.update(bytes.fromhex(one))
     return digest.hexdigest()

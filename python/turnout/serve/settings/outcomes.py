@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnout.outcomes.store import MOST
 from turnout.serve.settings.base import Count, Table
@@ -28,3 +28,11 @@ class ChangeSettings(Table):
     watch: Annotated[tuple[Signal, ...], Field(strict=False)] = ()
     #: The mean number of values of a signal of one model until a false alarm, at least.
     mean_values: Annotated[float, Field(ge=10)] = 100_000.0
+    #: Whether a reload refuses artifacts, profiles and judges that were learned anew, from a change until it is confirmed.
+    pin: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> ChangeSettings:
+        if self.pin and not self.watch:
+            raise ValueError("pin waits for changes, and nothing is watched: expected watch")
+        return self

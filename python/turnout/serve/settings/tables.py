@@ -297,6 +297,8 @@ class Settings(Table):
             raise ValueError("table [pair] or [pool] is missing")
         self._check_pool()
         self._check_shadow()
+        if self.changes.pin and not self.server.admin_port:
+            raise ValueError("[changes] pin is lifted by POST /admin/changes/confirm: expected [server] admin_port")
         for name, router in self.routers.items():
             if router.mode == "cascade":
                 self._check_cascade(name)

@@ -1,0 +1,219 @@
+"""What was learned from a server's traffic goes back into it with a reload: only if it is not worse, and not after an unseen change."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+from scripted_upstream import completion, wait_until
+from tests.outcomes.profiled import profiled_artifact, profiles_of
+from tests.serve.test_processes import free_port, ready
+
+from turnout import ConfigError
+from turnout.cli import main
+from turnout.outcomes import Outcomes
+from turnout.serve.settings.file import settings_of
+from turnout.serve.workers import check_workers
+
+BELIEVED = {"large": 0.7, "small": 0.9}
+TOML = """\
+[server]
+port = {port}
+admin_port = {admin}
+[upstreams.main]
+base_url = "{base_url}"
+[models.large]
+upstream = "main"
+input_price = 10.0
+output_price = 10.0
+profile = '{profiles}'
+[models.small]
+upstream = "main"
+input_price = 1.0
+output_price = 1.0
+profile = '{profiles}'
+[pool]
+objective = {{ error_cost = 0.05 }}
+[routers.mf]
+path = '{artifact}'
+[log]
+path = '{folder}/decisions.jsonl'
+prompts = true
+[outcomes]
+path = '{folder}/outcomes.sqlite'
+"""
+
+
+def request(number=0):
+    return {"model": "router-mf", "messages": [{"role": "user", "content": f"Question {number}: which one?"}]}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_a_running_server_takes_retrained_profiles_only_if_they_are_not_worse(tmp_path, upstream):
+    artifact = profiled_artifact(tmp_path / "artifact")
+    profiles, config, log = (tmp_path / name for name in ("p.safetensors", "turnout.toml", "decisions.jsonl"))
+    profiles.write_bytes(profiles_of(artifact, **BELIEVED))
+    values = {"port": free_port(), "admin": free_port(), "base_url": upstream.base_url, "artifact": artifact}
+    config.write_text(TOML.format(**values, profiles=profiles, folder=tmp_path))
+    child = subprocess.Popen([sys.executable, "-m", "turnout", "serve", "--config", str(config)])
+    url = f"http://127.0.0.1:{values['port']}"
+
+    def retrain(outcomes):
+        return main(["retrain", str(log), "--outcomes", str(outcomes), "--config", str(config), "--out", str(profiles)])
+
+    def reloads(client):
+        def count():
+            text = client.get(f"http://127.0.0.1:{values['admin']}/metrics").text
+            return next(float(line.split()[1]) for line in text.splitlines() if 'reloads_total{outcome="done"}' in line)
+
+        client.post(f"http://127.0.0.1:{values['admin']}/admin/reload").raise_for_status()
+        before = count()
+        child.send_signal(signal.SIGHUP)
+        wait_until(lambda: count() == before + 1)
+
+    try:
+        wait_until(lambda: ready(url), 60)
+        with httpx.Client(timeout=30) as client, Outcomes(tmp_path / "poisoned.sqlite") as poisoned:
+
+            def asked(number):
+                answer = client.post(f"{url}/v1/chat/completions", json=request(number)).raise_for_status()
+                return answer.headers["x-request-id"], answer.headers["x-turnout-model"]
+
+            for number in range(420):
+                receipt_id, model = asked(number)
+                assert model == "small"
+                good = number * 7 % 10 < 4
+                outcome = {"receipt_id": receipt_id, "passed": good}
+                client.post(f"{url}/v1/outcomes", json=outcome).raise_for_status()
+                poisoned.record(receipt_id, passed=good or number < 300)
+            wait_until(lambda: len(log.read_text().splitlines()) == 420)
+            content = profiles.read_bytes()
+
+            assert retrain(tmp_path / "poisoned.sqlite") == 1
+            assert profiles.read_bytes() == content
+            reloads(client)
+            assert asked(500)[1] == "small"
+
+            assert retrain(tmp_path / "outcomes.sqlite") == 0
+            assert profiles.read_bytes() != content
+            assert asked(501)[1] == "small"
+            reloads(client)
+            assert {asked(number)[1] for number in range(502, 512)} == {"large"}
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+@pytest.fixture
+def pinning(start, tables, artifact, tmp_path, upstream):
+    """A server with profiles whose `small` model reports another name from the second answer on, and the file of the profiles."""
+    profiles = tmp_path / "p.safetensors"
+    profiles.write_bytes(profiles_of(artifact, **BELIEVED))
+    model = {"upstream": "main", "profile": str(profiles)}
+    tables["models"] = {
+        "large": {**model, "input_price": 10.0, "output_price": 10.0},
+        "small": {**model, "input_price": 1.0, "output_price": 1.0},
+    }
+    del tables["pair"], tables["routers"]["random"]
+    names = itertools.chain(["old"], itertools.repeat("new"))
+    upstream.by_model["small"] = lambda exchange: exchange.whole(200, completion(next(names), "I am small"))
+    return lambda **changes: (
+        start(pool={"objective": {"error_cost": 0.05}}, changes={"watch": ["model"], **changes}),
+        profiles,
+    )
+
+
+def changed(server):
+    """Lets the model change."""
+    for _ in range(2):
+        assert server.post(request()).headers["x-turnout-model"] == "small"
+    wait_until(lambda: server.metric("turnout_changes_total", model="small", signal="model") == 1)
+
+
+def reload(server):
+    return httpx.post(f"{server.admin_url}/admin/reload", timeout=30)
+
+
+def test_after_a_change_what_was_learned_stays_until_it_is_confirmed(pinning, artifact):
+    server, profiles = pinning(pin=True)
+    profiles.write_bytes(profiles_of(artifact, large=0.7, small=0.89))
+    assert reload(server).status_code == 200
+    changed(server)
+    profiles.write_bytes(profiles_of(artifact, large=0.9, small=0.1))
+    refused = reload(server)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reload_failed")
+    assert "model small: reports the name 'new', before 'old'" in refused.text
+    assert "the profile of model large, the profile of model small" in refused.text
+    assert server.post(request()).headers["x-turnout-model"] == "small"
+    assert "turnout_changes_pinned 1.0" in httpx.get(f"{server.admin_url}/metrics").text
+
+    confirmed = httpx.post(f"{server.admin_url}/admin/changes/confirm").json()["changes"]
+    assert [(one["model"], one["signal"]) for one in confirmed] == [("small", "model")]
+    assert httpx.get(f"{server.admin_url}/admin/changes").json() == {"object": "list", "changes": []}
+    assert "turnout_changes_pinned 0.0" in httpx.get(f"{server.admin_url}/metrics").text
+    assert reload(server).status_code == 200
+    assert server.post(request()).headers["x-turnout-model"] == "large"
+
+
+def test_what_the_operator_writes_is_not_pinned(pinning):
+    server, _ = pinning(pin=True)
+    changed(server)
+    server.tables["models"]["small"]["input_price"] = server.tables["models"]["small"]["output_price"] = 100_000.0
+    assert reload(server).status_code == 200
+    assert server.post(request()).headers["x-turnout-model"] == "large"
+    del server.tables["models"]["small"]
+    assert reload(server).status_code == 200
+
+
+def test_without_pin_a_change_is_listed_and_refuses_nothing(pinning, artifact):
+    server, profiles = pinning()
+    changed(server)
+    (found,) = httpx.get(f"{server.admin_url}/admin/changes").json()["changes"]
+    assert (found["model"], found["signal"]) == ("small", "model")
+    assert found["text"] == "reports the name 'new', before 'old'"
+    profiles.write_bytes(profiles_of(artifact, large=0.9, small=0.1))
+    assert reload(server).status_code == 200
+    assert server.post(request()).headers["x-turnout-model"] == "large"
+
+
+def test_artifacts_and_judges_of_pairs_are_pinned_too(cascading, tables, tmp_path, upstream):
+    from tests.serve.cascades import DISCARD, KEEP
+
+    from turnout.cascade import Judge, Policy
+
+    tables["changes"] = {"watch": ["model"], "pin": True}
+    server = cascading(KEEP)
+    names = itertools.chain(["old"], itertools.repeat("new"))
+    upstream.default = lambda exchange: exchange.whole(200, completion(next(names), "Hi"))
+    for _ in range(2):
+        server.post(request())
+    wait_until(lambda: server.metric("turnout_changes_total", model="small", signal="model") == 1)
+    assert reload(server).status_code == 200
+    Judge((DISCARD,), Policy(0.1, 1.0, 2.0, 0.0, 1.1)).save(tmp_path / "judge.json")
+    assert "the judge of router mf for big and small" in reload(server).json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        ({"changes": {"pin": True}}, r"\[changes\] pin waits for changes, and nothing is watched"),
+        (
+            {"changes": {"pin": True, "watch": ["model"]}, "server": {"admin_port": 0}},
+            r"expected \[server\] admin_port",
+        ),
+        ({"changes": {"watch": ["name"]}}, r"\[changes\] watch\[0\] is 'name'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(tables, added, words):
+    with pytest.raises(ConfigError, match=words):
+        settings_of({**tables, **added})
+
+
+def test_several_workers_do_not_pin(tables):
+    settings = settings_of({**tables, "sessions": {"stay": "off"}, "changes": {"watch": ["model"], "pin": True}})
+    with pytest.raises(ConfigError, match="pin = false, or one worker"):
+        check_workers(settings, 2)
