@@ -125,6 +125,42 @@ def test_every_dialect_whole_and_streamed(shadowed, tables, upstream, path, dial
     assert len(Outcomes(path)) == 1
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("dialect", SPOKEN)
+def test_clients_opt_out_in_every_dialect(shadowed, tables, upstream, tmp_path, dialect, is_stream):
+    upstream.default = speak
+    for name in ("big", "small"):
+        tables["models"][name]["dialects"] = list(SPOKEN)
+    server, spoken = shadowed(), SPOKEN[dialect]
+    answer = server.post(spoken.body(stream=is_stream), spoken.path, headers={"X-Turnout-Shadow": "off"})
+    assert answer.status_code == 200
+    assert done(server) == {"opted_out": 1}
+    assert upstream.models == ["small"]
+    assert "x-turnout-shadow" not in upstream.requests[0].headers
+    assert receipts(tmp_path)[0]["shadow"] == {"excluded": "opted_out"}
+    assert server.state.shadow._bytes.used == 0
+
+
+@pytest.mark.parametrize("value", ["", "on", "false", "off, off"])
+@pytest.mark.parametrize("dialect", SPOKEN)
+def test_another_value_of_the_header_is_an_error(server, tables, upstream, dialect, value):
+    """A value that means nothing is not ignored, with shadow evaluation or without: the client would believe that it opted out."""
+    spoken = SPOKEN[dialect]
+    answer = server.post(spoken.body(), spoken.path, headers={"x-turnout-shadow": value})
+    assert answer.status_code == 400
+    assert f"header x-turnout-shadow is '{value}', expected off" in answer.json()["error"]["message"]
+    assert upstream.requests == []
+
+
+def test_what_a_client_says_of_storing_is_no_opting_out(shadowed, path, upstream):
+    """``store`` is about what a provider keeps, and agents set it to false in every request. A shadow request keeps nothing there."""
+    server = shadowed()
+    ask(server, store=False)
+    (result,) = done(server)
+    assert result in ("win", "loss")
+    assert not upstream.requests[1].json.get("store")
+
+
 @pytest.mark.parametrize("speaks", ["messages", "responses"])
 def test_a_judge_may_speak_any_dialect(shadowed, tables, upstream, speaks):
     tables["models"]["judge"]["dialects"] = [speaks]

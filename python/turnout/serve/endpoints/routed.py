@@ -34,7 +34,7 @@ from turnout.serve.http.asgi import (
 from turnout.serve.http.json_body import check_once, parse
 from turnout.serve.receipts.recent import Decided
 from turnout.serve.settings.tables import Settings
-from turnout.serve.shadow.evaluation import Kept
+from turnout.serve.shadow.evaluation import Kept, may_be_shadowed
 from turnout.serve.state import State
 from turnout.serve.tracing import CallSpan
 from turnout.serve.upstreams import headers as passing
@@ -84,6 +84,7 @@ class RoutedEndpoint:
         self, body: bytes, scope: Scope, send: Send, request_id: str, response_headers: RawHeaders
     ) -> None:
         """Decides and answers."""
+        allows_shadow = may_be_shadowed(scope)
         with self.state.tracer.deciding() as span:
             parsed = await parse(body)
             if self.state.needs_key:
@@ -99,7 +100,10 @@ class RoutedEndpoint:
         query = passing.query(scope["query_string"], self.dialect.query)
         reads_logprobs = decided is not None and self.state.changes.reads_logprobs
         request = Request(
-            self.dialect, body, forwarded, is_stream, request_id, query=query, reads_logprobs=reads_logprobs
+            *(self.dialect, body, forwarded, is_stream, request_id),
+            query=query,
+            reads_logprobs=reads_logprobs,
+            allows_shadow=allows_shadow,
         )
         continues = self.dialect.continues(parsed)
         with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
@@ -145,7 +149,9 @@ class RoutedEndpoint:
                 response_headers += verdict.headers()
             if self.dialect.is_logged:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
-            kept = None if decided is None else self.state.shadow.draw(self.state.snapshot)
+            kept = (
+                None if decided is None else self.state.shadow.draw(self.state.snapshot, allowed=request.allows_shadow)
+            )
             with sending_until(served.answer.deadline, send) as sending:
                 tapped = sending if kept is None else kept.tapped(sending)
                 # A signature covers what the client got.

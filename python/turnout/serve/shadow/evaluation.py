@@ -16,6 +16,7 @@ from turnout.errors import OutcomeConflictError, OutcomesError, OverloadedError,
 from turnout.outcomes.comparison import read_verdict
 from turnout.outcomes.spending import Spending
 from turnout.serve.decisions.pool_decision import PoolRouted, excluded_now
+from turnout.serve.dialects.errors import ApiError
 from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.rare_log import RareLog
 from turnout.serve.shadow.calls import (
@@ -37,13 +38,32 @@ if TYPE_CHECKING:
     from turnout.serve.decisions.attempts import Served
     from turnout.serve.decisions.planning import Plan
     from turnout.serve.decisions.snapshot import Model, Snapshot
-    from turnout.serve.http.asgi import Message, Send
+    from turnout.serve.http.asgi import Message, Scope, Send
     from turnout.serve.metrics import Metrics
     from turnout.serve.upstreams.upstream import Request
 
 logger = logging.getLogger("turnout.serve")
 
+#: The header with which clients opt out.
+_HEADER = b"x-turnout-shadow"
 Preference = Literal["win", "tie", "loss"]
+
+
+def may_be_shadowed(scope: Scope) -> bool:
+    """Whether a client allows that its request is sent to another model as well: not with the header ``x-turnout-shadow: off``.
+
+    Args:
+        scope: Of ASGI.
+
+    Raises:
+        ApiError: 400 for another value of the header.
+    """
+    found = [value for name, value in scope["headers"] if name == _HEADER]
+    for value in found:
+        if value.strip().lower() != b"off":
+            name, text = _HEADER.decode(), value.decode("latin-1")[:200]
+            raise ApiError(400, f"header {name} is {text!r}, expected off", code="invalid_value", param=name)
+    return not found
 
 
 class Kept:
@@ -59,7 +79,7 @@ class Kept:
         self._held = held
         self._pieces: list[bytes] = []
         self._size = 0
-        #: Why the answer was not kept: it is too long, or there was no room.
+        #: Why the answer was not kept: it is too long, there was no room, or its client opted out.
         self.lost = ""
 
     def tapped(self, send: Send) -> Send:
@@ -150,16 +170,19 @@ class Shadows:
         #: Draws requests, models and the order of answers.
         self.random = random.Random()
 
-    def draw(self, snapshot: Snapshot) -> Kept | None:
+    def draw(self, snapshot: Snapshot, *, allowed: bool = True) -> Kept | None:
         """Whether a request is compared, as far as chance decides.
 
         Args:
             snapshot: Of the request.
+            allowed: Whether its client allows it. Otherwise its answer is not kept.
         """
         settings = snapshot.settings.shadow
         if not settings.share or self._outcomes is None or self.random.random() >= settings.share:
             return None
-        return Kept(snapshot, self._bytes)
+        kept = Kept(snapshot, self._bytes)
+        kept.lost = "" if allowed else "opted_out"
+        return kept
 
     async def delivered(
         self, kept: Kept, planned: Plan, served: Served, request: Request, parsed: Mapping[str, Any], receipt_id: str

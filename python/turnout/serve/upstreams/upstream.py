@@ -61,6 +61,8 @@ class Request:
     timed_out: Callable[[str], None] = _ignore
     #: Whether log-probabilities that an answer has are read.
     reads_logprobs: bool = False
+    #: Whether it may be sent to another model after its answer.
+    allows_shadow: bool = True
 
 
 @dataclass(frozen=True)
