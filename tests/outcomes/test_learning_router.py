@@ -14,6 +14,7 @@ from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.outcomes import Outcomes, learning_router
 from turnout.outcomes.bandit import BanditSettings
 from turnout.outcomes.learning_router import LearningRouter
+from turnout.outcomes.signature import ReceiptKey
 
 MODELS = [
     turnout.Model("big", success=0.8, input_price=10, output_price=30, capabilities=["images"]),
@@ -200,6 +201,36 @@ def test_the_report_reads_its_receipts(pool, tmp_path, capsys):
     ]
     assert main(command) == 0
     assert "(doubly robust; IPS 0." in capsys.readouterr().out
+
+
+def test_signed_receipts_are_verified_by_the_command_and_replay(pool, tmp_path, capsys):
+    """The mechanism is the server's: the same key, the same command, the same bytes from a log."""
+    secret = "a secret of sixteen bytes or more"
+    router = learning(pool, receipt_key=ReceiptKey(secret.encode()))
+    router.save(tmp_path / "state.json")
+    receipts = [json.loads(json.dumps(router.route(f"prompt {number}").receipt)) for number in range(3)]
+    log, key = tmp_path / "log.jsonl", tmp_path / "key"
+    key.write_text(secret + "\n")
+    verify = ["explain-receipt", str(log), "--verify", "--key-file", str(key)]
+    log.write_text("\n".join(map(json.dumps, receipts)))
+    assert main(verify) == 0
+    assert "3 intact" in capsys.readouterr().out
+    receipts[1]["propensities"]["big"] += 1e-9
+    log.write_text("\n".join(map(json.dumps, receipts)))
+    assert main(verify) == 1
+    assert "1 changed, 2 intact" in capsys.readouterr().out
+    restored = learning(pool)
+    restored.restore(tmp_path / "state.json")
+    assert restored.replay(receipts[0], "prompt 0") == []
+    assert "signature" not in learning(pool).route("Hi").receipt
+
+
+def test_a_receipt_with_the_answer_is_signed_anew(pool):
+    key = ReceiptKey(b"sixteen bytes or more")
+    receipt = learning(pool, receipt_key=key).route("Hi").receipt
+    full = {**receipt, "output_tokens": 12, "response_sha256": "0" * 64}
+    assert not key.holds(full)
+    assert key.holds(key.signed(full))
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"bandit": {}, "decisions": {}, "seen": 0}'])

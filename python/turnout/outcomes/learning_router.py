@@ -19,6 +19,7 @@ import numpy as np
 from turnout.durable_files import replace_file
 from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats, features_of
+from turnout.outcomes.signature import ReceiptKey
 from turnout.outcomes.store import Outcomes
 
 logger = logging.getLogger("turnout.outcomes")
@@ -79,6 +80,7 @@ class LearningRouter:
         outcomes: The database of outcomes; by default one in memory. Outcomes that other processes record there are learned, too.
         settings: How it learns.
         unknown: Models of whose chances nothing is known, such as new ones.
+        receipt_key: Signs receipts; by default they are not signed.
 
     Raises:
         ConfigError: ``error_cost`` is not positive, or a name of ``unknown`` is not one of the pool's.
@@ -100,12 +102,14 @@ class LearningRouter:
         outcomes: Outcomes | None = None,
         settings: BanditSettings | None = None,
         unknown: Sequence[str] = (),
+        receipt_key: ReceiptKey | None = None,
     ) -> None:
         if not 0 < error_cost < float("inf"):
             raise ConfigError(f"error_cost is {error_cost}, expected a number above 0", option="error_cost")
         self.router = router
         self.outcomes = Outcomes(":memory:") if outcomes is None else outcomes
         self._error_cost = error_cost
+        self._receipt_key = receipt_key
         self._bandit = Bandit(list(router.models), settings)
         self._index = {name: index for index, name in enumerate(self._bandit.models)}
         for name in unknown:
@@ -140,7 +144,8 @@ class LearningRouter:
             choice = self._bandit.choose(success, cost, baseline, allowed, receipt_id)
             receipt = self._receipt(prompt, receipt_id, success, baseline, choice)
             self._wait(receipt_id, _Waiting(choice.model, float(success[choice.model]), choice.features))
-        return LearnedDecision(str(receipt["model"]), receipt_id, receipt)
+        signed = receipt if self._receipt_key is None else self._receipt_key.signed(receipt)
+        return LearnedDecision(str(receipt["model"]), receipt_id, signed)
 
     def record(self, receipt_id: str, **outcome: Any) -> bool:
         """Records an outcome, durably where the database is a file, and learns it.

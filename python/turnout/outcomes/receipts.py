@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -59,3 +60,16 @@ def answered_by(receipt: Mapping[str, Any]) -> str | None:
     """
     found: str | None = receipt["served"]
     return str(receipt["model"]) if found is None and receipt.get("by") == "gateway" else found
+
+
+def cell_of(value: Any) -> Any:
+    """A value of a receipt as a log in parquet has it: objects and lists are JSON text, since a column has one type for all rows.
+
+    Args:
+        value: Of a field.
+
+    Example:
+        >>> cell_of({"a": [1, None]}), cell_of("text")
+        ('{"a": [1, null]}', 'text')
+    """
+    return json.dumps(value) if isinstance(value, dict | list) else value

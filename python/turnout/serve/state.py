@@ -19,9 +19,9 @@ from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.http.client_keys import ClientKeys
 from turnout.serve.learned import relearned
 from turnout.serve.metrics import Metrics
+from turnout.serve.receipt_key import read_receipt_key
 from turnout.serve.receipts.decision_log import DecisionLog
 from turnout.serve.receipts.recent import Decided, RecentDecisions
-from turnout.serve.receipts.signature import read_receipt_key
 from turnout.serve.routers.loaded import LoadedRouter
 from turnout.serve.sessions.sessions import Sessions
 from turnout.serve.sessions.store import SessionStores

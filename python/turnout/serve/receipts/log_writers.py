@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from turnout.extras import require
+from turnout.outcomes.receipts import cell_of
 from turnout.serve.rare_log import RareLog
 from turnout.serve.receipts.log_locks import Turns, lock_of
-from turnout.serve.receipts.receipts import cell_of
 from turnout.serve.settings.tables import LogSettings
 
 logger = logging.getLogger("turnout.serve")

@@ -15,19 +15,6 @@ if TYPE_CHECKING:
     from turnout.serve.routers.pools import LoadedPool
 
 
-def cell_of(value: Any) -> Any:
-    """A value of a receipt as a log in parquet has it: objects and lists are JSON text, since a column has one type for all rows.
-
-    Args:
-        value: Of a field.
-
-    Example:
-        >>> cell_of({"a": [1, None]}), cell_of("text")
-        ('{"a": [1, null]}', 'text')
-    """
-    return json.dumps(value) if isinstance(value, dict | list) else value
-
-
 def prompt_hash(prompt: str) -> str:
     """SHA-256 of a prompt's UTF-8 form, 64 hexadecimal digits."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,9 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from turnout._core import ConfigError
-from turnout.serve.receipts.receipts import cell_of
-from turnout.serve.upstreams.secrets import key_text
+from turnout.errors import ConfigError
+from turnout.outcomes.receipts import cell_of
 
 #: Field of a receipt with the id of the key and the HMAC.
 FIELD = "signature"
@@ -29,7 +28,10 @@ class ReceiptKey:
     """A key that signs receipts and checks them. It is never shown.
 
     Args:
-        secret: At least :data:`FEWEST_BYTES` bytes.
+        secret: At least 16 bytes.
+
+    Raises:
+        ConfigError: It is shorter.
 
     Example:
         >>> key = ReceiptKey(b"sixteen bytes or more")
@@ -54,10 +56,17 @@ class ReceiptKey:
         return f"ReceiptKey({self.id})"
 
     def signed(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
-        """A receipt with its signature.
+        """A receipt with its signature. One with further fields is signed anew.
 
         Args:
-            receipt: The receipt.
+            receipt: The receipt: values for JSON.
+
+        Returns:
+            The receipt with the field ``signature``: the id of the key and the HMAC.
+
+        Example:
+            >>> ReceiptKey(b"sixteen bytes or more").signed({"request_id": "4f1c"})["signature"]["key_id"]
+            'bf1ce07642dfb7c3'
         """
         return {**receipt, FIELD: {"key_id": self.id, "hmac_sha256": self._code(receipt)}}
 
@@ -66,6 +75,13 @@ class ReceiptKey:
 
         Args:
             receipt: The receipt, with a signature.
+
+        Returns:
+            False also for a receipt without a signature, or with one of another key.
+
+        Example:
+            >>> ReceiptKey(b"sixteen bytes or more").holds({"request_id": "4f1c"})
+            False
         """
         found = _signature(receipt).get("hmac_sha256")
         return isinstance(found, str) and hmac.compare_digest(found.encode(), self._code(receipt).encode())
@@ -110,29 +126,6 @@ def check(receipt: Mapping[str, Any], keys: Iterable[ReceiptKey]) -> Finding:
     if key is None:
         return "unknown key"
     return "intact" if key.holds(receipt) else "changed"
-
-
-def read_receipt_key(where: str, *, env: str = "", file: str = "") -> ReceiptKey | None:
-    """Reads a key.
-
-    Args:
-        where: What names it, for errors.
-        env: Environment variable that has it.
-        file: File that has it.
-
-    Returns:
-        ``None`` where neither is given.
-
-    Raises:
-        ConfigError: It is missing, cannot be read, or is too short. The message never has the key.
-    """
-    text = key_text(where, env=env, file=file)
-    if text is None:
-        return None
-    try:
-        return ReceiptKey(text.encode())
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
 
 
 def _signature(receipt: Mapping[str, Any]) -> Mapping[str, Any]:
