@@ -13,14 +13,14 @@ from tests.outcomes.conftest import receipt
 from turnout import InvalidInputError
 from turnout.cli import main
 from turnout.evaluate.traffic.estimates import Resampling, bounds, counterfactual, mean_of, savings, shadowed
-from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.report import report_of
 from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
 from turnout.serve.cascade.verdict import Judged, Verdict
 from turnout.serve.upstreams.usage import Usage
+from turnout.token_prices import TokenPrices
 
-PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}
+PRICES = {"big": TokenPrices(10, 30), "small": TokenPrices(1, 3)}
 FEW = Resampling(200)
 SIMULATIONS = 100
 #: 95 % intervals of 100 simulations cover less often than this once in a thousand, where they are right.
@@ -190,7 +190,7 @@ def test_ids_that_are_not_unique_and_outcomes_without_a_receipt_are_counted_not_
 
 def test_a_model_that_answered_everything_saves_nothing_against_itself():
     """Its answers cost what they cost, whatever was cached; the other model's cached tokens are at its own price for them."""
-    prices = {"big": Prices(10, 30, cached=1), "small": Prices(1, 3, cached=0.5)}
+    prices = {"big": TokenPrices(10, 30, cached=1), "small": TokenPrices(1, 3, cached=0.5)}
     paid = [receipt(number, cost=(20 * 10 + 80 * 1 + 10 * 30) / 1e6, cached_tokens=80) for number in range(100)]
     priced = [receipt(number, cost=None, cached_tokens=80) for number in range(100)]
     before_a_change_of_prices = [receipt(number, cost=0.7) for number in range(100)]
@@ -210,7 +210,9 @@ def judged(model: str, **fields: object) -> Judged:
 
 @pytest.mark.parametrize("is_text", [False, True], ids=["jsonl", "parquet"])
 def test_discarded_answers_are_a_cost_of_routing_alone(is_text):
-    verdict = Verdict([judged("small", prices=(1000.0, 0.0)), judged("middle", prices=(0.0, 1000.0))])
+    verdict = Verdict(
+        [judged("small", prices=TokenPrices(1000.0, 0.0)), judged("middle", prices=TokenPrices(0.0, 1000.0))]
+    )
     written = verdict.receipt(Usage(100, 10), 1.0)
     written["discarded"] = json.dumps(written["discarded"]) if is_text else written["discarded"]
     traffic = join([receipt(number, **written) for number in range(50)], [], PRICES)
@@ -304,6 +306,25 @@ def test_cached_tokens_have_a_price_of_their_own(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["cost"]["total"] == pytest.approx(30 * (100 * 1 + 10 * 30) / 1e6)
 
 
+def test_tokens_that_are_written_to_the_cache_have_a_price_of_their_own(tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join(json.dumps(receipt(number, cached_tokens=60, written_tokens=30)) for number in range(30)))
+    prices = ["--price", "big", "10", "30", "--cached-price", "big", "1", "--cache-write-price", "big", "12.5"]
+    assert main(["report", str(log), *prices, "--resamples", "50", "--json", "-"]) == 0
+    cost = (10 * 10 + 60 * 1 + 30 * 12.5 + 10 * 30) / 1e6
+    assert json.loads(capsys.readouterr().out)["cost"]["total"] == pytest.approx(30 * cost)
+
+
+def test_discarded_answers_cost_what_they_read_from_the_cache_and_wrote_to_it():
+    usage = Usage(100, 10, cached_tokens=60, written_tokens=30)
+    prices = TokenPrices(10, 30, cached=1, written=12.5)
+    cost = (10 * 10 + 60 * 1 + 30 * 12.5 + 10 * 30) / 1e6
+    written = Verdict([judged("big", prices=prices, usage=usage)]).receipt(Usage(100, 10), 0.0)
+    assert written["cost"] == pytest.approx(cost)
+    unpriced = Verdict([judged("big", usage=usage)]).receipt(Usage(100, 10), 0.0)
+    assert join([receipt(0, **unpriced)], [], {"big": prices}).discarded_cost == pytest.approx([cost])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -311,6 +332,7 @@ def test_cached_tokens_have_a_price_of_their_own(tmp_path, capsys):
         (["-", "--price", "a", "b", "c"], "expected prices of at least 0"),
         (["-", "--price", "a", "-1", "nan"], "expected prices of at least 0"),
         (["-", "--cached-price", "a", "1"], "the model has no prices"),
+        (["-", "--cache-write-price", "a", "1"], "the model has no prices"),
         (["-", "--resamples", "0"], "expected at least 1"),
         (["-", "--outcomes", "missing.sqlite"], "missing.sqlite: no such file"),
     ],

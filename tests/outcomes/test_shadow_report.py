@@ -11,12 +11,12 @@ from tests.outcomes.conftest import receipt
 
 from turnout.cli import main
 from turnout.evaluate.traffic.estimates import Resampling, shadowed
-from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.report import report_of
 from turnout.evaluate.traffic.traffic import join
 from turnout.outcomes import Outcome, Outcomes
+from turnout.token_prices import TokenPrices
 
-PRICES = {"big": Prices(10, 30), "small": Prices(1, 3)}
+PRICES = {"big": TokenPrices(10, 30), "small": TokenPrices(1, 3)}
 FEW = Resampling(200)
 SIMULATIONS = 100
 #: 95 % intervals of 100 simulations cover less often than this once in a thousand, where they are right.

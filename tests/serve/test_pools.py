@@ -612,6 +612,21 @@ def test_steps_that_stay_are_expected_to_cost_what_their_cache_leaves(models, st
     assert step(1) < 0.05
 
 
+def test_a_budget_counts_what_is_written_to_the_cache(models, start, upstream):
+    server = start(pool={"routers": ["mf"], "models": ["big"], "budget": {"cost": 5.0}})
+    budget = server.state.snapshot.pools["mf"].budget
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": 100,
+        "cache_creation_input_tokens": 1000,
+        "cache_read_input_tokens": 0,
+    }
+    found = {**json.loads(SPOKEN["messages"].whole("big", "Hi")), "usage": usage}
+    upstream.default = lambda exchange: exchange.whole(200, json.dumps(found).encode())
+    assert asked(server, spoken=SPOKEN["messages"]) == "big"
+    wait_until(lambda: budget.used == pytest.approx((10 * 5 + 1000 * 1.25 * 5 + 100 * 20) / 1e6))
+
+
 def test_a_reload_may_change_the_limit_of_a_budget(budgeted):
     server = budgeted(5.0)
     asked(server)

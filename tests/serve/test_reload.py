@@ -17,6 +17,7 @@ from scripted_upstream import completion, wait_until
 from turnout import ConfigError
 from turnout.serve.settings.file import settings_of
 from turnout.serve.state import SERVER_KEYS_UNTIL_RESTART, TABLES_UNTIL_RESTART, State
+from turnout.token_prices import TokenPrices
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "turnout.toml"
 
@@ -188,7 +189,7 @@ def test_prices_of_a_receipt_are_those_of_its_decision(start, upstream, tables):
     tables["models"]["small"].update(input_price=1000.0, output_price=1000.0)
     server.tables["models"] = tables["models"]
     assert httpx.post(f"{server.admin_url}/admin/reload", timeout=30).status_code == 200
-    assert server.state.snapshot.settings.prices_of("small") == (1000.0, 1000.0)
+    assert server.state.snapshot.settings.prices_of("small") == TokenPrices(1000.0, 1000.0)
     go_on.set()
     asking.join(30)
     assert answers[0].status_code == 200

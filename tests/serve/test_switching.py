@@ -136,8 +136,8 @@ def test_within_a_loop_of_tools_nothing_changes_and_the_decision_stays_in_the_re
     first, second = (decided.receipt for decided in server.state.recent.since(0, 10))
     assert (second["model"], second["served"], second["is_strong"]) == ("small", "big", False)
     assert (first["cached_tokens"], first["written_tokens"], first["input_tokens"]) == (60_000, 40_000, 110_000)
-    # 50,000 at 5 and 60,000 at 0.5 per million.
-    assert first["cost"] == pytest.approx(0.28)
+    # Per million: 10,000 at 5, 60,000 that were read from the cache at 0.5, and 40,000 that were written to it at 6.25.
+    assert first["cost"] == pytest.approx(0.33)
     assert server.metric("turnout_undecided_total", rule="cache") == 1
 
 

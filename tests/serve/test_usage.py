@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import time
 
+import httpx
 import pytest
 from tests.serve.dialects import SPOKEN, chat_stream, completion, message, message_stream, named, response, streaming
 
+from turnout import ConfigError
+from turnout.serve.settings.file import settings_of
 from turnout.serve.upstreams.usage import Usage, usage_of, usage_of_stream
+from turnout.token_prices import TokenPrices
 
 CACHED = {"input_tokens": 3, "output_tokens": 1, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 7}
 RESPONSE = {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 90}}
@@ -70,7 +74,57 @@ def test_a_receipt_has_the_tokens_and_the_cost(priced, upstream, tmp_path, name,
     assert answer.status_code == 200
     found = receipt(tmp_path / "decisions.jsonl")
     assert (found["input_tokens"], found["output_tokens"]) == (100, 20)
-    assert found["cost"] == pytest.approx((100 * 2 + 20 * 10) / 1e6)
+    # Seven tokens were written to the cache, each at 1.25 times the input price.
+    written = 7 * 0.25 * 2 if name == "messages" else 0
+    assert found["cost"] == pytest.approx((100 * 2 + 20 * 10 + written) / 1e6)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_writing_to_the_cache_has_a_price(priced, tables, upstream, tmp_path, is_stream):
+    """Of 100 input tokens, 90 are read from the cache and 7 are written to it."""
+    tables["models"]["small"].update(cached_input_price=0.2, cache_write_price=4.0)
+    assert httpx.post(f"{priced.admin_url}/admin/reload", timeout=30).status_code == 200
+    upstream.default = SCRIPTS["messages"][is_stream]
+    assert priced.post(SPOKEN["messages"].body(stream=is_stream), SPOKEN["messages"].path).status_code == 200
+    found = receipt(tmp_path / "decisions.jsonl")
+    assert (found["cached_tokens"], found["written_tokens"]) == (90, 7)
+    assert found["cost"] == pytest.approx((3 * 2 + 90 * 0.2 + 7 * 4 + 20 * 10) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "written"),
+    [
+        ({"dialects": ["chat"]}, None),
+        ({"dialects": ["messages"]}, 2.5),
+        ({"dialects": ["messages"], "cache_write_price": 0}, 0.0),
+        ({"dialects": ["chat"], "cache_write_price": 3.0}, 3.0),
+    ],
+)
+def test_the_default_price_of_writes_is_that_of_the_api_that_counts_them(tables, fields, written):
+    tables["models"]["small"] = {"upstream": "main", "input_price": 2.0, "output_price": 10.0, **fields}
+    assert settings_of(tables).prices_of("small") == TokenPrices(2.0, 10.0, None, written)
+
+
+def test_an_effort_has_the_prices_of_writes_of_its_model(tables):
+    effort = {"input_price": 4.0, "body": {"reasoning_effort": "high"}}
+    tables["models"]["small"].update(
+        input_price=2.0, output_price=10.0, dialects=["messages"], efforts={"high": effort}
+    )
+    assert settings_of(tables).prices_of("small:high") == TokenPrices(4.0, 10.0, None, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"cache_write_price": 1.0}, "cache_write_price is for a model with prices, expected input_price"),
+        ({"cache_write_price": -1.0, "input_price": 1.0}, "cache_write_price is -1.0"),
+        ({"cache_write_price": float("inf"), "input_price": 1.0}, "cache_write_price is inf"),
+    ],
+)
+def test_bad_prices_of_writes_are_refused(tables, fields, words):
+    tables["models"]["small"].update(fields)
+    with pytest.raises(ConfigError, match=words):
+        settings_of(tables)
 
 
 def test_what_the_upstream_does_not_say_is_unknown(priced, upstream, tmp_path):

@@ -14,7 +14,7 @@ from turnout.commands._tables import check_files
 from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
-    from turnout.evaluate.traffic.prices import Prices
+    from turnout.token_prices import TokenPrices
 
 EPILOG = """\
 examples:
@@ -53,6 +53,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar=("MODEL", "INPUT"),
         help="price of its cached input tokens (default: as other input)",
     )
+    parser.add_argument(
+        "--cache-write-price",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MODEL", "INPUT"),
+        help="price of its input tokens that are written to the cache (default: as other input)",
+    )
     parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON; - for stdout")
@@ -90,9 +98,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prices(args: argparse.Namespace) -> dict[str, Prices]:
+def _prices(args: argparse.Namespace) -> dict[str, TokenPrices]:
     from turnout import ConfigError
-    from turnout.evaluate.traffic.prices import Prices
+    from turnout.token_prices import TokenPrices
 
     found = {}
     if args.config:
@@ -105,13 +113,14 @@ def _prices(args: argparse.Namespace) -> dict[str, Prices]:
         efforts = (f"{name}:{effort}" for name, model in settings.models.items() for effort in model.efforts)
         for name in (*settings.models, *efforts):
             if (prices := settings.prices_of(name)) is not None:
-                found[name] = Prices(*prices, cached=prices[0] - settings.cache_saving_of(name))
+                found[name] = prices
     for name, *numbers in args.price:
-        found[name] = Prices(*_numbers("--price", name, numbers))
-    for name, number in args.cached_price:
-        if name not in found:
-            raise ConfigError(f"--cached-price {name}: the model has no prices, expected --price or --config with it")
-        found[name] = replace(found[name], cached=_numbers("--cached-price", name, [number])[0])
+        found[name] = TokenPrices(*_numbers("--price", name, numbers))
+    for option, field in (("--cached-price", "cached"), ("--cache-write-price", "written")):
+        for name, number in getattr(args, option[2:].replace("-", "_")):
+            if name not in found:
+                raise ConfigError(f"{option} {name}: the model has no prices, expected --price or --config with it")
+            found[name] = replace(found[name], **{field: _numbers(option, name, [number])[0]})
     return found
 
 

@@ -202,7 +202,7 @@ class State:
         if decided is None and plan.charge is None:
             return
         name = served or ""
-        cost = usage.cost(settings.prices_of(name), settings.cache_saving_of(name))
+        cost = usage.cost(settings.prices_of(name))
         found = {"cost": cost, **({} if verdict is None else verdict.receipt(usage, cost))}
         if plan.charge is not None and found["cost"] is not None:
             plan.charge.settle(found["cost"])

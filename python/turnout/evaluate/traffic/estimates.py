@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from turnout.evaluate.bootstrap import Estimate, bootstrap, interval, ratio
 from turnout.evaluate.metrics import Floats
-from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.traffic import Traffic
+from turnout.token_prices import TokenPrices
 
 Counts = NDArray[np.int64]
 
@@ -104,7 +104,7 @@ def bounds(values: Floats) -> tuple[float, float]:
     return float(known / len(values)), float((known + np.isnan(values).sum()) / len(values))
 
 
-def savings(traffic: Traffic, model: str, prices: Prices, how: Resampling) -> Mean | None:
+def savings(traffic: Traffic, model: str, prices: TokenPrices, how: Resampling) -> Mean | None:
     """The part of the cost of one model for all decisions that routing saved: 0.6 where it cost 40 % of that.
 
     Args:

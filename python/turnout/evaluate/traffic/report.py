@@ -22,14 +22,14 @@ from turnout.evaluate.traffic.estimates import (
     savings,
     shadowed,
 )
-from turnout.evaluate.traffic.prices import Prices
 from turnout.evaluate.traffic.traffic import Traffic
+from turnout.token_prices import TokenPrices
 
 #: Why a comparison with a single model is not made.
 NOT_KNOWN = "not known: its answers were neither chosen by chance (receipts with propensities) nor compared (shadow verdicts) often enough"
 
 
-def report_of(traffic: Traffic, prices: Mapping[str, Prices], how: Resampling) -> dict[str, Any]:
+def report_of(traffic: Traffic, prices: Mapping[str, TokenPrices], how: Resampling) -> dict[str, Any]:
     """Everything that the receipts and outcomes say.
 
     Args:

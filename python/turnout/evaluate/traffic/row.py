@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from turnout._core import InvalidInputError
-from turnout.evaluate.traffic.prices import Prices
+from turnout.evaluate.traffic.prices import TOKENS, costs
 from turnout.outcomes.receipts import answered_by
+from turnout.token_prices import TokenPrices
 
 
 class Row(NamedTuple):
@@ -29,13 +30,14 @@ class Row(NamedTuple):
     input_tokens: float
     output_tokens: float
     cached_tokens: float
+    written_tokens: float
     cost: float
     discarded_cost: float
     win_rate: float
     propensities: Mapping[str, float]
 
 
-def row_of(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> Row:
+def row_of(receipt: Mapping[str, Any], prices: Mapping[str, TokenPrices]) -> Row:
     """Reads a receipt.
 
     Args:
@@ -56,6 +58,7 @@ def row_of(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> Row:
         input_tokens=_number(receipt, "input_tokens"),
         output_tokens=_number(receipt, "output_tokens"),
         cached_tokens=_number(receipt, "cached_tokens", 0.0),
+        written_tokens=_number(receipt, "written_tokens", 0.0),
         cost=_number(receipt, "cost"),
         discarded_cost=_discarded_cost(receipt, prices),
         win_rate=_number(receipt, "win_rate"),
@@ -63,7 +66,7 @@ def row_of(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> Row:
     )
 
 
-def _discarded_cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) -> float:
+def _discarded_cost(receipt: Mapping[str, Any], prices: Mapping[str, TokenPrices]) -> float:
     """What the answers cost that a cascade discarded; NaN where that of one is unknown."""
     answers = _parsed(receipt, "discarded", [])
     if not isinstance(answers, list) or not all(isinstance(one, Mapping) for one in answers):
@@ -72,8 +75,9 @@ def _discarded_cost(receipt: Mapping[str, Any], prices: Mapping[str, Prices]) ->
     for answer in answers:
         cost = _number(answer, "cost")
         if math.isnan(cost) and (price := prices.get(str(answer.get("model")))) is not None:
-            tokens = [_number(answer, "input_tokens"), _number(answer, "output_tokens"), 0.0]
-            cost = float(price.cost(np.array([tokens]))[0])
+            known = {"input_tokens": math.nan, "output_tokens": math.nan}
+            tokens = [_number(answer, name, known.get(name, 0.0)) for name in TOKENS]
+            cost = float(costs(price, np.array([tokens]))[0])
         total += cost
     return total
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.evaluate.metrics import Floats
-from turnout.evaluate.traffic.prices import Prices
+from turnout.evaluate.traffic.prices import TOKENS, costs
 from turnout.evaluate.traffic.row import Row, row_of
 from turnout.outcomes import KINDS, Outcome
 from turnout.outcomes.receipts import ReceiptIds
+from turnout.token_prices import TokenPrices
 
 #: Kinds that grade an answer. ``regenerated`` is only ever recorded for bad ones, so its mean says nothing.
 GRADES = tuple(kind for kind in KINDS if kind != "regenerated")
@@ -61,7 +62,7 @@ class Traffic:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def cost_of(self, model: str, prices: Prices) -> Floats:
+    def cost_of(self, model: str, prices: TokenPrices) -> Floats:
         """What every row would cost if one model answered it with the tokens that the row has; what its own answers cost is known.
 
         Args:
@@ -71,10 +72,12 @@ class Traffic:
         Returns:
             float64 ``[rows]``, NaN where unknown.
         """
-        return np.where(self.served == model, self.cost - self.discarded_cost, prices.cost(self.tokens))
+        return np.where(self.served == model, self.cost - self.discarded_cost, costs(prices, self.tokens))
 
 
-def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], prices: Mapping[str, Prices]) -> Traffic:
+def join(
+    receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], prices: Mapping[str, TokenPrices]
+) -> Traffic:
     """Joins receipts and outcomes by id.
 
     Args:
@@ -127,18 +130,18 @@ def join(receipts: Iterable[Mapping[str, Any]], outcomes: Iterable[Outcome], pri
     def column(name: str) -> Floats:
         return np.array([getattr(row, name) for row in rows], dtype=np.float64)
 
-    tokens = np.stack([column(name) for name in ("input_tokens", "output_tokens", "cached_tokens")], axis=1)
-    costs, discarded = column("cost"), column("discarded_cost")
+    tokens = np.stack([column(name) for name in TOKENS], axis=1)
+    paid, discarded = column("cost"), column("discarded_cost")
     models = np.array([row.served for row in rows], dtype=object)
     for name, price in prices.items():
-        costs = np.where(np.isnan(costs) & (models == name), price.cost(tokens) + discarded, costs)
+        paid = np.where(np.isnan(paid) & (models == name), costs(price, tokens) + discarded, paid)
     return Traffic(
         prompts=tuple(row.prompt for row in rows),
         chosen=np.array([row.chosen for row in rows], dtype=object),
         served=models,
         win_rate=column("win_rate"),
         tokens=tokens,
-        cost=costs,
+        cost=paid,
         discarded_cost=discarded,
         grades={kind: values for kind, values in grades.items() if not np.isnan(values).all()},
         regenerated=regenerated,

@@ -21,10 +21,11 @@ from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
 from turnout.serve.upstreams.reading import Reading, fields_for
 from turnout.serve.upstreams.upstream import Request
+from turnout.token_prices import TokenPrices
 
 logger = logging.getLogger("turnout.serve")
 
-Prices = Callable[[str], tuple[float, float] | None]
+Prices = Callable[[str], TokenPrices | None]
 
 
 async def cascaded(
@@ -43,7 +44,7 @@ async def cascaded(
         request: The client's request.
         parsed: Its body.
         metrics: Counts retries, fallbacks, and kept and discarded answers.
-        prices: Of a million input and output tokens, by name of the model.
+        prices: By name of the model.
         falls_back_on_context_overflow: As :func:`turnout.serve.decisions.attempts.first_answer`.
 
     Returns:
@@ -73,7 +74,7 @@ class _Run:
         request: The client's request.
         parsed: Its body.
         metrics: Counts answers and fallbacks.
-        prices: Of a million input and output tokens, by name of the model.
+        prices: By name of the model.
         overflow: Whether a prompt that does not fit goes to the next model.
         verdict: What came of judging.
         held: The discarded answer that is served if all models after it fail.

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnout.serve.upstreams.usage import UNKNOWN, Usage
+from turnout.token_prices import TokenPrices
+
+#: Parts of the input with prices of their own.
+_CACHE = ("cached_tokens", "written_tokens")
 
 
 @dataclass
@@ -19,8 +23,8 @@ class Judged:
     p_error: float
     limit: float
     signals: Mapping[str, float]
-    #: Of a million input and output tokens of the model.
-    prices: tuple[float, float] | None
+    #: Of the model.
+    prices: TokenPrices | None
     #: Tokens that were read of the answer.
     read: int
     is_kept: bool
@@ -48,7 +52,8 @@ class Judged:
             "model": self.model,
             "input_tokens": inputs,
             "output_tokens": outputs,
-            "cost": Usage(inputs, outputs).cost(self.prices),
+            **{name: tokens for name in _CACHE if (tokens := getattr(reported, name)) is not None},
+            "cost": reported._replace(input_tokens=inputs, output_tokens=outputs).cost(self.prices),
             "estimated": not self.is_complete or None in (reported.input_tokens, reported.output_tokens),
         }
 

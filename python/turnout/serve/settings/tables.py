@@ -28,6 +28,7 @@ from turnout.serve.settings.pools import MODEL_FIELDS, PoolSettings, check_value
 from turnout.serve.settings.shadow import ShadowSettings
 from turnout.serve.settings.switching import SwitchingSettings
 from turnout.serve.settings.upstreams import UpstreamSettings
+from turnout.token_prices import TokenPrices
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 # TOML has arrays; an immutable value holds a tuple.
@@ -38,6 +39,8 @@ DialectName = Literal["chat", "messages", "responses"]
 assert set(DialectName.__args__) == set(DIALECTS)  # type: ignore[attr-defined]
 
 
+#: What Anthropic charges for tokens that are written to its cache, in input prices.
+_WRITE_FACTOR = 1.25
 #: The name of a host as browsers send it; names of other alphabets are sent in their ASCII form (``xn--``).
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
@@ -112,6 +115,9 @@ class ModelSettings(Table):
     dialects: Annotated[tuple[DialectName, ...], Field(strict=False, min_length=1)] = ("chat",)
     #: What translates requests of other dialects (extra ``[litellm]``); empty: they do not go to this model.
     translate: Literal["", "litellm"] = ""
+    #: Of a million input tokens that the provider writes to its cache; by default 1.25 times ``input_price`` where the upstream speaks
+    #: ``messages``, whose answers count them, and ``input_price`` elsewhere.
+    cache_write_price: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @cached_property
     def pool_fields(self) -> dict[str, Any]:
@@ -130,6 +136,8 @@ class ModelSettings(Table):
             raise ValueError(
                 f"translate is {self.translate!r}, which translates to chat or messages, and dialects has neither"
             )
+        if self.cache_write_price is not None and "input_price" not in (self.model_extra or {}):
+            raise ValueError("cache_write_price is for a model with prices, expected input_price")
         for key in self.model_extra or {}:
             if key not in MODEL_FIELDS:
                 expected = ", ".join([*type(self).model_fields, *sorted(MODEL_FIELDS - type(self).model_fields.keys())])
@@ -342,22 +350,30 @@ class Settings(Table):
         full, cached = fields.get("input_price"), fields.get("cached_input_price")
         return 0.0 if full is None or cached is None else float(full - cached)
 
-    def prices_of(self, name: str) -> tuple[float, float] | None:
-        """Prices of a million input and output tokens; ``None`` where one is not configured.
+    def prices_of(self, name: str) -> TokenPrices | None:
+        """Prices of a million tokens; ``None`` where that of input or output is not configured.
 
         Args:
             name: Of a model, or ``model:effort``.
         """
         fields = self._fields_of(name)
-        found = fields.get("input_price"), fields.get("output_price")
-        return None if found[0] is None or found[1] is None else (float(found[0]), float(found[1]))
+        full, output, cached = (fields.get(f"{kind}_price") for kind in ("input", "output", "cached_input"))
+        if full is None or output is None:
+            return None
+        model = self.models[self._base_of(name)]
+        written = model.cache_write_price
+        if written is None and "messages" in model.dialects:
+            written = _WRITE_FACTOR * float(full)
+        return TokenPrices(float(full), float(output), None if cached is None else float(cached), written)
 
     def _fields_of(self, name: str) -> dict[str, Any]:
-        effort = ""
-        if name not in self.models:
-            name, _, effort = name.rpartition(":")
-        fields = self.models[name].pool_fields if name in self.models else {}
-        return {**fields, **fields.get("efforts", {}).get(effort, {})}
+        base = self._base_of(name)
+        fields = self.models[base].pool_fields if base in self.models else {}
+        return {**fields, **fields.get("efforts", {}).get(name[len(base) + 1 :], {})}
+
+    def _base_of(self, name: str) -> str:
+        """The model of an effort."""
+        return name if name in self.models else name.rpartition(":")[0]
 
     def _check_pool(self) -> None:
         if self.pool is not None:

@@ -103,7 +103,7 @@ class ShadowCall:
             raise ValueError(f"model {model.name} has no prices")
         self.model, self.output = model, output
         self._request = Request(dialect, body, _headers(dialect), False, "")
-        self._prices, self._saving = prices, settings.cache_saving_of(model.name)
+        self._prices = prices
         self.expected = self._cost(Usage(round(size / _TOKEN_BYTES), output))
         #: What it cost so far: nothing before it is sent.
         self.cost = 0.0
@@ -154,7 +154,7 @@ class ShadowCall:
 
     def _cost(self, usage: Usage) -> float:
         """What tokens cost; what the call is expected to cost where they are unknown."""
-        cost = usage.cost(self._prices, self._saving)
+        cost = usage.cost(self._prices)
         return self.expected if cost is None else cost
 
 

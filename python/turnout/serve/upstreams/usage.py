@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from turnout.serve.dialects.sse import events
+from turnout.token_prices import TokenPrices
 
 #: The last events of a stream are read up to this size: longer ones would hold the event loop.
 _LONGEST_TAIL = 1 << 20
@@ -37,17 +38,17 @@ class Usage(NamedTuple):
             return self.input_tokens or 0
         return (self.cached_tokens or 0) + (self.written_tokens or 0)
 
-    def cost(self, prices: tuple[float, float] | None, cache_saving: float = 0.0) -> float | None:
+    def cost(self, prices: TokenPrices | None) -> float | None:
         """What they cost, in the currency of the prices; ``None`` where tokens or prices are unknown.
 
         Args:
-            prices: Of a million input and output tokens.
-            cache_saving: What a million input tokens cost less if they were cached.
+            prices: Of the model.
         """
         if prices is None or self.input_tokens is None or self.output_tokens is None:
             return None
-        saved = min(self.cached_tokens or 0, self.input_tokens) * cache_saving
-        return (self.input_tokens * prices[0] + self.output_tokens * prices[1] - saved) / 1e6
+        cached = min(self.cached_tokens or 0, self.input_tokens)
+        written = min(self.written_tokens or 0, self.input_tokens - cached)
+        return prices.cost(self.input_tokens, self.output_tokens, cached, written)
 
 
 #: Nothing is known.
