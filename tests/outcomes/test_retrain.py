@@ -262,7 +262,7 @@ def test_a_log_without_prompts_is_an_error(traffic, capsys):
     [
         (["--held-out", "1"], "--held-out is 1"),
         (["--margin", "-1"], "--margin is -1"),
-        (["--config", "turnout.toml"], "expected one of --config and --pool"),
+        (["--config", "turnout.toml"], "expected one of --config, --pool and --pair"),
         (["--out", "profiles.bin"], "ends in .safetensors"),
     ],
 )

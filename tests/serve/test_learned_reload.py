@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import re
+import shutil
 import signal
+import string
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from scripted_upstream import completion, wait_until
 from tests.outcomes.profiled import profiled_artifact, profiles_of
 from tests.serve.test_processes import free_port, ready
 
+import turnout
 from turnout import ConfigError
 from turnout.cli import main
 from turnout.outcomes import Outcomes
@@ -106,6 +112,60 @@ def test_a_running_server_takes_retrained_profiles_only_if_they_are_not_worse(tm
     finally:
         child.terminate()
         child.wait(60)
+
+
+def test_a_running_server_takes_win_rates_that_were_calibrated_on_its_verdicts(start, tables, tmp_path, upstream):
+    """In place: its log, its shadow verdicts, its artifact."""
+    artifact = Path(shutil.copytree(tables["routers"]["mf"]["path"], tmp_path / "mine"))
+    for model in tables["models"].values():
+        model.update(input_price=1.0, output_price=1.0)
+    tables["models"]["judge"] = tables["models"]["big"]
+    words = [first + second for first in string.ascii_lowercase for second in string.ascii_lowercase]
+    prompts = [f"What is {words[number]} of {words[-number]}?" for number in range(1, 421)]
+    rates = turnout.load(artifact).win_rates(prompts)
+    needs_strong = {
+        prompt: bool(rate > np.median(rates) or number % 5 == 0)
+        for number, (prompt, rate) in enumerate(zip(prompts, rates, strict=True))
+    }
+
+    async def judge(exchange):
+        question = exchange.json["messages"][0]["content"]
+        (prompt,) = (one for one in re.findall(r"What is .. of ..\?", question) if one in needs_strong)
+        is_first = question.index("I am big") < question.index("I am small")
+        word = "first" if is_first == needs_strong[prompt] else "second"
+        await exchange.whole(200, completion("judge", f"verdict: {word}"))
+
+    upstream.by_model["judge"] = judge
+    log, outcomes = tmp_path / "log.jsonl", tmp_path / "o.sqlite"
+    server = start(
+        routers={"mf": {"path": str(artifact)}},
+        log={"path": str(log), "prompts": True},
+        outcomes={"path": str(outcomes)},
+        shadow={
+            "share": 1.0,
+            "models": ["big", "small"],
+            "judge": "judge",
+            "budget_per_day": 100.0,
+            "most_waiting": 500,
+        },
+    )
+
+    def asked(prompt, threshold=0.5):
+        body = {"model": f"router-mf-{threshold}", "messages": [{"role": "user", "content": prompt}]}
+        return float(server.post(body).headers["x-turnout-win-rate"])
+
+    for number, prompt in enumerate(prompts):
+        # Every third one goes to the strong model.
+        asked(prompt, 0.0 if number % 3 == 0 else 1.0)
+    wait_until(lambda: sum(server.metric("turnout_shadow_total", result=one) for one in ("win", "loss")) == 420, 60)
+    files = [str(log), "--outcomes", str(outcomes), "--pair", "big", "small"]
+    assert main(["retrain", *files, "--router", str(artifact), "--out", str(artifact)]) == 0
+    assert [asked(prompt) for prompt in prompts[:3]] == pytest.approx(rates[:3], abs=1e-6)
+    assert reload(server).status_code == 200
+    assert [asked(prompt) for prompt in prompts[:3]] != pytest.approx(rates[:3], abs=0.02)
+    needed = np.array(list(needs_strong.values()))
+    squares = [float(((one - needed) ** 2).mean()) for one in (rates, turnout.load(artifact).win_rates(prompts))]
+    assert squares[1] < squares[0] / 2
 
 
 @pytest.fixture

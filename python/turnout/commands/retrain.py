@@ -1,9 +1,10 @@
-"""``turnout retrain``: profiles of a pool's models from the server's outcomes and shadow verdicts."""
+"""``turnout retrain``: profiles of a pool's models, or a pair's win rates, from the server's outcomes and shadow verdicts."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,18 @@ from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
     from turnout.training.feedback import Feedback
+    from turnout.training.pair_retraining import RetrainedPair
     from turnout.training.retraining import Retrained
 
 EPILOG = """\
 examples:
   turnout retrain decisions.jsonl --outcomes outcomes.sqlite --config turnout.toml --out profiles.safetensors
   turnout retrain decisions.jsonl.1 decisions.jsonl --outcomes outcomes.sqlite --pool pool.toml --out profiles.safetensors --source tests
+  turnout retrain decisions.jsonl --outcomes outcomes.sqlite --pair large small --router my-router --out my-router
 
 The log needs prompts ([log] prompts = true). Profiles are fitted to the earlier decisions and compared with the running ones on the later
 ones. The file is written only if they are not worse there, and the exit code is then 0; otherwise it is 1 and the message says why. A server whose
-models have `profile` set to the file takes it at the next reload.
+models have `profile` set to the file takes it at the next reload. With --pair, shadow verdicts between two models calibrate a router's win rates.
 """
 
 
@@ -32,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Declares the command."""
     parser = subparsers.add_parser(
         "retrain",
-        help="fit a pool to the server's outcomes; keeps the running one unless the new one is not worse",
+        help="fit a pool or a pair to the server's outcomes; keeps the running one unless the new one is not worse",
         description="Needs `pip install 'turnout[eval]'`.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,8 +44,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--outcomes", required=True, metavar="FILE", help="database of outcomes")
     parser.add_argument("--config", metavar="FILE", help="configuration of the server, which has the running pool")
     parser.add_argument("--pool", metavar="POOL_TOML", help="the running pool, in place of --config")
-    parser.add_argument("--router", metavar="ARTIFACT", help="router of --pool, or name of a router of --config")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="profiles to write, a .safetensors")
+    parser.add_argument(
+        "--pair", nargs=2, metavar=("STRONG", "WEAK"), help="names of two models, in place of --config and --pool"
+    )
+    parser.add_argument(
+        "--router", metavar="ARTIFACT", help="router of --pool or --pair, or name of a router of --config"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="profiles to write, a .safetensors; with --pair the artifact: a new folder, or that of --router",
+    )
     parser.add_argument(
         "--source",
         action="append",
@@ -73,30 +87,40 @@ def run(args: argparse.Namespace) -> int:
     import turnout
 
     require("eval", "safetensors", "scipy", "sklearn", purpose="retrain")
-    if args.out.suffix != ".safetensors":
-        raise turnout.ConfigError(f"--out is {args.out}, expected a file that ends in .safetensors")
-    if (args.config is None) == (args.pool is None):
-        raise turnout.ConfigError("expected one of --config and --pool")
+    if sum(one is not None for one in (args.config, args.pool, args.pair)) != 1:
+        raise turnout.ConfigError("expected one of --config, --pool and --pair")
+    if (args.out.suffix == ".safetensors") == (args.pair is not None):
+        expected = "a file that ends in .safetensors" if args.pair is None else "a folder for the artifact"
+        raise turnout.ConfigError(f"--out is {args.out}, expected {expected}")
     if not 0.0 < args.held_out < 1.0:
         raise turnout.ConfigError(f"--held-out is {args.held_out:g}, expected a number between 0 and 1")
     if not 0.0 <= args.margin < float("inf"):
         raise turnout.ConfigError(f"--margin is {args.margin:g}, expected a number of at least 0")
     check_files([*args.log, args.outcomes, args.config, args.pool])
     from turnout.data.writer import check_folder
-    from turnout.durable_files import replace_file
     from turnout.evaluate.json_values import json_values
-    from turnout.outcomes import Outcomes
+
+    if args.pair is None:
+        check_folder(args.out, "--out")
+    found, feedback, text = (_pool if args.pair is None else _pair)(args)
+    if args.json:
+        values = {**found.to_json(), "left_out": dict(feedback.left_out)}
+        echo(printable_json(json.dumps(json_values(values), indent=1, allow_nan=False)))
+    else:
+        echo(printable(text))
+    return 1 if found.refused else 0
+
+
+def _pool(args: argparse.Namespace) -> tuple[Retrained, Feedback, str]:
+    """Profiles of a pool."""
+    from turnout.durable_files import replace_file
     from turnout.profiles.known import graph_hash, profiles_of_pool
     from turnout.profiles.linear import joined
-    from turnout.training.feedback import feedback_of
     from turnout.training.retraining import retrain
 
-    check_folder(args.out, "--out")
     router = _router(args)
     running = profiles_of_pool(router.pool, router.path)
-    receipts = (receipt for path in args.log for receipt in read_receipts(path))
-    with Outcomes(args.outcomes) as outcomes:
-        feedback = feedback_of(receipts, outcomes.read(), list(running), sources=args.source)
+    feedback = _feedback(args, list(running))
     found = retrain(
         feedback,
         router.embed(feedback.prompts),
@@ -110,12 +134,53 @@ def run(args: argparse.Namespace) -> int:
     if not found.refused and found.profiles is not None:
         # In one step: a server may read it meanwhile.
         replace_file(args.out, found.profiles.to_bytes())
-    if args.json:
-        values = {**found.to_json(), "left_out": dict(feedback.left_out)}
-        echo(printable_json(json.dumps(json_values(values), indent=1, allow_nan=False)))
-    else:
-        echo(printable(_text(found, feedback, args.out)))
-    return 1 if found.refused else 0
+    return found, feedback, _text(found, feedback, args.out)
+
+
+def _pair(args: argparse.Namespace) -> tuple[RetrainedPair, Feedback, str]:
+    """The calibration of a router's win rates."""
+    import turnout
+    from turnout.calibrate import raw_win_rates, store_calibration
+    from turnout.calibrate.store import copy_artifact
+    from turnout.training.pair_retraining import PairVerdicts, retrain_pair
+
+    strong, weak = args.pair
+    if strong == weak:
+        raise turnout.ConfigError(f"--pair has {strong!r} twice, expected two models")
+    router = turnout.load(args.router)
+    if {strong, weak} & set(router.models) and (strong, weak) != (router.strong, router.weak):
+        raise turnout.ConfigError(
+            f"--pair {strong} {weak}: the router scores models of these names itself; its calibration is for {router.strong} and {router.weak}"
+        )
+    is_own = args.out.exists() and args.out.samefile(router.path)
+    if args.out.exists() and not is_own:
+        raise turnout.ConfigError(f"--out is {args.out}, which exists: expected a new folder, or that of --router")
+    feedback = _feedback(args, args.pair)
+    verdicts = PairVerdicts.of(feedback)
+    prompts = list(verdicts.prompts)
+    embeddings = router.embeddings(prompts) if hasattr(router, "embeddings") else None
+    raw = raw_win_rates(router.path, None if embeddings is not None else prompts, embeddings=embeddings)
+    found = retrain_pair(
+        verdicts,
+        raw,
+        router.manifest["calibration"],
+        held_out=args.held_out,
+        margin=args.margin,
+        seed=args.seed,
+    )
+    if not found.refused and found.calibration is not None:
+        folder = router.path if is_own else copy_artifact(router.path, args.out)
+        store_calibration(folder, found.calibration, fitted_on="shadow verdicts")
+    return found, feedback, _text_of_pair(found, feedback, args.out)
+
+
+def _feedback(args: argparse.Namespace, names: Sequence[str]) -> Feedback:
+    from turnout.outcomes import Outcomes
+    from turnout.training.feedback import feedback_of
+
+    receipts = (receipt for path in args.log for receipt in read_receipts(path))
+    with Outcomes(args.outcomes) as outcomes:
+        return feedback_of(receipts, outcomes.read(), names, sources=args.source)
 
 
 def _router(args: argparse.Namespace) -> Any:
@@ -136,9 +201,29 @@ def _router(args: argparse.Namespace) -> Any:
     return pools[name].router
 
 
-def _text(found: Retrained, feedback: Feedback, out: Path) -> str:
+def _seen(feedback: Feedback) -> list[str]:
     lines = [f"decisions with outcomes  {len(feedback.prompts):,}; shadow verdicts {len(feedback.verdicts):,}"]
-    lines += [f"  left out  {count:,} {reason}" for reason, count in feedback.left_out.items()]
+    return lines + [f"  left out  {count:,} {reason}" for reason, count in feedback.left_out.items()]
+
+
+def _text_of_pair(found: RetrainedPair, feedback: Feedback, out: Path) -> str:
+    lines = _seen(feedback)
+    if (one := found.comparison) is not None and found.calibration is not None:
+        value, kind = one.verdicts, found.calibration.manifest["kind"]
+        lines.append(f"fitted to {one.trained:,} verdicts, compared on {one.held_out:,} later ones: {kind}")
+        lines.append(
+            f"log loss on verdicts  {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] against the running win rates"
+        )
+        lines.append(f"win rate moved by {one.moved:.3f} on average")
+    if found.refused:
+        lines.append(f"refused, {out} is as it was: {found.refused}")
+    else:
+        lines.append(f"wrote {out}: its default threshold was converted; reload the server")
+    return "\n".join(lines)
+
+
+def _text(found: Retrained, feedback: Feedback, out: Path) -> str:
+    lines = _seen(feedback)
     if (one := found.comparison) is not None:
         lines.append(f"fitted to {one.trained:,}, compared on {one.held_out:,} later ones: {found.picked}")
         pairs = [("log loss on outcomes", one.grades), ("log loss on verdicts", one.verdicts)]

@@ -11,22 +11,16 @@ from numpy.typing import NDArray
 
 from turnout.artifact.calibration import logit
 from turnout.evaluate.bootstrap import Estimate, ratio
-from turnout.pool.profiles import Doubles, Profile, Profiles
-from turnout.profiles.folds import groups_of
+from turnout.pool.profiles import Profile, Profiles
 from turnout.profiles.linear import Linear
 from turnout.profiles.own import CALIBRATED, Candidate, candidates, pick
 from turnout.profiles.predictors import ScoredPrompts
 from turnout.training.feedback import Feedback
+from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, split, too_few
 from turnout.training.own_pool import MIN_OUTCOMES, profiles_from
 
-#: Decisions that are trained on, and that are held out, at least.
-FEWEST_TRAINED, FEWEST_HELD_OUT = 200, 100
 #: Held-out verdicts from which they count.
 FEWEST_VERDICTS = 20
-#: Part of the decisions, the last ones, that is held out.
-HELD_OUT = 0.25
-#: Chances are at least this far from 0 and 1.
-_CLIP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -106,25 +100,16 @@ def retrain(
         resamples: Of the bootstrap.
         seed: Of folds and bootstrap.
     """
-    names, count = list(running), len(feedback.prompts)
-    is_late = np.arange(count) >= round(count * (1.0 - held_out))
-    groups = groups_of(feedback.prompts, count * held_out)
-    known = {group for group, late in zip(groups, is_late, strict=True) if not late}
-    is_new = np.array([group not in known for group in groups], dtype=bool)
-    early, late = feedback.rows(~is_late), feedback.rows(is_late & is_new)
-    if len(early.prompts) < FEWEST_TRAINED or len(late.prompts) < FEWEST_HELD_OUT:
-        return Retrained(
-            None,
-            "",
-            None,
-            f"too few decisions with outcomes: {len(early.prompts)} to train on (expected at least {FEWEST_TRAINED}) and "
-            f"{len(late.prompts)} later ones with other prompts (expected at least {FEWEST_HELD_OUT})",
-        )
-    scored = ScoredPrompts(early.prompts, embeddings[~is_late], early.scores)
+    names = list(running)
+    is_early, is_late = split(feedback.prompts, held_out)
+    early, late = feedback.rows(is_early), feedback.rows(is_late)
+    if refused := too_few(len(early.prompts), len(late.prompts), "decisions with outcomes"):
+        return Retrained(None, "", None, refused)
+    scored = ScoredPrompts(early.prompts, embeddings[is_early], early.scores)
     tried = _tried(scored, names, whole, embedding)
     picked = pick(tried, scored, seed).name
     profiles = profiles_from(tried[picked], scored, names, embedding, "traffic")
-    found = _compared(profiles, whole, late, embeddings[is_late & is_new], len(early.prompts), resamples, seed)
+    found = _compared(profiles, whole, late, embeddings[is_late], len(early.prompts), resamples, seed)
     return Retrained(profiles, picked, found, _refused(found, margin))
 
 
@@ -147,14 +132,14 @@ def _compared(
     seed: int,
 ) -> Comparison:
     chances = [profiles.success(embeddings), whole.success(embeddings)]
-    logits = [logit(one, _CLIP) for one in chances]
-    new, old = (_losses(logit, late.scores) for logit in logits)
+    logits = [logit(one, CLIP) for one in chances]
+    new, old = (losses(logit, late.scores) for logit in logits)
     known = (~np.isnan(new)).sum(axis=1)
     grades = ratio(np.nansum(new - old, axis=1), known, late.prompts, resamples=resamples, seed=seed)
     verdicts = None
     if len(late.verdicts) >= FEWEST_VERDICTS:
         rows, other, own = late.verdicts[:, :3].astype(int).T
-        new, old = (_losses(logit[rows, other] - logit[rows, own], late.verdicts[:, 3]) for logit in logits)
+        new, old = (losses(logit[rows, other] - logit[rows, own], late.verdicts[:, 3]) for logit in logits)
         prompts = [late.prompts[row] for row in rows.tolist()]
         verdicts = ratio(new - old, np.ones(len(rows)), prompts, resamples=resamples, seed=seed)
     moved = float(np.abs(chances[0] - chances[1]).mean())
@@ -173,8 +158,3 @@ def _refused(found: Comparison, margin: float) -> str:
             f"[{found.verdicts.low:+.4f}, {found.verdicts.high:+.4f}], expected at most {margin:g}; outcomes and verdicts disagree"
         )
     return ""
-
-
-def _losses(logits: Doubles, scores: Doubles) -> Doubles:
-    found: Doubles = np.logaddexp(0.0, logits) - scores * logits
-    return found
