@@ -14,8 +14,8 @@ from tests.serve.dialects import HELLO, SPOKEN, speak, streaming
 from turnout import ConfigError
 from turnout.cli import main
 from turnout.outcomes.signature import ReceiptKey, canonical, check
-from turnout.serve.receipt_key import read_receipt_key
 from turnout.serve.receipts.export import route_receipt
+from turnout.serve.receipts.key import read_receipt_key
 from turnout.serve.receipts.log_writers import writer_of
 from turnout.serve.settings.tables import LogSettings
 

@@ -56,6 +56,7 @@ LAYERS = [
         "shipped",
         "terminal",
         "threads",
+        "token_prices",
     },
     {"durable_files"},
     {"_core"},

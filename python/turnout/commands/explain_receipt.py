@@ -115,7 +115,7 @@ def _none_found(args: argparse.Namespace) -> Exception:
 def _verify(args: argparse.Namespace) -> int:
     from turnout import ConfigError
     from turnout.outcomes.signature import check
-    from turnout.serve.receipt_key import read_receipt_key
+    from turnout.serve.receipts.key import read_receipt_key
 
     found = [read_receipt_key("--key-file", file=file) for file in args.key_file]
     found.append(read_receipt_key("--key-env", env=args.key_env or ""))

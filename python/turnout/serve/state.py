@@ -12,15 +12,15 @@ from turnout._core import ConfigError
 from turnout.outcomes import Outcomes
 from turnout.serve.cascade.verdict import Verdict
 from turnout.serve.changes import Changes
+from turnout.serve.decisions.learned import relearned
 from turnout.serve.decisions.made import MadeAnswers
 from turnout.serve.decisions.planning import Plan
 from turnout.serve.decisions.snapshot import Model, Snapshot, take
 from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.http.client_keys import ClientKeys
-from turnout.serve.learned import relearned
 from turnout.serve.metrics import Metrics
-from turnout.serve.receipt_key import read_receipt_key
 from turnout.serve.receipts.decision_log import DecisionLog
+from turnout.serve.receipts.key import read_receipt_key
 from turnout.serve.receipts.recent import Decided, RecentDecisions
 from turnout.serve.routers.loaded import LoadedRouter
 from turnout.serve.sessions.sessions import Sessions
