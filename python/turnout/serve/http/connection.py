@@ -17,6 +17,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from turnout.serve.dialects.errors import ApiError
+from turnout.serve.held_head import HeldHead
 from turnout.serve.rare_log import RareLog
 
 logger = logging.getLogger("turnout.serve")
@@ -130,7 +131,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the deadline of the first request head and registers the connection."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(HeldHead(transport, self.loop))  # type: ignore[arg-type]
         self.head_by = self.loop.time() + self._group.limits.head_s
         self._group.admit(self)
 
