@@ -33,6 +33,8 @@ from turnout.serve.sessions.sessions import Session
 
 logger = logging.getLogger("turnout.serve")
 
+#: Names that a snapshot keeps parsed; clients choose them.
+_MOST_SPECS = 1000
 #: The session of the hash of a text that is judged.
 SessionOf = Callable[[str], Session | None]
 
@@ -185,11 +187,16 @@ def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair | Loaded
         return spec, snapshot.alias_pairs[model]
     if model in snapshot.models or not model.startswith(PREFIX):
         return None
+    if (known := snapshot.specs.get(model)) is not None:
+        return known
     try:
         spec = parse_model_name(model, snapshot.settings.routers)
-        return spec, between(spec, snapshot)
+        found = spec, between(spec, snapshot)
     except RoutingError as error:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
+    if len(snapshot.specs) < _MOST_SPECS:
+        snapshot.specs[model] = found
+    return found
 
 
 def between(spec: RouteSpec, snapshot: Snapshot) -> Pair | LoadedPool:

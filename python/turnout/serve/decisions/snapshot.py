@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from turnout._core import ConfigError
 from turnout.cascade import Scorer
 from turnout.conversation import Context, Harness
+from turnout.routing import RouteSpec
 from turnout.routing.registry import imported
 from turnout.serve.dialects import CHAT, DIALECTS, MESSAGES, Dialect
 from turnout.serve.routers.folder_stats import Stats
@@ -130,6 +131,8 @@ class Snapshot:
     names: ModelNames
     context: Context
     harness: Harness
+    #: What names with a number mean, as far as they were asked for.
+    specs: dict[str, tuple[RouteSpec, Pair | LoadedPool]] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Takes over from the snapshot before: budgets go on with what that one has counted until now."""
