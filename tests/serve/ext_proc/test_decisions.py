@@ -77,6 +77,20 @@ def test_the_steps_of_an_agent_stay_with_the_model_that_began_their_turn(gateway
     assert one.state.recent.count == 1
 
 
+def test_a_conversation_that_the_upstream_keeps_stays_with_its_model(gateway):
+    from tests.serve.conftest import Alternating
+
+    turnout.register_router("alternating", Alternating)
+    one = gateway(routers={"alternating": {"first": 1.0}}, sessions={"stay": "off"})
+    named = []
+    for conversation in ("conv_1", "conv_2", "conv_1", "conv_2"):
+        sent = json.dumps({"model": "router-alternating-0.5", "input": "Go on.", "conversation": conversation}).encode()
+        _, answer = one.ask(head("/v1/responses"), body(sent))
+        named.append(headers_of(answer)["x-turnout-model"])
+    assert named == ["big", "small"] * 2
+    assert one.state.recent.count == 2
+
+
 def test_clients_cannot_name_the_model_in_the_header(gateway):
     one = gateway()
     forged = {"x-turnout-model": "small", "x-turnout-undecided": "x"}
@@ -195,6 +209,9 @@ def test_decisions_are_logged_and_counted(gateway, tmp_path):
     receipt = json.loads((tmp_path / "log.jsonl").read_text())
     assert (receipt["request_id"], receipt["model"], receipt["router"]) == ("r-1", "big", "mf")
     assert one.outcome("decided") == 1
+    one.ask(head(), body(b"{}"))
+    # What was not decided took no time to decide.
+    assert one.state.metrics.registry.get_sample_value("turnout_ext_proc_seconds_count") == 1
 
 
 def test_a_decision_that_misses_the_deadline_has_a_receipt(gateway, tmp_path, monkeypatch):
