@@ -53,6 +53,7 @@ def running(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "native": {"upstream": "main", "dialects": ["chat"]},
             },
             "routers": {"mf": {"path": str(artifact)}},
+            "changes": {"watch": ["logprobs", "model"]},
             "log": {"path": str(tmp_path_factory.mktemp("log") / "log.jsonl")},
         }
         with serving.RunningServer(tables, serving.Limits()) as server:
@@ -298,6 +299,34 @@ def test_a_receipt_names_the_translation_tokens_and_cost(server: Any, upstream: 
     scripted.wait_until(lambda: receipt["latency_ms"] is not None)
     told = {name: receipt[name] for name in ("served", "translation", "input_tokens", "output_tokens", "cost")}
     assert told == {"served": "chatty", "translation": "litellm", "input_tokens": 1, "output_tokens": 1, "cost": 3e-6}
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_changes_are_those_of_the_upstream(server: Any, upstream: Any, is_stream: bool) -> None:
+    """Its log-probabilities and the name that it reports, though the client's dialect has no log-probabilities."""
+    changes, before = server.state.changes, server.state.recent.count
+    changes._detectors.clear()
+    changes._names.clear()
+    token = {"token": "Hi", "logprob": -1.5, "bytes": None, "top_logprobs": []}
+    choice = {"index": 0, "logprobs": {"content": [token]}, "finish_reason": None}
+    if is_stream:
+        word, *rest = dialects.chat_stream("chatty-2024-08-06", ("Hi",))
+        found = json.loads(word.removeprefix(b"data: "))
+        choice["delta"] = {"role": "assistant", "content": "Hi"}
+        upstream.default = dialects.streaming(
+            b"data: " + json.dumps({**found, "choices": [choice]}).encode() + b"\n\n", *rest
+        )
+    else:
+        found = json.loads(scripted.completion("chatty-2024-08-06", "Hi"))
+        choice |= {"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+        upstream.default = lambda exchange: exchange.whole(200, json.dumps({**found, "choices": [choice]}).encode())
+    body = {"model": "router-mf-1.0", "messages": HELLO, "max_tokens": 5, "stream": is_stream}
+    assert server.post(body, "/v1/messages").status_code == 200
+    scripted.wait_until(lambda: server.state.recent.count > before)
+    receipt = server.state.recent.since(0, 1)[-1].receipt
+    scripted.wait_until(lambda: receipt["latency_ms"] is not None)
+    assert {name: list(known) for name, known in changes._names.items()} == {"chatty": ["chatty-2024-08-06"]}
+    assert [one._values for one in changes._detectors.values()] == [[-1.5]]
 
 
 def test_the_configuration_says_what_is_translated(server: Any) -> None:

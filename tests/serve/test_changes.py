@@ -7,6 +7,7 @@ import json
 import httpx
 import pytest
 from scripted_upstream import completion, event, wait_until
+from tests.serve import cascades
 from tests.serve.dialects import SPOKEN, named, streaming
 
 OLD, NEW = "gpt-4o-2024-08-06", "gpt-4o-2024-11-20"
@@ -161,6 +162,18 @@ def test_a_change_of_log_probabilities_is_counted(watched, upstream, caplog):
         ask(server)
     assert alarms(server, "logprobs") > before
     assert "model small: its log-probabilities have changed" in caplog.text
+
+
+def test_log_probabilities_that_a_cascade_asked_for_are_those_of_the_answer_that_was_kept(cascading, tables, upstream):
+    tables["changes"] = {"watch": ["logprobs"]}
+    upstream.by_model["small"] = cascades.with_logprobs(-0.1)
+    server = cascading(cascades.BY_LOGPROB, cascades.DISCARD)
+    assert ask(server, {**WEAK, "model": "router-mf"}).headers["x-turnout-model"] == "small"
+    upstream.by_model["small"] = cascades.with_logprobs(-2.0)
+    assert ask(server, {**WEAK, "model": "router-mf"}).headers["x-turnout-model"] == "big"
+    assert {key: one._values for key, one in server.state.changes._detectors.items()} == {
+        ("small", "logprobs"): [pytest.approx(-0.1)]
+    }
 
 
 @pytest.mark.parametrize("dialect", SPOKEN)
