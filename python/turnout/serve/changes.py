@@ -109,7 +109,7 @@ class Changes:
             model: That answered.
             answer: The answer, after it was relayed.
         """
-        if "logprobs" in self._settings.watch and (mean := answer.mean_logprob) is not None:
+        if self.reads_logprobs and (mean := answer.mean_logprob) is not None:
             self._add(model.label, "logprobs", mean)
         if "model" in self._settings.watch and answer.model:
             key = answer.model.encode()
