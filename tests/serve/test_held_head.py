@@ -7,8 +7,8 @@ import asyncio
 import pytest
 import uvicorn
 
-from turnout.serve.held_head import HeldHead
 from turnout.serve.http.connection import Connection, Connections, Limits
+from turnout.serve.http.held_head import HeldHead
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 

@@ -17,7 +17,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.held_head import HeldHead
+from turnout.serve.http.held_head import HeldHead
 from turnout.serve.rare_log import RareLog
 
 logger = logging.getLogger("turnout.serve")
