@@ -142,6 +142,8 @@ def test_a_worker_that_is_replaced_starts_with_what_was_opened_last(served):
 
 
 def test_a_worker_that_cannot_be_started_leaves_its_connections_to_others(served):
+    # One that has not opened the artifact yet could not start either.
+    wait_until(lambda: served.models(4) and len(served.deciding()) == 2)
     killed, other = served.pids()
     artifact = served.values["artifact"]
     artifact.rename(artifact.with_suffix(".gone"))
