@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from turnout.serve.decisions.planning import spec_of
 from turnout.serve.routers.model_names import ModelNames
 from turnout.serve.settings.aliases import AliasSettings
 
@@ -73,3 +74,10 @@ def test_exact_names_count_before_a_pattern_for_all(start, upstream):
 def test_a_star_is_any_text(pattern, name, matches):
     found = ModelNames({pattern: AliasSettings(router="mf")}, []).resolve(name)
     assert (found == pattern) == matches
+
+
+def test_names_that_clients_write_are_kept_only_if_they_are_short(start):
+    snapshot = start().state.snapshot
+    short, long = "router-mf-0.25", "router-mf-0.5" + "0" * 1_000_000
+    assert [spec_of(name, snapshot)[0].threshold for name in (short, long)] == [0.25, 0.5]
+    assert list(snapshot.specs) == [short]

@@ -16,6 +16,7 @@ from tests.serve.test_switching import saying
 
 from turnout import ConfigError
 from turnout.cli import main
+from turnout.serve.decisions.pool_decision import explain
 from turnout.serve.decisions.snapshot import take
 from turnout.serve.describe import lines
 from turnout.serve.receipts.receipts import replay_in_pool
@@ -683,6 +684,19 @@ def test_what_is_decided_while_a_reload_opens_its_files_is_counted_in_the_budget
     after.begin()
     assert before.pools["mf"].budget is after.pools["mf"].budget is not budget
     assert (after.pools["mf"].budget.limit, after.pools["mf"].budget.used) == (10.0, 2.0)
+
+
+def test_a_request_that_began_before_a_reload_is_decided_between_the_models_that_it_began_with(budgeted, models):
+    server = budgeted(5.0)
+    before = server.state.snapshot
+    models["new"] = {**models["small"], "success": 0.99, "input_price": 0.0, "output_price": 0.0}
+    after = take(settings_of(server.tables), before)
+    after.begin()
+    names = [
+        {one.model for one in asyncio.run(explain(snapshot.pools["mf"], "Hello!", {}, {})).ranked}
+        for snapshot in (before, after)
+    ]
+    assert names == [{"big", "middle", "small"}, {"big", "middle", "small", "new"}]
 
 
 def test_a_budget_of_another_file_goes_on_from_that_file(budgeted, tmp_path):

@@ -16,7 +16,7 @@ from turnout.serve.describe import lines
 from turnout.serve.http.connection import Limits
 from turnout.serve.http.listener import bound_together, listener, listening, listening_together, url_of
 from turnout.serve.process import ADMIN_CONNECTIONS, new_loop, reload_and_log, supervised
-from turnout.serve.settings.outcomes import OutcomeSettings
+from turnout.serve.settings.outcomes import ChangeSettings, OutcomeSettings
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
 
@@ -66,11 +66,12 @@ def check(settings: Settings, workers: int = 1) -> list[str]:
         ArtifactError: Likewise.
         OSError: Likewise; also an address that is taken, maybe by a service that runs.
     """
+    settings = _without_keys(settings)
     if workers > 1:
         from turnout.serve.workers import check_workers
 
         check_workers(settings, workers)
-    state = State(_without_keys(settings))
+    state = State(settings)
     try:
         server, own = settings.server, settings.ext_proc
         for host, port in ((own.host, own.port), (server.admin_host, server.admin_port)):
@@ -91,7 +92,7 @@ def _shares(settings: Settings, workers: int) -> list[tuple[socket.socket, ...]]
         found.append(listening_together(server.admin_host, server.admin_port, workers))
         logger.info("admin on %s", url_of(found[1][0]))
     # Of this process, which has the addresses: that of a worker is one of several.
-    logger.info("listening on %s:%d", own.host, found[0][0].getsockname()[1])
+    logger.info("starting %d workers on %s:%d", workers, own.host, found[0][0].getsockname()[1])
     return list(zip(*found, strict=True))
 
 
@@ -151,9 +152,10 @@ def _again_without_keys(read_again: Callable[[], Settings]) -> Settings:
 
 
 def _without_keys(settings: Settings) -> Settings:
-    """A decision needs no key of an upstream, the gateway checks those of clients, and nobody sends outcomes here."""
+    """A decision needs no key of an upstream, the gateway checks those of clients, and no outcomes or answers come here."""
     upstreams = {
         name: one.model_copy(update={"key_env": "", "key_file": ""}) for name, one in settings.upstreams.items()
     }
     server = settings.server.model_copy(update={"client_keys_file": ""})
-    return settings.model_copy(update={"upstreams": upstreams, "server": server, "outcomes": OutcomeSettings()})
+    unused = {"outcomes": OutcomeSettings(), "changes": ChangeSettings()}
+    return settings.model_copy(update={"upstreams": upstreams, "server": server, **unused})

@@ -147,12 +147,13 @@ class PoolBudget:
         return decision
 
     def explain(
-        self, prompt: Any, **request: Unpack[PoolRequest]
+        self, prompt: Any, *, router: PoolRouter | None = None, **request: Unpack[PoolRequest]
     ) -> tuple[PoolDecision | None, float, list[Ranked], dict[str, Any]]:
         """What :meth:`route` would choose now, with all models ranked; nothing is counted before :meth:`count`.
 
         Args:
             prompt: As for :meth:`route`.
+            router: Decides in place of the budget's own router, for requests that began before the pool changed.
             **request: As for :meth:`route`.
 
         Returns:
@@ -171,7 +172,7 @@ class PoolBudget:
             True
         """
         at = self.terms
-        decision, used, ranked = self._router._explain_budget(prompt, **at, **request)
+        decision, used, ranked = (router or self._router)._explain_budget(prompt, **at, **request)
         return decision, used, ranked, at
 
     @staticmethod

@@ -112,7 +112,7 @@ class Metrics:
         )
         self.undecided = Counter(
             "turnout_undecided",
-            "Requests whose model a rule chose in place of a router: turn, conversation, stall, response or helper.",
+            "Requests whose model a rule chose: turn, conversation, stall, response or helper in place of a router, cache against its decision.",
             ["rule"],
             registry=registry,
         )

@@ -170,7 +170,8 @@ class Workers:
 
     def _retire_metrics(self, pid: int | None) -> None:
         try:
-            MetricFiles(self._group).retire(pid or 0)
+            if pid is not None:
+                MetricFiles(self._group).retire(pid)
         except Exception:
             # They are shown from its own files then. Another worker is needed in every case.
             logger.exception("the metrics of worker %s could not be added to those of workers that have ended", pid)

@@ -75,6 +75,15 @@ def test_a_cascade_is_refused(config, tmp_path, capsys):
     assert "ext-proc sees requests only" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_changes_of_answers_are_the_servers_own(config, tmp_path, capsys):
+    path = config()
+    with open(path, "a") as file:
+        file.write(
+            f'\n[outcomes]\npath = "{tmp_path}/outcomes.sqlite"\n[changes]\nwatch = ["outcomes"]\n[sessions]\nstay = "off"\n'
+        )
+    assert main(["ext-proc", "--config", path, "--workers", "2", "--check"]) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["X-Model", "", "content-length", "a b", ":path"])
 def test_the_header_is_one_that_gateways_accept(tables, name):
     with pytest.raises(Exception, match=r"\[ext_proc\] model_header is"):

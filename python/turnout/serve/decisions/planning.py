@@ -18,7 +18,7 @@ from turnout.errors import RoutingError
 from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
 from turnout.routing.names import PREFIX
 from turnout.routing.needs import lacking
-from turnout.serve.decisions.snapshot import Model, Pair, Snapshot
+from turnout.serve.decisions.snapshot import LONGEST_NAME, Model, Pair, Snapshot
 from turnout.serve.decisions.steps import LoadedStep, loaded_steps
 from turnout.serve.dialects import Dialect
 from turnout.serve.dialects.errors import ApiError
@@ -194,7 +194,7 @@ def spec_of(model: object, snapshot: Snapshot) -> tuple[RouteSpec, Pair | Loaded
         found = spec, between(spec, snapshot)
     except RoutingError as error:
         raise ApiError(400, str(error), code="invalid_model", param="model") from None
-    if len(snapshot.specs) < _MOST_SPECS:
+    if len(snapshot.specs) < _MOST_SPECS and len(model) <= LONGEST_NAME:
         snapshot.specs[model] = found
     return found
 

@@ -222,7 +222,10 @@ async def explain(
         if (budget := pool.budget) is None:
             decision, ranked = await pool.router.aexplain(prompt, **asked)
         else:
-            decision, used, ranked, at = await pool.router.arun(prompt, lambda: budget.explain(prompt, **asked))
+            # A reload may have changed the budget's router since this request began.
+            decision, used, ranked, at = await pool.router.arun(
+                prompt, lambda: budget.explain(prompt, router=pool.router, **asked)
+            )
             asked = {**asked, "budget": at}
     seconds = time.perf_counter() - began
     if decision is None and any(one.wait_s is not None for one in out.values()):

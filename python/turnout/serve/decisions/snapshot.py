@@ -31,7 +31,7 @@ from turnout.serve.upstreams.upstream import Call, Upstream
 logger = logging.getLogger("turnout.serve")
 
 
-#: Characters of a model's name that is passed through.
+#: Characters of a name of a client's that is passed through or kept.
 LONGEST_NAME = 256
 
 
