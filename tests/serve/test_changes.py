@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -87,6 +90,67 @@ def test_an_upstream_that_is_replaced_begins_anew(watched, upstream, tables):
     ask(server)
     assert upstream.models == ["small", NEW]
     assert alarms(server) == 0
+
+
+@pytest.fixture
+def replaced_meanwhile(start, tables, upstream, tmp_path):
+    """Watches everything, asks the model, replaces it before it answers, and lets it answer as the old one; gives the server."""
+
+    def run(body, answer):
+        reached, go_on = threading.Event(), threading.Event()
+
+        async def late(exchange):
+            reached.set()
+            await asyncio.to_thread(go_on.wait, 30)
+            await answer(exchange)
+
+        upstream.by_model["small"] = late
+        upstream.by_model[NEW] = spoken_as(SPOKEN["chat"], [NEW], False)
+        tables["upstreams"]["main"] |= {"idle_timeout_s": 1.0, "first_byte_timeout_s": 30.0}
+        server = start(
+            changes={"watch": ["outcomes", "latency", "logprobs", "model"], "mean_values": 100},
+            outcomes={"path": str(tmp_path / "o.sqlite")},
+        )
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(server.post, body)
+            assert reached.wait(30)
+            server.tables["models"]["small"]["name"] = NEW
+            assert httpx.post(f"{server.admin_url}/admin/reload", timeout=30).status_code == 200
+            go_on.set()
+            asked = asking.result(30)
+        wait_until(lambda: server.state.recent.since(0, 1)[0].receipt["latency_ms"] is not None)
+        return server, asked
+
+    return run
+
+
+def test_an_answer_that_outlasts_the_reload_says_nothing_of_the_model_that_came(replaced_meanwhile):
+    async def answer(exchange):
+        found = json.loads(with_logprobs("chat", False, [-0.5]))
+        await exchange.whole(200, json.dumps({**found, "model": OLD}).encode())
+
+    server, asked = replaced_meanwhile(WEAK, answer)
+    assert (asked.json()["model"], asked.headers["x-turnout-model"]) == (OLD, "small")
+    outcome = {"receipt_id": asked.headers["x-request-id"], "thumbs": "down"}
+    assert server.post(outcome, "/v1/outcomes").json()["added"] == 1
+    changes = server.state.changes
+    assert (changes._names, changes._detectors, changes._answers) == ({}, {}, {})
+    ask(server)
+    assert alarms(server) == 0
+    assert changes._names == {"small": {NEW: None}}
+    assert list(changes._detectors) == [("small", "latency")]
+    assert len(changes._answers) == 1
+
+
+def test_a_time_out_after_the_reload_is_not_one_of_the_model_that_came(replaced_meanwhile):
+    async def stops(exchange):
+        await exchange.begin_stream()
+        await exchange.chunk(event({"content": "I"}, OLD))
+        await exchange.is_gone.wait()
+
+    server, asked = replaced_meanwhile({**WEAK, "stream": True}, stops)
+    assert "upstream_idle_timeout" in asked.text
+    assert server.state.changes._detectors == {}
 
 
 def test_a_name_with_the_key_or_lines_of_its_own_is_not_logged(watched, upstream, tables, monkeypatch, caplog):

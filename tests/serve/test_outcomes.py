@@ -121,7 +121,7 @@ def test_a_change_of_outcomes_is_counted_by_model(start, path, caplog):
     watch = {"watch": ["outcomes"], "mean_values": 1000}
     server = start(outcomes={"path": str(path)}, changes=watch)
     for number in range(300):
-        server.state.changes.answered(f"r{number}", "small", "small")
+        server.state.changes.answered(f"r{number}", server.state.snapshot.models["small"])
     for begin, thumbs in ((0, "up"), (150, "down")):
         many = [{"receipt_id": f"r{number}", "thumbs": thumbs} for number in range(begin, begin + 150)]
         assert server.metric("turnout_changes_total", model="small", signal="outcomes") == 0
@@ -135,7 +135,7 @@ def test_what_grades_an_answer_is_watched_and_nothing_else(start, path):
     """As for the report and for learning: an outcome may name the model that answered, and ``regenerated`` is no grade."""
     server = start(outcomes={"path": str(path)}, changes={"watch": ["outcomes"], "mean_values": 1000})
     changes = server.state.changes
-    changes.answered("r", "small", "small")
+    changes.answered("r", server.state.snapshot.models["small"])
     for outcome in ({"regenerated": True}, {"score": 0.0, "model": "big"}):
         server.post({"receipt_id": "r", **outcome}, PATH)
     assert changes._detectors == {}
@@ -147,7 +147,7 @@ def test_a_change_of_latency_is_counted_by_model(start):
     server = start(changes={"watch": ["latency"], "mean_values": 1000})
     model = server.state.snapshot.models["big"]
     for number in range(300):
-        server.state.changes.took(model.label, 0.1 + number % 7 / 100 + (number >= 150))
+        server.state.changes.took(model, 0.1 + number % 7 / 100 + (number >= 150))
     assert server.metric("turnout_changes_total", model="big", signal="latency") >= 1
 
 

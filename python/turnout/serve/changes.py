@@ -45,14 +45,18 @@ class Change(NamedTuple):
 class Changes:
     """The detectors, one for each model and signal. For one event loop.
 
+    Answers may outlast a reload: what models say that it replaced is ignored.
+
     Args:
         settings: Of ``[changes]``.
         metrics: Counts alarms.
+        models: By name.
     """
 
-    def __init__(self, settings: ChangeSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: ChangeSettings, metrics: Metrics, models: Mapping[str, Model]) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._models = models
         self._detectors: dict[tuple[str, Signal], ChangeDetector] = {}
         # Name and label: a model would keep its upstream and its connections after a reload.
         self._answers: OrderedDict[str, tuple[str, str]] = OrderedDict()
@@ -81,16 +85,14 @@ class Changes:
         self._unconfirmed.clear()
         return found
 
-    def reloaded(self, before: Mapping[str, Model], after: Mapping[str, Model]) -> None:
+    def reloaded(self, models: Mapping[str, Model]) -> None:
         """Begins anew for models that the configuration replaced: that they differ is no change of the provider's.
 
         Args:
-            before: Models by name.
-            after: Models by name.
+            models: By name, after the reload.
         """
-        replaced = {
-            one.label for name, one in before.items() if name not in after or _served_by(one) != _served_by(after[name])
-        }
+        before, self._models = self._models, models
+        replaced = {one.label for one in before.values() if not self._is_current(one)}
         if not replaced:
             return
         for label, signal in [*self._detectors, *self._unconfirmed]:
@@ -109,40 +111,41 @@ class Changes:
             model: That answered.
             answer: The answer, after it was relayed.
         """
+        if not self._is_current(model):
+            return
         if self.reads_logprobs and (mean := answer.mean_logprob) is not None:
             self._add(model.label, "logprobs", mean)
         if "model" in self._settings.watch and answer.model:
             key = answer.model.encode()
             self._named(model.label, "***" if model.upstream.key.is_in(key) else answer.model)
 
-    def took(self, label: str, seconds: float) -> None:
+    def took(self, model: Model, seconds: float) -> None:
         """Takes the latency of an attempt.
 
         Args:
-            label: Of the model.
-            seconds: That the model took for its whole answer.
+            model: That was asked.
+            seconds: That it took for its whole answer.
         """
-        if "latency" in self._settings.watch:
-            self._add(label, "latency", seconds)
+        if "latency" in self._settings.watch and self._is_current(model):
+            self._add(model.label, "latency", seconds)
 
-    def timed_out(self, label: str) -> None:
+    def timed_out(self, model: Model) -> None:
         """Takes an attempt that a model did not answer in time: slower than all that were answered.
 
         Args:
-            label: Of the model.
+            model: That was asked.
         """
-        self.took(label, math.inf)
+        self.took(model, math.inf)
 
-    def answered(self, receipt_id: str, model: str, label: str) -> None:
+    def answered(self, receipt_id: str, model: Model) -> None:
         """Remembers whose answer the outcomes of a receipt are about.
 
         Args:
             receipt_id: Of the decision.
-            model: Name of the model that answered.
-            label: Of the model.
+            model: That answered.
         """
-        if "outcomes" in self._settings.watch:
-            self._answers[receipt_id] = model, label
+        if "outcomes" in self._settings.watch and self._is_current(model):
+            self._answers[receipt_id] = model.name, model.label
             if len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
 
@@ -157,6 +160,10 @@ class Changes:
             return
         del self._answers[outcome.receipt_id]
         self._add(answer[1], "outcomes", grade)
+
+    def _is_current(self, model: Model) -> bool:
+        found = self._models.get(model.name)
+        return found is not None and _served_by(found) == _served_by(model)
 
     def _named(self, label: str, name: str) -> None:
         """Compares a reported name with those before: a new one is a change, alternating between known ones is not."""

@@ -94,7 +94,7 @@ class State:
         kept = settings.outcomes
         self.outcomes = Outcomes(kept.path, most=kept.most) if kept.path else None
         self.shadow = Shadows(self.outcomes, self.metrics)
-        self.changes = Changes(settings.changes, self.metrics)
+        self.changes = Changes(settings.changes, self.metrics, self.snapshot.models)
         self.is_ready = False
         self.in_flight = 0
         self._read_again = read_again or (lambda: settings)
@@ -181,7 +181,7 @@ class State:
         decided: Decided | None,
         plan: Plan,
         settings: Settings,
-        served: str | None,
+        served: Model | None,
         fallback: str,
         seconds: float,
         usage: Usage,
@@ -201,18 +201,18 @@ class State:
         """
         if decided is None and plan.charge is None:
             return
-        name = served or ""
-        cost = usage.cost(settings.prices_of(name))
+        name = None if served is None else served.name
+        cost = usage.cost(settings.prices_of(name or ""))
         found = {"cost": cost, **({} if verdict is None else verdict.receipt(usage, cost))}
         if plan.charge is not None and found["cost"] is not None:
             plan.charge.settle(found["cost"])
         if decided is None or plan.routed is None:
             return
-        decided.receipt.update(served=served, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
+        decided.receipt.update(served=name, fallback=fallback, latency_ms=round(seconds * 1e3, 3))
         decided.receipt.update(usage._asdict(), **found)
         self.recent.changed(decided)
-        if served is not None and (model := self.snapshot.models.get(served)) is not None:
-            self.changes.answered(decided.receipt["request_id"], model.name, model.label)
+        if served is not None:
+            self.changes.answered(decided.receipt["request_id"], served)
         if self.log is not None:
             has_prompt = self.snapshot.settings.log.prompts
             receipt = {**decided.receipt, **({"prompt": plan.routed.prompt} if has_prompt else {})}
@@ -247,8 +247,7 @@ class State:
         if decided is not None and not reason:
             # Who answers is not known here; outcomes are taken to be about the chosen model.
             decided.receipt["by"] = "gateway"
-            first = plan.candidates[0]
-            self.changes.answered(request_id, first.name, first.label)
+            self.changes.answered(request_id, plan.candidates[0])
         seconds = plan.routed.seconds if plan.routed else 0.0
         self.answered(decided, plan, settings, None, reason, seconds, UNKNOWN)
 
@@ -305,7 +304,7 @@ class State:
         self._check_pin(before, after)
         self._warn_of_what_needs_a_restart(before.settings, settings)
         after.begin()
-        self.changes.reloaded(before.models, after.models)
+        self.changes.reloaded(after.models)
         self.snapshot, self.keys = after, keys
         self.reloaded(settings)
         self._retired = {upstream for upstream in self._retired if upstream.in_flight}

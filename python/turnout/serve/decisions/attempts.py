@@ -89,7 +89,7 @@ async def _attempt(model: Model, request: Request, metrics: Metrics) -> tuple[An
                 for quota in model.quotas:
                     quota.give_back()
             if error.is_timeout:
-                request.timed_out(model.label)
+                request.timed_out(model)
             pause = _pause(error, attempt, upstream.settings.backoff_s)
             if not error.repeatable or attempt >= upstream.settings.retries or pause > _LONGEST_PAUSE_S:
                 raise

@@ -159,10 +159,10 @@ class RoutedEndpoint:
                 await relay(served.answer, hashed or tapped, response_headers, self.state.metrics)
             failure = served.answer.failure
             if decided is not None and not failure:
-                self.state.changes.took(served.model.label, served.seconds)
+                self.state.changes.took(served.model, served.seconds)
                 self.state.changes.delivered(served.model, served.answer)
             elif failure.endswith("_timeout"):
-                request.timed_out(served.model.label)
+                request.timed_out(served.model)
             if hashed is not None and decided is not None:
                 decided.receipt["response_sha256"] = hashed.hexdigest
             if kept is not None and decided is not None:
@@ -177,7 +177,7 @@ class RoutedEndpoint:
             failure = error.reason
             if served is not None:
                 if error.is_timeout:
-                    request.timed_out(served.model.label)
+                    request.timed_out(served.model)
                 raise
             await send_failure(send, error, response_headers, request)
         finally:
@@ -186,13 +186,13 @@ class RoutedEndpoint:
             if served is not None:
                 call.answered(served)
                 served.answer.close()
-            name = served.model.name if served else None
+            model = served.model if served else None
             reason = served.fallback_reason if served else ""
             usage = served.answer.usage if served else UNKNOWN
             if decided is not None and served is not None and failure:
                 decided.receipt["failure"] = failure
             seconds = time.perf_counter() - began
-            self.state.answered(decided, planned, settings, name, reason, seconds, usage, verdict)
+            self.state.answered(decided, planned, settings, model, reason, seconds, usage, verdict)
 
 
 def _decision_headers(planned: Plan) -> RawHeaders:

@@ -35,7 +35,7 @@ else:
 WHOLE_BYTES = 4 * 1024 * 1024
 
 
-def _ignore(label: str) -> None:
+def _ignore(model: Any) -> None:
     pass
 
 
@@ -57,8 +57,8 @@ class Request:
     path: str = ""
     #: Fields of the client's query that go on.
     query: Sequence[tuple[str, str]] = ()
-    #: Called with the label of a model for each attempt that it did not answer in time.
-    timed_out: Callable[[str], None] = _ignore
+    #: Called with the model of each attempt that was not answered in time.
+    timed_out: Callable[[Any], None] = _ignore
     #: Whether log-probabilities that an answer has are read.
     reads_logprobs: bool = False
     #: Whether it may be sent to another model after its answer.
