@@ -53,7 +53,7 @@ def running(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "native": {"upstream": "main", "dialects": ["chat"]},
             },
             "routers": {"mf": {"path": str(artifact)}},
-            "changes": {"watch": ["logprobs", "model"]},
+            "changes": {"watch": ["latency", "logprobs", "model"]},
             "log": {"path": str(tmp_path_factory.mktemp("log") / "log.jsonl")},
         }
         with serving.RunningServer(tables, serving.Limits()) as server:
@@ -326,7 +326,29 @@ def test_changes_are_those_of_the_upstream(server: Any, upstream: Any, is_stream
     receipt = server.state.recent.since(0, 1)[-1].receipt
     scripted.wait_until(lambda: receipt["latency_ms"] is not None)
     assert {name: list(known) for name, known in changes._names.items()} == {"chatty": ["chatty-2024-08-06"]}
-    assert [one._values for one in changes._detectors.values()] == [[-1.5]]
+    assert changes._detectors["chatty", "logprobs"]._values == [-1.5]
+
+
+def test_the_latency_of_a_translated_stream_has_the_waits_for_its_later_parts(server: Any, upstream: Any) -> None:
+    first, *rest = dialects.chat_stream("chatty", ("I", " am"))
+
+    async def slow(exchange: Any) -> None:
+        await exchange.begin_stream()
+        await exchange.chunk(first)
+        await asyncio.sleep(0.3)
+        await exchange.chunk(b"".join(rest))
+        await exchange.chunk(b"")
+
+    upstream.default = slow
+    changes, before = server.state.changes, server.state.recent.count
+    changes._detectors.clear()
+    body = {"model": "router-mf-1.0", "messages": HELLO, "max_tokens": 5, "stream": True}
+    assert server.post(body, "/v1/messages").status_code == 200
+    scripted.wait_until(lambda: server.state.recent.count > before)
+    receipt = server.state.recent.since(0, 1)[-1].receipt
+    scripted.wait_until(lambda: receipt["latency_ms"] is not None)
+    (took,) = changes._detectors["chatty", "latency"]._values
+    assert 0.25 < took <= receipt["latency_ms"] / 1e3
 
 
 def test_the_configuration_says_what_is_translated(server: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,6 +142,7 @@ class TranslatedBody(Body):
         self._parts: AsyncIterator[Any] | None = None
         self._is_at_end = False
         self._loop = asyncio.get_running_loop()
+        self.waited_s = 0.0
         #: A read that outlasted its caller.
         self._reading: asyncio.Future[bytes] | None = None
 
@@ -159,15 +161,19 @@ class TranslatedBody(Body):
             TimeoutError: There was none until then.
             UpstreamError: The upstream's stream broke, or LiteLLM cannot read it.
         """
-        if until == math.inf and self._reading is None:
-            return await self._next()
-        # LiteLLM would lose what it reads if it were interrupted.
-        reading = self._reading = self._reading or asyncio.ensure_future(self._next())
-        await asyncio.wait({reading}, timeout=None if until == math.inf else max(until - self._loop.time(), 0.0))
-        if not reading.done():
-            raise TimeoutError
-        self._reading = None
-        return reading.result()
+        began = time.perf_counter()
+        try:
+            if until == math.inf and self._reading is None:
+                return await self._next()
+            # LiteLLM would lose what it reads if it were interrupted.
+            reading = self._reading = self._reading or asyncio.ensure_future(self._next())
+            await asyncio.wait({reading}, timeout=None if until == math.inf else max(until - self._loop.time(), 0.0))
+            if not reading.done():
+                raise TimeoutError
+            self._reading = None
+            return reading.result()
+        finally:
+            self.waited_s += time.perf_counter() - began
 
     async def _next(self) -> bytes:
         if self._is_at_end:
