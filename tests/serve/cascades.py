@@ -25,6 +25,15 @@ def receipt_of(server: Any) -> dict[str, Any]:
     return receipt
 
 
+def with_deep_input() -> bytes:
+    """A message that calls a tool with an input of 300 arrays in each other."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "small", "stop_reason": "tool_use"}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Put", "input": {"a": 0}}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    found = json.dumps({**message, "content": [call], "usage": usage})
+    return found.replace('{"a": 0}', '{"a": ' + "[" * 300 + "]" * 300 + "}").encode()
+
+
 def with_logprobs(logprob: float) -> Any:
     async def script(exchange: Any) -> None:
         document = json.loads(completion("small", "I am small"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from scripted_upstream import completion, event, refuse, wait_until
-from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_logprobs
+from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_deep_input, with_logprobs
 from tests.serve.dialects import HELLO, SPOKEN, chat_stream, message, named, response, speak, streaming
 
 from turnout.cascade import Form
@@ -48,6 +48,14 @@ def test_answers_with_a_byte_order_mark_are_judged(cascading, upstream):
         answer = cascading(form).post(CHAT_HELLO)
         assert (answer.status_code, answer.headers["x-turnout-cascade"]) == (200, words)
     assert b'"discarded"' in answer.content
+
+
+def test_an_answer_that_is_nested_too_deep_to_be_judged_is_served(cascading, upstream):
+    whole = with_deep_input()
+    upstream.by_model["small"] = lambda exchange: exchange.whole(200, whole)
+    answer = cascading(DISCARD).post(SPOKEN["messages"].body("router-mf"), SPOKEN["messages"].path)
+    assert (answer.status_code, answer.content) == (200, whole)
+    assert "x-turnout-cascade" not in answer.headers
 
 
 def test_numbers_of_an_answer_stay_as_they_were(cascading, upstream):

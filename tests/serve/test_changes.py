@@ -249,6 +249,14 @@ def test_answers_without_log_probabilities_count_nothing(watched, dialect, upstr
     assert server.state.changes._detectors == {}
 
 
+def test_an_answer_without_log_probabilities_is_relayed_whatever_is_in_it(watched, upstream):
+    """Such as a tool's input that is nested deeper than it could be written again."""
+    whole = cascades.with_deep_input()
+    upstream.default = lambda exchange: exchange.whole(200, whole)
+    answer = ask(watched("logprobs"), SPOKEN["messages"].body(), SPOKEN["messages"].path)
+    assert (answer.status_code, answer.content) == (200, whole)
+
+
 def test_an_answer_that_broke_off_says_nothing(watched, upstream):
     parts = with_logprobs("chat", True, [-0.5, -1.0])
     upstream.default = streaming(*parts[:2], ends="reset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 
 from turnout.serve.http.json_body import beside_the_loop
@@ -11,6 +12,8 @@ from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
 from turnout.serve.upstreams.reading import Reading
 from turnout.serve.upstreams.upstream import WHOLE_BYTES, Request
+
+logger = logging.getLogger("turnout.serve")
 
 
 async def held_for_judging(answer: Answer, request: Request, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:
@@ -22,7 +25,7 @@ async def held_for_judging(answer: Answer, request: Request, cascade: LoadedCasc
         cascade: How much is held.
 
     Returns:
-        The answer, and what was read; ``None`` for errors and for bodies that are too long to hold.
+        The answer, and what was read; ``None`` for errors, and for bodies that are too long to hold or too deep to read.
 
     Raises:
         UpstreamError: The stream broke or had an error while it was held. The answer is closed.
@@ -32,7 +35,11 @@ async def held_for_judging(answer: Answer, request: Request, cascade: LoadedCasc
     reading = Reading(request.dialect)
     try:
         if answer.rest is None:
-            await beside_the_loop(len(answer.first), lambda: reading.whole(answer.first))
+            try:
+                await beside_the_loop(len(answer.first), lambda: reading.whole(answer.first))
+            except ValueError as error:
+                logger.warning("an answer is not judged: %s", error)
+                return answer, None
             return answer, reading
         first = await _hold(answer.first, answer.rest, reading, cascade)
     except BaseException:

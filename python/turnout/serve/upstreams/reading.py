@@ -64,6 +64,9 @@ class Reading:
 
         Args:
             body: Its JSON text, checked before.
+
+        Raises:
+            ValueError: The input of a tool is nested too deep to be read as text.
         """
         for text, tokens in _whole(self._name, orjson.loads(body.removeprefix(BYTE_ORDER_MARK))):
             self._add(text, tokens)
@@ -86,7 +89,7 @@ class Reading:
 
 
 class LogprobMean:
-    """The mean log-probability of an answer's tokens, as far as the answer has them.
+    """The mean log-probability of an answer's tokens, as far as the answer has them. Answers of dialects that have none are not read.
 
     Args:
         dialect: What it is written in.
@@ -94,6 +97,7 @@ class LogprobMean:
 
     def __init__(self, dialect: Dialect) -> None:
         self._name = dialect.name
+        self._has_any = dialect.name in _FIELDS
         self._sum = 0.0
         self._tokens = 0
 
@@ -108,7 +112,8 @@ class LogprobMean:
         Args:
             found: Its object.
         """
-        self._add(_whole(self._name, found))
+        if self._has_any:
+            self._add(_whole(self._name, found))
 
     def piece(self, piece: bytes) -> None:
         """Reads complete events of a stream. Those without log-probabilities are not parsed.
@@ -116,7 +121,7 @@ class LogprobMean:
         Args:
             piece: The events.
         """
-        if _LOGPROB in piece and len(piece) <= _LONGEST_PIECE:
+        if self._has_any and _LOGPROB in piece and len(piece) <= _LONGEST_PIECE:
             self._add(_parts(self._name, piece))
 
     def _add(self, parts: Iterator[tuple[object, object]]) -> None:
@@ -150,7 +155,15 @@ def _whole(name: str, found: Mapping[str, Any]) -> Iterator[tuple[object, object
         for part in _dicts(found.get("content")):
             yield part.get("text"), None
             if "input" in part:
-                yield orjson.dumps(part["input"]).decode(), None
+                yield _written(part["input"]), None
+
+
+def _written(found: object) -> str:
+    try:
+        return orjson.dumps(found).decode()
+    except orjson.JSONEncodeError as error:
+        # What orjson reads may be four times as deep.
+        raise ValueError(f"the input of a tool cannot be read as text: {error}") from None
 
 
 def _part(name: str, event: Mapping[str, Any]) -> Iterator[tuple[object, object]]:
