@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import pytest
@@ -115,6 +116,28 @@ def test_a_stream_that_stalls_is_judged_when_the_time_is_up(cascading, upstream)
     answer = server.post({**CHAT_HELLO, "stream": True})
     assert answer.headers["x-turnout-model"] == "big"
     _slots_are_free(server)
+
+
+def test_a_time_out_while_a_stream_is_held_is_one_of_its_model(cascading, tables, upstream):
+    tables["changes"] = {"watch": ["latency"]}
+    tables["upstreams"]["main"]["idle_timeout_s"] = 0.3
+    upstream.by_model["small"] = streaming(event({"content": "I"}), ends="never")
+    server = cascading(DISCARD, hold_ms=30_000)
+    answer = server.post({**CHAT_HELLO, "stream": True})
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "idle_timeout")
+    receipt_of(server)
+    assert server.state.changes._detectors["small", "latency"]._values == [math.inf]
+
+
+def test_a_time_out_before_a_stream_is_held_counts_once(cascading, tables, upstream):
+    tables["changes"] = {"watch": ["latency"]}
+    tables["upstreams"]["main"] |= {"first_byte_timeout_s": 0.3, "retries": 0}
+    upstream.by_model["small"] = streaming(ends="never")
+    server = cascading(DISCARD)
+    answer = server.post({**CHAT_HELLO, "stream": True})
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "first_byte_timeout")
+    receipt_of(server)
+    assert server.state.changes._detectors["small", "latency"]._values == [math.inf]
 
 
 def test_what_arrives_after_the_time_is_up_is_not_lost(cascading, upstream):

@@ -117,7 +117,7 @@ class _Run:
         self._make_room(step.model)
         try:
             found = await self._ask(step.model, step.cascade)
-            answer, reading = await held_for_judging(found.answer, self.request, step.cascade)
+            answer, reading = await self._hold(found, step.cascade)
         except UpstreamError as error:
             self._goes_on(step.model, error.reason, str(error))
             return None
@@ -205,6 +205,15 @@ class _Run:
             found.answer.status,
         )
         return await first_answer(alone, request, self.metrics)
+
+    async def _hold(self, found: Served, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:
+        """As :func:`held_for_judging`; a time-out meanwhile is one of the model. Those before its answer are counted where it is asked."""
+        try:
+            return await held_for_judging(found.answer, self.request, cascade)
+        except UpstreamError as error:
+            if error.is_timeout:
+                self.request.timed_out(found.model)
+            raise
 
     async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
         assert step.cascade is not None
