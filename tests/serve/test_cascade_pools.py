@@ -9,7 +9,7 @@ import httpx
 import pytest
 from scripted_upstream import refuse, wait_until
 from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_logprobs
-from tests.serve.dialects import SPOKEN, speak
+from tests.serve.dialects import SPOKEN, chat_stream, speak, streaming
 
 from turnout import ConfigError
 from turnout.cascade import Form, Judge, Policy
@@ -80,6 +80,21 @@ def test_costs_of_all_calls_are_in_the_receipt(pooled, upstream):
     # The pool's own choice is in the receipt, so that it replays.
     assert receipt["model"] == "big"
     assert replay_in_pool(receipt, PROMPT, server.state.snapshot.pools["mf"]) == []
+
+
+def test_a_stream_that_was_discarded_is_closed_where_the_next_answer_cannot_be_judged(pooled, upstream):
+    async def accepted(exchange: Any) -> None:
+        await exchange.send(exchange._head(202, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        for part in chat_stream("middle", ("I", " am")):
+            await exchange.chunk(part)
+        await exchange.chunk(b"")
+
+    upstream.by_model["small"] = streaming(*chat_stream("small", ("a ",) * 40)[:-1], ends="never")
+    upstream.by_model["middle"] = accepted
+    server = pooled(small=DISCARD, middle=KEEP)
+    answer = server.post({**CHAT_HELLO, "stream": True})
+    assert (answer.status_code, answer.headers["x-turnout-model"]) == (202, "middle")
+    wait_until(lambda: server.state.snapshot.upstreams["main"].in_flight == 0)
 
 
 def test_the_limit_of_an_answer_is_that_of_the_next_model(pooled):

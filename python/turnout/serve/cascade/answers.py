@@ -126,6 +126,7 @@ class _Run:
             return None
         served = replace(found, answer=answer, fallback_reason=self.reason)
         if reading is None:
+            self.drop()
             return await self._finished(served)
         try:
             judged = await self._verdict(reading, step)
