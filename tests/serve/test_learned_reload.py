@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shutil
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scripted_upstream import completion, wait_until
 from tests.outcomes.profiled import profiled_artifact, profiles_of
@@ -22,6 +25,8 @@ import turnout
 from turnout import ConfigError
 from turnout.cli import main
 from turnout.outcomes import Outcomes
+from turnout.serve.decisions.learned import relearned
+from turnout.serve.decisions.snapshot import take
 from turnout.serve.settings.file import settings_of
 from turnout.serve.workers import check_workers
 
@@ -255,6 +260,67 @@ def test_artifacts_and_judges_of_pairs_are_pinned_too(cascading, tables, tmp_pat
     assert reload(server).status_code == 200
     Judge((DISCARD,), Policy(0.1, 1.0, 2.0, 0.0, 1.1)).save(tmp_path / "judge.json")
     assert "the judge of router mf for big and small" in reload(server).json()["error"]["message"]
+
+
+@pytest.fixture
+def ranking(tables, artifact, tmp_path):
+    """A configuration whose one router rates battles; gives the router's folder, and the file of its index."""
+    faiss = pytest.importorskip("faiss")
+    from tests.ranking.conftest import battle_rows
+
+    from turnout.data import BadRows
+    from turnout.routers.sw_ranking.encoder import encoder_of
+    from turnout.routers.sw_ranking.table import read_battle_table
+    from turnout.routers.sw_ranking.train import Options, build
+
+    pq.write_table(pa.Table.from_pylist(battle_rows()), tmp_path / "battles.parquet")
+    table = read_battle_table([tmp_path / "battles.parquet"], bad=BadRows())
+    folder, index = tmp_path / "router", tmp_path / "index.faiss"
+    build(table, encoder_of(artifact), Options("alpha", "delta", tiers=4, index="Flat"), folder)
+    own = faiss.read_index(str(folder / turnout.load(folder).manifest["ranking"]["index"]["file"]))
+    vectors = own.reconstruct_n(0, own.ntotal)
+    tables["routers"] = {"sw": {"path": str(folder), "index": str(index)}}
+
+    def write(factory):
+        made = faiss.index_factory(own.d, factory, faiss.METRIC_INNER_PRODUCT)
+        made.train(vectors)
+        made.add(vectors)
+        faiss.write_index(made, str(index))
+
+    write("Flat")
+    return folder, write
+
+
+@pytest.mark.parametrize("is_pool", [False, True])
+def test_what_was_learned_is_compared_by_content(tables, ranking, is_pool):
+    folder, write = ranking
+    if is_pool:
+        del tables["pair"]
+        for name, price in (("big", 10.0), ("small", 1.0)):
+            tables["models"][name] |= {"input_price": price, "output_price": price, "success": 0.5}
+        tables["pool"] = {"objective": {"error_cost": 0.05}}
+
+    def reread(before):
+        after = take(settings_of(tables), before)
+        return after, relearned(before, after)
+
+    now = take(settings_of(tables))
+    (folder / "README.md").write_text("Mine.")
+    for file in folder.iterdir():
+        os.utime(file)
+    now, found = reread(now)
+    assert found == []
+    write("SQ8")
+    now, found = reread(now)
+    assert found == ["the artifact of router sw" + is_pool * " in the pool"]
+    now, found = reread(now)
+    assert found == []
+    row = {"id": 1, "prompt": "what is the sum of 7 and two", "model_a": "alpha", "model_b": "delta", "winner": "tie"}
+    turnout.load(folder).add_battles([row])
+    now, found = reread(now)
+    # A pool does not read them.
+    assert found == ([] if is_pool else ["the artifact of router sw"])
+    assert reread(now)[1] == []
 
 
 @pytest.mark.parametrize(

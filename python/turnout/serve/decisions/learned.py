@@ -28,11 +28,11 @@ def _learned(snapshot: Snapshot) -> dict[str, object]:
     """By what it is; values are equal where nothing was learned between."""
     found: dict[str, object] = {}
     for (name, strong, weak), router in snapshot.loaded.items():
-        found[f"the artifact of router {name}"] = (router.artifact_hash, router.unlisted)
+        found[f"the artifact of router {name}"] = (router.artifact_hash, router.beside)
         if router.cascade is not None:
             found |= _judges(name, {f"{strong} and {weak}": router.cascade})
     for name, pool in snapshot.pools.items():
-        found[f"the artifact of router {name} in the pool"] = pool.artifact_hash
+        found[f"the artifact of router {name} in the pool"] = (pool.artifact_hash, pool.beside)
         found |= {f"the profile of model {model}": digest for model, digest in pool.profiles.items()}
         found |= _judges(name, pool.judges)
     return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from turnout._core import ConfigError, Decision, threshold_for_share
+from turnout.battle_store import NAME, OLD_NAME
 from turnout.cascade.judge import Action
 from turnout.routing import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
-from turnout.serve.routers.folder_stats import Stats, stats_of
+from turnout.serve.routers.folder_stats import Stats, contents_of, index_files, sha256_of, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_cascade
 from turnout.serve.routers.scorers import Scorers
 from turnout.serve.settings.tables import RouterSettings
@@ -33,6 +34,8 @@ class LoadedRouter:
     stats: Stats
     #: ``None`` for a router that does not judge answers.
     cascade: LoadedCascade | None = None
+    #: SHA-256 of what it reads beside the files of its manifest: battles that were added, and the index of its options.
+    beside: tuple[str, ...] = ()
 
     def action(self, decision: Decision) -> Action:
         """Which model a decision asks first, and whether its answer is judged: ``cheap``, ``cascade`` or ``strong``.
@@ -68,16 +71,12 @@ class LoadedRouter:
         if found == self.stats:
             return True
         # Touched or copied anew: their hashes decide. Files that the manifest does not list have none.
-        if self._unlisted(found) != self.unlisted:
+        if self._unlisted(found) != self._unlisted(self.stats):
             return False
-        return all(_sha256(folder / name) == value for name, value in self._hashes.items())
-
-    @property
-    def unlisted(self) -> Stats:
-        """Files of the artifact's folder that its manifest does not list, such as battles that were added."""
-        return self._unlisted(self.stats)
+        return all(sha256_of(folder / name) == value for name, value in self._hashes.items())
 
     def _unlisted(self, stats: Stats) -> Stats:
+        """Files of the artifact's folder that its manifest does not list, such as battles that were added."""
         hashes = self._hashes
         return {name: one for name, one in stats.items() if name not in hashes}
 
@@ -112,11 +111,12 @@ def load_router(
         loaded = replace(before, threshold=before.router.threshold, cascade=cascade)
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
-        stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
+        folder = Path(options["path"]) if isinstance(options.get("path"), str) else None
+        stats, beside = ({}, ()) if folder is None else (stats_of(folder), _beside(folder, options))
         router = open_router(name, options, strong=pair[0], weak=pair[1])
-        loaded = LoadedRouter(name, router, router.threshold, options, stats, cascade)
+        loaded = LoadedRouter(name, router, router.threshold, options, stats, cascade, beside)
         if not stats and loaded.folder:
-            loaded = replace(loaded, stats=stats_of(loaded.folder))
+            loaded = replace(loaded, stats=stats_of(loaded.folder), beside=_beside(loaded.folder, options))
     if settings.threshold is not None:
         return replace(loaded, threshold=settings.threshold)
     if settings.strong_share is None:
@@ -128,12 +128,5 @@ def load_router(
     return replace(loaded, threshold=threshold_for_share(loaded.router.quantiles, settings.strong_share))
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while part := file.read(1 << 20):
-                digest.update(part)
-            return digest.hexdigest()
-    except OSError:
-        return ""
+def _beside(folder: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
+    return contents_of([*(folder / name for name in (NAME, f"{NAME}-wal", OLD_NAME)), *index_files(options)])

@@ -17,7 +17,7 @@ from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
 from turnout.routing import open_pool
 from turnout.serve.routers.charge import Account
-from turnout.serve.routers.folder_stats import Stats, stats_of
+from turnout.serve.routers.folder_stats import Stats, contents_of, index_files, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_judges
 from turnout.serve.routers.scorers import Scorers
 from turnout.serve.settings.pools import placed
@@ -46,6 +46,8 @@ class LoadedPool:
     profiles: Mapping[str, str] = field(default_factory=dict)
     #: By model; empty for a router whose decision is final.
     judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
+    #: SHA-256 of what the router reads beside the files of its manifest: the index of its options.
+    beside: tuple[str, ...] = ()
 
     @property
     def budget(self) -> PoolBudget | None:
@@ -98,7 +100,8 @@ def _load(
 ) -> LoadedPool:
     pool_hash = _hash(pool, profiles.values())
     options = settings.routers[name].options
-    same = before is not None and (before.pool_hash, before.options) == (pool_hash, options)
+    beside = contents_of(index_files(options))
+    same = before is not None and (before.pool_hash, before.options, before.beside) == (pool_hash, options, beside)
     limits = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
         judges = load_judges(name, settings.routers[name], before.router.models, scorers)
@@ -115,7 +118,7 @@ def _load(
     stats = stats or stats_of(router.path)
     judges = load_judges(name, settings.routers[name], router.models, scorers)
     account, following = _budget(limits, router, before.account if before else None)
-    return LoadedPool(name, router, pool_hash, options, stats, account, following, profiles, judges)
+    return LoadedPool(name, router, pool_hash, options, stats, account, following, profiles, judges, beside)
 
 
 def _budget(
