@@ -49,6 +49,29 @@ def test_a_native_router_works_after_a_fork(artifact: Path, run_python: Callable
     run_python(script, str(artifact))
 
 
+def test_a_fork_while_a_thread_makes_the_full_tokenizer_does_not_hang(run_python: Callable[..., str]) -> None:
+    """The text needs a tokenizer that is made at the first such text, in some 30 ms; the child has no thread that could finish it."""
+    script = """
+        import os, signal, threading, time
+        import turnout
+        router = turnout.load()
+        text = "".join(map(chr, range(0x5B0, 0x5E0)))
+        began = threading.Event()
+        thread = threading.Thread(target=lambda: (began.set(), router.route_batch([text])))
+        thread.start()
+        began.wait()
+        time.sleep(0.005)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(40)
+            router.route(text)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        thread.join()
+    """
+    run_python(script, timeout=120)
+
+
 def test_a_fork_while_threads_meet_new_characters_does_not_hang(artifact: Path, run_python: Callable[..., str]) -> None:
     """What the core remembers of characters must not be half written for ever in the child."""
     script = """

@@ -17,9 +17,10 @@ mod wordpiece_file;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
+use once_cell::race::OnceBox;
 use tokenizers::{
     DecoderWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
     TokenizerImpl, TruncationParams, models::wordpiece::WordPiece,
@@ -66,10 +67,11 @@ pub struct PromptTokenizer {
 #[derive(Debug)]
 enum Truth {
     Read(Box<Tokenizer>),
-    /// Made from the file when a text first needs it.
+    /// Made from the file when a text first needs it, by each thread that comes at the same time. Nobody waits for another: a
+    /// process that was forked meanwhile would wait for a thread that it does not have.
     Unread {
         json: FileBytes,
-        made: OnceLock<std::result::Result<Box<Tokenizer>, String>>,
+        made: OnceBox<std::result::Result<Box<Tokenizer>, String>>,
     },
 }
 
@@ -79,7 +81,7 @@ impl Truth {
             Self::Read(tokenizer) => Ok(tokenizer),
             Self::Unread { json, made } => {
                 let make = || guarded(|| limited(read(json)?, max_tokens)).map(Box::new);
-                made.get_or_init(make).as_ref().map(AsRef::as_ref).map_err(Clone::clone)
+                made.get_or_init(|| Box::new(make())).as_ref().map(AsRef::as_ref).map_err(Clone::clone)
             }
         }
     }
@@ -119,7 +121,7 @@ impl PromptTokenizer {
             return Err(Error::artifact(path, "size", message));
         }
         if let Some((fast, largest)) = wordpiece_file::read(&json, max_tokens) {
-            let truth = Truth::Unread { json, made: OnceLock::new() };
+            let truth = Truth::Unread { json, made: OnceBox::new() };
             return Ok(Self::as_written(truth, Some(fast), max_tokens, largest));
         }
         validate::validate(&json).map_err(|(field, message)| Error::artifact(path, field, message))?;
