@@ -86,7 +86,7 @@ class Changes:
         return found
 
     def reloaded(self, models: Mapping[str, Model]) -> None:
-        """Begins anew for models that the configuration replaced: that they differ is no change of the provider's.
+        """Starts over for models that the configuration replaced: the provider did not make their differences.
 
         Args:
             models: By name, after the reload.

@@ -15,6 +15,21 @@ from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
 
 PATH = "/v1/chat/completions"
+#: Tables of a pair whose upstream is not called.
+PAIR = """\
+[pair]
+strong = "big"
+weak = "small"
+[upstreams.one]
+base_url = "http://localhost:1"
+key_env = "NOT_SET_ANYWHERE"
+[models.big]
+upstream = "one"
+[models.small]
+upstream = "one"
+[routers.mf]
+path = "{artifact}"
+"""
 
 
 def chat(model: str = "router-mf-0.0", text: str = "Hello!", **fields: Any) -> bytes:

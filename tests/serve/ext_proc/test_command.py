@@ -8,29 +8,21 @@ import subprocess
 import sys
 
 import pytest
+from tests.serve.ext_proc.gateway import PAIR
 
 from turnout.cli import main
 from turnout.serve.settings.file import settings_of
 
-TOML = """\
+TOML = (
+    """\
 [server]
 admin_port = 0
 [ext_proc]
 port = {port}
 model_header = "x-model"
-[pair]
-strong = "big"
-weak = "small"
-[upstreams.one]
-base_url = "http://localhost:1"
-key_env = "NOT_SET_ANYWHERE"
-[models.big]
-upstream = "one"
-[models.small]
-upstream = "one"
-[routers.mf]
-path = "{artifact}"
 """
+    + PAIR
+)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import grpc
 import httpx
 import pytest
 from scripted_upstream import wait_until
-from tests.serve.ext_proc.gateway import body, chat, head, headers_of
+from tests.serve.ext_proc.gateway import PAIR, body, chat, head, headers_of
 from tests.serve.test_processes import free_port
 
 from turnout.cli import main
@@ -21,7 +21,8 @@ from turnout.ext_proc.messages import METHOD, ProcessingResponse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-TOML = """\
+TOML = (
+    """\
 [server]
 admin_port = {admin}
 [ext_proc]
@@ -29,18 +30,9 @@ port = {port}
 deadline_ms = 60000.0
 [sessions]
 stay = "{stay}"
-[pair]
-strong = "big"
-weak = "small"
-[upstreams.one]
-base_url = "http://localhost:1"
-[models.big]
-upstream = "one"
-[models.small]
-upstream = "one"
-[routers.mf]
-path = "{artifact}"
 """
+    + PAIR
+)
 
 
 class Served:

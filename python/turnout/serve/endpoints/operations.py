@@ -57,7 +57,7 @@ class Operations:
         return JSONResponse({"status": "reloaded", "routers": routers})
 
     async def changes(self, request: Request) -> Response:
-        """``GET /admin/changes`` of the admin listener: changes of models that nobody has confirmed."""
+        """``GET /admin/changes`` of the admin listener: changes of models that are not confirmed yet."""
         return JSONResponse(_listed(self.state.changes.unconfirmed))
 
     async def confirm_changes(self, request: Request) -> Response:

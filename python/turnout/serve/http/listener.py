@@ -106,14 +106,7 @@ def listening_together(host: str, port: int, count: int) -> list[socket.socket]:
     # Another server that shares its port would not be noticed.
     with listening(host, port) as alone:
         port = alone.getsockname()[1]
-    found: list[socket.socket] = []
-    try:
-        found.extend(listening(host, port, reuse_port=True) for _ in range(count))
-    except OSError:
-        for one in found:
-            one.close()
-        raise
-    return found
+    return _all(lambda: listening(host, port, reuse_port=True), count)
 
 
 def bound_like(open_socket: socket.socket) -> socket.socket:
@@ -141,7 +134,15 @@ def bound_together(host: str, port: int, count: int) -> list[socket.socket]:
     """
     with listening(host, port) as alone:
         family, address = alone.family, alone.getsockname()
-    return [_bound(family, address) for _ in range(count)]
+    return _all(lambda: _bound(family, address), count)
+
+
+def _all(opened: Callable[[], socket.socket], count: int) -> list[socket.socket]:
+    """So many sockets, or none that stays open."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(opened()) for _ in range(count)]
+        stack.pop_all()
+    return found
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -266,7 +266,7 @@ class Answer:
 
     @property
     def failure(self) -> str:
-        """Why it is no success: its status, or what ended its stream; empty where it is one."""
+        """Why it failed: its status, or what ended its stream; empty for a success."""
         if self.status >= 400:
             return str(self.status)
         if not isinstance(self.rest, EventRelay):
