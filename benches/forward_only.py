@@ -1,4 +1,4 @@
-"""A server that forwards and does nothing else, on the libraries of turnout's (uvicorn, aiohttp): what no server on them can do without."""
+"""A server that forwards and does nothing else, on the libraries of turnout's (uvicorn, aiohttp), with what turnout leaves out of them left out, too."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Forward:
             await send({"type": "http.response.body", "body": b""})
             return
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         body = (await receive())["body"]
         headers = {"content-type": "application/json"}
         answer = await self._session.request("POST", self._upstream + scope["path"], data=body, headers=headers)
@@ -43,5 +43,13 @@ class Forward:
 if __name__ == "__main__":
     port, upstream_port = sys.argv[1:]
     uvicorn.run(
-        Forward(f"http://127.0.0.1:{upstream_port}"), port=int(port), loop="uvloop", http="httptools", log_level="error"
+        Forward(f"http://127.0.0.1:{upstream_port}"),
+        port=int(port),
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )

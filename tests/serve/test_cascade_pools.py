@@ -141,10 +141,9 @@ def test_outside_of_the_band_nothing_is_judged(pooled, upstream, band, action, m
 def test_decisions_alone_name_the_model_that_is_asked_first(pooled, upstream, asked, band, action, steps):
     server = pooled(**band, small=DISCARD, middle=DISCARD)
     entries = server.post({"model": "router-mf", **asked}, "/v1/route").json()["decisions"]
-    assert [(one["model"], one["action"], one["steps"]) for one in entries] == [(steps[0], action, steps)] * len(
-        entries
-    )
-    assert [one["success"] for one in entries] == pytest.approx([SUCCESS[steps[0]]] * len(entries))
+    count = len(asked["prompt"]) if isinstance(asked.get("prompt"), list) else 1
+    assert [(one["model"], one["action"], one["steps"]) for one in entries] == [(steps[0], action, steps)] * count
+    assert [one["success"] for one in entries] == pytest.approx([SUCCESS[steps[0]]] * count)
     # As the server would ask.
     server.post(CHAT_HELLO)
     assert models(upstream) == steps

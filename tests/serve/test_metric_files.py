@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, metrics
@@ -80,10 +81,10 @@ def test_no_scrape_sees_counts_twice_or_not_at_all_while_a_worker_is_retired(tmp
         while not ended.is_set():
             seen.add(samples(files)[0][("h_count",)])
 
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    for pid in range(1, 41):
-        files.retire(pid)
-    ended.set()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        scraped = pool.submit(scrape)
+        for pid in range(1, 41):
+            files.retire(pid)
+        ended.set()
+        scraped.result()
     assert seen == {120.0}

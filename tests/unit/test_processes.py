@@ -54,20 +54,21 @@ def test_a_fork_while_a_thread_makes_the_full_tokenizer_does_not_hang(run_python
     script = """
         import os, signal, threading, time
         import turnout
-        router = turnout.load()
         text = "".join(map(chr, range(0x5B0, 0x5E0)))
-        began = threading.Event()
-        thread = threading.Thread(target=lambda: (began.set(), router.route_batch([text])))
-        thread.start()
-        began.wait()
-        time.sleep(0.005)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(40)
-            router.route(text)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        thread.join()
+        for delay in (0.001, 0.005, 0.01, 0.02):
+            router, began = turnout.load(), threading.Event()
+            thread = threading.Thread(target=lambda: (began.set(), router.route_batch([text])))
+            thread.start()
+            began.wait()
+            time.sleep(delay)
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                router.route(text)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            thread.join()
+            del router
     """
     run_python(script, timeout=120)
 

@@ -119,7 +119,9 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         ending.set()
 
     def reload() -> None:
-        tasks.add(loop.create_task(reload_and_log(state)))
+        task = loop.create_task(reload_and_log(state))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     for name in ("SIGTERM", "SIGINT") if supervisor is None else ("SIGTERM",):
         loop.add_signal_handler(getattr(signal, name), end)

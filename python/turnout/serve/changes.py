@@ -111,7 +111,7 @@ class Changes:
             model: That answered.
             answer: The answer, after it was relayed.
         """
-        if not self._is_current(model):
+        if not self._settings.watch or not self._is_current(model):
             return
         if self.reads_logprobs and (mean := answer.mean_logprob) is not None:
             self._add(model.label, "logprobs", mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ class MetricFiles:
     def text(self) -> bytes:
         """The exposition format, of all workers: counts are summed, those of workers that have ended too."""
         together = CollectorRegistry()
-        with self._locked(fcntl.LOCK_SH):
+        with self._locked(is_shared=True):
             MultiProcessCollector(together, path=str(self._group))  # type: ignore[no-untyped-call]
             return generate_latest(together)
 
@@ -39,7 +38,7 @@ class MetricFiles:
         Args:
             pid: Its process id.
         """
-        with self._locked(fcntl.LOCK_EX):
+        with self._locked(is_shared=False):
             mark_process_dead(pid, str(self._group))  # type: ignore[no-untyped-call]
             for own in self._group.glob(f"*_{pid}.db"):
                 ended = own.with_name(own.name.removesuffix(f"_{pid}.db") + f"_{_ENDED}.db")
@@ -62,11 +61,13 @@ class MetricFiles:
             kept.close()  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
+    def _locked(self, *, is_shared: bool) -> Iterator[None]:
         """Keeps counts that are on their way from one file to another from being read in both, or in none."""
+        import fcntl  # Not on Windows, where there are no workers.
+
         lock = os.open(self._group / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, how)
+            fcntl.flock(lock, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)

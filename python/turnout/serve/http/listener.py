@@ -152,6 +152,7 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, option, 1)
         if found.family == socket.AF_INET6:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # As in listening.
         found.bind(address)
     except OSError:
         found.close()
