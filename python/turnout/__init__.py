@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from turnout.embeddings.router import with_embeddings
     from turnout.errors import OutcomeConflictError, OutcomesError, RoutingError
     from turnout.pool import Model, Pool, PoolBudget, PoolRouter
-    from turnout.routing import register_router
+    from turnout.registry import register_router
 
 __all__ = [
     "ArtifactError",
@@ -82,7 +82,7 @@ _ON_FIRST_USE = {
     "PoolBudget": "turnout.pool",
     "PoolRouter": "turnout.pool",
     "RoutingError": "turnout.errors",
-    "register_router": "turnout.routing",
+    "register_router": "turnout.registry",
     "with_embeddings": "turnout.embeddings.router",
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from turnout import InferenceError, RoutingError
 from turnout.conversation import prompt_of
-from turnout.routing import needs_of
+from turnout.conversation.needs import needs_of
 
 Q = "Prove that there are infinitely many primes."
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from turnout import RoutingError
 from turnout.conversation import judged_text, prompt_of
 from turnout.conversation.bare_reply import canonical_reply
-from turnout.routing import needs_of
+from turnout.conversation.needs import needs_of
 
 WORDS = st.sampled_from(
     ["user", "assistant", "system", "tool", "human", "text", "input_text", "image_url", "tool_result", "document", "thinking", "yes", "Hello!", ""]

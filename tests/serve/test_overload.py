@@ -71,9 +71,9 @@ def slow() -> Iterator[None]:
     turnout.register_router("slow", Slow)
     Slow.release.clear()
     yield
-    from turnout.routing import registry
+    from turnout.registry import by_name
 
-    del registry._REGISTERED["slow"]
+    del by_name._REGISTERED["slow"]
 
 
 def test_a_users_router_has_a_bound_too(start: Any, slow: None) -> None:

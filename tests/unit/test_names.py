@@ -151,7 +151,7 @@ def test_a_class_that_cannot_be_made_is_one_line(code, name, told, tmp_path, mon
 
 
 def test_a_class_may_lie_within_another(tmp_path, monkeypatch):
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "nested_router.py").write_text(

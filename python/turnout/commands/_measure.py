@@ -58,7 +58,7 @@ def load_one(path: str | None, args: argparse.Namespace) -> Any:
 def _by_name(name: str, args: argparse.Namespace) -> Any:
     """A shipped or registered router, or a class ``module:Class``; the options give the pair of a router without one."""
     from turnout import ConfigError
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     router = open_router(name.rpartition(":")[2], {"class": name} if ":" in name else None)
     if not hasattr(router, "manifest"):
@@ -71,7 +71,7 @@ def _by_name(name: str, args: argparse.Namespace) -> Any:
 def load_routers(args: argparse.Namespace) -> dict[str, Any]:
     """Loads the routers of ``--router`` under distinct names."""
     import turnout
-    from turnout.routing.registry import is_known
+    from turnout.registry.by_name import is_known
 
     found: dict[str, Any] = {}
     for path in args.router:

@@ -179,7 +179,7 @@ class _Replays:
         return differences, f"{receipt['win_rate']!r} {comparison} {receipt['threshold']!r}"
 
     def _router(self, name: str, strong: str | None, weak: str | None) -> Any:
-        from turnout.routing import open_router
+        from turnout.registry import open_router
 
         return open_router(name, {"path": self._artifact} if self._artifact else None, strong=strong, weak=weak)
 

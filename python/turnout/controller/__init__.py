@@ -12,11 +12,12 @@ from turnout._core import ConfigError, Decision
 from turnout.controller.model_calls import ModelCalls
 from turnout.conversation import Context, judged_text, prompt_of
 from turnout.conversation.messages import listed
+from turnout.conversation.needs import needs_of
 from turnout.errors import RoutingError
 from turnout.extras import require
-from turnout.routing import RouteSpec, naming, needs_of, open_pool, open_router, parse_model_name
-from turnout.routing.chat_request import chat_request
-from turnout.routing.names import unit_number
+from turnout.pool.chat_request import chat_request
+from turnout.registry import RouteSpec, naming, open_pool, open_router, parse_model_name
+from turnout.registry.names import unit_number
 from turnout.scored_router import AnyRouter
 from turnout.terminal import printable_console
 
@@ -49,7 +50,7 @@ class Controller:
         strong_model: Name of the strong model. As for :func:`turnout.load`, a name that a router's artifact knows is that model, and
             its own scores count; another is a label for the strong model of the trained pair.
         weak_model: Name of the weak model, likewise. Both may be absent where there is a pool.
-        config: Options by router, as :func:`turnout.routing.open_router` takes them: ``{"mf": {"path": "my-router"}}``,
+        config: Options by router, as :func:`turnout.registry.open_router` takes them: ``{"mf": {"path": "my-router"}}``,
             ``{"random": {"seed": 1}}``.
         api_base: Base URL for both models; by default OpenAI's, or what the environment says.
         api_key: Key for both models; by default from the environment.

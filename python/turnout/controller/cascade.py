@@ -16,9 +16,9 @@ from turnout.controller.cascade_choice import chooser_of
 from turnout.controller.model_calls import ModelCalls
 from turnout.conversation import Context, prompt_of
 from turnout.conversation.messages import listed
+from turnout.conversation.needs import needs_of
 from turnout.errors import RoutingError
 from turnout.pool.router import PoolRouter
-from turnout.routing import needs_of
 from turnout.scored_router import AnyRouter
 
 CHECK = "Question: {prompt}\nProposed answer: {answer}\nIs the proposed answer right? Reply yes or no."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from turnout._core import ConfigError
+from turnout.conversation.needs import CAPABILITIES, able_to_serve, lacking
 from turnout.extras import require
 from turnout.model_client import NO_KEY, is_openai, model_client
-from turnout.routing.needs import CAPABILITIES, able_to_serve, lacking
 
 if TYPE_CHECKING:
     import asyncio

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from turnout._core import ConfigError, Decision, PoolDecision
 from turnout.conversation import Context, judged_text, prompt_of
 from turnout.extras import require
+from turnout.pool.chat_request import chat_request
 from turnout.pool.router import PoolRouter
 from turnout.router import Router
-from turnout.routing.chat_request import chat_request
 
 require("langchain", "langchain_core", purpose=__name__)
 

@@ -9,9 +9,9 @@ from turnout._core import ConfigError, InvalidInputError, NoFeasibleModelError
 from turnout.conversation import Context, prompt_of
 from turnout.errors import RoutingError
 from turnout.extras import require
+from turnout.pool.chat_request import chat_request
 from turnout.pool.router import PoolRouter
 from turnout.router import Router
-from turnout.routing.chat_request import chat_request
 
 require("litellm", "litellm", purpose=__name__)
 

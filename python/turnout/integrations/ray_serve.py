@@ -10,8 +10,8 @@ from turnout._core import Decision, InvalidInputError, InvalidTypeError, NoFeasi
 from turnout.conversation import judged_text
 from turnout.extras import require
 from turnout.pool.router import PoolRouter
+from turnout.registry.names import OBJECTIVES
 from turnout.router import load
-from turnout.routing.names import OBJECTIVES
 
 require("ray", "ray", "starlette", purpose=__name__)
 

@@ -3,6 +3,7 @@
 - :mod:`~turnout.pool.model`: ``Model`` and ``Pool``, the description;
 - :mod:`~turnout.pool.router`: ``PoolRouter``, from :func:`turnout.load`;
 - :mod:`~turnout.pool.request`: what a call may ask;
+- :mod:`~turnout.pool.chat_request`: the same from a chat completion;
 - :mod:`~turnout.pool.budget`: limits on cost, CO2 and latency over many requests;
 - :mod:`~turnout.pool.profiles`: chances of success from embeddings, for fitting them.
 """

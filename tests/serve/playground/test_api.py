@@ -320,7 +320,7 @@ def evaluation(name: str, artifact_hash: str) -> dict:
 def test_an_evaluation_is_shown_only_with_the_artifact_it_was_made_for(tmp_path, artifact, router):
     from shutil import copytree
 
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     folder = copytree(artifact, tmp_path / "mine")
     mine = open_router("mine", {"path": folder})
@@ -341,7 +341,7 @@ def test_a_real_evaluation_file_is_read(tmp_path, artifact):
     from turnout.data import Outcomes
     from turnout.evaluate import Options, evaluate
     from turnout.evaluate.report import to_json
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     folder = copytree(artifact, tmp_path / "mine")
     mine = open_router("mine", {"path": folder})
@@ -362,7 +362,7 @@ def test_a_real_evaluation_file_is_read(tmp_path, artifact):
 def test_a_spoiled_evaluation_is_told_and_harms_nothing(tmp_path, artifact, router, text):
     from shutil import copytree
 
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     folder = copytree(artifact, tmp_path / "mine")
     content = text.replace("HASH", router.artifact_hash).encode("latin-1")
@@ -376,7 +376,7 @@ def test_a_spoiled_evaluation_is_told_and_harms_nothing(tmp_path, artifact, rout
 def test_a_curve_of_other_numbers_is_refused(tmp_path, artifact, router, values):
     from shutil import copytree
 
-    from turnout.routing import open_router
+    from turnout.registry import open_router
 
     folder = copytree(artifact, tmp_path / "mine")
     document = evaluation("tiny", router.artifact_hash)

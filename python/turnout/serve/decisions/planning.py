@@ -14,10 +14,10 @@ from turnout._core import Decision, OverloadedError, RouterError
 from turnout.cascade import pair_steps
 from turnout.cascade.judge import Action
 from turnout.conversation import judged_text, prompt_of
+from turnout.conversation.needs import able_to_serve, lacking, needs_of
 from turnout.errors import RoutingError
-from turnout.routing import RouteSpec, able_to_serve, naming, needs_of, parse_model_name
-from turnout.routing.names import PREFIX
-from turnout.routing.needs import lacking
+from turnout.registry import RouteSpec, naming, parse_model_name
+from turnout.registry.names import PREFIX
 from turnout.serve.decisions.snapshot import LONGEST_NAME, Model, Pair, Snapshot
 from turnout.serve.decisions.steps import LoadedStep, loaded_steps
 from turnout.serve.dialects import Dialect

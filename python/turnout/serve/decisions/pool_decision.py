@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from turnout.cascade import pool_steps
-from turnout.routing import naming
+from turnout.registry import naming
 from turnout.serve.decisions.efforts import fields_of
 from turnout.serve.decisions.planning import api_errors
 from turnout.serve.dialects.errors import ApiError

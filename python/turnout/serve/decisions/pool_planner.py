@@ -12,7 +12,7 @@ import orjson
 from turnout.conversation import whole_text
 from turnout.conversation.stalls import is_stalled
 from turnout.errors import RoutingError
-from turnout.routing.names import OBJECTIVES, RouteSpec, objective_number
+from turnout.registry.names import OBJECTIVES, RouteSpec, objective_number
 from turnout.serve.decisions.planning import Plan, Reading, api_errors
 from turnout.serve.decisions.pool_decision import Explained, PoolRouted, explain, no_feasible_model, unavailable
 from turnout.serve.decisions.steps import loaded_steps

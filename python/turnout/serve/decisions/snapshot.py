@@ -10,8 +10,8 @@ from typing import Any
 from turnout._core import ConfigError
 from turnout.cascade import Scorer
 from turnout.conversation import Context, Harness
-from turnout.routing import RouteSpec
-from turnout.routing.registry import imported
+from turnout.registry import RouteSpec
+from turnout.registry.by_name import imported
 from turnout.serve.dialects import CHAT, DIALECTS, MESSAGES, Dialect
 from turnout.serve.routers.folder_stats import Stats
 from turnout.serve.routers.loaded import LoadedRouter, load_router

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from turnout.conversation import judged_text
 from turnout.errors import RoutingError
 from turnout.pool.budget import PoolBudget
-from turnout.routing import RouteSpec, naming
-from turnout.routing.names import OBJECTIVES, objective_number
+from turnout.registry import RouteSpec, naming
+from turnout.registry.names import OBJECTIVES, objective_number
 from turnout.serve.decisions.planning import api_errors, read
 from turnout.serve.decisions.pool_decision import Explained, explain, no_feasible_model, unavailable
 from turnout.serve.decisions.pool_planner import PoolQuestion, has_budget

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
-from turnout.routing import RouteSpec
-from turnout.routing.names import OBJECTIVES, unit_number
+from turnout.registry import RouteSpec
+from turnout.registry.names import OBJECTIVES, unit_number
 from turnout.serve.decisions.planning import between, candidates, decide, decide_many, read, spec_of
 from turnout.serve.dialects import CHAT
 from turnout.serve.dialects.errors import ApiError

@@ -10,7 +10,7 @@ from typing import Any
 from turnout._core import ConfigError, Decision, threshold_for_share
 from turnout.battle_store import NAME, OLD_NAME
 from turnout.cascade.judge import Action
-from turnout.routing import RouteSpec, open_router
+from turnout.registry import RouteSpec, open_router
 from turnout.scored_router import AnyRouter
 from turnout.serve.routers.folder_stats import Stats, contents_of, index_files, sha256_of, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_cascade

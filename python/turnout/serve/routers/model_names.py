@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from turnout.routing.names import PREFIX
+from turnout.registry.names import PREFIX
 from turnout.serve.settings.aliases import AliasSettings
 
 

@@ -15,7 +15,7 @@ from turnout.cascade import Judge
 from turnout.pool.budget import PoolBudget
 from turnout.pool.model import Pool
 from turnout.pool.router import PoolRouter
-from turnout.routing import open_pool
+from turnout.registry import open_pool
 from turnout.serve.routers.charge import Account
 from turnout.serve.routers.folder_stats import Stats, contents_of, index_files, stats_of
 from turnout.serve.routers.judges import LoadedCascade, load_judges

@@ -16,9 +16,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from turnout.conversation.context import CONTEXTS
 from turnout.conversation.harness import Harness
+from turnout.conversation.needs import CAPABILITIES
 from turnout.errors import RoutingError
-from turnout.routing.names import PREFIX, parse_model_name
-from turnout.routing.needs import CAPABILITIES
+from turnout.registry.names import PREFIX, parse_model_name
 from turnout.serve.dialects import DIALECTS
 from turnout.serve.settings.aliases import AliasSettings, Cut
 from turnout.serve.settings.base import Count, Seconds, Table
@@ -157,7 +157,7 @@ class PairSettings(Table):
 
 
 class RouterSettings(Cut):
-    """Table ``[routers.NAME]``; other keys are options of :func:`turnout.routing.open_router`, which checks them."""
+    """Table ``[routers.NAME]``; other keys are options of :func:`turnout.registry.open_router`, which checks them."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from turnout.conversation.messages import any_text_of, listed, role_of
+from turnout.conversation.needs import needs_of
 from turnout.outcomes.comparison import question
-from turnout.routing.needs import needs_of
 from turnout.serve.decisions.efforts import body_for
 from turnout.serve.dialects import CHAT, MESSAGES, RESPONSES, Dialect
 from turnout.serve.http.json_body import beside_the_loop

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from turnout.conversation import whole_text
-from turnout.routing.needs import needs_of
+from turnout.conversation.needs import needs_of
 
 if TYPE_CHECKING:
     from turnout.pool.request import PoolRequest

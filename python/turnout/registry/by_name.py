@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from turnout._core import DEFAULT_OPTIONS, ConfigError, RouterError
-from turnout.routing.random_router import RandomRouter
+from turnout.registry.random_router import RandomRouter
 from turnout.scored_router import AnyRouter, ScoredRouter
 from turnout.shipped import ARTIFACTS, MADE_BY, did_you_mean, shipped_names
 

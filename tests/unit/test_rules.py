@@ -15,7 +15,7 @@ import pytest
 import turnout
 from turnout.controller.model_calls import ModelCalls
 from turnout.errors import RoutingError
-from turnout.routing import open_router
+from turnout.registry import open_router
 
 PROMPTS = ["cat", "", "Prove that there are infinitely many primes.", "what is the sum"]
 
@@ -31,9 +31,9 @@ class Scorer:
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from turnout.routing import registry
+    from turnout.registry import by_name
 
-    monkeypatch.setitem(registry._REGISTERED, "own", Scorer)
+    monkeypatch.setitem(by_name._REGISTERED, "own", Scorer)
 
 
 @pytest.mark.parametrize("name", ["mf", "sw_ranking", "random", "own"])
@@ -169,9 +169,9 @@ async def test_prompts_that_wait_for_a_users_router_are_bounded(monkeypatch: pyt
             assert release.wait(30)
             return 0.5
 
-    from turnout.routing import registry
+    from turnout.registry import by_name
 
-    monkeypatch.setitem(registry._REGISTERED, "slow", Slow)
+    monkeypatch.setitem(by_name._REGISTERED, "slow", Slow)
     router = open_router("slow")
     waiting = [asyncio.ensure_future(router.aroute("a")) for _ in range(10)]
     refused = [task for task in waiting if await _has_failed(task)]
