@@ -1,11 +1,12 @@
 """The commands of README and docs run as they are written, from the root of the repository.
 
 A block that cannot run here says why in a comment before it: ``<!-- not run: reason -->``; blocks that install packages need none. Files that commands write go to a folder of
-their own, which shows the repository's folders under their names.
+their own, which shows the repository's folders under their names. A block ``text`` right after the commands is what they print; ``...`` in it stands for any text.
 """
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import subprocess
@@ -23,16 +24,20 @@ PROGRAM = re.compile(
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->\s*\Z")
+#: What the commands before it print.
+OUTPUT = re.compile(r"\n*```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 #: Folders of the repository that commands read.
 READ = ("docs", "examples", "models", "tests")
 
 
 class Block(NamedTuple):
-    """A block of commands: where it is, what it says, and why it is not run, if so."""
+    """A block of commands: where it is, what it says, why it is not run, if so, and what it prints, if the page says so."""
 
     place: str
     script: str
     reason: str | None
+    output: str | None
 
 
 def blocks(document: Path) -> list[Block]:
@@ -47,7 +52,8 @@ def blocks(document: Path) -> list[Block]:
             if all(line.startswith("pip install ") for line in script.splitlines()):
                 reason = "installs packages"
             line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(f"{document.relative_to(ROOT)}:{line}", script, reason))
+            output = OUTPUT.match(text, match.end())
+            found.append(Block(f"{document.relative_to(ROOT)}:{line}", script, reason, output and output[1]))
     return found
 
 
@@ -97,6 +103,9 @@ def test_commands_run_as_written(document: Path, checkout: Path) -> None:
                 check=False,
             )
             assert done.returncode == 0, f"{block.place}\n{block.script}\n{done.stderr}"
+            if block.output is not None:
+                as_written = doctest.OutputChecker().check_output(block.output, done.stdout, OPTIONS)
+                assert as_written, f"{block.place}\n{block.script}\nprints\n{done.stdout}"
 
 
 def test_commands_that_are_not_run_say_why_and_are_the_fewer() -> None:
@@ -107,13 +116,19 @@ def test_commands_that_are_not_run_say_why_and_are_the_fewer() -> None:
     assert run >= 25, [block.place for block in marked]
 
 
+def test_pages_show_what_commands_print() -> None:
+    assert sum(block.output is not None for one in ALL.values() for block in one) >= 5
+
+
 def test_the_sample_files_are_those_that_their_script_makes(tmp_path: Path) -> None:
     script = tmp_path / "make.py"
     script.write_text((ROOT / "examples/data/make.py").read_text(encoding="utf-8"), encoding="utf-8")
     subprocess.run([sys.executable, str(script)], check=True)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".py"}
     kept = {
-        path.name: path.read_bytes() for path in (ROOT / "examples/data").iterdir() if path.suffix not in (".py", ".md")
+        path.name: path.read_bytes()
+        for path in (ROOT / "examples/data").iterdir()
+        if path.suffix not in (".py", ".md", ".toml")
     }
     assert made == kept
     assert sum(map(len, kept.values())) < 100_000

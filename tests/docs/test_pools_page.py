@@ -9,11 +9,13 @@ import pytest
 import turnout
 from turnout.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "pools.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "pools.md"
 
 
 def test_the_file_of_the_page_is_a_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    assert (ROOT / "examples/data/pool.toml").read_text(encoding="utf-8").split("\n", 1)[1] == text
     path = tmp_path / "pool.toml"
     path.write_text(text, encoding="utf-8")
     assert main(["pool", "check", str(path)]) == 0, capsys.readouterr().err
