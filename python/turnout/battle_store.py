@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from turnout._core import ArtifactError, InferenceError, OverloadedError
-from turnout.durable_files import use_write_ahead_log
+from turnout._core import ArtifactError, InferenceError
+from turnout.durable_files import make_tables, transaction
 
 #: Name of the database in the artifact folder.
 NAME = "battles.sqlite"
@@ -140,23 +140,8 @@ class BattleStore:
             self._check_files()
             if self._connection is None:
                 self._connection = self._create()
-            connection = self._connection
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise OverloadedError(
-                    f"{self.path}: another process has been adding battles or compacting for {WAIT_S:.0f} s; try again"
-                ) from error
-            try:
-                writer = Writer(self, connection)
-                yield writer
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+            with transaction(self._connection, _busy(self.path)):
+                yield Writer(self, self._connection)
 
     def confirm(self, number: int) -> None:
         """The router counts all rows up to this one. Until then they are read again: by a writer that follows one that was interrupted."""
@@ -192,13 +177,7 @@ class BattleStore:
     def _create(self) -> sqlite3.Connection:
         connection = self._open("mode=rwc")
         try:
-            use_write_ahead_log(connection, WAIT_S)
-            connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                connection.execute(f"PRAGMA application_id={_APPLICATION}")
-                connection.execute(f"PRAGMA user_version={_VERSION}")
-                connection.execute(_TABLE)
-            connection.execute("COMMIT")
+            make_tables(connection, _APPLICATION, _VERSION, [_TABLE], _busy(self.path))
             self._check_schema(connection)
         except BaseException:
             connection.close()
@@ -323,6 +302,10 @@ class BattleStore:
         except OSError as error:
             return f"none ({error})"
         return ", ".join(copy.name for copy in copies)
+
+
+def _busy(path: Path) -> str:
+    return f"{path}: another process has been adding battles or compacting for {WAIT_S:.0f} s; try again"
 
 
 class Writer:

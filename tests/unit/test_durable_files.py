@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from turnout.durable_files import use_write_ahead_log
+from turnout.durable_files import make_tables, transaction
+from turnout.errors import OverloadedError
 
 WRITERS = 8
+TABLE = "CREATE TABLE written (number INTEGER)"
 
 
 def _open(path: Path, wait_s: float) -> sqlite3.Connection:
@@ -25,11 +27,9 @@ def test_everybody_who_opens_a_new_database_at_once_can_write(tmp_path: Path) ->
     def write(path: Path) -> str:
         with contextlib.closing(_open(path, 30)) as connection:
             together.wait()
-            use_write_ahead_log(connection, 30)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("CREATE TABLE IF NOT EXISTS written (number INTEGER)")
-            connection.execute("INSERT INTO written VALUES (1)")
-            connection.execute("COMMIT")
+            make_tables(connection, 1, 1, [TABLE], "busy")
+            with transaction(connection, "busy"):
+                connection.execute("INSERT INTO written VALUES (1)")
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
             return str(mode)
 
@@ -43,9 +43,20 @@ def test_everybody_who_opens_a_new_database_at_once_can_write(tmp_path: Path) ->
 
 def test_a_database_that_stays_locked_is_an_error_after_the_wait(tmp_path: Path) -> None:
     path = tmp_path / "locked.sqlite"
-    with contextlib.closing(_open(path, 0)) as other, contextlib.closing(_open(path, 0)) as connection:
+    with contextlib.closing(_open(path, 0)) as other, contextlib.closing(_open(path, 0.1)) as connection:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            use_write_ahead_log(connection, 0.1)
+        with pytest.raises(OverloadedError, match="others write"):
+            make_tables(connection, 1, 1, [TABLE], "others write")
         assert time.monotonic() - started >= 0.1
+        with pytest.raises(OverloadedError, match="others write"), transaction(connection, "others write"):
+            pass
+
+
+def test_an_exception_rolls_the_transaction_back(tmp_path: Path) -> None:
+    with contextlib.closing(_open(tmp_path / "one.sqlite", 0)) as connection:
+        make_tables(connection, 1, 1, [TABLE], "busy")
+        with pytest.raises(ValueError, match="found"), transaction(connection, "busy"):
+            connection.execute("INSERT INTO written VALUES (1)")
+            raise ValueError("found")
+        assert connection.execute("SELECT count(*) FROM written").fetchone() == (0,)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from turnout.durable_files import use_write_ahead_log
-from turnout.errors import InvalidInputError, InvalidTypeError, OutcomeConflictError, OutcomesError, OverloadedError
+from turnout.durable_files import make_tables, transaction
+from turnout.errors import InvalidInputError, InvalidTypeError, OutcomeConflictError, OutcomesError
 from turnout.outcomes.outcome import Outcome, outcome_of
 
 #: Outcomes that a database takes at most by default: about one gigabyte.
@@ -284,23 +284,8 @@ class Outcomes:
             OverloadedError: Likewise.
         """
         self._check_process()
-        with self._lock, self._failures():
-            connection = self._connection
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise OverloadedError(
-                    f"{self.path}: other processes have been recording for {WAIT_S:.0f} s; try again"
-                ) from error
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._failures(), transaction(self._connection, _busy(self.path)):
+            yield self._connection
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -316,19 +301,16 @@ class Outcomes:
             raise OutcomesError(f"{self.path}: {error}", path=self.path) from error
 
 
+def _busy(path: Path) -> str:
+    return f"{path}: other processes have been recording for {WAIT_S:.0f} s; try again"
+
+
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=WAIT_S, check_same_thread=False)
     try:
         for setting in ("trusted_schema=OFF", "cell_size_check=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {setting}")
-        use_write_ahead_log(connection, WAIT_S)
-        connection.execute("BEGIN IMMEDIATE")
-        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            connection.execute(f"PRAGMA application_id={_APPLICATION}")
-            connection.execute(f"PRAGMA user_version={_VERSION}")
-            connection.execute(_TABLE)
-            connection.execute(_SPENT)
-        connection.execute("COMMIT")
+        make_tables(connection, _APPLICATION, _VERSION, [_TABLE, _SPENT], _busy(path))
         _check_schema(connection)
     except BaseException:
         connection.close()
