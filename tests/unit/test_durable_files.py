@@ -56,7 +56,8 @@ def test_a_database_that_stays_locked_is_an_error_after_the_wait(tmp_path: Path)
 def test_an_exception_rolls_the_transaction_back(tmp_path: Path) -> None:
     with contextlib.closing(_open(tmp_path / "one.sqlite", 0)) as connection:
         make_tables(connection, 1, 1, [TABLE], "busy")
-        with pytest.raises(ValueError, match="found"), transaction(connection, "busy"):
-            connection.execute("INSERT INTO written VALUES (1)")
-            raise ValueError("found")
+        rows = iter([(1,), (2,), ()])
+        with pytest.raises(sqlite3.ProgrammingError), transaction(connection, "busy"):
+            connection.executemany("INSERT INTO written VALUES (?)", rows)
+        assert list(rows) == []
         assert connection.execute("SELECT count(*) FROM written").fetchone() == (0,)
