@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 #: Colors of :func:`turnout.commands._terminal.color`, the only sequences that :func:`echo` prints.
 _COLOR = re.compile(r"(\x1b\[\d{1,2}m)")
@@ -75,6 +76,28 @@ def printable_console(**options: Any) -> Console:
             return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
 
     return PrintableConsole(**options)
+
+
+def grid(*headings: str) -> Table:
+    """A table without rows. Texts that do not fit into their column go on in the next line; none is cut.
+
+    Args:
+        *headings: Of its columns; the first is aligned left, the others right.
+
+    Example:
+        >>> table = grid("model", "score")
+        >>> table.add_row("a-long-name-of-a-model", "0.5")
+        >>> printable_console(width=19).print(table)  # doctest: +NORMALIZE_WHITESPACE
+        model         score
+        a-long-name-    0.5
+        of-a-model
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    return table
 
 
 def _line(text: str) -> str:

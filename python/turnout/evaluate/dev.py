@@ -13,6 +13,7 @@ from turnout.data import ModelAliases, Outcomes
 from turnout.evaluate.baselines import LENGTH
 from turnout.evaluate.bootstrap import Estimate
 from turnout.evaluate.evaluation import Options, evaluate
+from turnout.terminal import grid
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,10 +107,8 @@ def dev_results(tables: Sequence[Outcomes], scorer: Scorer, pair: tuple[str, str
 
 def show(results: Sequence[DevResult], console: Console) -> None:
     """Prints a table of results."""
-    from rich.table import Table
-
-    grid = Table("dev table", "rows", "pair", "APGR", "prompt length", "difference", "random")
+    table = grid("dev table", "rows", "pair", "APGR", "prompt length", "difference", "random")
     for r in results:
         estimates = (str(one) for one in (r.router, r.length, r.difference))
-        grid.add_row(r.table, str(r.rows), f"{r.strong} / {r.weak}", *estimates, "0.500")
-    console.print(grid)
+        table.add_row(r.table, str(r.rows), f"{r.strong} / {r.weak}", *estimates, "0.500")
+    console.print(table)

@@ -17,6 +17,7 @@ from turnout.data.texts import texts
 from turnout.evaluate.attack import Place, find_attack, vocabulary
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.perturb import CHANGES, paraphrase
+from turnout.terminal import grid
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -179,18 +180,8 @@ def read_paraphrases(path: Path) -> dict[str, str]:
 
 def show(name: str, robustness: Robustness, console: Console) -> None:
     """Prints robustness on a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
-    for heading in (
-        f"robustness of {name} at {robustness.threshold:.4g}",
-        "flipped",
-        "95 %",
-        "to strong",
-        "to weak",
-        "|change|",
-    ):
-        table.add_column(heading, justify="left" if heading.startswith("robustness") else "right")
+    heading = f"robustness of {name} at {robustness.threshold:.4g}"
+    table = grid(heading, "flipped", "95 %", "to strong", "to weak", "|change|")
     for one in robustness.changes:
         table.add_row(
             one.change,

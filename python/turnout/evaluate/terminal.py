@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from turnout.evaluate.evaluation import Evaluation
 from turnout.evaluate.figures import HEADINGS
 from turnout.evaluate.report import estimate_text
+from turnout.terminal import grid
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
@@ -21,10 +21,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
         f"oracle APGR {evaluation.oracle_apgr:.3f}",
         highlight=False,
     )
-    figures = Table(box=None, pad_edge=False, header_style="bold")
-    figures.add_column("", no_wrap=True)
-    for name in [*evaluation.routers, "random"]:
-        figures.add_column(name, justify="right", no_wrap=True)
+    figures = grid("", *evaluation.routers, "random")
     for key, heading in HEADINGS.items():
         cells = [
             estimate_text(result.figures[key]) if key in result.figures else ""
@@ -34,9 +31,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
             figures.add_row(heading, *cells, f"{evaluation.random[key]:.3f}" if key in evaluation.random else "")
     console.print(figures)
     if evaluation.differences:
-        differences = Table(box=None, pad_edge=False, header_style="bold")
-        differences.add_column("paired differences of APGR")
-        differences.add_column("", justify="right")
+        differences = grid("paired differences of APGR", "")
         for one in evaluation.differences:
             differences.add_row(f"{one.first} minus {one.second}", estimate_text(one.apgr))
         console.print(differences)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from turnout.evaluate.pools.evaluation import PoolEvaluation
 from turnout.evaluate.report import estimate_text
+from turnout.terminal import grid
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,20 +24,16 @@ _HEADINGS = {
 
 def show_pool(evaluation: PoolEvaluation, console: Console) -> None:
     """Prints the figures of one table: a line a method, a line a model, RouterArena's scores."""
-    from rich.table import Table
-
     dropped = f"; {evaluation.dropped:,} prompts without a score of every model left out" if evaluation.dropped else ""
     console.print(f"\n[bold]{evaluation.table}[/bold], {evaluation.prompts:,} prompts{dropped}", highlight=False)
     console.print(f"best single model: {evaluation.single}", highlight=False, markup=False)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", *_HEADINGS.values(), "pool's cost less"):
-        grid.add_column(heading, justify="right" if heading else "left")
+    methods = grid("", *_HEADINGS.values(), "pool's cost less")
     for name, method in evaluation.methods.items():
-        grid.add_row(name, *(estimate_text(method.figures[key]) for key in _HEADINGS), estimate_text(method.difference))
-    console.print(grid)
-    models = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "mean cost", "mean score", "share", "AUC", "ECE", "noise", "Brier"):
-        models.add_column(heading, justify="right" if heading != "model" else "left")
+        methods.add_row(
+            name, *(estimate_text(method.figures[key]) for key in _HEADINGS), estimate_text(method.difference)
+        )
+    console.print(methods)
+    models = grid("model", "mean cost", "mean score", "share", "AUC", "ECE", "noise", "Brier")
     for name, (cost, score) in evaluation.models.items():
         one = evaluation.success[name]
         share = f"{evaluation.shares[name]:.1%}"
