@@ -216,12 +216,63 @@ def test_after_a_change_what_was_learned_stays_until_it_is_confirmed(pinning, ar
     assert server.post(request()).headers["x-turnout-model"] == "small"
     assert "turnout_changes_pinned 1.0" in httpx.get(f"{server.admin_url}/metrics").text
 
-    confirmed = httpx.post(f"{server.admin_url}/admin/changes/confirm").json()["changes"]
+    confirmed = confirm(server, listed(server)["revision"]).json()["changes"]
     assert [(one["model"], one["signal"]) for one in confirmed] == [("small", "model")]
-    assert httpx.get(f"{server.admin_url}/admin/changes").json() == {"object": "list", "changes": []}
+    assert listed(server)["changes"] == []
     assert "turnout_changes_pinned 0.0" in httpx.get(f"{server.admin_url}/metrics").text
     assert reload(server).status_code == 200
     assert server.post(request()).headers["x-turnout-model"] == "large"
+
+
+def listed(server):
+    return httpx.get(f"{server.admin_url}/admin/changes").json()
+
+
+def confirm(server, revision):
+    return httpx.post(f"{server.admin_url}/admin/changes/confirm", json={"revision": revision})
+
+
+def test_changes_that_nobody_has_seen_are_not_confirmed(pinning, artifact):
+    server, profiles = pinning(pin=True)
+    before = listed(server)
+    assert before["changes"] == []
+    changed(server)
+    seen = listed(server)
+    server.state.changes._named("large", "one")
+    server.state.changes._named("large", "two")
+    for revision, texts in (
+        (before["revision"], ["model small: ", "model large: "]),
+        (seen["revision"], ["model large: reports the name 'two', before 'one'"]),
+        ("0-0", ["model small: ", "model large: "]),
+        ("9" * 10_000, ["model small: ", "model large: "]),
+        (f"{seen['revision'].partition('-')[0]}-{'9' * 5000}", ["model small: ", "model large: "]),
+    ):
+        refused = confirm(server, revision)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "stale_revision")
+        message = refused.json()["error"]["message"]
+        assert [text in message for text in texts] == [True] * len(texts)
+        assert message.count("model ") == len(texts)
+    profiles.write_bytes(profiles_of(artifact, large=0.9, small=0.1))
+    assert reload(server).status_code == 409
+    revision = listed(server)["revision"]
+    assert [one["model"] for one in confirm(server, revision).json()["changes"]] == ["small", "large"]
+    # Sent again, it has nothing more to confirm.
+    assert confirm(server, revision).json() == {"object": "list", "changes": []}
+    assert reload(server).status_code == 200
+    assert (
+        confirm(server, "0-0")
+        .json()["error"]["message"]
+        .startswith("nothing was confirmed: revision '0-0' is not known")
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"revision": 1}', b'{"revision": null}'])
+def test_a_confirmation_names_what_it_confirms(pinning, body):
+    server, _ = pinning(pin=True)
+    changed(server)
+    refused = httpx.post(f"{server.admin_url}/admin/changes/confirm", content=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "revision")
+    assert len(listed(server)["changes"]) == 1
 
 
 def test_what_the_operator_writes_is_not_pinned(pinning):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ logger = logging.getLogger("turnout.serve")
 _MOST_ANSWERS = 10_000
 #: Names that are known of one model; one that reports another name for each answer is not watched.
 _MOST_NAMES = 32
+#: Of the number in a revision.
+_MOST_DIGITS = 20
 _WORDS: Mapping[Signal, str] = {
     "outcomes": "outcomes have changed",
     "latency": "latencies have changed",
@@ -40,6 +43,20 @@ class Change(NamedTuple):
     time: float
     #: What happened, for people.
     text: str
+    #: Its place among the changes of all models since the start, from 1.
+    number: int
+
+
+class StaleRevisionError(Exception):
+    """There are changes that the revision does not have.
+
+    Args:
+        changes: Those.
+    """
+
+    def __init__(self, changes: list[Change]) -> None:
+        super().__init__("; ".join(f"model {one.model}: {one.text}" for one in changes))
+        self.changes = changes
 
 
 class Changes:
@@ -63,6 +80,9 @@ class Changes:
         #: Names that models reported, by label; the last one that was reported comes last.
         self._names: dict[str, dict[str, None]] = {}
         self._unconfirmed: dict[tuple[str, Signal], Change] = {}
+        self._noticed = 0
+        #: Revisions of another start, or of another process, are unknown.
+        self._start = secrets.token_hex(4)
 
     @property
     def reads_logprobs(self) -> bool:
@@ -75,13 +95,30 @@ class Changes:
         return list(self._unconfirmed.values())
 
     @property
+    def revision(self) -> str:
+        """Name of all changes so far."""
+        return f"{self._start}-{self._noticed}"
+
+    @property
     def pinned_by(self) -> list[Change]:
         """The changes for which a reload keeps what was learned; none without ``pin``."""
         return self.unconfirmed if self._settings.pin else []
 
-    def confirm(self) -> list[Change]:
-        """Forgets the changes so far, which somebody has seen; gives them."""
+    def confirm(self, revision: str) -> list[Change]:
+        """Forgets the changes of a revision, which somebody has seen; gives them.
+
+        Args:
+            revision: :attr:`revision`, when they were seen.
+
+        Raises:
+            StaleRevisionError: There are others since, or the revision is unknown; nothing is forgotten.
+        """
         found = self.unconfirmed
+        if revision != self.revision:
+            start, _, number = revision.partition("-")
+            is_known = start == self._start and number.isdecimal() and len(number) < _MOST_DIGITS
+            seen = int(number) if is_known else 0
+            raise StaleRevisionError([one for one in found if one.number > seen])
         self._unconfirmed.clear()
         return found
 
@@ -187,7 +224,8 @@ class Changes:
             self._alarm(label, signal, f"its {_WORDS[signal]}")
 
     def _alarm(self, label: str, signal: Signal, text: str) -> None:
-        self._unconfirmed[label, signal] = Change(label, signal, time.time(), text)
+        self._noticed += 1
+        self._unconfirmed[label, signal] = Change(label, signal, time.time(), text, self._noticed)
         self._metrics.changes.labels(label, signal).inc()
         logger.warning("model %s: %s", label, text)
 

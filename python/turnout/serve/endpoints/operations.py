@@ -9,13 +9,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from turnout._core import RouterError
+from turnout.serve.changes import StaleRevisionError
 from turnout.serve.dialects.errors import ApiError
+from turnout.serve.http.asgi import read_body
+from turnout.serve.http.json_body import parse
 
 if TYPE_CHECKING:
     from turnout.serve.changes import Change
     from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
+
+#: Of the body of a confirmation.
+_MOST_BYTES = 16 * 1024
 
 
 class Operations:
@@ -58,12 +64,24 @@ class Operations:
 
     async def changes(self, request: Request) -> Response:
         """``GET /admin/changes`` of the admin listener: changes of models that are not confirmed yet."""
-        return JSONResponse(_listed(self.state.changes.unconfirmed))
+        changes = self.state.changes
+        return JSONResponse({"object": "list", "revision": changes.revision, "changes": _listed(changes.unconfirmed)})
 
     async def confirm_changes(self, request: Request) -> Response:
-        """``POST /admin/changes/confirm`` of the admin listener: they are forgotten, and pin nothing any more."""
-        return JSONResponse(_listed(self.state.changes.confirm()))
+        """``POST /admin/changes/confirm`` of the admin listener: those of a revision are forgotten, and pin nothing any more."""
+        body = await read_body(request.scope, request.receive, _MOST_BYTES)
+        revision = (await parse(body)).get("revision") if body else None
+        if not isinstance(revision, str):
+            message = 'revision is missing, expected {"revision": "..."} with that of GET /admin/changes'
+            raise ApiError(400, message, code="invalid_value", param="revision")
+        try:
+            confirmed = self.state.changes.confirm(revision)
+        except StaleRevisionError as error:
+            found = f"has not seen: {error}" if error.changes else "is not known"
+            message = f"nothing was confirmed: revision {revision[:100]!a} {found}; read GET /admin/changes again"
+            raise ApiError(409, message, code="stale_revision", param="revision") from None
+        return JSONResponse({"object": "list", "changes": _listed(confirmed)})
 
 
-def _listed(changes: list[Change]) -> dict[str, Any]:
-    return {"object": "list", "changes": [one._asdict() for one in changes]}
+def _listed(changes: list[Change]) -> list[dict[str, Any]]:
+    return [one._asdict() for one in changes]

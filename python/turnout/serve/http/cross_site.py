@@ -21,7 +21,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Paths for probes, which accept any host.
 _ANY_HOST = frozenset({"/health", "/ready"})
 #: Paths whose requests have no body.
-_BODILESS = frozenset({"/admin/reload", "/admin/changes/confirm"})
+_BODILESS = frozenset({"/admin/reload"})
 #: Host headers that are kept, and characters of one.
 _MOST_KNOWN, _LONGEST_KNOWN = 256, 256
 _PORTS = {"http": "80", "https": "443"}
