@@ -308,17 +308,19 @@ def test_cached_tokens_have_a_price_of_their_own(tmp_path, capsys):
 
 def test_tokens_that_are_written_to_the_cache_have_a_price_of_their_own(tmp_path, capsys):
     log = tmp_path / "log.jsonl"
-    log.write_text("\n".join(json.dumps(receipt(number, cached_tokens=60, written_tokens=30)) for number in range(30)))
+    tokens = {"cached_tokens": 60, "written_tokens": 30, "written_1h_tokens": 20}
+    log.write_text("\n".join(json.dumps(receipt(number, **tokens)) for number in range(30)))
     prices = ["--price", "big", "10", "30", "--cached-price", "big", "1", "--cache-write-price", "big", "12.5"]
+    prices += ["--cache-write-1h-price", "big", "20"]
     assert main(["report", str(log), *prices, "--resamples", "50", "--json", "-"]) == 0
-    cost = (10 * 10 + 60 * 1 + 30 * 12.5 + 10 * 30) / 1e6
+    cost = (10 * 10 + 60 * 1 + 10 * 12.5 + 20 * 20 + 10 * 30) / 1e6
     assert json.loads(capsys.readouterr().out)["cost"]["total"] == pytest.approx(30 * cost)
 
 
 def test_discarded_answers_cost_what_they_read_from_the_cache_and_wrote_to_it():
-    usage = Usage(100, 10, cached_tokens=60, written_tokens=30)
-    prices = TokenPrices(10, 30, cached=1, written=12.5)
-    cost = (10 * 10 + 60 * 1 + 30 * 12.5 + 10 * 30) / 1e6
+    usage = Usage(100, 10, cached_tokens=60, written_tokens=30, written_1h_tokens=20)
+    prices = TokenPrices(10, 30, cached=1, written=12.5, written_1h=20)
+    cost = (10 * 10 + 60 * 1 + 10 * 12.5 + 20 * 20 + 10 * 30) / 1e6
     written = Verdict([judged("big", prices=prices, usage=usage)]).receipt(Usage(100, 10), 0.0)
     assert written["cost"] == pytest.approx(cost)
     unpriced = Verdict([judged("big", usage=usage)]).receipt(Usage(100, 10), 0.0)

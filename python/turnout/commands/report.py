@@ -26,6 +26,14 @@ model would have scored is stated only from receipts with propensities or shadow
 """
 
 
+#: Options of the parts of the input that have a price of their own, by field.
+_CACHE_PRICES = {
+    "--cached-price": "cached",
+    "--cache-write-price": "written",
+    "--cache-write-1h-price": "written_1h",
+}
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
@@ -60,6 +68,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=[],
         metavar=("MODEL", "INPUT"),
         help="price of its input tokens that are written to the cache (default: as other input)",
+    )
+    parser.add_argument(
+        "--cache-write-1h-price",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("MODEL", "INPUT"),
+        help="price of those that are kept there for an hour (default: as other written ones)",
     )
     parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
@@ -116,7 +132,7 @@ def _prices(args: argparse.Namespace) -> dict[str, TokenPrices]:
                 found[name] = prices
     for name, *numbers in args.price:
         found[name] = TokenPrices(*_numbers("--price", name, numbers))
-    for option, field in (("--cached-price", "cached"), ("--cache-write-price", "written")):
+    for option, field in _CACHE_PRICES.items():
         for name, number in getattr(args, option[2:].replace("-", "_")):
             if name not in found:
                 raise ConfigError(f"{option} {name}: the model has no prices, expected --price or --config with it")

@@ -140,6 +140,7 @@ class State:
                 "output_tokens": None,
                 "cached_tokens": None,
                 "written_tokens": None,
+                "written_1h_tokens": None,
                 "cost": None,
             }
         )

@@ -8,7 +8,7 @@ from turnout.evaluate.metrics import Floats
 from turnout.token_prices import TokenPrices
 
 #: Columns of tokens.
-TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "written_tokens")
+TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "written_tokens", "written_1h_tokens")
 
 
 def costs(prices: TokenPrices, tokens: Floats) -> Floats:
@@ -16,15 +16,16 @@ def costs(prices: TokenPrices, tokens: Floats) -> Floats:
 
     Args:
         prices: Of the model.
-        tokens: Input, output, cached and written tokens ``[rows, 4]``; cached and written ones are part of the input.
+        tokens: Columns :data:`TOKENS`, ``[rows, 5]``: cached and written ones are part of the input, those of an hour of the written.
 
     Returns:
         float64 ``[rows]``, NaN where tokens are.
 
     Example:
-        >>> costs(TokenPrices(10, 30, cached=1), np.array([[1_000_000.0, 0.0, 900_000.0, 0.0]])).tolist()
+        >>> costs(TokenPrices(10, 30, cached=1), np.array([[1_000_000.0, 0.0, 900_000.0, 0.0, 0.0]])).tolist()
         [1.9]
     """
-    inputs, outputs, cached, written = tokens.T
+    inputs, outputs, cached, written, written_1h = tokens.T
     cached = np.minimum(cached, inputs)
-    return prices.cost(inputs, outputs, cached, np.minimum(written, inputs - cached))
+    written = np.minimum(written, inputs - cached)
+    return prices.cost(inputs, outputs, cached, written, np.minimum(written_1h, written))

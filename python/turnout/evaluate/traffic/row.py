@@ -31,6 +31,7 @@ class Row(NamedTuple):
     output_tokens: float
     cached_tokens: float
     written_tokens: float
+    written_1h_tokens: float
     cost: float
     discarded_cost: float
     win_rate: float
@@ -59,6 +60,7 @@ def row_of(receipt: Mapping[str, Any], prices: Mapping[str, TokenPrices]) -> Row
         output_tokens=_number(receipt, "output_tokens"),
         cached_tokens=_number(receipt, "cached_tokens", 0.0),
         written_tokens=_number(receipt, "written_tokens", 0.0),
+        written_1h_tokens=_number(receipt, "written_1h_tokens", 0.0),
         cost=_number(receipt, "cost"),
         discarded_cost=_discarded_cost(receipt, prices),
         win_rate=_number(receipt, "win_rate"),

@@ -30,7 +30,7 @@ class Traffic:
         chosen: The model that was decided for.
         served: The model that answered.
         win_rate: ``[rows]``; NaN where the receipt has none.
-        tokens: Input, output, cached and written tokens ``[rows, 4]``; NaN where unknown, 0 where nothing is known to be cached.
+        tokens: Columns :data:`~turnout.evaluate.traffic.prices.TOKENS`, ``[rows, 5]``; NaN where unknown, 0 where nothing is known to be cached.
         cost: ``[rows]``; NaN where unknown.
         discarded_cost: Part of ``cost`` for the answers that a cascade discarded, ``[rows]``; NaN where unknown.
         grades: For each kind of grade, ``[rows]`` in ``[0, 1]``; NaN where there is none.

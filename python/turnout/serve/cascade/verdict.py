@@ -11,7 +11,7 @@ from turnout.serve.upstreams.usage import UNKNOWN, Usage
 from turnout.token_prices import TokenPrices
 
 #: Parts of the input with prices of their own.
-_CACHE = ("cached_tokens", "written_tokens")
+_CACHE = ("cached_tokens", "written_tokens", "written_1h_tokens")
 
 
 @dataclass

@@ -39,8 +39,9 @@ DialectName = Literal["chat", "messages", "responses"]
 assert set(DialectName.__args__) == set(DIALECTS)  # type: ignore[attr-defined]
 
 
-#: What Anthropic charges for tokens that are written to its cache, in input prices.
-_WRITE_FACTOR = 1.25
+#: What Anthropic charges for tokens that are written to its cache for five minutes, and for an hour, in input prices.
+_WRITE_FACTOR, _WRITE_1H_FACTOR = 1.25, 2.0
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 #: The name of a host as browsers send it; names of other alphabets are sent in their ASCII form (``xn--``).
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
@@ -117,7 +118,10 @@ class ModelSettings(Table):
     translate: Literal["", "litellm"] = ""
     #: Of a million input tokens that the provider writes to its cache; by default 1.25 times ``input_price`` where the upstream speaks
     #: ``messages``, whose answers count them, and ``input_price`` elsewhere.
-    cache_write_price: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cache_write_price: Price = None
+    #: Of those that it keeps there for an hour; by default twice ``input_price`` where the upstream speaks ``messages``, and
+    #: ``cache_write_price`` elsewhere.
+    cache_write_1h_price: Price = None
 
     @cached_property
     def pool_fields(self) -> dict[str, Any]:
@@ -136,8 +140,10 @@ class ModelSettings(Table):
             raise ValueError(
                 f"translate is {self.translate!r}, which translates to chat or messages, and dialects has neither"
             )
-        if self.cache_write_price is not None and "input_price" not in (self.model_extra or {}):
-            raise ValueError("cache_write_price is for a model with prices, expected input_price")
+        if "input_price" not in (self.model_extra or {}):
+            for name in ("cache_write_price", "cache_write_1h_price"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for a model with prices, expected input_price")
         for key in self.model_extra or {}:
             if key not in MODEL_FIELDS:
                 expected = ", ".join([*type(self).model_fields, *sorted(MODEL_FIELDS - type(self).model_fields.keys())])
@@ -361,10 +367,11 @@ class Settings(Table):
         if full is None or output is None:
             return None
         model = self.models[self._base_of(name)]
-        written = model.cache_write_price
-        if written is None and "messages" in model.dialects:
-            written = _WRITE_FACTOR * float(full)
-        return TokenPrices(float(full), float(output), None if cached is None else float(cached), written)
+        written, written_1h = model.cache_write_price, model.cache_write_1h_price
+        if "messages" in model.dialects:
+            written = _WRITE_FACTOR * float(full) if written is None else written
+            written_1h = _WRITE_1H_FACTOR * float(full) if written_1h is None else written_1h
+        return TokenPrices(float(full), float(output), None if cached is None else float(cached), written, written_1h)
 
     def _fields_of(self, name: str) -> dict[str, Any]:
         base = self._base_of(name)

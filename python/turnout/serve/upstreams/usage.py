@@ -27,6 +27,8 @@ class Usage(NamedTuple):
     cached_tokens: int | None = None
     #: Of the input, those that were written to it, where the upstream says so.
     written_tokens: int | None = None
+    #: Of the written ones, those that are kept for an hour.
+    written_1h_tokens: int | None = None
 
     @property
     def kept_tokens(self) -> int:
@@ -48,7 +50,8 @@ class Usage(NamedTuple):
             return None
         cached = min(self.cached_tokens or 0, self.input_tokens)
         written = min(self.written_tokens or 0, self.input_tokens - cached)
-        return prices.cost(self.input_tokens, self.output_tokens, cached, written)
+        written_1h = min(self.written_1h_tokens or 0, written)
+        return prices.cost(self.input_tokens, self.output_tokens, cached, written, written_1h)
 
 
 #: Nothing is known.
@@ -63,9 +66,9 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
 
     Example:
         >>> usage_of({"usage": {"prompt_tokens": 12, "completion_tokens": 3}})
-        Usage(input_tokens=12, output_tokens=3, cached_tokens=None, written_tokens=None)
+        Usage(input_tokens=12, output_tokens=3, cached_tokens=None, written_tokens=None, written_1h_tokens=None)
         >>> usage_of({"message": {"usage": {"input_tokens": 12, "cache_read_input_tokens": 88}}})
-        Usage(input_tokens=100, output_tokens=None, cached_tokens=88, written_tokens=0)
+        Usage(input_tokens=100, output_tokens=None, cached_tokens=88, written_tokens=0, written_1h_tokens=None)
     """
     inner = next((found[name] for name in _INSIDE if isinstance(found.get(name), dict)), found)
     usage = inner.get("usage") or found.get("usage")
@@ -79,9 +82,9 @@ def usage_of(found: Mapping[str, Any]) -> Usage:
     if inputs is not None and "prompt_tokens" not in usage:
         # Anthropic counts cached tokens apart from the others.
         inputs += (read or 0) + (written or 0)
-    details: Mapping[str, Any] = next((usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)), {})
-    cached = _count(details, "cached_tokens") if read is None else read
-    return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"), cached, written)
+    cached = _count(_table(usage, *_DETAILS), "cached_tokens") if read is None else read
+    written_1h = _count(_table(usage, "cache_creation"), "ephemeral_1h_input_tokens")
+    return Usage(inputs, _count(usage, "completion_tokens", "output_tokens"), cached, written, written_1h)
 
 
 def model_of(found: Mapping[str, Any]) -> str:
@@ -123,6 +126,10 @@ def usage_of_stream(begin: Usage, tail: bytes) -> Usage:
             output = reported.output_tokens if reported.output_tokens is not None else found.output_tokens
             found = begun._replace(output_tokens=output)
     return found
+
+
+def _table(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
 
 
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:
