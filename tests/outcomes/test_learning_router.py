@@ -109,6 +109,53 @@ def test_decisions_after_the_save_are_learned_after_a_restart(pool, tmp_path):
         assert again._bandit.to_dict()["moment"] == router._bandit.to_dict()["moment"]
 
 
+def test_outcomes_after_the_save_are_learned_once_however_often_it_is_restored(pool, tmp_path):
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        decisions = [router.route(f"prompt {number}") for number in range(6)]
+        router.save(tmp_path / "state.json")
+        for decision in decisions:
+            router.record(decision.receipt_id, passed=False)
+        learned = router._bandit.state
+        for _ in range(2):
+            router.restore(tmp_path / "state.json")
+            router.record(decisions[0].receipt_id, passed=False)
+            assert router._bandit.state == learned
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_was_recorded_after_the_save_is_not_learned_after_rolling_back(pool, tmp_path, is_restarted):
+    """A flood of wrong outcomes is forgotten for good: the database still has them."""
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        before = [router.route(f"prompt {number}") for number in range(10)]
+        router.record(before[0].receipt_id, passed=True)
+        router.save(tmp_path / "state.json")
+        good = router._bandit.state
+        since = [router.route(f"prompt {number}") for number in range(10, 20)]
+        for decision in (*before[1:9], *since[:9]):
+            router.record(decision.receipt_id, passed=False)
+        receipts = [json.loads(json.dumps(one.receipt)) for one in since]
+        again = learning(pool, outcomes=outcomes) if is_restarted else router
+        for _ in range(2):
+            again.roll_back(tmp_path / "state.json", receipts if is_restarted else ())
+            assert again._bandit.state == good
+        again.record("elsewhere", passed=True)
+        # The first grade counts, and it was left out.
+        again.record(before[1].receipt_id, thumbs="up")
+        again.record(since[0].receipt_id, thumbs="up")
+        assert again._bandit.state == good
+        for decision in (before[9], since[9]):
+            state = again._bandit.state
+            again.record(decision.receipt_id, passed=True)
+            assert again._bandit.state != state
+        again.save(tmp_path / "state.json")
+        last = learning(pool, outcomes=outcomes)
+        last.restore(tmp_path / "state.json")
+        last.record(since[9].receipt_id, passed=True)
+        assert last._bandit.state == again._bandit.state
+
+
 def test_a_restored_router_and_a_second_one_draw_anew(pool, tmp_path):
     router = learning(pool)
     router.save(tmp_path / "state.json")

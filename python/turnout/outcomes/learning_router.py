@@ -19,6 +19,7 @@ import numpy as np
 from turnout.durable_files import replace_file
 from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
 from turnout.outcomes.bandit import Bandit, BanditSettings, Choice, Floats, features_of
+from turnout.outcomes.outcome import Outcome
 from turnout.outcomes.signature import ReceiptKey
 from turnout.outcomes.store import Outcomes
 
@@ -49,6 +50,16 @@ class _Waiting(NamedTuple):
     model: int
     success: float
     features: Floats
+
+
+class _Saved(NamedTuple):
+    """A state that was saved, and the decisions that were made since."""
+
+    bandit: Bandit
+    decisions: dict[str, _Waiting | None]
+    #: Outcomes of the database that were learned.
+    seen: int
+    since: list[tuple[str, _Waiting]]
 
 
 class LearnedDecision(NamedTuple):
@@ -211,7 +222,7 @@ class LearningRouter:
         replace_file(Path(path), json.dumps(values).encode())
 
     def restore(self, path: str | os.PathLike[str], receipts: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Takes the state of :meth:`save`; outcomes that the database has got since are learned with the next call.
+        """Goes on from the state of :meth:`save` after a restart; outcomes that the database has got since are learned with the next call, once.
 
         Args:
             path: A JSON file.
@@ -222,6 +233,36 @@ class LearningRouter:
             ConfigError: The file is not such a state, or one of other models.
             InvalidInputError: A receipt of a learning router lacks a field, or is one of other models.
         """
+        saved = self._saved(path, receipts)
+        with self._lock:
+            self._take(saved)
+
+    def roll_back(self, path: str | os.PathLike[str], receipts: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Goes back to the state of :meth:`save` for good: what was recorded since is not learned again.
+
+        Outcomes that come later are learned, those of the decisions since the save, too. :meth:`save` afterwards, because :meth:`restore` of
+        the same file learns what this leaves out.
+
+        Args:
+            path: A JSON file.
+            receipts: As for :meth:`restore`; this router's own decisions are known without.
+
+        Raises:
+            ConfigError: As for :meth:`restore`.
+            InvalidInputError: Likewise.
+        """
+        saved = self._saved(path, receipts)
+        with self._lock:
+            mine = self._decisions
+            self._take(saved)
+            for name, waiting in mine.items():
+                if name not in self._decisions:
+                    self._wait(name, waiting)
+            for outcome in self.outcomes.read(self._seen):
+                self._seen += 1
+                self._first_grade(outcome)
+
+    def _saved(self, path: str | os.PathLike[str], receipts: Iterable[Mapping[str, Any]]) -> _Saved:
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             bandit = Bandit.from_dict(values["bandit"])
@@ -237,13 +278,15 @@ class LearningRouter:
                 f"{os.fspath(path)}: models {', '.join(bandit.models)}, expected {', '.join(self._index)}"
             )
         since = [self._waiting(row, one) for row, one in enumerate(receipts) if _is_later(one, saved)]
-        with self._lock:
-            self._bandit, self._decisions, self._seen = bandit, decisions, seen
-            for name, waiting in since:
-                if name not in self._decisions:
-                    self._wait(name, waiting)
+        return _Saved(bandit, decisions, seen, since)
 
-    def _wait(self, receipt_id: str, waiting: _Waiting) -> None:
+    def _take(self, saved: _Saved) -> None:
+        self._bandit, self._decisions, self._seen = saved.bandit, saved.decisions, saved.seen
+        for name, waiting in saved.since:
+            if name not in self._decisions:
+                self._wait(name, waiting)
+
+    def _wait(self, receipt_id: str, waiting: _Waiting | None) -> None:
         while len(self._decisions) >= MOST_DECISIONS:
             self._decisions.pop(next(iter(self._decisions)))
         self._decisions[receipt_id] = waiting
@@ -307,12 +350,17 @@ class LearningRouter:
                         "%d outcomes so far are of receipts that are not among the last decisions of this router: kept, not learned",
                         self._unknown,
                     )
-                continue
-            waiting = self._decisions[outcome.receipt_id]
-            if waiting is None or (grade := outcome.grade_of(self._bandit.models[waiting.model])) is None:
-                continue
-            self._decisions[outcome.receipt_id] = None
-            self._bandit.learn(waiting.model, grade, waiting.success, waiting.features)
+            elif (found := self._first_grade(outcome)) is not None:
+                grade, waiting = found
+                self._bandit.learn(waiting.model, grade, waiting.success, waiting.features)
+
+    def _first_grade(self, outcome: Outcome) -> tuple[float, _Waiting] | None:
+        """What an outcome teaches; ``None`` where it is not the first grade of a decision that is known. It waits for no other then."""
+        waiting = self._decisions.get(outcome.receipt_id)
+        if waiting is None or (grade := outcome.grade_of(self._bandit.models[waiting.model])) is None:
+            return None
+        self._decisions[outcome.receipt_id] = None
+        return grade, waiting
 
 
 def _new_id() -> str:
