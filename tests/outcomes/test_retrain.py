@@ -186,7 +186,9 @@ def test_verdicts_grade_what_they_say():
     ]
     found = feedback_of(receipts, outcomes, NAMES)
     np.testing.assert_array_equal(found.scores, [[0.0, 1.0], [1.0, 1.0], [1.0, np.nan], [0.3, 0.3], [np.nan, np.nan]])
-    np.testing.assert_array_equal(found.verdicts, [[0, 1, 0, 1], [1, 1, 0, 1], [2, 1, 0, 0], [3, 1, 0, 0.5]])
+    np.testing.assert_array_equal(
+        found.verdicts, [[0, 1, 0, 1, 0.1], [1, 1, 0, 1, 0.1], [2, 1, 0, 0, 0.1], [3, 1, 0, 0.5, 0.1]]
+    )
 
 
 def test_decisions_are_in_the_order_of_their_times_and_unclear_ones_are_left_out():

@@ -45,6 +45,27 @@ def record(folder, artifact, count, *, judged=lambda row, wins: wins, strong=0.3
     return truth
 
 
+def record_unequal(folder, artifact, count, chances=(0.5, 0.05)):
+    """Half of the requests are of a kind of which the win rates know nothing; the strong model wins more of them, and more are drawn."""
+    generator = np.random.default_rng(2)
+    prompts = prompts_of(count)
+    # By rank, because a monotone map is fitted.
+    rank = np.argsort(np.argsort(raw_win_rates(artifact, prompts))) / count
+    truth = np.stack([0.45 + 0.5 * rank, 0.05 + 0.5 * rank])
+    with (folder / "log.jsonl").open("w") as log, Outcomes(folder / "o.sqlite") as outcomes:
+        for row, prompt in enumerate(prompts):
+            kind = int(generator.random() < 0.5)
+            served, other = ("large", "small") if generator.random() < 0.5 else ("small", "large")
+            if generator.random() >= chances[kind]:
+                continue
+            receipt = {"time": float(row), "request_id": f"r{row}", "prompt": prompt, "served": served, "model": served}
+            log.write(json.dumps(receipt) + "\n")
+            wins = bool(generator.random() < truth[kind, row])
+            preference = "win" if wins == (other == "large") else "loss"
+            outcomes.record_verdict(f"r{row}", other, preference, propensity=chances[kind], position=1, source="judge")
+    return prompts, truth
+
+
 def retrain(folder, artifact, out, *arguments):
     files = [str(folder / "log.jsonl"), "--outcomes", str(folder / "o.sqlite")]
     return main(
@@ -65,6 +86,23 @@ def test_verdicts_calibrate_the_win_rates_in_a_copy(tmp_path, artifact, capsys):
     # A monotone map: what was more likely stays more likely.
     assert (np.argsort(after, kind="stable") == np.argsort(before, kind="stable")).mean() > 0.99
     assert (artifact / "router.json").read_bytes() == content
+
+
+def test_requests_that_were_drawn_more_often_count_no_more_than_others(tmp_path, artifact, capsys):
+    prompts, truth = record_unequal(tmp_path, artifact, 10_000)
+    assert retrain(tmp_path, artifact, tmp_path / "new", "--json") == 0, capsys.readouterr()
+    after = turnout.load(tmp_path / "new").win_rates(prompts)
+    assert abs(after.mean() - truth.mean()) < 0.04
+    assert np.abs(after - truth.mean(axis=0)).mean() < 0.06
+    # Counted alike, they would say .68.
+    seen = np.average(truth.mean(axis=1), weights=[0.5, 0.05])
+    assert abs(after.mean() - seen) > 0.1
+
+
+def test_verdicts_that_few_rare_ones_decide_are_too_few(tmp_path, artifact, capsys):
+    record_unequal(tmp_path, artifact, 10_000, chances=(0.06, 0.0005))
+    assert retrain(tmp_path, artifact, tmp_path / "new") == 1
+    assert "too few verdicts (counted by their chances)" in capsys.readouterr().out
 
 
 def test_the_running_artifact_may_be_replaced_in_place(tmp_path, artifact):

@@ -51,7 +51,13 @@ class Calibration:
 
 
 def fit_calibration(
-    raw: ArrayLike, outcome: ArrayLike, *, folds: int = 5, seed: int = 0, kind: str = "auto"
+    raw: ArrayLike,
+    outcome: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    kind: str = "auto",
 ) -> Calibration:
     """Fits Platt scaling and an isotonic map and keeps the one with the lower cross-validated log loss.
 
@@ -63,6 +69,7 @@ def fit_calibration(
     Args:
         raw: Raw win rates, float ``[prompts]``, before any calibration; see :func:`turnout.calibrate.raw_win_rates`.
         outcome: float ``[prompts]``: 1 where the strong model's answer was better, 0 where the weak model's was, 0.5 for a tie.
+        weights: Positive float ``[prompts]``, how many prompts each stands for; by default all alike.
         folds: Number of cross-validation folds.
         seed: Seed of the folds.
         kind: ``"auto"``, or ``"platt"`` or ``"isotonic"`` to fit only that.
@@ -82,6 +89,9 @@ def fit_calibration(
     p, y = np.asarray(raw, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 1:
         raise InvalidInputError(f"win rates and outcomes have shapes {p.shape} and {y.shape}, expected the same number")
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != p.shape or not (np.isfinite(w) & (w > 0)).all():
+        raise InvalidInputError(f"weights have the shape {w.shape}, expected {p.shape} of positive numbers")
     if len(p) < 10 * folds:
         raise InvalidInputError(f"{len(p)} prompts, expected at least {10 * folds} to fit and compare calibrations")
     if not ((y >= 0) & (y <= 1)).all() or y.min() == y.max():
@@ -90,13 +100,13 @@ def fit_calibration(
     if kind not in ("auto", *fits):
         raise InvalidInputError(f"calibration is {kind!r}, expected 'auto', 'platt' or 'isotonic'")
     fold = np.random.default_rng(seed).permutation(np.arange(len(p)) % folds)
-    losses = {"identity": _log_loss(p, y)}
+    losses = {"identity": _log_loss(p, y, w)}
     fitted: dict[str, dict[str, Any]] = {}
     refused: list[InvalidInputError] = []
     for name in fits if kind == "auto" else [kind]:
         try:
-            fitted[name] = fits[name](p, y)
-            losses[name] = _held_out_loss(fits[name], p, y, fold)
+            fitted[name] = fits[name](p, y, w)
+            losses[name] = _held_out_loss(fits[name], p, y, w, fold)
         except InvalidInputError as error:
             refused.append(error)
     tried = [name for name in fitted if name in losses]
@@ -112,26 +122,33 @@ def fit_calibration(
 
 
 def _held_out_loss(
-    fit: Callable[[Floats, Floats], dict[str, Any]], raw: Floats, outcome: Floats, fold: NDArray[np.int64]
+    fit: Callable[[Floats, Floats, Floats], dict[str, Any]],
+    raw: Floats,
+    outcome: Floats,
+    weights: Floats,
+    fold: NDArray[np.int64],
 ) -> float:
     total = 0.0
     for one in np.unique(fold):
         held = fold == one
-        total += _log_loss(calibrate(logit(raw[held]), fit(raw[~held], outcome[~held])), outcome[held]) * held.sum()
-    return float(total / len(raw))
+        found = calibrate(logit(raw[held]), fit(raw[~held], outcome[~held], weights[~held]))
+        total += _log_loss(found, outcome[held], weights[held]) * weights[held].sum()
+    return float(total / weights.sum())
 
 
-def fit_platt(raw: Floats, outcome: Floats) -> dict[str, Any]:
-    """Platt scaling of the logit, by logistic regression without penalty."""
+def fit_platt(raw: Floats, outcome: Floats, weights: Floats | None = None) -> dict[str, Any]:
+    """Platt scaling of the logit, by logistic regression without penalty; ``weights`` say how many rows each stands for."""
     from sklearn.linear_model import LogisticRegression
 
     x = logit(raw)
     # A tie is half a win and half a loss: each row enters twice, weighted by its outcome and by the rest.
     features = np.concatenate([x, x])[:, None]
     labels = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
-    model = LogisticRegression(C=1e10, max_iter=1000).fit(
-        features, labels, sample_weight=np.concatenate([outcome, 1 - outcome])
-    )
+    shares = np.concatenate([outcome, 1 - outcome])
+    if weights is not None:
+        # Without penalty their scale has no meaning, and large numbers are hard to optimize.
+        shares = shares * np.tile(weights / weights.mean(), 2)
+    model = LogisticRegression(C=1e10, max_iter=1000).fit(features, labels, sample_weight=shares)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if not slope > 0:
         raise InvalidInputError(
@@ -141,18 +158,17 @@ def fit_platt(raw: Floats, outcome: Floats) -> dict[str, Any]:
     return {"kind": "platt", "slope": slope, "intercept": intercept}
 
 
-def fit_isotonic(raw: Floats, outcome: Floats) -> dict[str, Any]:
-    """Centered isotonic regression, strictly increasing."""
+def fit_isotonic(raw: Floats, outcome: Floats, weights: Floats | None = None) -> dict[str, Any]:
+    """Centered isotonic regression, strictly increasing; ``weights`` say how many rows each stands for."""
     from sklearn.isotonic import IsotonicRegression
 
     order = np.argsort(raw, kind="stable")
-    x, y = (
-        raw[order],
-        IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, outcome).predict(raw[order]),
-    )
+    x, w = raw[order], np.ones(len(raw)) if weights is None else weights[order]
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, outcome, sample_weight=weights)
+    y = fitted.predict(x)
     _, piece = np.unique(y, return_inverse=True)
-    size = np.bincount(piece)
-    center, level = np.bincount(piece, x) / size, np.bincount(piece, y) / size
+    size = np.bincount(piece, w)
+    center, level = np.bincount(piece, x * w) / size, np.bincount(piece, y * w) / size
     if len(level) == 1:
         raise InvalidInputError("the isotonic fit is flat: on these prompts win rates do not rise with the outcome")
     # The core reads float32: merge points that are equal at that precision.
@@ -175,6 +191,6 @@ def invert(win_rates: ArrayLike, calibration: Mapping[str, Any]) -> Floats:
     return p
 
 
-def _log_loss(p: Floats, outcome: Floats) -> float:
+def _log_loss(p: Floats, outcome: Floats, weights: Floats) -> float:
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)).mean())
+    return float(-np.average(outcome * np.log(p) + (1 - outcome) * np.log(1 - p), weights=weights))

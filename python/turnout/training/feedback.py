@@ -27,7 +27,8 @@ class Feedback:
     Attributes:
         prompts: Their prompts.
         scores: In 0..1, float64 ``[decisions, models]``; NaN where nothing is known.
-        verdicts: Of shadow evaluation: decision, the other model, the model that answered, and 1, .5 or 0 for the other one; float64 ``[verdicts, 4]``.
+        verdicts: Of shadow evaluation: decision, the other model, the model that answered, 1, .5 or 0 for the other one, and the chance with which it was
+            drawn; float64 ``[verdicts, 5]``.
         left_out: Decisions and outcomes that are not used, by reason.
     """
 
@@ -102,7 +103,7 @@ def feedback_of(
     rows = sorted(one for one in found if ids.is_unique(one[1]))
     left_out["decisions whose id is not unique"] += len(found) - len(rows)
     scores = np.full((len(rows), len(names)), np.nan)
-    verdicts: list[tuple[int, int, int, float]] = []
+    verdicts: list[tuple[int, int, int, float, float]] = []
     for row, (_, name, served, _) in enumerate(rows):
         own = index[served]
         grades = (outcome.grade_of(served) for outcome in by_receipt[name])
@@ -113,14 +114,14 @@ def feedback_of(
             other = index.get(outcome.model)
             if outcome.propensity is None or other is None or other == own:
                 continue
-            verdicts.append((row, other, own, outcome.value))
+            verdicts.append((row, other, own, outcome.value, outcome.propensity))
             scores[row, other] = _score(outcome.value, grade)
             if grade is None:
                 scores[row, own] = 1.0 - outcome.value
     return Feedback(
         [prompt for *_, prompt in rows],
         scores,
-        np.array(verdicts, dtype=np.float64).reshape(-1, 4),
+        np.array(verdicts, dtype=np.float64).reshape(-1, 5),
         {reason: count for reason, count in left_out.items() if count},
     )
 

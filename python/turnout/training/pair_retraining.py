@@ -12,6 +12,7 @@ from turnout._core import InvalidInputError
 from turnout.artifact.calibration import calibrate, logit
 from turnout.calibrate.win_rate import Calibration, fit_calibration
 from turnout.evaluate.bootstrap import Estimate, ratio
+from turnout.evaluate.traffic.weights import effective_size, verdict_weights
 from turnout.pool.profiles import Doubles
 from turnout.training.feedback import Feedback
 from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, split, too_few
@@ -27,11 +28,13 @@ class PairVerdicts:
     Attributes:
         prompts: Of the decisions.
         wins: 1 where the strong model's answer is better, 0 where it is worse, .5 for a tie; float64 ``[verdicts]``.
+        weights: The inverse of the chance with which each was drawn; float64 ``[verdicts]``.
         is_strong: Whether the strong model's answer was delivered; bool ``[verdicts]``.
     """
 
     prompts: Sequence[str]
     wins: Doubles
+    weights: Doubles
     is_strong: np.ndarray[Any, np.dtype[np.bool_]]
 
     @classmethod
@@ -41,9 +44,10 @@ class PairVerdicts:
         Args:
             feedback: Its models are the strong one and the weak one, in this order.
         """
-        rows, other, own, value = feedback.verdicts.T
+        rows, other, own, value, chance = feedback.verdicts.T
         wins = np.where(other == 0, value, 1.0 - value)
-        return cls([feedback.prompts[row] for row in rows.astype(int).tolist()], wins, own == 0)
+        prompts = [feedback.prompts[row] for row in rows.astype(int).tolist()]
+        return cls(prompts, wins, verdict_weights(wins, chance), own == 0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def retrain_pair(
 ) -> RetrainedPair:
     """Fits a calibration to the earlier verdicts and compares it with the running one on the later ones.
 
-    It is used if the 95 % interval of the difference of log loss ends at most at the margin.
+    Verdicts count by the inverse of the chance with which they were drawn, as in the report, so that a time or a model with a larger share of
+    shadow evaluation counts no more than others. It is used if the 95 % interval of the difference of log loss ends at most at the margin.
 
     Args:
         verdicts: In the order of their times.
@@ -111,7 +116,9 @@ def retrain_pair(
         seed: Of folds and bootstrap.
     """
     early, late = split(verdicts.prompts, held_out)
-    if refused := too_few(int(early.sum()), int(late.sum()), "verdicts"):
+    sizes = [round(effective_size(verdicts.weights[part])) for part in (early, late)]
+    is_even = sizes == [early.sum(), late.sum()]
+    if refused := too_few(sizes[0], sizes[1], "verdicts" if is_even else "verdicts (counted by their chances)"):
         return RetrainedPair(None, None, refused)
     strong = int(verdicts.is_strong[early].sum())
     if min(strong, int(early.sum()) - strong) < FEWEST_OF_EACH:
@@ -122,14 +129,15 @@ def retrain_pair(
             f" least {FEWEST_OF_EACH} of each: [shadow] models needs both",
         )
     try:
-        found = fit_calibration(raw[early], verdicts.wins[early], seed=seed)
+        found = fit_calibration(raw[early], verdicts.wins[early], weights=verdicts.weights[early], seed=seed)
     except InvalidInputError as error:
         return RetrainedPair(None, None, str(error))
     rates = [found.apply(raw[late]), calibrate(logit(raw[late]), running)]
     new, old = (losses(logit(one, CLIP), verdicts.wins[late]) for one in rates)
     prompts = [prompt for prompt, is_late in zip(verdicts.prompts, late, strict=True) if is_late]
-    difference = ratio(new - old, np.ones(len(new)), prompts, resamples=resamples, seed=seed)
-    moved = float(np.abs(rates[0] - rates[1]).mean())
+    weights = verdicts.weights[late]
+    difference = ratio(weights * (new - old), weights, prompts, resamples=resamples, seed=seed)
+    moved = float(np.average(np.abs(rates[0] - rates[1]), weights=weights))
     compared = PairComparison(difference, int(early.sum()), int(late.sum()), moved)
     refused = ""
     if difference.high > margin:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from turnout.artifact.calibration import logit
 from turnout.evaluate.bootstrap import Estimate, ratio
+from turnout.evaluate.traffic.weights import verdict_weights
 from turnout.pool.profiles import Profile, Profiles
 from turnout.profiles.linear import Linear
 from turnout.profiles.own import CALIBRATED, Candidate, candidates, pick
@@ -29,7 +30,7 @@ class Comparison:
 
     Attributes:
         grades: Log loss of the new ones minus that of the running ones, on scores.
-        verdicts: Likewise, on which of two answers is better; ``None`` for too few verdicts.
+        verdicts: Likewise, on which of two answers is better, weighed by the inverse of their chances; ``None`` for too few verdicts.
         trained: Decisions that the new ones were fitted on.
         held_out: Decisions that both were compared on.
         held_out_verdicts: Verdicts among them.
@@ -139,9 +140,11 @@ def _compared(
     verdicts = None
     if len(late.verdicts) >= FEWEST_VERDICTS:
         rows, other, own = late.verdicts[:, :3].astype(int).T
-        new, old = (losses(logit[rows, other] - logit[rows, own], late.verdicts[:, 3]) for logit in logits)
+        values, chances_of_draw = late.verdicts[:, 3:].T
+        weights = verdict_weights(values, chances_of_draw)
+        new, old = (losses(logit[rows, other] - logit[rows, own], values) for logit in logits)
         prompts = [late.prompts[row] for row in rows.tolist()]
-        verdicts = ratio(new - old, np.ones(len(rows)), prompts, resamples=resamples, seed=seed)
+        verdicts = ratio(weights * (new - old), weights, prompts, resamples=resamples, seed=seed)
     moved = float(np.abs(chances[0] - chances[1]).mean())
     return Comparison(grades, verdicts, trained, len(late.prompts), len(late.verdicts), moved)
 

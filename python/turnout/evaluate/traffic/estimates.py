@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from turnout.evaluate.bootstrap import Estimate, bootstrap, interval, ratio
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.traffic.traffic import Traffic
+from turnout.evaluate.traffic.weights import effective_size, verdict_weights
 from turnout.token_prices import TokenPrices
 
 Counts = NDArray[np.int64]
@@ -163,7 +164,7 @@ def counterfactual(traffic: Traffic, grades: Floats, model: str, how: Resampling
     if is_chosen.sum() < FEWEST or (chances[keep] <= 0).any():
         return None
     grade, weight = grades[keep], (is_chosen[keep] / chances[keep])
-    effective = float(weight.sum() ** 2 / (weight @ weight))
+    effective = effective_size(weight)
     if effective < LEAST_EFFECTIVE:
         return None
     feature = _known(traffic.win_rate[keep])
@@ -253,12 +254,10 @@ def shadowed(traffic: Traffic, model: str, how: Resampling) -> Shadowed | None:
     """
     if model not in traffic.verdicts:
         return None
-    chances = traffic.verdict_propensities[model]
-    by_chance = not np.isnan(chances).all()
-    known = ~np.isnan(chances if by_chance else traffic.verdicts[model])
+    weight = verdict_weights(traffic.verdicts[model], traffic.verdict_propensities[model])
+    known = weight > 0.0
     if known.sum() < FEWEST:
         return None
-    weight = np.where(known, 1.0 / chances if by_chance else 1.0, 0.0)
     gained = np.where(known, 2.0 * traffic.verdicts[model] - 1.0, 0.0)
     is_other = (traffic.served != model).astype(np.float64)
 
