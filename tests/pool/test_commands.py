@@ -117,6 +117,7 @@ def test_check_and_inspect_print_the_models(capsys: pytest.CaptureFixture[str], 
     assert "like strong-other, fitted on 102 prompts, ECE 0.020" in lines[1]
     assert "0.85 for every prompt" in lines[3]
     assert lines[5] == "4 models; prices in USD per million tokens; objective target = 0.7"
+    assert 'limits: deny_tags = ["beta"]' in lines
     assert "fallback: small" in lines
     assert run(capsys, "inspect", "--pool", toml, str(profiled))[1] == out
     described = json.loads(run(capsys, "pool", "check", toml, "--router", str(profiled), "--json")[1])

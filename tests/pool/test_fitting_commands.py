@@ -15,6 +15,7 @@ import turnout
 from turnout.artifact.writer import file_entry
 from turnout.cli import main
 from turnout.pool.profiles import Profile, Profiles, read_profiles
+from turnout.reference.pool import raised_target as reference_target
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,10 @@ def test_calibrate_of_a_pool_writes_profiles_that_fit(
     assert main(["calibrate", *pool, "--save", str(out), "--target", "0.8", "--radius", "0.05", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["models"]) == set(PRICES)
-    assert found["robust"] == {"target": 0.8, "kl_radius": 0.05}
+    robust = found["robust"]
+    assert (robust["target"], robust["kl_radius"]) == (0.8, 0.05)
+    assert robust["raised_target"] == pytest.approx(reference_target(0.8, 0.05), abs=1e-9)
+    assert robust["reached"] == 1.0, "the better model is good 9 times in 10"
     table = Path(pool[-1]).read_text(encoding="utf-8").splitlines()[1:]
     router = turnout.load(pool[3])
     success = read_profiles(out).success(router.embed([line.split(",")[0] for line in table])).mean(axis=0)
@@ -166,6 +170,36 @@ def test_train_pool_gives_a_verdict_and_profiles(
     assert not found["route"], found["verdict"]
     assert found["error_cost"] is None
     assert read_profiles(out).names == ["model-5"], "the best single model alone"
+
+
+def test_calibrate_says_how_often_a_robust_target_is_reached(
+    pool: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", *pool, "--target", "0.85", "--radius", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "kl_radius = 1" in out
+    assert "asks for P(success) >= 1.000, which a model reaches on 0.0% of these prompts" in out
+
+
+def test_train_pool_takes_efforts_as_models_of_their_own(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toml, table, out = tmp_path / "pool.toml", tmp_path / "table.csv", tmp_path / "own.safetensors"
+    toml.write_text(
+        '[models."model-5"]\ninput_price = 20\noutput_price = 20\n'
+        '[models."model-3"]\ninput_price = 1\noutput_price = 1\n[models."model-3".efforts.high]\noutput_tokens = 900\n'
+    )
+    options = ["--pool", str(toml), "--router", pool[3], "--prior", "none", "--outcomes", str(table), "--out", str(out)]
+    rows = [f"How many words are in sentence {row}?,{row % 2},{row % 3 > 0:d}" for row in range(150)]
+    table.write_text("\n".join(["prompt,model-5,model-3", *rows]) + "\n")
+    assert main(["train", "pool", *options]) == 2
+    assert "model-3:high" in capsys.readouterr().err, "an effort without outcomes is not left out in silence"
+    rows = [f"{row},{number % 8 > 0:d}" for number, row in enumerate(rows)]
+    table.write_text("\n".join(["prompt,model-5,model-3,model-3:high", *rows]) + "\n")
+    assert main(["train", "pool", *options]) == 0
+    text = capsys.readouterr().out
+    assert read_profiles(out).names == ["model-3:high"]
+    assert '[models."model-3".efforts."high"]' in text
 
 
 HEADER = ",".join(["prompt", *PRICES])
@@ -225,6 +259,8 @@ def test_eval_of_a_pool_measures_latency_and_robustness(pool: list[str], tmp_pat
         (["calibrate", "--quality", "0.9"], "--pool refits chances of success"),
         (["calibrate", "--save", "folder"], "expected a file that ends in .safetensors"),
         (["calibrate", "--target", "1.5"], "--target is 1.5, expected a number in 0..1"),
+        (["calibrate", "--radius", "0.1"], "--radius is 0.1, expected a number of 0 or more, with --target"),
+        (["calibrate", "--target", "0.5", "--radius", "-1"], "--radius is -1, expected a number of 0 or more"),
         (["train", "pool", "--out", "own.json"], "expected a file that ends in .safetensors"),
     ],
 )

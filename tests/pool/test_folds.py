@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from turnout.profiles.folds import folds_of
+from turnout.profiles.new_model import cross_fitted
 from turnout.profiles.own import candidates, log_loss, pick
 from turnout.profiles.predictors import ScoredPrompts
+from turnout.profiles.regression import Gaussian
 from turnout.training.own_pool import train_pool
 
 TEMPLATES, EACH, DIM = 40, 20, 6
@@ -43,3 +45,19 @@ def test_what_only_near_duplicates_tell_is_no_reason_to_route() -> None:
     assert not trained.verdict.route, str(trained.verdict)
     assert trained.profiles.names == ["expensive"], "no router is written"
     assert np.isinf(trained.error_cost)
+
+
+def test_a_profile_is_measured_on_templates_that_it_has_not_seen() -> None:
+    generator = np.random.default_rng(0)
+    templates = 40
+    coins = generator.integers(0, 2, templates).astype(np.float64)
+    embeddings = np.repeat(generator.normal(size=(templates, 30)), 10, axis=0)
+    prompts = [
+        f"question {chr(97 + row // 26)}{chr(97 + row % 26)} {number}"
+        for row in range(templates)
+        for number in range(10)
+    ]
+    features = np.column_stack([embeddings, np.ones(len(prompts))])
+    before = Gaussian(np.zeros(31), np.eye(31))
+    found = cross_fitted(before, features, np.repeat(coins, 10), prompts)
+    assert found["log_loss"] > found["log_loss_constant"], "the coins of templates say nothing of other templates"

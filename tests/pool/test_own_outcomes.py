@@ -9,12 +9,13 @@ import pytest
 
 import turnout
 from turnout.calibrate.pool import calibrate_pool, shift_of
+from turnout.evaluate.bootstrap import Estimate
 from turnout.pool.profiles import Profile, Profiles, sigmoid
 from turnout.profiles.linear import Linear, joined
 from turnout.profiles.new_model import MIN_KNOWN
 from turnout.profiles.own import CALIBRATED, candidates, log_loss, pick
 from turnout.profiles.predictors import ScoredPrompts, by_cohort, by_length, by_neighbors, by_network, constant
-from turnout.training.own_pool import LeftOut, best_single, profiles_from, train_pool
+from turnout.training.own_pool import LeftOut, Verdict, best_single, profiles_from, train_pool
 
 ROWS, DIM = 900, 6
 
@@ -57,7 +58,7 @@ def test_without_a_signal_it_does_not_route(seed: int) -> None:
     found = train_pool(_scored(seed, 0.0, 1.0), ["cheap", "expensive"], _costs(), None, "ab", resamples=300, seed=seed)
     assert not found.verdict.route, str(found.verdict)
     assert found.verdict.single == "expensive"
-    assert str(found.verdict).startswith("do not route: expensive alone is as good and cheaper")
+    assert str(found.verdict).startswith("do not route: "), str(found.verdict)
     assert found.losses["means"] <= min(found.losses.values()) + 0.01
     assert found.profiles.names == ["expensive"], "a profile of the other model would be one to route to"
     assert np.isinf(found.error_cost)
@@ -76,6 +77,33 @@ def test_what_it_routes_is_never_much_worse_than_the_single_model_on_new_prompts
     choice = chosen(found.profiles.success(new.embeddings), _costs(), found.error_cost)
     got = new.scores[np.arange(ROWS), choice] - new.scores[:, single]
     assert got.mean() > -0.01 - 2.0 * got.std() / np.sqrt(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("route", "quality", "cost", "text"),
+    [
+        (True, (0.0, -0.005, 0.005), (0.6, 0.5, 0.7), "route: score +0.000 [-0.005, +0.005], cost 0.600"),
+        (
+            False,
+            (0.0, -0.02, 0.02),
+            (0.6, 0.5, 0.7),
+            "do not route: routing is cheaper, but its score may be more than",
+        ),
+        (False, (0.0, -0.005, 0.005), (0.6, 0.5, 0.7), "do not route: no cost of an error keeps the score of x"),
+        (
+            False,
+            (0.0, -0.005, 0.005),
+            (0.9, 0.8, 1.1),
+            "do not route: it is not certain that routing is cheaper than x",
+        ),
+        (False, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "do not route: x alone is as good and cheaper"),
+        (False, (0.05, 0.02, 0.08), (1.3, 1.2, 1.4), "do not route: routing is better, but x alone is cheaper"),
+    ],
+)
+def test_a_verdict_says_why(
+    route: bool, quality: tuple[float, float, float], cost: tuple[float, float, float], text: str
+) -> None:
+    assert str(Verdict(route, "x", Estimate(*quality), Estimate(*cost), 0.01, 0)).startswith(text)
 
 
 def test_a_verdict_on_many_prompts_holds_few_resamples_at_once() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import log
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from turnout._core import InvalidInputError
@@ -128,6 +130,27 @@ def calibrate_pool(
             float(min(chi2.sf(max(ratio, 0.0), 2) * len(names), 1.0)),
         )
     return found
+
+
+def raised_target(target: float, radius: float) -> float:
+    """The chance whose worst case, over all distributions within a Kullback-Leibler divergence, is the target.
+
+    Args:
+        target: In 0..1.
+        radius: In nats, 0 or more.
+
+    Example:
+        >>> round(raised_target(0.85, 0.02), 3)
+        0.911
+    """
+    highest = float(np.nextafter(1.0, 0.0))
+
+    def beyond(chance: float) -> float:
+        return target * log(target / chance) + (1.0 - target) * log((1.0 - target) / (1.0 - chance)) - radius
+
+    if radius == 0.0 or not 0.0 < target < highest:
+        return target
+    return float(brentq(beyond, target, highest)) if beyond(highest) > 0.0 else 1.0
 
 
 def _fitted(logits: Doubles, scores: Doubles, rows: Any) -> list[tuple[float, float]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from turnout.calibrate.pool import PoolCalibration
+    from turnout.pool.profiles import Doubles
 
 
 def run_pool(args: argparse.Namespace) -> int:
@@ -30,15 +31,19 @@ def run_pool(args: argparse.Namespace) -> int:
         raise turnout.ConfigError("--pool refits chances of success: thresholds and win rates are for pairs")
     if args.target is not None and not 0.0 <= args.target <= 1.0:
         raise turnout.ConfigError(f"--target is {args.target:g}, expected a number in 0..1")
+    if args.radius is not None and (args.target is None or args.radius < 0.0):
+        raise turnout.ConfigError(f"--radius is {args.radius:g}, expected a number of 0 or more, with --target")
     if args.save and not args.save.endswith(".safetensors"):
         raise turnout.ConfigError(f"--save is {args.save}, expected a file that ends in .safetensors")
     check_files([args.pool, table])
     import numpy as np
 
+    from turnout.artifact.calibration import logit
     from turnout.calibrate.pool import PoolCalibration, calibrate_pool, calibrated_profiles, shift_of
     from turnout.data import read_outcomes
     from turnout.data.writer import check_folder
     from turnout.evaluate.json_values import json_values
+    from turnout.pool.profiles import sigmoid
     from turnout.profiles.known import graph_hash, known_profiles, profiles_of_pool
 
     if args.save:
@@ -62,7 +67,8 @@ def run_pool(args: argparse.Namespace) -> int:
         saved = Path(args.save)
         saved.write_bytes(profiles.to_bytes())
     show_bad(bad)
-    robust = _robust(args, result)
+    slopes = np.array([[one.slope, one.intercept] for one in found.values()])
+    robust = _robust(args, result, sigmoid(slopes[:, 0] * logit(success, 1e-6) + slopes[:, 1]))
     if args.json:
         document = {**result.to_json(), "robust": robust}
         echo(printable_json(json.dumps(json_values(document), indent=1, allow_nan=False)))
@@ -71,12 +77,19 @@ def run_pool(args: argparse.Namespace) -> int:
     return 0
 
 
-def _robust(args: argparse.Namespace, result: PoolCalibration) -> dict[str, float] | None:
-    """The target and the radius of the shift, as the pool's file takes them."""
+def _robust(args: argparse.Namespace, result: PoolCalibration, success: Doubles) -> dict[str, float] | None:
+    """Target and radius of the shift, as the pool's file takes them, with the chance that they ask for.
+
+    ``reached`` is the part of the prompts on which a model has that chance, calibrated.
+    """
+    from turnout.calibrate.pool import raised_target
+
     radius = args.radius if args.radius is not None else (result.shift.radius if result.shift else None)
     if args.target is None or radius is None:
         return None
-    return {"target": args.target, "kl_radius": radius}
+    asked = raised_target(args.target, radius)
+    reached = float((success.max(axis=1) >= asked).mean())
+    return {"target": args.target, "kl_radius": radius, "raised_target": asked, "reached": reached}
 
 
 def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path | None) -> None:
@@ -128,6 +141,11 @@ def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path 
     if robust is not None:
         console.print(
             f"to keep the target under such a shift: [objective] target = {robust['target']:g}, kl_radius = {robust['kl_radius']:.3g}",
+            markup=False,
+        )
+        console.print(
+            f"this asks for P(success) >= {robust['raised_target']:.3f}, which a model reaches on {robust['reached']:.1%} of these prompts; "
+            "others go to the most likely model",
             markup=False,
         )
     if saved is not None:

@@ -14,6 +14,7 @@ from turnout.terminal import echo, printable_json
 if TYPE_CHECKING:
     import argparse
 
+    from turnout.pool import Pool
     from turnout.training.own_pool import TrainedPool
 
 
@@ -78,22 +79,28 @@ def run(args: argparse.Namespace) -> int:
     echo(
         printable_json(json.dumps(json_values(trained.to_json()), indent=1, allow_nan=False))
         if args.json
-        else _text(trained, args.out)
+        else _text(trained, described, args.out)
     )
     return 0
 
 
-def _constant(pool: Any) -> Any:
+def _constant(pool: Pool) -> Pool:
     """The pool with one chance for all models: only its prices count here, and its profiles may not be there yet."""
     from dataclasses import replace
 
     import turnout
 
-    models = [replace(model, success=0.5, like=None, profile=None, efforts={}) for model in pool.models]
+    constant: dict[str, Any] = {"success": 0.5, "like": None, "profile": None}
+    models = [
+        replace(
+            model, **constant, efforts={name: replace(effort, **constant) for name, effort in model.efforts.items()}
+        )
+        for model in pool.models
+    ]
     return turnout.Pool(models, currency=pool.currency)
 
 
-def _text(trained: TrainedPool, out: Path) -> str:
+def _text(trained: TrainedPool, pool: Pool, out: Path) -> str:
     losses = sorted(trained.losses.items(), key=lambda item: item[1])
     lines = [
         str(trained.verdict),
@@ -103,7 +110,10 @@ def _text(trained: TrainedPool, out: Path) -> str:
         "[objective]",
         f"error_cost = {trained.error_cost:.6g}" if trained.verdict.route else "# one model alone: no routing",
     ]
-    names = trained.profiles.names if trained.verdict.route else [trained.verdict.single]
-    for name in names:
-        lines += [f"[models.{json.dumps(name)}]", f"profile = {json.dumps(out.name)}"]
+    for model in pool.models:
+        efforts = [effort for effort in model.efforts if f"{model.name}:{effort}" in trained.profiles.names]
+        # An effort takes the row of its own name from the file of its model.
+        if efforts or model.name in trained.profiles.names:
+            lines += [f"[models.{json.dumps(model.name)}]", f"profile = {json.dumps(out.name)}"]
+            lines += [f"[models.{json.dumps(model.name)}.efforts.{json.dumps(effort)}]" for effort in efforts]
     return "\n".join(lines)

@@ -75,13 +75,17 @@ def lines(router: turnout.PoolRouter) -> Iterator[str]:
             )
         )
     yield from columns(rows)
-    names, limits = len(rows) - 1, ", ".join(f"{name} = {value}" for name, value in pool.limits.items())
+    names, limits = len(rows) - 1, ", ".join(f"{name} = {_limit(value)}" for name, value in pool.limits.items())
     objective = ", ".join(f"{name} = {value:g}" for name, value in pool.objective.items())
     yield f"{names} model{'s' if names > 1 else ''}; prices in {printable(pool.currency)} per million tokens; objective {objective}"
     if limits:
         yield printable(f"limits: {limits}")
     if pool.fallback:
         yield printable(f"fallback: {pool.fallback}")
+
+
+def _limit(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
 def _source(candidate: dict[str, Any], fields: dict[str, Any]) -> str:

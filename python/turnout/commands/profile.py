@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     before, facts = _prior(args, known)
     prompts, scores = _graded(args, bad)
     features = known.features(router.embed(prompts or _sample()))
-    found, result = _posterior(before, features if prompts else None, scores)
+    found, result = _posterior(before, features, scores, prompts)
     result = {"model": args.name, "from": facts, **result, **_certainty(found, features)}
     if args.out is not None:
         one = Profile(args.name, found.mean, found.covariance, len(prompts), [], {"from": facts})
@@ -130,17 +130,19 @@ def _graded(args: argparse.Namespace, bad: BadRows) -> tuple[list[str], Doubles]
     return table.prompts, table.scores[column]
 
 
-def _posterior(before: Gaussian, features: Doubles | None, scores: Doubles) -> tuple[Gaussian, dict[str, Any]]:
+def _posterior(
+    before: Gaussian, features: Doubles, scores: Doubles, prompts: list[str]
+) -> tuple[Gaussian, dict[str, Any]]:
     """The profile, and how it does on graded prompts that it was not fitted on."""
     from turnout.profiles.new_model import cross_fitted, from_outcomes
 
-    if features is None:
+    if not prompts:
         return before, {"graded_prompts": 0}
     found = from_outcomes(before, features, scores)
     return found, {
         "graded_prompts": len(scores),
         "mean_score": float(scores.mean()),
-        **cross_fitted(before, features, scores),
+        **cross_fitted(before, features, scores, prompts),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from turnout._core import InvalidInputError
 from turnout.artifact.calibration import logit
 from turnout.pool.profiles import Z90, Doubles, Profiles, sigmoid
+from turnout.profiles.folds import folds_of
 from turnout.profiles.regression import Gaussian, Graded, inverse, population, posterior
 
 #: Fewest graded prompts that are taken.
@@ -166,21 +167,24 @@ def with_more(one: Gaussian, features: Doubles, prompts: int) -> Gaussian:
     return Gaussian(one.mean, inverse(inverse(one.covariance) + prompts * information))
 
 
-def cross_fitted(before: Gaussian, features: Doubles, scores: Doubles, folds: int = 5) -> dict[str, float]:
+def cross_fitted(
+    before: Gaussian, features: Doubles, scores: Doubles, prompts: Sequence[str], folds: int = 5
+) -> dict[str, float]:
     """Log loss on graded prompts that are left out in turn, beside that of their mean score and of the prior.
 
     Args:
         before: The prior.
         features: Of the graded prompts, float64 ``[prompts, r + 1]``.
         scores: In 0..1, float64 ``[prompts]``.
+        prompts: The graded prompts: near-duplicates are left out together.
         folds: Parts to leave out.
 
     Returns:
         ``log_loss``, ``log_loss_constant`` and ``log_loss_before``.
     """
-    part = np.random.default_rng(0).permutation(len(scores)) % folds
+    part = folds_of(prompts, folds, 0)
     ours, constant = np.empty(len(scores)), np.empty(len(scores))
-    for number in range(folds):
+    for number in np.unique(part):
         out = part == number
         ours[out] = sigmoid(features[out] @ posterior(before, Graded(features[~out], scores[~out])).mean)
         constant[out] = (scores[~out].sum() + 1.0) / ((~out).sum() + 2.0)

@@ -50,7 +50,22 @@ class Verdict:
         figures = f"score {self.quality.value:+.3f} [{self.quality.low:+.3f}, {self.quality.high:+.3f}], cost {self.cost} times that of {self.single}"
         if self.route:
             return f"route: {figures}"
-        return f"do not route: {self.single} alone is as good and cheaper ({figures}; routing has to be cheaper at a score at most {self.margin:g} lower, or better)"
+        condition = f"routing has to be cheaper at a score at most {self.margin:g} lower, or better"
+        return f"do not route: {self._against()} ({figures}; {condition})"
+
+    def _against(self) -> str:
+        """Why not to route."""
+        if self.cost.high < 1.0 and self.quality.low > -self.margin:
+            return f"no cost of an error keeps the score of {self.single} on all of the outcomes"
+        if self.cost.high < 1.0:
+            return (
+                f"routing is cheaper, but its score may be more than {self.margin:g} lower than that of {self.single}"
+            )
+        if self.quality.low > 0.0:
+            return f"routing is better, but {self.single} alone is cheaper"
+        if self.cost.value < 1.0:
+            return f"it is not certain that routing is cheaper than {self.single} alone"
+        return f"{self.single} alone is as good and cheaper"
 
 
 @dataclass(frozen=True)
