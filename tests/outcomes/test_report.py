@@ -204,7 +204,9 @@ def test_a_model_that_answered_everything_saves_nothing_against_itself():
 
 def judged(model: str, **fields: object) -> Judged:
     """An answer that a cascade discarded, with 100 input and 10 output tokens."""
-    found = Judged(model, 0.9, 0.5, {}, prices=None, read=10, is_kept=False, usage=Usage(100, 10), is_complete=True)
+    found = Judged(
+        model=model, p_error=0.9, limit=0.5, signals={}, prices=None, read=10, usage=Usage(100, 10), is_complete=True
+    )
     return replace(found, **fields)
 
 

@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+import httpx
 import pytest
 from scripted_upstream import completion, event, refuse, wait_until
 from tests.serve.cascades import BY_LOGPROB, DISCARD, IDENTITY, KEEP, models, receipt_of, with_deep_input, with_logprobs
@@ -217,6 +218,57 @@ def test_the_first_count_of_a_stream_of_messages_is_not_its_length(cascading, up
     [discarded] = receipt_of(server)["discarded"]
     assert discarded["output_tokens"] >= 32
     assert (discarded["input_tokens"], discarded["estimated"]) == (30, True)
+
+
+def _broken(usage: dict[str, int], *, has_error: bool = False) -> Any:
+    """A stream of messages that ends after twenty words, without its last event."""
+    head = {**json.loads(message("small", "")), "content": [], "usage": usage}
+    block = named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    words = [named("content_block_delta", index=0, delta={"type": "text_delta", "text": f"{n} "}) for n in range(20)]
+    error = [named("error", error={"type": "overloaded_error", "message": "busy"})] if has_error else []
+    return streaming(named("message_start", message=head), block, *words, *error)
+
+
+@pytest.mark.parametrize("has_error", [False, True])
+def test_tokens_of_a_stream_that_breaks_while_it_is_held_are_paid_for(cascading, upstream, has_error):
+    upstream.by_model["small"] = _broken({"input_tokens": 30, "output_tokens": 1}, has_error=has_error)
+    server = cascading(KEEP)
+    answer = server.post(SPOKEN["messages"].body("router-mf", stream=True), "/v1/messages")
+    assert (answer.status_code, answer.headers["x-turnout-model"]) == (200, "big")
+    assert "x-turnout-cascade" not in answer.headers
+    receipt = receipt_of(server)
+    [broken] = receipt["discarded"]
+    assert broken == {
+        "model": "small",
+        "input_tokens": 30,
+        "output_tokens": 20,
+        "cost": pytest.approx(50e-6),
+        "estimated": True,
+        "failure": "error_in_answer" if has_error else "lost",
+    }
+    assert receipt["cost"] == pytest.approx((receipt["input_tokens"] + receipt["output_tokens"]) * 1e-5 + 50e-6)
+    assert _usage_of_stream("messages", answer.content)["discarded"][0]["cost"] == pytest.approx(50e-6)
+
+
+def test_they_are_paid_for_where_no_model_answers(cascading, upstream):
+    upstream.by_model["small"] = _broken({"input_tokens": 30, "output_tokens": 1})
+    upstream.by_model["big"] = refuse(500)
+    server = cascading(KEEP)
+    assert server.post(SPOKEN["messages"].body("router-mf", stream=True), "/v1/messages").status_code == 500
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["latency_ms"] is not None)
+    assert (receipt["served"], receipt["discarded"][0]["failure"]) == (None, "lost")
+    assert receipt["cost"] == pytest.approx(50e-6)
+
+
+def test_the_first_answer_is_paid_for_where_the_client_leaves_before_the_second(cascading, upstream):
+    upstream.by_model["big"] = streaming(ends="never")
+    server = cascading(DISCARD)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/chat/completions", json=CHAT_HELLO, timeout=1.0)
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["latency_ms"] is not None)
+    assert (receipt["served"], receipt["kept"], receipt["cost"]) == (None, False, pytest.approx(2e-6))
 
 
 def _usage_of_stream(name: str, content: bytes) -> dict[str, Any]:

@@ -198,13 +198,15 @@ class State:
             fallback: Why it was not the chosen one; empty where it was.
             seconds: From the decision to the end of the answer.
             usage: Tokens of the answer.
-            verdict: What came of judging an answer; ``None`` where none was judged.
+            verdict: What came of judging answers; ``None`` where none could be.
         """
         if decided is None and plan.charge is None:
             return
         name = None if served is None else served.name
         cost = usage.cost(settings.prices_of(name or ""))
-        found = {"cost": cost, **({} if verdict is None else verdict.receipt(usage, cost))}
+        # Where no model answered, what broke before is all that was paid for.
+        paid = {} if verdict is None else verdict.receipt(usage, 0.0 if served is None else cost)
+        found = {"cost": cost, **paid}
         if plan.charge is not None and found["cost"] is not None:
             plan.charge.settle(found["cost"])
         if decided is None or plan.routed is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from turnout.serve.cascade.hold import held_for_judging
 from turnout.serve.cascade.usage import with_discarded
-from turnout.serve.cascade.verdict import Judged, Verdict
+from turnout.serve.cascade.verdict import Broken, Judged, Verdict
 from turnout.serve.decisions.attempts import Served, first_answer
 from turnout.serve.decisions.planning import Plan
 from turnout.serve.decisions.snapshot import Model
@@ -34,9 +34,10 @@ async def cascaded(
     parsed: Mapping[str, Any],
     metrics: Metrics,
     prices: Prices,
+    verdict: Verdict,
     *,
     falls_back_on_context_overflow: bool,
-) -> tuple[Served, Verdict | None]:
+) -> Served:
     """The answer of the first model that is good enough, else that of the last one.
 
     Args:
@@ -45,24 +46,24 @@ async def cascaded(
         parsed: Its body.
         metrics: Counts retries, fallbacks, and kept and discarded answers.
         prices: By name of the model.
+        verdict: Gets what was judged and what was paid for, whether there is an answer or not.
         falls_back_on_context_overflow: As :func:`turnout.serve.decisions.attempts.first_answer`.
 
     Returns:
-        The answer, and the verdict where one was judged.
+        The answer.
 
     Raises:
         UpstreamError: No model answers.
     """
     overflow = falls_back_on_context_overflow
     if not planned.steps:
-        return await first_answer(planned.candidates, request, metrics, falls_back_on_context_overflow=overflow), None
-    run = _Run(planned, request, parsed, metrics, prices, overflow)
+        return await first_answer(planned.candidates, request, metrics, falls_back_on_context_overflow=overflow)
+    run = _Run(planned, request, parsed, metrics, prices, verdict, overflow)
     try:
-        served = await run.served()
+        return await run.served()
     except BaseException:
         run.drop()
         raise
-    return served, run.verdict if run.verdict.judged else None
 
 
 @dataclass
@@ -75,8 +76,8 @@ class _Run:
         parsed: Its body.
         metrics: Counts answers and fallbacks.
         prices: By name of the model.
-        overflow: Whether a prompt that does not fit goes to the next model.
         verdict: What came of judging.
+        overflow: Whether a prompt that does not fit goes to the next model.
         held: The discarded answer that is served if all models after it fail.
         reason: Why a model before was left out; empty if none was.
     """
@@ -86,8 +87,8 @@ class _Run:
     parsed: Mapping[str, Any]
     metrics: Metrics
     prices: Prices
+    verdict: Verdict
     overflow: bool
-    verdict: Verdict = field(default_factory=Verdict)
     held: Served | None = None
     reason: str = ""
 
@@ -108,6 +109,7 @@ class _Run:
         """Closes the discarded answer."""
         held, self.held = self.held, None
         if held is not None:
+            assert self.verdict.last is not None
             self.verdict.last.usage = held.answer.usage
             held.answer.close()
 
@@ -134,7 +136,7 @@ class _Run:
             answer.close()
             raise
         self.drop()
-        self.verdict.judged.append(judged)
+        self.verdict.asked.append(judged)
         judged.is_complete = answer.rest is None or (isinstance(answer.rest, EventRelay) and answer.rest.body.is_at_end)
         if judged.is_kept:
             self.metrics.cascaded.labels(step.model.label, "kept").inc()
@@ -173,12 +175,13 @@ class _Run:
             "%s; keeping the answer of model %s", message or f"model {model.label}: {reason}", held.model.label
         )
         self.metrics.fallbacks.labels(model.label, held.model.label, reason).inc()
+        assert self.verdict.last is not None
         self.verdict.last.is_kept = True
         return await self._finished(replace(held, fallback_reason=reason))
 
     async def _finished(self, served: Served) -> Served:
         """The answer that goes to the client."""
-        if all(one.is_kept for one in self.verdict.judged):
+        if not self.verdict.has_discarded:
             return served
         try:
             answer = await with_discarded(served.answer, self.request.dialect, self.verdict)
@@ -209,9 +212,15 @@ class _Run:
 
     async def _hold(self, found: Served, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:
         """As :func:`held_for_judging`; a time-out meanwhile is one of the model. Those before its answer are counted where it is asked."""
+        reading = Reading(self.request.dialect)
         try:
-            return await held_for_judging(found.answer, self.request, cascade)
+            return await held_for_judging(found.answer, reading, cascade)
         except UpstreamError as error:
+            name, usage = found.model.name, found.answer.usage
+            broken = Broken(
+                model=name, prices=self.prices(name), read=reading.tokens, usage=usage, failure=error.reason
+            )
+            self.verdict.asked.append(broken)
             if error.is_timeout:
                 self.request.timed_out(found.model)
             raise
@@ -226,7 +235,15 @@ class _Run:
         p_error = form.p_error(step.risk, values)
         signals = dict(zip(form.signals, values, strict=True))
         name, is_kept = step.model.name, p_error <= step.limit
-        return Judged(name, p_error, step.limit, signals, self.prices(name), reading.tokens, is_kept)
+        return Judged(
+            model=name,
+            prices=self.prices(name),
+            read=reading.tokens,
+            is_kept=is_kept,
+            p_error=p_error,
+            limit=step.limit,
+            signals=signals,
+        )
 
     def _is_failure(self, answer: Answer) -> bool:
         """Whether an answer that cannot be judged leads to the next model: it does not fit, or a better one is in hand."""

@@ -11,17 +11,17 @@ from turnout.serve.routers.judges import LoadedCascade
 from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
 from turnout.serve.upstreams.reading import Reading
-from turnout.serve.upstreams.upstream import WHOLE_BYTES, Request
+from turnout.serve.upstreams.upstream import WHOLE_BYTES
 
 logger = logging.getLogger("turnout.serve")
 
 
-async def held_for_judging(answer: Answer, request: Request, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:
+async def held_for_judging(answer: Answer, reading: Reading, cascade: LoadedCascade) -> tuple[Answer, Reading | None]:
     """The answer with as much of it read as is judged.
 
     Args:
         answer: Of a model.
-        request: Of the client.
+        reading: Reads it, in the dialect of the request; what it has when the stream breaks was read before.
         cascade: How much is held.
 
     Returns:
@@ -32,7 +32,6 @@ async def held_for_judging(answer: Answer, request: Request, cascade: LoadedCasc
     """
     if answer.status != 200 or not (answer.rest is None or isinstance(answer.rest, EventRelay)):
         return answer, None
-    reading = Reading(request.dialect)
     try:
         if answer.rest is None:
             try:

@@ -14,28 +14,25 @@ from turnout.token_prices import TokenPrices
 _CACHE = ("cached_tokens", "written_tokens", "written_1h_tokens")
 
 
-@dataclass
-class Judged:
-    """One answer that was judged."""
+@dataclass(kw_only=True)
+class Asked:
+    """One answer that was asked for and read."""
 
     #: Name of its model.
     model: str
-    p_error: float
-    limit: float
-    signals: Mapping[str, float]
     #: Of the model.
     prices: TokenPrices | None
     #: Tokens that were read of the answer.
     read: int
-    is_kept: bool
     #: Of a discarded answer, as far as its upstream said.
     usage: Usage = UNKNOWN
     #: Whether it was read to its end, so that the upstream's count is that of the whole answer.
     is_complete: bool = False
+    is_kept: bool = False
 
     def receipt(self) -> dict[str, Any]:
-        """From which P(error) can be computed again."""
-        return {"p_error": self.p_error, "p_error_limit": self.limit, "signals": dict(self.signals)}
+        """What its receipt says beside its tokens."""
+        raise NotImplementedError
 
     def tokens(self, served: Usage) -> dict[str, Any]:
         """Tokens and cost. A stream that was cut does not say its tokens: then they are estimated.
@@ -58,16 +55,46 @@ class Judged:
         }
 
 
+@dataclass(kw_only=True)
+class Judged(Asked):
+    """One that was judged."""
+
+    p_error: float
+    limit: float
+    signals: Mapping[str, float]
+
+    def receipt(self) -> dict[str, Any]:
+        """From which P(error) can be computed again."""
+        return {"p_error": self.p_error, "p_error_limit": self.limit, "signals": dict(self.signals)}
+
+
+@dataclass(kw_only=True)
+class Broken(Asked):
+    """One whose stream broke before it was judged: what was read of it is paid for."""
+
+    failure: str
+
+    def receipt(self) -> dict[str, Any]:
+        """Why."""
+        return {"failure": self.failure}
+
+
 @dataclass
 class Verdict:
-    """All answers of one request that were judged, in the order in which they were asked for."""
+    """What came of the answers of one request before the one that was served, and of that one if it was judged."""
 
-    judged: list[Judged] = field(default_factory=list)
+    #: In the order in which they were asked for.
+    asked: list[Asked] = field(default_factory=list)
 
     @property
-    def last(self) -> Judged:
+    def last(self) -> Judged | None:
         """The one that was judged last."""
-        return self.judged[-1]
+        return next((one for one in reversed(self.asked) if isinstance(one, Judged)), None)
+
+    @property
+    def has_discarded(self) -> bool:
+        """Whether answers were paid for that are not served."""
+        return not all(one.is_kept for one in self.asked)
 
     def discarded(self, served: Usage) -> list[dict[str, Any]]:
         """Tokens and costs of the discarded answers.
@@ -75,17 +102,18 @@ class Verdict:
         Args:
             served: Tokens of the answer that was served.
         """
-        return [one.tokens(served) for one in self.judged if not one.is_kept]
+        return [one.tokens(served) for one in self.asked if not one.is_kept]
 
     def receipt(self, served: Usage, cost: float | None) -> dict[str, Any]:
-        """Fields of the receipt; ``cost`` is that of all calls.
+        """Fields of the receipt; ``cost`` is that of all calls. None where nothing was judged and nothing broke.
 
         Args:
             served: Tokens of the answer that was served.
             cost: Of that answer alone.
         """
-        found = {**self.last.receipt(), "kept": self.last.is_kept}
-        discarded = [{**one.tokens(served), **one.receipt()} for one in self.judged if not one.is_kept]
+        last = self.last
+        found = {} if last is None else {**last.receipt(), "kept": last.is_kept}
+        discarded = [{**one.tokens(served), **one.receipt()} for one in self.asked if not one.is_kept]
         if not discarded:
             return found
         costs = [cost, *(one["cost"] for one in discarded)]
@@ -93,6 +121,8 @@ class Verdict:
         return {**found, "discarded": discarded, "cost": total}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Headers of the answer."""
-        outcome = b"kept" if self.last.is_kept else b"discarded"
-        return [(b"x-turnout-cascade", outcome), (b"x-turnout-p-error", repr(self.last.p_error).encode())]
+        """Headers of the answer; none where nothing was judged."""
+        if (last := self.last) is None:
+            return []
+        outcome = b"kept" if last.is_kept else b"discarded"
+        return [(b"x-turnout-cascade", outcome), (b"x-turnout-p-error", repr(last.p_error).encode())]

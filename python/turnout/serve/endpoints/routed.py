@@ -129,24 +129,24 @@ class RoutedEndpoint:
         if decided is not None:
             request = replace(request, timed_out=self.state.changes.timed_out)
         served: Served | None = None
-        verdict: Verdict | None = None
+        verdict = Verdict()
         kept: Kept | None = None
         # Where the client leaves, or the server stops, before the end of the answer.
         failure = "not_delivered"
         try:
-            served, verdict = await cascaded(
+            served = await cascaded(
                 planned,
                 request,
                 parsed,
                 self.state.metrics,
                 settings.prices_of,
+                verdict,
                 falls_back_on_context_overflow=settings.server.fallback_on_context_overflow,
             )
             response_headers += _served_headers(served)
             if decided is not None and served.is_translated:
                 decided.receipt["translation"] = "litellm"
-            if verdict is not None:
-                response_headers += verdict.headers()
+            response_headers += verdict.headers()
             if self.dialect.is_logged:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
             kept = (
