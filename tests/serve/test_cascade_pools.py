@@ -169,8 +169,66 @@ def test_settings_are_checked(pooled):
         pooled()
     with pytest.raises(ConfigError, match="'tiny' is not in the pool: big, middle, small"):
         pooled(tiny=KEEP)
-    with pytest.raises(ConfigError, match="expected one of both"):
-        pooled(small=KEEP, pool={"budget": {"cost": 1.0}})
+    with pytest.raises(ConfigError, match="by their cost alone: expected cost"):
+        pooled(small=KEEP, pool={"budget": {"p95_latency_ms": 100.0}})
+
+
+def budget() -> dict[str, Any]:
+    return {"budget": {"cost": 5.0, "per": "hour"}}
+
+
+def _budget(server: Any) -> Any:
+    return server.state.snapshot.pools["mf"].budget
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_budget_counts_the_cost_of_all_calls(pooled, upstream, is_stream):
+    server = pooled(small=DISCARD, middle=KEEP, pool=budget())
+    # Streams of this dialect always say their tokens.
+    spoken = SPOKEN["messages"]
+    body = spoken.body("router-mf", messages=CHAT_HELLO["messages"], stream=is_stream)
+    assert server.post(body, spoken.path).headers["x-turnout-model"] == "middle"
+    wait_until(lambda: "cost" in receipt_of(server))
+    receipt = receipt_of(server)
+    assert (receipt["model"], receipt["steps"]) == ("big", ["small", "middle", "big"])
+    [discarded] = receipt["discarded"]
+    assert receipt["cost"] > discarded["cost"] > 0.0
+    wait_until(lambda: _budget(server).used == pytest.approx(receipt["cost"]))
+    # The budget's price says what an error costs, not the judge.
+    request = {key: value for key, value in receipt["request"].items() if key != "budget"}
+    ranked = server.state.snapshot.pools["mf"].router.rank(PROMPT, **request)
+    cost = next(one.expected_cost for one in ranked if one.model == "middle")
+    assert discarded["p_error_limit"] == pytest.approx(receipt["request"]["budget"]["price"] * cost + 0.3, rel=1e-6)
+    assert replay_in_pool(receipt, PROMPT, server.state.snapshot.pools["mf"]) == []
+
+
+def test_a_budget_that_is_used_up_asks_the_cheapest_model_alone(pooled, upstream):
+    server = pooled(small=DISCARD, middle=DISCARD, pool=budget())
+    server.post(CHAT_HELLO)
+    _budget(server).spend(1e6)
+    assert _budget(server).is_exceeded
+    before = len(upstream.requests)
+    answer = server.post(CHAT_HELLO)
+    assert (answer.headers["x-turnout-action"], answer.headers["x-turnout-model"]) == ("strong", "small")
+    assert models(upstream)[before:] == ["small"]
+    [entry] = server.post({"model": "router-mf", "prompt": PROMPT}, "/v1/route").json()["decisions"]
+    assert (entry["model"], entry["steps"]) == ("small", ["small"])
+
+
+def test_a_budget_of_a_cascade_counts_what_a_failed_model_is_replaced_by_and_lasts_over_reloads(pooled, upstream):
+    server = pooled(small=DISCARD, middle=KEEP, pool=budget())
+    upstream.by_model["middle"] = refuse(500)
+    answer = server.post(CHAT_HELLO)
+    assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "500")
+    wait_until(lambda: _budget(server).used == pytest.approx(receipt_of(server)["cost"]))
+    used = _budget(server).used
+    server.tables["pool"]["budget"]["cost"] = 9.0
+    assert httpx.post(f"{server.admin_url}/admin/reload").status_code == 200
+    assert (_budget(server).limit, _budget(server).used) == (9.0, pytest.approx(used))
+    upstream.by_model["middle"] = speak
+    assert server.post(CHAT_HELLO).headers["x-turnout-model"] == "middle"
+    # One token of input and one of output, of both models.
+    wait_until(lambda: _budget(server).used == pytest.approx(used + 2 * (1.0 + 2.0) / 1e6))
 
 
 def test_a_scorer_is_opened_once_for_all_judges_and_again_only_if_it_was_touched(pooled, tmp_path, tables, monkeypatch):

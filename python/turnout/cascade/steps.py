@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,7 +66,9 @@ def pair_steps(judge: Judge, risk: float, *, weak: str, strong: str) -> tuple[Ac
     return action, [Step(weak, judge, risk, limit), Step(strong, None, risk, limit)]
 
 
-def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tuple[Action, list[Step]]:
+def pool_steps(
+    ranked: Sequence[Candidate], judges: Mapping[str, Judge], *, price: float | None = None
+) -> tuple[Action, list[Step]]:
     """The steps of a cascade between the models of a pool, the cheapest first.
 
     A model is a step if it may serve the request, is more likely to succeed than every cheaper one, and has a judge; the most likely
@@ -74,12 +76,15 @@ def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tupl
     answer is final (`cheap`), or it is judged. It is kept if that is expected to cost no more than the next step, by the pool's cost
     and chance of success of that one and the judge's ``error_cost``, which is in the pool's currency.
 
+    With a budget, the last step is the budget's choice, and its price says what an error costs.
+
     Args:
-        ranked: Of :meth:`turnout.PoolRouter.rank` for the prompt.
+        ranked: Of :meth:`turnout.PoolRouter.rank` for the prompt; with a budget of :meth:`turnout.PoolBudget.explain`.
         judges: By model.
+        price: Of a budget of cost: the gain in P(success) that one unit of cost must bring.
 
     Returns:
-        ``cascade`` if an answer is judged; else ``strong`` for the most likely model, and ``cheap`` for another; and the steps.
+        ``cascade`` if an answer is judged; else ``strong`` for what would be the last step, and ``cheap`` for another; and the steps.
 
     Example:
         >>> from types import SimpleNamespace
@@ -95,6 +100,9 @@ def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tupl
     for one in sorted((one for one in ranked if one.feasible), key=lambda one: (_cost(one), -one.success)):
         if not frontier or one.success > frontier[-1].success:
             frontier.append(one)
+    if price is not None and frontier:
+        chosen = next(one.model for one in ranked if one.feasible)
+        frontier = frontier[: 1 + next((at for at, one in enumerate(frontier) if one.model == chosen), len(frontier))]
     called: list[tuple[Candidate, Judge | None]] = []
     for one in frontier:
         judge = None if one is frontier[-1] else judges.get(one.model)
@@ -110,7 +118,7 @@ def pool_steps(ranked: Iterable[Candidate], judges: Mapping[str, Judge]) -> tupl
         if judge is not None:
             after, policy = called[at + 1][0], judge.policy
             cost = policy.strong_cost if after.expected_cost is None else after.expected_cost
-            limit = limit_of(cost, 1.0 - after.success, policy.error_cost)
+            limit = limit_of(cost, 1.0 - after.success, policy.error_cost if price is None else 1.0 / price)
         steps.append(Step(one.model, judge, 1.0 - one.success, limit))
     return action_of(steps, frontier[-1].model if frontier else ""), steps
 

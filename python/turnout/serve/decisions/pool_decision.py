@@ -73,7 +73,8 @@ class Explained:
         """
         if not pool.judges or not any(one.feasible for one in self.ranked):
             return "", ()
-        return pool_steps(self.ranked, pool.plain_judges)
+        budget = self.request.get("budget")
+        return pool_steps(self.ranked, pool.plain_judges, price=None if budget is None else budget["price"])
 
     def may_serve(self, name: str) -> bool:
         """Whether a model of the pool may serve the request."""

@@ -421,8 +421,10 @@ class Settings(Table):
                 )
         elif not judges:
             raise ValueError(f"{where} in a pool, expected judges: a file of turnout calibrate --cascade by model")
-        elif self.pool is not None and self.pool.budget is not None:
-            raise ValueError(f"{where}, whose calls [pool.budget] does not decide: expected one of both")
+        elif self.pool is not None and self.pool.budget is not None and self.pool.budget.cost is None:
+            raise ValueError(
+                f"{where}, whose discarded answers a [pool.budget] counts by their cost alone: expected cost"
+            )
         if not self.server.fallback:
             raise ValueError(f"{where}, which asks one model after another: [server] fallback must be true")
 
