@@ -80,7 +80,7 @@ def test_outcomes_with_a_signal_improve_the_pool(traffic, capsys):
     traffic.record(1200)
     assert traffic.retrain() == 0, capsys.readouterr()
     out = capsys.readouterr().out
-    assert "fitted to 900, compared on 300 later ones" in out
+    assert "fitted to 900 decisions, compared on 300 later ones" in out
     assert f"wrote {traffic.out}" in out
     found = read_profiles(traffic.out)
     assert found.names == list(NAMES)

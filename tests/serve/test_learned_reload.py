@@ -27,6 +27,7 @@ from turnout.cli import main
 from turnout.outcomes import Outcomes
 from turnout.serve.decisions.learned import relearned
 from turnout.serve.decisions.snapshot import take
+from turnout.serve.routers import folder_stats
 from turnout.serve.settings.file import settings_of
 from turnout.serve.workers import check_workers
 
@@ -351,6 +352,8 @@ def test_what_was_learned_is_compared_by_content(tables, ranking, is_pool):
             tables["models"][name] |= {"input_price": price, "output_price": price, "success": 0.5}
         tables["pool"] = {"objective": {"error_cost": 0.05}}
 
+    tables["changes"] = {"watch": ["model"], "pin": True}
+
     def reread(before):
         after = take(settings_of(tables), before)
         return after, relearned(before, after)
@@ -372,6 +375,27 @@ def test_what_was_learned_is_compared_by_content(tables, ranking, is_pool):
     # A pool does not read them.
     assert found == ([] if is_pool else ["the artifact of router sw"])
     assert reread(now)[1] == []
+
+
+def test_battles_and_an_index_are_read_for_their_hashes_only_where_they_are_pinned(tables, ranking, monkeypatch):
+    folder, _ = ranking
+    row = {"id": 1, "prompt": "what is the sum of 7 and two", "model_a": "alpha", "model_b": "delta", "winner": "tie"}
+    turnout.load(folder).add_battles([row])
+    read = []
+    sha256_of = folder_stats.sha256_of
+    monkeypatch.setattr(folder_stats, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    plain = take(settings_of(tables))
+    assert read == []
+    tables["changes"] = {"watch": ["model"], "pin": True}
+    pinned = take(settings_of(tables))
+    assert {"battles.sqlite", "index.faiss"} <= set(read)
+    # `[changes]` keeps its values until a restart, so that a reload compares what was hashed at the start.
+    read.clear()
+    assert relearned(plain, take(settings_of(tables), plain)) == []
+    assert read == []
+    tables["changes"]["pin"] = False
+    assert relearned(pinned, take(settings_of(tables), pinned)) == []
+    assert read
 
 
 @pytest.mark.parametrize(

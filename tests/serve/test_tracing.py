@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 
 import pytest
-from scripted_upstream import answer, completion, refuse
+from scripted_upstream import answer, completion, refuse, wait_until
 from tests.serve.dialects import SPOKEN, speak
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -147,6 +148,21 @@ def test_providers_are_known_by_their_hosts(url, provider):
     tables = {"pair": {"strong": "big", "weak": "small"}, "upstreams": {"one": {"base_url": url}}, "models": models}
     snapshot = take(settings_of({**tables, "routers": {"random": {}}}))
     assert _model_attributes(snapshot.models["big"])["gen_ai.provider.name"] == provider
+
+
+@pytest.mark.parametrize("form", [lambda key: key, lambda key: base64.b64encode(key.encode()).decode()])
+def test_a_reported_name_with_the_servers_key_is_hidden(upstream, start, exporter, tables, monkeypatch, form):
+    """In whichever form: as in the log of changes."""
+    key = "sk-a-very-secret-key"
+    monkeypatch.setenv("KEY", key)
+    tables["upstreams"]["main"]["key_env"] = "KEY"
+    upstream.default = lambda exchange: exchange.whole(200, completion(f"x {form(key)}", "Hi."))
+    server = start(telemetry={"otel": True})
+    exporter.clear()
+    server.post({"model": "router-mf-1.0", "messages": HELLO})
+    wait_until(lambda: len(exporter.get_finished_spans()) == 2)
+    names = [one.attributes.get("gen_ai.response.model") for one in exporter.get_finished_spans()]
+    assert [name for name in names if name] == ["***"]
 
 
 def test_spans_hold_neither_prompts_nor_keys(spans_of):

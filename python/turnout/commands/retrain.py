@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turnout.commands._options import number
 from turnout.commands._receipts import read_receipts
@@ -15,9 +15,10 @@ from turnout.extras import require
 from turnout.terminal import echo, printable, printable_json
 
 if TYPE_CHECKING:
+    from turnout.evaluate.bootstrap import Estimate
     from turnout.training.feedback import Feedback
-    from turnout.training.pair_retraining import RetrainedPair
-    from turnout.training.retraining import Retrained
+    from turnout.training.pair_retraining import PairComparison, RetrainedPair
+    from turnout.training.retraining import Comparison, Retrained
 
 EPILOG = """\
 examples:
@@ -134,7 +135,7 @@ def _pool(args: argparse.Namespace) -> tuple[Retrained, Feedback, str]:
     if not found.refused and found.profiles is not None:
         # In one step: a server may read it meanwhile.
         replace_file(args.out, found.profiles.to_bytes())
-    return found, feedback, _text(found, feedback, args.out)
+    return found, feedback, _text_of_pool(found, feedback, args.out)
 
 
 def _pair(args: argparse.Namespace) -> tuple[RetrainedPair, Feedback, str]:
@@ -207,36 +208,43 @@ def _seen(feedback: Feedback) -> list[str]:
 
 
 def _text_of_pair(found: RetrainedPair, feedback: Feedback, out: Path) -> str:
-    lines = _seen(feedback)
+    lines = []
     if (one := found.comparison) is not None and found.calibration is not None:
-        value, kind = one.verdicts, found.calibration.manifest["kind"]
-        lines.append(f"fitted to {one.trained:,} verdicts, compared on {one.held_out:,} later ones: {kind}")
-        lines.append(
-            f"log loss on verdicts  {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] against the running win rates"
-        )
-        lines.append(f"win rate moved by {one.moved:.3f} on average")
-    if found.refused:
-        lines.append(f"refused, {out} is as it was: {found.refused}")
-    else:
-        lines.append(f"wrote {out}: its default threshold was converted; reload the server")
-    return "\n".join(lines)
+        what = _Fitted("verdicts", found.calibration.manifest["kind"], "win rates", "win rate")
+        lines = what.lines(one, {"verdicts": one.verdicts})
+    return _text(lines, feedback, out, found.refused, "its default threshold was converted; reload the server")
 
 
-def _text(found: Retrained, feedback: Feedback, out: Path) -> str:
-    lines = _seen(feedback)
+def _text_of_pool(found: Retrained, feedback: Feedback, out: Path) -> str:
+    lines = []
     if (one := found.comparison) is not None:
-        lines.append(f"fitted to {one.trained:,}, compared on {one.held_out:,} later ones: {found.picked}")
-        pairs = [("log loss on outcomes", one.grades), ("log loss on verdicts", one.verdicts)]
-        lines += [
-            f"{name}  {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] against the running profiles"
-            for name, value in pairs
-            if value is not None
+        what = _Fitted("decisions", found.picked, "profiles", "P(success)")
+        lines = what.lines(one, {"outcomes": one.grades, "verdicts": one.verdicts})
+    then = f"profile = {json.dumps(out.name)} for each model of the pool, then reload the server"
+    return _text(lines, feedback, out, found.refused, then)
+
+
+class _Fitted(NamedTuple):
+    """What was fitted and compared, in words."""
+
+    rows: str
+    kind: str
+    running: str
+    value: str
+
+    def lines(self, one: Comparison | PairComparison, losses: Mapping[str, Estimate | None]) -> list[str]:
+        """The comparison."""
+        return [
+            f"fitted to {one.trained:,} {self.rows}, compared on {one.held_out:,} later ones: {self.kind}",
+            *(
+                f"log loss on {name}  {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] against the running {self.running}"
+                for name, value in losses.items()
+                if value is not None
+            ),
+            f"{self.value} moved by {one.moved:.3f} on average",
         ]
-        lines.append(f"P(success) moved by {one.moved:.3f} on average")
-    if found.refused:
-        lines.append(f"refused, {out} is as it was: {found.refused}")
-    else:
-        lines.append(
-            f"wrote {out}: profile = {json.dumps(out.name)} for each model of the pool, then reload the server"
-        )
-    return "\n".join(lines)
+
+
+def _text(lines: Sequence[str], feedback: Feedback, out: Path, refused: str, then: str) -> str:
+    end = f"refused, {out} is as it was: {refused}" if refused else f"wrote {out}: {then}"
+    return "\n".join([*_seen(feedback), *lines, end])

@@ -153,8 +153,7 @@ class Changes:
         if self.reads_logprobs and (mean := answer.mean_logprob) is not None:
             self._add(model.label, "logprobs", mean)
         if "model" in self._settings.watch and answer.model:
-            key = answer.model.encode()
-            self._named(model.label, "***" if model.upstream.key.is_in(key) else answer.model)
+            self._named(model.label, answer.model)
 
     def took(self, model: Model, seconds: float) -> None:
         """Takes the latency of an attempt.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.evaluate.bootstrap import Estimate
 from turnout.pool.profiles import Doubles
 from turnout.profiles.folds import groups_of
 
@@ -49,6 +50,23 @@ def too_few(trained: int, held_out: int, what: str) -> str:
     return (
         f"too few {what}: {trained} to train on (expected at least {FEWEST_TRAINED}) and "
         f"{held_out} later ones with other prompts (expected at least {FEWEST_HELD_OUT})"
+    )
+
+
+def not_shown(difference: Estimate, what: str, running: str, margin: float) -> str:
+    """Why something new is not to be used: its interval on held-out traffic goes beyond the margin. Empty where it does not.
+
+    Args:
+        difference: Log loss of the new one minus that of the running one.
+        what: What they were compared on, with its number.
+        running: The running one.
+        margin: In nats.
+    """
+    if difference.high <= margin:
+        return ""
+    return (
+        f"not shown to be no worse on {what}: log loss {difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] "
+        f"against the running {running}, expected an interval up to {margin:g}"
     )
 
 

@@ -15,7 +15,7 @@ from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.evaluate.traffic.weights import effective_size, verdict_weights
 from turnout.pool.profiles import Doubles
 from turnout.training.feedback import Feedback
-from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, split, too_few
+from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, not_shown, split, too_few
 
 #: Verdicts on answers of each model, at least: a map that has seen the easy prompts alone says nothing of the others.
 FEWEST_OF_EACH = 20
@@ -139,10 +139,5 @@ def retrain_pair(
     difference = ratio(weights * (new - old), weights, prompts, resamples=resamples, seed=seed)
     moved = float(np.average(np.abs(rates[0] - rates[1]), weights=weights))
     compared = PairComparison(difference, int(early.sum()), int(late.sum()), moved)
-    refused = ""
-    if difference.high > margin:
-        refused = (
-            f"not shown to be no worse on {compared.held_out} later verdicts: log loss {difference.value:+.4f} "
-            f"[{difference.low:+.4f}, {difference.high:+.4f}] against the running win rates, expected an interval up to {margin:g}"
-        )
+    refused = not_shown(difference, f"{compared.held_out} later verdicts", "win rates", margin)
     return RetrainedPair(found, compared, refused)

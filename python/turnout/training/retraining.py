@@ -17,7 +17,7 @@ from turnout.profiles.linear import Linear
 from turnout.profiles.own import CALIBRATED, Candidate, candidates, pick
 from turnout.profiles.predictors import ScoredPrompts
 from turnout.training.feedback import Feedback
-from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, split, too_few
+from turnout.training.held_out_traffic import CLIP, HELD_OUT, losses, not_shown, split, too_few
 from turnout.training.own_pool import MIN_OUTCOMES, profiles_from
 
 #: Held-out verdicts from which they count.
@@ -150,11 +150,8 @@ def _compared(
 
 
 def _refused(found: Comparison, margin: float) -> str:
-    if found.grades.high > margin:
-        return (
-            f"not shown to be no worse on {found.held_out} later decisions: log loss {found.grades.value:+.4f} "
-            f"[{found.grades.low:+.4f}, {found.grades.high:+.4f}] against the running profiles, expected an interval up to {margin:g}"
-        )
+    if refused := not_shown(found.grades, f"{found.held_out} later decisions", "profiles", margin):
+        return refused
     if found.verdicts is not None and found.verdicts.value > margin:
         return (
             f"worse on {found.held_out_verdicts} later verdicts of shadow evaluation: log loss {found.verdicts.value:+.4f} "

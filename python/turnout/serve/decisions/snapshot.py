@@ -121,6 +121,8 @@ class Snapshot:
     loaded: Loaded
     routers: Mapping[str, LoadedRouter]
     pools: Mapping[str, LoadedPool]
+    #: Whether what was learned is compared after a reload.
+    pins: bool
     #: Of judges, by folder.
     scorers: Mapping[str, tuple[Scorer, Stats]]
     upstreams: Mapping[str, Upstream]
@@ -192,12 +194,15 @@ def take(settings: Settings, before: Snapshot | None = None) -> Snapshot:
         if alias.router
     }
     scorers = Scorers(before.scorers if before else {})
-    loaded = _load_routers(settings, pair, pairs, before.loaded if before else {}, scorers)
+    # As ``[changes]``, it stays as it was until a restart.
+    pins = settings.changes.pin if before is None else before.pins
+    loaded = _load_routers(settings, pair, pairs, before.loaded if before else {}, scorers, pins)
     snapshot = Snapshot(
         settings=settings,
         loaded=loaded,
         routers={name: loaded[_key(name, pair)] for name in settings.routers} if pair else {},
-        pools=load_pools(settings, before.pools if before else {}, scorers),
+        pools=load_pools(settings, before.pools if before else {}, scorers, pins=pins),
+        pins=pins,
         scorers=scorers.opened,
         upstreams=upstreams,
         models=models,
@@ -221,7 +226,7 @@ def _key(router: str, pair: Pair) -> tuple[str, str, str]:
 
 
 def _load_routers(
-    settings: Settings, pair: Pair | None, pairs: Mapping[str, Pair], before: Loaded, scorers: Scorers
+    settings: Settings, pair: Pair | None, pairs: Mapping[str, Pair], before: Loaded, scorers: Scorers, pins: bool
 ) -> Loaded:
     """Every router for the pair, and for the pair of an alias where that is another one to the router.
 
@@ -230,7 +235,7 @@ def _load_routers(
 
     def load(name: str, models: Pair) -> LoadedRouter:
         key = _key(name, models)
-        return load_router(name, settings.routers[name], key[1:], before.get(key), scorers)
+        return load_router(name, settings.routers[name], key[1:], before.get(key), scorers, pins=pins)
 
     found = {_key(name, pair): load(name, pair) for name in settings.routers} if pair else {}
     for name, models in pairs.items():

@@ -103,13 +103,22 @@ class RoutedEndpoint:
             *(self.dialect, body, forwarded, is_stream, request_id),
             query=query,
             reads_logprobs=reads_logprobs,
-            allows_shadow=allows_shadow,
         )
         continues = self.dialect.continues(parsed)
         with self.state.tracer.calling(planned, self.dialect, forwarded) as call:
             client = client_of(scope)
             await self._answer(
-                planned, settings, request, send, response_headers, decided, call, continues, client, parsed
+                planned,
+                settings,
+                request,
+                send,
+                response_headers,
+                decided,
+                call,
+                continues,
+                client,
+                parsed,
+                allows_shadow,
             )
 
     async def _answer(
@@ -124,6 +133,7 @@ class RoutedEndpoint:
         continues: tuple[str, ...] = (),
         client: str = "",
         parsed: Mapping[str, Any] = MappingProxyType({}),
+        allows_shadow: bool = True,
     ) -> None:
         began = time.perf_counter()
         if decided is not None:
@@ -149,9 +159,8 @@ class RoutedEndpoint:
             response_headers += verdict.headers()
             if self.dialect.is_logged:
                 await self.state.served(planned, served.model, (served.answer.id, *continues), client)
-            kept = (
-                None if decided is None else self.state.shadow.draw(self.state.snapshot, allowed=request.allows_shadow)
-            )
+            if decided is not None:
+                kept = self.state.shadow.draw(self.state.snapshot, allowed=allows_shadow)
             with sending_until(served.answer.deadline, send) as sending:
                 tapped = sending if kept is None else kept.tapped(sending)
                 # A signature covers what the client got.

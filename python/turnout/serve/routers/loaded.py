@@ -34,7 +34,7 @@ class LoadedRouter:
     stats: Stats
     #: ``None`` for a router that does not judge answers.
     cascade: LoadedCascade | None = None
-    #: SHA-256 of what it reads beside the files of its manifest: battles that were added, and the index of its options.
+    #: SHA-256 of what it reads beside the files of its manifest: battles that were added, and the index of its options. Only with ``pin``.
     beside: tuple[str, ...] = ()
 
     def action(self, decision: Decision) -> Action:
@@ -91,7 +91,13 @@ class LoadedRouter:
 
 
 def load_router(
-    name: str, settings: RouterSettings, pair: tuple[str, str], before: LoadedRouter | None, scorers: Scorers
+    name: str,
+    settings: RouterSettings,
+    pair: tuple[str, str],
+    before: LoadedRouter | None,
+    scorers: Scorers,
+    *,
+    pins: bool,
 ) -> LoadedRouter:
     """Opens a router, or takes the one that is open already.
 
@@ -101,6 +107,7 @@ def load_router(
         pair: Names of the strong and the weak model.
         before: The one of that name and pair before a reload.
         scorers: Those that judges read.
+        pins: Whether what it reads is compared after a reload, so that battles and an index are hashed.
 
     Raises:
         ConfigError: No such router, or settings that it does not take.
@@ -112,11 +119,13 @@ def load_router(
     else:
         # Read before it is loaded: what changes meanwhile is then found by the next reload.
         folder = Path(options["path"]) if isinstance(options.get("path"), str) else None
-        stats, beside = ({}, ()) if folder is None else (stats_of(folder), _beside(folder, options))
+        stats = {} if folder is None else stats_of(folder)
+        beside = _beside(folder, options) if pins and folder is not None else ()
         router = open_router(name, options, strong=pair[0], weak=pair[1])
         loaded = LoadedRouter(name, router, router.threshold, options, stats, cascade, beside)
         if not stats and loaded.folder:
-            loaded = replace(loaded, stats=stats_of(loaded.folder), beside=_beside(loaded.folder, options))
+            beside = _beside(loaded.folder, options) if pins else ()
+            loaded = replace(loaded, stats=stats_of(loaded.folder), beside=beside)
     if settings.threshold is not None:
         return replace(loaded, threshold=settings.threshold)
     if settings.strong_share is None:

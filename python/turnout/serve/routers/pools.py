@@ -46,7 +46,7 @@ class LoadedPool:
     profiles: Mapping[str, str] = field(default_factory=dict)
     #: By model; empty for a router whose decision is final.
     judges: Mapping[str, LoadedCascade] = field(default_factory=dict)
-    #: SHA-256 of what the router reads beside the files of its manifest: the index of its options.
+    #: SHA-256 of what the router reads beside the files of its manifest: the index of its options. Only with ``pin``.
     beside: tuple[str, ...] = ()
 
     @property
@@ -70,13 +70,16 @@ class LoadedPool:
         return self.router.artifact_hash
 
 
-def load_pools(settings: Settings, before: Mapping[str, LoadedPool], scorers: Scorers) -> dict[str, LoadedPool]:
+def load_pools(
+    settings: Settings, before: Mapping[str, LoadedPool], scorers: Scorers, *, pins: bool = False
+) -> dict[str, LoadedPool]:
     """Opens the pool for each of its routers, or takes those that are open where neither pool nor artifact changed.
 
     Args:
         settings: Of the server.
         before: Those before a reload.
         scorers: Those that judges read.
+        pins: Whether what they read is compared after a reload, so that an index is hashed.
 
     Raises:
         ConfigError: A router is not an artifact, or the pool does not fit it.
@@ -87,7 +90,7 @@ def load_pools(settings: Settings, before: Mapping[str, LoadedPool], scorers: Sc
         return {}
     pool = Pool.from_dict(settings.pool_values)
     profiles = _profiles(pool)
-    return {name: _load(name, pool, profiles, settings, before.get(name), scorers) for name in names}
+    return {name: _load(name, pool, profiles, settings, before.get(name), scorers, pins) for name in names}
 
 
 def _load(
@@ -97,17 +100,20 @@ def _load(
     settings: Settings,
     before: LoadedPool | None,
     scorers: Scorers,
+    pins: bool,
 ) -> LoadedPool:
     pool_hash = _hash(pool, profiles.values())
     options = settings.routers[name].options
-    beside = contents_of(index_files(options))
-    same = before is not None and (before.pool_hash, before.options, before.beside) == (pool_hash, options, beside)
+    same = (
+        before is not None and (before.pool_hash, before.options) == (pool_hash, options) and not index_files(options)
+    )
     limits = None if settings.pool is None else settings.pool.budget
     if before is not None and same and before.stats == stats_of(before.router.path):
         judges = load_judges(name, settings.routers[name], before.router.models, scorers)
         account, following = _budget(limits, before.router, before.account)
         return replace(before, account=account, next_budget=following, judges=judges)
     # Read before it is loaded: what changes meanwhile is then found by the next reload.
+    beside = contents_of(index_files(options)) if pins else ()
     stats = stats_of(Path(options["path"])) if isinstance(options.get("path"), str) else {}
     try:
         router = open_pool(name, options, pool)

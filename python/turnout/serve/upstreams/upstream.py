@@ -61,8 +61,6 @@ class Request:
     timed_out: Callable[[Any], None] = _ignore
     #: Whether log-probabilities that an answer has are read.
     reads_logprobs: bool = False
-    #: Whether it may be sent to another model after its answer.
-    allows_shadow: bool = True
 
 
 @dataclass(frozen=True)
@@ -232,9 +230,8 @@ class Upstream:
         )
 
     def _cleaned(self, model: str) -> str:
-        """What a model calls itself, without the key and as one short line: it goes into logs and spans."""
-        content = self.key.plain_removed_from(model.encode())
-        return one_line(content.decode())
+        """What a model calls itself, as one short line, or ``***`` where it has the key in any form: it goes into logs and spans."""
+        return "***" if self.key.is_in(model.encode()) else one_line(model)
 
     def _url(self, request: Request) -> yarl.URL:
         path = request.dialect.path + request.path
