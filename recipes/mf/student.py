@@ -37,7 +37,7 @@ class StudentConfig:
         rewritten: Share of prompts in their rewritten form.
         planted: Share of prompts with three words planted that look hard to the student as it is.
         pieces: Share of the way by which the rows of Latin pieces inside words are moved to their mean after the training. A typo
-            splits its word into pieces that say little of it. The router in the package has 0.
+            splits its word into pieces that say little of it.
         seed: Seed of everything random.
     """
 
@@ -49,7 +49,7 @@ class StudentConfig:
     drop: float = 0.3
     rewritten: float = 0.6
     planted: float = 0.5
-    pieces: float = 0.0
+    pieces: float = 0.5
     seed: int = 0
 
 

@@ -45,7 +45,7 @@ def main() -> None:
         "--pieces",
         type=float,
         default=StudentConfig.pieces,
-        help="move the rows of Latin pieces inside words by this share to their mean, against typos; the package's router has %(default)s",
+        help="move the rows of Latin pieces inside words by this share of the way to their mean, against typos; default: %(default)s",
     )
     args = parser.parse_args()
 
