@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import string
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.outcomes.profiled import profiled_artifact
+from tests.outcomes.profiled import profiled_artifact, profiles_of
 
 import turnout
 from turnout.cli import main
@@ -91,6 +92,19 @@ def test_outcomes_with_a_signal_improve_the_pool(traffic, capsys):
     assert {one.model for one in before.route_batch(prompts)} == {"small"}
     assert {one.model for one in after.route_batch(prompts)} == {"large"}
     assert after.success(prompts).mean(axis=0) == pytest.approx([TRUE[name] for name in NAMES], abs=0.06)
+
+
+def test_lengths_of_answers_are_kept(traffic, capsys):
+    running = traffic.folder / "running.safetensors"
+    running.write_bytes(profiles_of(traffic.artifact, **BELIEVED))
+    found = read_profiles(running)
+    models = [replace(one, facts={"output_tokens": 700.0 + row}) for row, one in enumerate(found.models)]
+    running.write_bytes(replace(found, models=models).to_bytes())
+    traffic.believe(dict.fromkeys(NAMES, 'profile = "running.safetensors"'))
+    traffic.record(1200)
+    assert traffic.retrain() == 0, capsys.readouterr()
+    kept = {one.name: one.facts["output_tokens"] for one in read_profiles(traffic.out).models}
+    assert kept == {one.name: one.facts["output_tokens"] for one in models}
 
 
 def test_outcomes_that_were_poisoned_before_are_refused(traffic, capsys):

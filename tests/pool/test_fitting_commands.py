@@ -202,6 +202,55 @@ def test_train_pool_takes_efforts_as_models_of_their_own(
     assert '[models."model-3".efforts."high"]' in text
 
 
+def test_lengths_of_answers_are_what_costs_are_expected_with(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, out, toml = tmp_path / "table.csv", tmp_path / "own.safetensors", tmp_path / "pool.toml"
+    header = f"{HEADER},model-5|output_tokens"
+    rows = [
+        f"How many words are in sentence {row}?,{row % 2},{row % 3 > 0:d},{100 + row % 2 * 80}" for row in range(150)
+    ]
+    table.write_text("\n".join([header, *rows, "Missing?,1,1,"]) + "\n")
+    options = [*pool[:-1], str(table), "--prior", "none", "--out", str(out)]
+    assert main(["train", "pool", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["output_tokens"]) == ["model-5"]
+    length = found["output_tokens"]["model-5"]
+    assert (length["mean"], length["answers"]) == (140.0, 150)
+    assert length["error"] == pytest.approx(40.0, rel=0.01)
+    assert 0.0 < length["head_error"] < 60.0
+    assert set(found["cost_at_quality"]) == {"train pool", "cohort table", "kNN"}
+    assert read_profiles(out).find("model-5").facts["output_tokens"] == 140.0
+    # The core reads it, and what is fitted to these profiles afterwards keeps it.
+    toml.write_text('[models."model-5"]\nprofile = "own.safetensors"\ninput_price = 20\noutput_price = 20\n')
+    router = turnout.load(pool[3], pool=turnout.Pool.load(toml))
+    assert router.route("Hi", input_tokens=60).expected_cost == pytest.approx(200 * 20 / 1e6)
+    saved = tmp_path / "calibrated.safetensors"
+    assert main(["calibrate", "--pool", str(toml), *pool[2:-1], str(table), "--save", str(saved)]) == 0
+    assert read_profiles(saved).find("model-5").facts["output_tokens"] == 140.0
+    capsys.readouterr()
+    assert main(["train", "pool", *options]) == 0
+    assert "output tokens, the mean and its root mean squared error: model-5 140 +- 40 (with" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        ("-3", "model-5|output_tokens is -3, expected numbers above 0"),
+        ("long", "expected numbers or nothing in columns"),
+    ],
+)
+def test_lengths_that_are_none_are_errors(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], length: str, message: str
+) -> None:
+    table = tmp_path / "table.csv"
+    rows = [f"Sentence {row}?,{row % 2},1,{length if row == 70 else 90}" for row in range(150)]
+    table.write_text("\n".join([f"{HEADER},model-5|output_tokens", *rows]) + "\n")
+    options = [*pool[:-1], str(table), "--prior", "none", "--out", str(tmp_path / "own.safetensors")]
+    assert main(["train", "pool", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 HEADER = ",".join(["prompt", *PRICES])
 
 

@@ -51,6 +51,8 @@ def test_it_routes_where_the_embedding_shows_which_prompts_the_cheap_model_is_go
     assert found.picked in ("own", "landmarks", "own and landmarks")
     assert np.isfinite(found.error_cost)
     assert found.losses["own"] < found.losses["means"]
+    assert found.costs["train pool"] < 0.8 < found.costs["cohort table"] + 1e-9, "the prompts' texts say nothing"
+    assert found.costs["train pool"] < found.costs["kNN"] <= 1.0 + 1e-9
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -213,8 +215,9 @@ def test_missing_scores_do_not_count() -> None:
         assert np.isfinite(predict(some, seen.prompts[:20], seen.embeddings[:20])).all(), predict.__name__
     found = candidates(["cheap", "expensive"], None)
     assert all(np.isfinite(one(some).success(seen.embeddings[:20])).all() for one in found.values())
-    profiles = profiles_from(found["own"], some, ["cheap", "expensive"], "ab", "tests")
+    profiles = profiles_from(found["own"], some, ["cheap", "expensive"], "ab", "tests", {"cheap": 80.0})
     assert [one.prompts for one in profiles.models] == [ROWS - ROWS // 3, ROWS]
+    assert [one.facts for one in profiles.models] == [{"output_tokens": 80.0}, {}]
 
 
 def test_calibration_finds_the_models_that_do_not_fit() -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from recipes.mf.data import held_out
+from recipes.pool.calibrations import calibrated
+from recipes.pool.choices import least, simplest
 from recipes.pool.prices import price
 from recipes.pool.tables import MIN_PROMPTS, pooled, read_pooled
 
@@ -52,3 +54,24 @@ def test_prices_are_listed_or_follow_from_the_size() -> None:
     assert price("llama-2-13b-chat-hf") == (0.3, 0.3)
     assert price("meta-llama-3_1-70b") == (0.9, 0.9)
     assert price("chatglm_pro") is None
+
+
+def test_the_simplest_candidate_within_one_standard_error_is_chosen() -> None:
+    noise = np.tile([0.0, 0.2], 50)
+    near = {"means": 0.51 + noise, "own": 0.5 + noise[::-1]}
+    assert (least(near), simplest(near)) == ("own", "means")
+    far = {"means": 0.6 + noise, "own": 0.5 + noise}
+    assert simplest(far) == "own"
+
+
+def test_an_isotonic_map_is_picked_where_chances_have_a_step_and_not_where_they_are_logistic() -> None:
+    generator = np.random.default_rng(0)
+    rows = 3000
+    logits = generator.normal(size=(rows, 2)) * 2.0
+    true = np.column_stack([np.where(logits[:, 0] > 1.0, 0.95, 0.3), 1.0 / (1.0 + np.exp(-logits[:, 1]))])
+    scores = (generator.random((rows, 2)) < true).astype(np.float64)
+    found, picks = calibrated(logits, scores, [f"question {chr(97 + row % 26)}{row:b}" for row in range(rows)])
+    assert picks == 5, "the first model, in every fold"
+    brier = {name: ((success - scores) ** 2).mean(axis=0) for name, success in found.items()}
+    assert brier["picked"][0] == brier["isotonic"][0] < brier["Platt"][0] - 0.005
+    assert brier["picked"][1] == brier["Platt"][1] < brier["isotonic"][1]

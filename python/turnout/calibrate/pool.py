@@ -182,7 +182,10 @@ def shift_of(profiles: Profiles, embeddings: Any) -> Shift | None:
 
 
 def calibrated_profiles(
-    models: Mapping[str, Linear], found: Mapping[str, ModelCalibration], embedding: str
+    models: Mapping[str, Linear],
+    found: Mapping[str, ModelCalibration],
+    embedding: str,
+    output_tokens: Mapping[str, float],
 ) -> Profiles:
     """Profiles with slope and intercept folded in.
 
@@ -190,11 +193,13 @@ def calibrated_profiles(
         models: Of each model of the pool, one each, as it was.
         found: The calibration.
         embedding: SHA-256 of the graph.
+        output_tokens: Mean output tokens of an answer by model, where they are known.
     """
     profiles = []
     whole = joined(models)
     for name, one in zip(models, whole.models, strict=True):
         moved = calibrated(one, found[name].slope, found[name].intercept)
         facts = {"ece": found[name].after.ece.value, "brier": found[name].after.brier.value}
+        facts |= {"output_tokens": output_tokens[name]} if name in output_tokens else {}
         profiles.append(Profile(name, moved.mean, moved.covariance, found[name].before.prompts, ["calibration"], facts))
     return Profiles(whole.basis, profiles, embedding, landmarks=whole.landmarks)

@@ -44,7 +44,7 @@ def run_pool(args: argparse.Namespace) -> int:
     from turnout.data.writer import check_folder
     from turnout.evaluate.json_values import json_values
     from turnout.pool.profiles import sigmoid
-    from turnout.profiles.known import graph_hash, known_profiles, profiles_of_pool
+    from turnout.profiles.known import graph_hash, known_profiles, output_tokens_of_pool, profiles_of_pool
 
     if args.save:
         check_folder(Path(args.save), "--save")
@@ -63,7 +63,8 @@ def run_pool(args: argparse.Namespace) -> int:
     result = PoolCalibration(found, shift, len(outcomes))
     saved = None
     if args.save:
-        profiles = calibrated_profiles(profiles_of_pool(described, pool.path), found, graph_hash(pool.path))
+        tokens = output_tokens_of_pool(described, pool.path)
+        profiles = calibrated_profiles(profiles_of_pool(described, pool.path), found, graph_hash(pool.path), tokens)
         saved = Path(args.save)
         saved.write_bytes(profiles.to_bytes())
     show_bad(bad)

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 def _pool(args: argparse.Namespace) -> tuple[Retrained, Feedback, str]:
     """Profiles of a pool."""
     from turnout.durable_files import replace_file
-    from turnout.profiles.known import graph_hash, profiles_of_pool
+    from turnout.profiles.known import graph_hash, output_tokens_of_pool, profiles_of_pool
     from turnout.profiles.linear import joined
     from turnout.training.retraining import retrain
 
@@ -131,6 +131,7 @@ def _pool(args: argparse.Namespace) -> tuple[Retrained, Feedback, str]:
         held_out=args.held_out,
         margin=args.margin,
         seed=args.seed,
+        output_tokens=output_tokens_of_pool(router.pool, router.path),
     )
     if not found.refused and found.profiles is not None:
         # In one step: a server may read it meanwhile.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from turnout._core import InvalidInputError
-from turnout.data import BadRows, read_outcomes
+from turnout.data import Outcomes
 from turnout.evaluate.bootstrap import Estimate, ratio
 from turnout.evaluate.pools.evaluation import PoolOnTable
-from turnout.evaluate.pools.frontier import ERROR_COSTS, chosen
+from turnout.evaluate.pools.frontier import ERROR_COSTS, Choices, chosen, figures, singles, sweep
 from turnout.pool.profiles import Doubles, Profile, Profiles
 from turnout.profiles.folds import folds_of
 from turnout.profiles.own import OUTER, Candidate, candidates, log_loss, pick
@@ -24,6 +24,8 @@ MARGIN = 0.01
 MIN_OUTCOMES = 50
 #: What is measured beside the candidates; the core runs neither.
 BESIDE: Mapping[str, Predictor] = {"cohort table": by_cohort, "kNN": by_neighbors}
+#: Name of what routes by the picked candidates, beside those.
+ROUTED = "train pool"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class TrainedPool:
         verdict: Whether to route by them.
         picked: Name of the candidate.
         losses: Log loss on left-out prompts by candidate, and of what is measured beside them.
+        costs: Cost at the score of the best single model, as a part of that one's cost, on left-out prompts: of routing by the picked candidates
+            (:data:`ROUTED`), and of what is measured beside them; NaN where the score is not reached.
         error_cost: Cost of an error at which routing keeps the score of the best single model; infinite where the verdict is not to route.
     """
 
@@ -84,6 +88,7 @@ class TrainedPool:
     verdict: Verdict
     picked: str
     losses: Mapping[str, float]
+    costs: Mapping[str, float]
     error_cost: float
 
     def to_json(self) -> dict[str, Any]:
@@ -97,6 +102,7 @@ class TrainedPool:
             "cost": [verdict.cost.value, verdict.cost.low, verdict.cost.high],
             "picked": self.picked,
             "log_loss": dict(self.losses),
+            "cost_at_quality": dict(self.costs),
             "error_cost": self.error_cost,
         }
 
@@ -111,6 +117,7 @@ def train_pool(
     margin: float = MARGIN,
     resamples: int = 1000,
     seed: int = 0,
+    output_tokens: Mapping[str, float] | None = None,
 ) -> TrainedPool:
     """Trains profiles on outcomes and measures what routing by them is worth.
 
@@ -123,20 +130,27 @@ def train_pool(
         margin: Mean score that routing may lose.
         resamples: Of the bootstrap.
         seed: Of the folds and of the bootstrap.
+        output_tokens: Mean output tokens of an answer by model, for the profiles.
     """
     tried = candidates(names, known)
-    verdict = left_out(tried, seen, costs, seed).verdict(names, margin, resamples, seed)
+    routed = left_out(tried, seen, costs, seed)
+    verdict = routed.verdict(names, margin, resamples, seed)
     last = pick(tried, seen, seed)
     error = error_cost(last.success, costs, seen.scores, verdict.column)
-    beside = {name: log_loss(found, seen.scores) for name, found in out_of_fold(BESIDE, seen, OUTER, seed).items()}
+    beside = out_of_fold(BESIDE, seen, OUTER, seed)
+    losses = {**last.losses, **{name: log_loss(found, seen.scores) for name, found in beside.items()}}
+    at_quality = {
+        name: cost_at_quality(found, costs, seen.scores, verdict.column)
+        for name, found in {ROUTED: routed.success, **beside}.items()
+    }
     # No cost of an error keeps the quality on all of the outcomes: the one that the folds had is not enough.
     verdict = replace(verdict, route=verdict.route and bool(np.isfinite(error)))
     picked = last.name if verdict.route else "means"
-    profiles = profiles_from(tried[picked], seen, names, embedding, "own outcomes")
+    profiles = profiles_from(tried[picked], seen, names, embedding, "own outcomes", output_tokens or {})
     if not verdict.route:
         # A profile of any other model would be one to route to.
         profiles = replace(profiles, models=[profiles.models[verdict.column]])
-    return TrainedPool(profiles, verdict, picked, {**last.losses, **beside}, float(error) if verdict.route else np.inf)
+    return TrainedPool(profiles, verdict, picked, losses, at_quality, float(error) if verdict.route else np.inf)
 
 
 @dataclass(frozen=True)
@@ -204,16 +218,12 @@ def left_out(tried: Mapping[str, Candidate], seen: ScoredPrompts, costs: Doubles
     return LeftOut(seen.prompts, success, routed, alone, best_single(seen.scores, costs))
 
 
-def scored_prompts_of(
-    path: str, pool: PoolOnTable, bad: BadRows, column: str
-) -> tuple[ScoredPrompts, Doubles, list[str]]:
+def scored_prompts_of(table: Outcomes, pool: PoolOnTable) -> tuple[ScoredPrompts, Doubles, list[str]]:
     """Outcomes of a pool's models with their embeddings and expected costs.
 
     Args:
-        path: A table of outcomes.
+        table: The outcomes.
         pool: The pool.
-        bad: Takes the invalid rows.
-        column: Column of the prompts.
 
     Returns:
         The outcomes, the costs, float64 ``[prompts, models]``, and the names of the models.
@@ -221,15 +231,16 @@ def scored_prompts_of(
     Raises:
         InvalidInputError: The table lacks a model, a score is outside 0..1, a model has no prices, or there are too few prompts.
     """
-    table = read_outcomes(path, bad=bad, column=column)
     names = pool.models
     scores = np.stack([table.scores[table.find(name)] for name in names], axis=1)
     outside = scores[(scores < 0.0) | (scores > 1.0)]
     if len(outside):
-        raise InvalidInputError(f"{path}: a score is {outside[0]:g}, expected scores in 0..1")
+        raise InvalidInputError(f"table {table.name!r}: a score is {outside[0]:g}, expected scores in 0..1")
     few = [name for name, column in zip(names, scores.T, strict=True) if (~np.isnan(column)).sum() < MIN_OUTCOMES]
     if few:
-        raise InvalidInputError(f"{path}: fewer than {MIN_OUTCOMES} prompts with a score of {', '.join(few)}")
+        raise InvalidInputError(
+            f"table {table.name!r}: fewer than {MIN_OUTCOMES} prompts with a score of {', '.join(few)}"
+        )
     costs = np.asarray(pool.costs(table.prompts), dtype=np.float64)
     unpriced = [name for name, column in zip(names, costs.T, strict=True) if np.isnan(column).any()]
     if unpriced:
@@ -270,13 +281,39 @@ def error_cost(success: Doubles, costs: Doubles, scores: Doubles, single: int) -
     return best
 
 
+def cost_at_quality(success: Doubles, costs: Doubles, scores: Doubles, single: int) -> float:
+    """Cost at the score of the best single model, as a part of that one's cost, on the prompts with a score of each model.
+
+    Args:
+        success: P(success) on left-out prompts, float64 ``[prompts, models]``.
+        costs: float64 ``[prompts, models]``.
+        scores: float64 ``[prompts, models]``.
+        single: Column of the single model, to which every prompt may be sent.
+
+    Returns:
+        NaN where no prompt has all scores.
+    """
+    known = ~np.isnan(scores).any(axis=1)
+    if not known.any():
+        return float("nan")
+    success, costs, scores = success[known], costs[known], scores[known]
+    alone = Choices(scores[:, single][None], costs[:, single][None])
+    choices = sweep(success, costs, scores, costs).and_single(alone.scores[0], alone.costs[0])
+    return float(figures(choices, alone, singles(scores, costs), np.ones((1, len(scores)))).cost[0])
+
+
 def _choice(success: Doubles, costs: Doubles, error: float, single: int) -> Any:
     """Models of prompts; the single model where no cost of an error keeps its score."""
     return chosen(success, costs, error) if np.isfinite(error) else np.full(len(success), single)
 
 
 def profiles_from(
-    candidate: Candidate, seen: ScoredPrompts, names: Sequence[str], embedding: str, source: str
+    candidate: Candidate,
+    seen: ScoredPrompts,
+    names: Sequence[str],
+    embedding: str,
+    source: str,
+    output_tokens: Mapping[str, float],
 ) -> Profiles:
     """Profiles of a candidate.
 
@@ -286,11 +323,16 @@ def profiles_from(
         names: Models of the columns.
         embedding: SHA-256 of the router's graph.
         source: Where the outcomes are from.
+        output_tokens: Mean output tokens of an answer by model, where they are known.
     """
     fitted = candidate(seen)
     counts = (~np.isnan(seen.scores)).sum(axis=0)
     models = [
-        Profile(name, one.mean, one.covariance, int(count), [source])
+        Profile(name, one.mean, one.covariance, int(count), [source], _facts(output_tokens.get(name)))
         for name, one, count in zip(names, fitted.models, counts, strict=True)
     ]
     return Profiles(fitted.basis, models, embedding, landmarks=fitted.landmarks)
+
+
+def _facts(output_tokens: float | None) -> dict[str, Any]:
+    return {} if output_tokens is None else {"output_tokens": output_tokens}

@@ -83,6 +83,7 @@ def retrain(
     margin: float = 0.0,
     resamples: int = 1000,
     seed: int = 0,
+    output_tokens: Mapping[str, float] | None = None,
 ) -> Retrained:
     """Fits profiles to the earlier decisions and compares them with the running ones on the later ones.
 
@@ -100,6 +101,7 @@ def retrain(
         margin: Of both differences, in nats.
         resamples: Of the bootstrap.
         seed: Of folds and bootstrap.
+        output_tokens: Mean output tokens of an answer that the running profiles have, by candidate.
     """
     names = list(running)
     is_early, is_late = split(feedback.prompts, held_out)
@@ -109,7 +111,7 @@ def retrain(
     scored = ScoredPrompts(early.prompts, embeddings[is_early], early.scores)
     tried = _tried(scored, names, whole, embedding)
     picked = pick(tried, scored, seed).name
-    profiles = profiles_from(tried[picked], scored, names, embedding, "traffic")
+    profiles = profiles_from(tried[picked], scored, names, embedding, "traffic", output_tokens or {})
     found = _compared(profiles, whole, late, embeddings[is_late], len(early.prompts), resamples, seed)
     return Retrained(profiles, picked, found, _refused(found, margin))
 

@@ -82,21 +82,35 @@ def read_costed(paths: Sequence[str | Path], *, bad: BadRows, column: str = "pro
     if len(files) > 1:
         raise InvalidInputError(f"{files[1]}: expected one table, or files of RouterArena or LLMRouter")
     table = read_outcomes(files[0], bad=bad, column=column)
-    return CostedOutcomes(table, _total_costs(files[0], table, column))
+    return CostedOutcomes(table, columns_beside(files[0], table, column, _COST))
 
 
-def _total_costs(path: Path, table: Outcomes, column: str) -> dict[str, Floats]:
-    """Costs beside the scores, as RouterBench names them."""
-    models = [name for name in table.scores if f"{name}{_COST}" in next(iter(read_chunks(path))).names]
+def columns_beside(path: Path, table: Outcomes, column: str, suffix: str) -> dict[str, Floats]:
+    """Numbers beside the scores, such as costs in ``MODEL|total_cost``, as RouterBench names them.
+
+    Args:
+        path: The table.
+        table: What was read of it.
+        column: Column of the prompts.
+        suffix: After the name of a column of scores.
+
+    Returns:
+        float64 ``[prompts]`` by column of scores, NaN where the table has none; columns without one are missing.
+
+    Raises:
+        InvalidInputError: Something else than numbers.
+    """
+    names = next(iter(read_chunks(path))).names
+    models = [name for name in table.scores if f"{name}{suffix}" in names]
     if not models:
         return {}
-    scores_and_costs = [*table.scores, *(f"{name}{_COST}" for name in models)]
-    # The same rows are left out, for the same columns of scores are read; costs that are no numbers leave out more, and are an error.
-    parts = list(iter_outcomes(path, models=scores_and_costs, bad=BadRows(max_share=None), column=column))
-    costs = {name: np.concatenate([part.scores[f"{name}{_COST}"] for part in parts]) for name in models}
-    if any(len(one) != len(table) for one in costs.values()):
-        raise InvalidInputError(f"{path}: a cost is not a number, expected numbers or nothing in columns MODEL{_COST}")
-    return costs
+    both = [*table.scores, *(f"{name}{suffix}" for name in models)]
+    # The same rows are left out, for the same columns of scores are read; what is no number leaves out more, and is an error.
+    parts = list(iter_outcomes(path, models=both, bad=BadRows(max_share=None), column=column))
+    found = {name: np.concatenate([part.scores[f"{name}{suffix}"] for part in parts]) for name in models}
+    if any(len(one) != len(table) for one in found.values()):
+        raise InvalidInputError(f"{path}: expected numbers or nothing in columns MODEL{suffix}")
+    return found
 
 
 def _read_folder(folder: Path) -> CostedOutcomes:
