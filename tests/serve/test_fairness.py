@@ -91,6 +91,42 @@ def test_the_order_of_a_batch_is_kept(server, router):
     assert [one["win_rate"] for one in found] == router.win_rates(prompts).tolist()
 
 
+@pytest.mark.parametrize("kind", ["pair", "pool", "cascade"])
+def test_work_that_grows_with_a_batch_is_done_beside_the_event_loop(start, tables, tmp_path, monkeypatch, kind):
+    from tests.serve.cascades import KEEP
+
+    from turnout.cascade import Judge, Policy
+    from turnout.serve.decisions import planning
+
+    if kind != "pair":
+        del tables["pair"]
+        tables["routers"] = {"mf": tables["routers"]["mf"]}
+        tables["pool"] = {"objective": {"tolerance": 0}}
+        for name, success in (("big", 0.9), ("small", 0.5)):
+            tables["models"][name] |= {"success": success, "input_price": success, "output_price": success}
+    if kind == "cascade":
+        Judge([KEEP], Policy(0.1, 1.0, 2.0, 0.0, 1.1)).save(tmp_path / "judge.json")
+        tables["routers"]["mf"] |= {"mode": "cascade", "judges": {"small": str(tmp_path / "judge.json")}}
+    server = start()
+    on_the_loop, judged_text = [], planning.judged_text
+
+    def judging(text):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            on_the_loop.append(text)
+        return judged_text(text)
+
+    monkeypatch.setattr(planning, "judged_text", judging)
+    few, many = [f"{number} or {number}?" for number in range(5)], [f"What is {number}?" for number in range(500)]
+    for prompts in (few, many):
+        found = server.post({"router": "mf", "prompt": prompts}, "/v1/route").json()["decisions"]
+        assert len(found) == len(prompts)
+    assert on_the_loop == few
+
+
 @pytest.mark.parametrize(
     ("path", "model"),
     [("/v1/chat/completions", "router-mf-1.0"), ("/v1/chat/completions", "small"), ("/v1/route", "router-mf-1.0")],

@@ -35,6 +35,8 @@ logger = logging.getLogger("turnout.serve")
 
 #: Names that a snapshot keeps parsed; clients choose them.
 _MOST_SPECS = 1000
+#: Characters that take as long to judge as a prompt takes beyond its own.
+_PROMPT_SIZE = 100
 #: The session of the hash of a text that is judged.
 SessionOf = Callable[[str], Session | None]
 
@@ -289,6 +291,16 @@ async def decide(
     return Routed(router, decision, prompt, prompt_sha256, pair, seconds)
 
 
+async def judged_texts(prompts: Sequence[str]) -> list[str]:
+    """The text that is judged of each prompt; those of a large batch are found beside the event loop.
+
+    Args:
+        prompts: The texts.
+    """
+    size = sum(map(len, prompts)) + _PROMPT_SIZE * len(prompts)
+    return await beside_the_loop(size, lambda: [judged_text(prompt) for prompt in prompts])
+
+
 async def decide_many(
     prompts: Sequence[str], spec: RouteSpec, pair: Pair, snapshot: Snapshot
 ) -> tuple[list[Decision], float]:
@@ -300,10 +312,10 @@ async def decide_many(
     router = snapshot.router_for(spec.router, pair)
     began = time.perf_counter()
     with api_errors("prompt"), naming(router.name):
+        texts = await judged_texts(prompts)
         if len(prompts) == 1:
-            decisions = [await router.router.aroute(judged_text(prompts[0]), **router.options_for(spec))]
+            decisions = [await router.router.aroute(texts[0], **router.options_for(spec))]
         else:
-            texts = [judged_text(prompt) for prompt in prompts]
             decisions = await router.router.aroute_batch(texts, **router.options_for(spec))
     return decisions, (time.perf_counter() - began) / max(len(prompts), 1)
 

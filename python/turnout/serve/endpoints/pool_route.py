@@ -8,16 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from turnout.conversation import judged_text
 from turnout.errors import RoutingError
 from turnout.pool.budget import PoolBudget
 from turnout.registry import RouteSpec, naming
 from turnout.registry.names import OBJECTIVES, objective_number
-from turnout.serve.decisions.planning import api_errors, read
+from turnout.serve.decisions.planning import api_errors, judged_texts, read
 from turnout.serve.decisions.pool_decision import Explained, explain, no_feasible_model, unavailable
 from turnout.serve.decisions.pool_planner import PoolQuestion, has_budget
 from turnout.serve.dialects import CHAT
 from turnout.serve.dialects.errors import ApiError
+from turnout.serve.http.json_body import beside_the_loop
 
 if TYPE_CHECKING:
     from turnout._core import PoolDecision
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Prompts of a request that asks for ranks: their answer has an entry a model for each.
 MOST_RANKED = 100
+#: Of a decision in an answer.
+ENTRY_BYTES = 300
 
 
 async def of_messages(
@@ -70,7 +72,7 @@ async def of_prompts(
         ApiError: As the planner; where many prompts are decided at once, for the first one that no model may serve.
     """
     out = unavailable(pool, CHAT, snapshot)
-    texts = [judged_text(prompt) for prompt in prompts]
+    texts = await judged_texts(prompts)
     if with_rank or pool.judges or len(texts) == 1:
         entries = []
         for text, prompt in zip(texts, prompts, strict=True):
@@ -91,7 +93,7 @@ async def of_prompts(
                 raise ApiError(400, "no model of the pool may serve a prompt", code="no_feasible_model", param="prompt")
             decisions = [one for one in decided if one is not None]
     seconds = (time.perf_counter() - began) / len(texts)
-    return [_entry(decision, seconds) for decision in decisions]
+    return await beside_the_loop(ENTRY_BYTES * len(decisions), lambda: [_entry(one, seconds) for one in decisions])
 
 
 def objective_in(found: Mapping[str, Any], spec: RouteSpec, pool: LoadedPool) -> dict[str, float]:

@@ -17,10 +17,17 @@ from turnout.registry.names import OBJECTIVES, unit_number
 from turnout.serve.decisions.planning import between, candidates, decide, decide_many, read, spec_of
 from turnout.serve.dialects import CHAT
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.endpoints.pool_route import MOST_RANKED, objective_in, of_messages, of_prompts, wants_rank
+from turnout.serve.endpoints.pool_route import (
+    ENTRY_BYTES,
+    MOST_RANKED,
+    objective_in,
+    of_messages,
+    of_prompts,
+    wants_rank,
+)
 from turnout.serve.endpoints.request_batch import decisions
 from turnout.serve.http.asgi import ClientGone, UntilDisconnect, header, read_body
-from turnout.serve.http.json_body import parse
+from turnout.serve.http.json_body import beside_the_loop, parse
 from turnout.serve.routers.pools import LoadedPool
 from turnout.serve.upstreams import headers as passing
 
@@ -86,11 +93,15 @@ class RouteEndpoint:
 
         async def decided(part: list[str]) -> list[dict[str, Any]]:
             decisions, seconds = await decide_many(part, spec, pair, snapshot)
-            actions = [router.action(decision) for decision in decisions]
-            return [
-                _entry(router, decision, action, names[action == "strong"], seconds)
-                for decision, action in zip(decisions, actions, strict=True)
-            ]
+
+            def entries() -> list[dict[str, Any]]:
+                actions = [router.action(decision) for decision in decisions]
+                return [
+                    _entry(router, decision, action, names[action == "strong"], seconds)
+                    for decision, action in zip(decisions, actions, strict=True)
+                ]
+
+            return await beside_the_loop(ENTRY_BYTES * len(decisions), entries)
 
         answers = await self._in_slices(prompts, router.router.is_microseconds, decided)
         return await _written(_answer(spec, router.artifact_hash, answers))
