@@ -45,6 +45,15 @@ def shadowed(start, tables, path, upstream, tmp_path):
     return begin
 
 
+@pytest.fixture
+def multilingual(shadowed, tables, upstream):
+    """The same with models that speak every dialect."""
+    upstream.default = speak
+    for name in ("big", "small"):
+        tables["models"][name]["dialects"] = list(SPOKEN)
+    return shadowed
+
+
 def verdict(word: str) -> Any:
     """A judge that always says this."""
 
@@ -108,11 +117,8 @@ def test_the_receipt_says_what_was_drawn(shadowed, tmp_path):
 
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize("dialect", SPOKEN)
-def test_every_dialect_whole_and_streamed(shadowed, tables, upstream, path, dialect, is_stream):
-    upstream.default = speak
-    for name in ("big", "small"):
-        tables["models"][name]["dialects"] = list(SPOKEN)
-    server, spoken = shadowed(), SPOKEN[dialect]
+def test_every_dialect_whole_and_streamed(multilingual, upstream, path, dialect, is_stream):
+    server, spoken = multilingual(), SPOKEN[dialect]
     answer = server.post(spoken.body(stream=is_stream), spoken.path)
     assert answer.status_code == 200
     (result,) = done(server)
@@ -127,11 +133,8 @@ def test_every_dialect_whole_and_streamed(shadowed, tables, upstream, path, dial
 
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize("dialect", SPOKEN)
-def test_clients_opt_out_in_every_dialect(shadowed, tables, upstream, tmp_path, dialect, is_stream):
-    upstream.default = speak
-    for name in ("big", "small"):
-        tables["models"][name]["dialects"] = list(SPOKEN)
-    server, spoken = shadowed(), SPOKEN[dialect]
+def test_clients_opt_out_in_every_dialect(multilingual, upstream, tmp_path, dialect, is_stream):
+    server, spoken = multilingual(), SPOKEN[dialect]
     answer = server.post(spoken.body(stream=is_stream), spoken.path, headers={"X-Turnout-Shadow": "off"})
     assert answer.status_code == 200
     assert done(server) == {"opted_out": 1}

@@ -22,6 +22,7 @@ import pytest
 from scripted_upstream import event
 from tests.serve.test_processes import HELLO, Process
 from tests.serve.test_processes import wait_until as within
+from tests.serve.worker_processes import Workers
 
 from turnout import ConfigError
 from turnout.serve.receipts.log_writers import Lines
@@ -41,14 +42,8 @@ def wait_until(holds):
 AT_ONCE = 8
 
 
-class Served(Process):
+class Served(Workers, Process):
     """Two workers; each request has a connection of its own."""
-
-    def pids(self) -> list[int]:
-        """Of the workers."""
-        own = self.child.pid
-        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def model(self) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.values["port"], timeout=120)
@@ -71,13 +66,9 @@ class Served(Process):
 
     def group(self) -> Path:
         """The folder that the workers share."""
-        environ = Path(f"/proc/{self.pids()[0]}/environ").read_bytes().split(b"\0")
+        environ = Path(f"/proc/{min(self.pids())}/environ").read_bytes().split(b"\0")
         (found,) = [one.partition(b"=")[2] for one in environ if one.startswith(b"PROMETHEUS_MULTIPROC_DIR=")]
         return Path(found.decode())
-
-    def deciding(self) -> set[str]:
-        """Ids of the workers that have decided."""
-        return set(re.findall(r'turnout_strong_share{pid="(\d+)"', self.metrics()))
 
 
 @pytest.fixture
@@ -114,7 +105,7 @@ def test_two_workers_are_one_server(served, tmp_path):
     killed, other = served.pids()
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: len(served.pids()) == 2 and killed not in served.pids())
-    wait_until(lambda: served.deciding() == {str(other)})
+    wait_until(lambda: served.deciding() == {other})
     assert served.models(20) == {"small": 20}
     assert served.metric("turnout_decisions_total") == count + 60
     assert {path.name.rpartition("_")[2] for path in served.group().glob("*.db")} == {
@@ -137,8 +128,8 @@ def test_a_worker_that_is_replaced_starts_with_what_was_opened_last(served):
     killed, other = served.pids()
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: len(served.pids()) == 2 and killed not in served.pids())
-    (new,) = set(served.pids()) - {other}
-    wait_until(lambda: served.models(4) and str(new) in served.deciding())
+    (new,) = served.pids() - {other}
+    wait_until(lambda: served.models(4) and new in served.deciding())
 
 
 def test_a_worker_that_cannot_be_started_leaves_its_connections_to_others(served):

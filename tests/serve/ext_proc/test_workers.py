@@ -15,6 +15,7 @@ import pytest
 from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import PAIR, body, chat, head, headers_of
 from tests.serve.test_processes import free_port
+from tests.serve.worker_processes import Workers
 
 from turnout.cli import main
 from turnout.ext_proc.messages import METHOD, ProcessingResponse
@@ -35,7 +36,7 @@ stay = "{stay}"
 )
 
 
-class Served:
+class Served(Workers):
     """Two workers; each request has a connection of its own."""
 
     def __init__(self, config: Path, artifact: Path) -> None:
@@ -43,11 +44,6 @@ class Served:
         config.write_text(TOML.format(port=self.port, admin=self.admin, artifact=artifact, stay="off"))
         command = [sys.executable, "-m", "turnout", "ext-proc", "--config", str(config), "--workers", "2"]
         self.child = subprocess.Popen(command, stderr=subprocess.PIPE)
-
-    def pids(self) -> set[int]:
-        own = self.child.pid
-        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
     def model(self) -> str:
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -68,10 +64,6 @@ class Served:
         return sum(
             map(float, re.findall(r'turnout_ext_proc_requests_total\{outcome="decided"\} (\S+)', self.metrics()))
         )
-
-    def deciding(self) -> set[int]:
-        """Ids of the workers that have decided."""
-        return {int(pid) for pid in re.findall(r'turnout_strong_share{pid="(\d+)"', self.metrics())}
 
 
 @pytest.fixture
