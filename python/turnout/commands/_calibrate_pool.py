@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from turnout.commands._tables import bad_rows, check_files, show_bad
 from turnout.extras import require
-from turnout.terminal import echo, printable_console, printable_json
+from turnout.terminal import echo, grid, printable_console, printable_json
 
 if TYPE_CHECKING:
     import argparse
@@ -94,27 +94,14 @@ def _robust(args: argparse.Namespace, result: PoolCalibration, success: Doubles)
 
 
 def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path | None) -> None:
-    from rich.table import Table
-
     from turnout.evaluate.report import estimate_text
 
     console = printable_console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 240)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        "model",
-        "prompts",
-        "ECE before",
-        "after",
-        "noise",
-        "Brier before",
-        "after",
-        "slope",
-        "intercept",
-        "fits",
-    ):
-        grid.add_column(heading, justify="left" if heading == "model" else "right")
+    table = grid(
+        "model", "prompts", "ECE before", "after", "noise", "Brier before", "after", "slope", "intercept", "fits"
+    )
     for name, one in result.models.items():
-        grid.add_row(
+        table.add_row(
             name,
             f"{one.before.prompts:,}",
             *(estimate_text(value) for value in (one.before.ece, one.after.ece)),
@@ -124,7 +111,7 @@ def _show(result: PoolCalibration, robust: dict[str, float] | None, saved: Path 
             f"{one.intercept:+.2f}",
             f"no (p = {one.p_value:.1g})" if one.is_unlike else "yes",
         )
-    console.print(grid)
+    console.print(table)
     unlike = [name for name, one in result.models.items() if one.is_unlike]
     if unlike:
         console.print(
