@@ -10,7 +10,7 @@ import pytest
 
 import turnout
 from turnout.cli import main
-from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError
+from turnout.errors import ConfigError, InvalidInputError, InvalidTypeError, OutcomesError
 from turnout.outcomes import Outcomes, learning_router
 from turnout.outcomes.bandit import BanditSettings
 from turnout.outcomes.learning_router import LearningRouter
@@ -154,6 +154,33 @@ def test_what_was_recorded_after_the_save_is_not_learned_after_rolling_back(pool
         last.restore(tmp_path / "state.json")
         last.record(since[9].receipt_id, passed=True)
         assert last._bandit.state == again._bandit.state
+
+
+def test_what_another_process_recorded_before_the_save_is_learned(pool, tmp_path):
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes, Outcomes(tmp_path / "outcomes.sqlite") as theirs:
+        router = learning(pool, outcomes=outcomes)
+        before, since = router.route("Hi"), router.route("Why?")
+        fresh = router._bandit.to_dict()["moment"]
+        theirs.record(before.receipt_id, passed=False)
+        router.save(tmp_path / "state.json")
+        theirs.record(since.receipt_id, passed=False)
+        good = router._bandit.state
+        router.roll_back(tmp_path / "state.json")
+        assert router._bandit.state == good
+        assert router._bandit.to_dict()["moment"] != fresh
+
+
+def test_a_rollback_without_its_database_changes_nothing(pool, tmp_path):
+    with Outcomes(tmp_path / "outcomes.sqlite") as outcomes:
+        router = learning(pool, outcomes=outcomes)
+        router.save(tmp_path / "state.json")
+        decision = router.route("Hi")
+        router.record(decision.receipt_id, passed=True)
+        state = router._bandit.state
+    with pytest.raises(OutcomesError):
+        router.roll_back(tmp_path / "state.json")
+    assert router._bandit.state == state
+    assert router._decisions == {decision.receipt_id: None}
 
 
 def test_a_restored_router_and_a_second_one_draw_anew(pool, tmp_path):

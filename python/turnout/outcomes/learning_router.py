@@ -209,12 +209,17 @@ class LearningRouter:
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the state and the last decisions; the file is replaced as a whole.
+        """Learns what was recorded so far, then writes the state and the last decisions; the file is replaced as a whole.
 
         Args:
             path: A JSON file.
+
+        Raises:
+            OutcomesError: The database is damaged or closed.
         """
         with self._lock:
+            # What comes before the save is not "since": rolling back would leave it out.
+            self._catch_up()
             decisions = {
                 name: one and [one.model, one.success, one.features.tolist()] for name, one in self._decisions.items()
             }
@@ -250,15 +255,17 @@ class LearningRouter:
         Raises:
             ConfigError: As for :meth:`restore`.
             InvalidInputError: Likewise.
+            OutcomesError: The database is damaged or closed; nothing has changed.
         """
         saved = self._saved(path, receipts)
         with self._lock:
+            left_out = list(self.outcomes.read(saved.seen))
             mine = self._decisions
             self._take(saved)
             for name, waiting in mine.items():
                 if name not in self._decisions:
                     self._wait(name, waiting)
-            for outcome in self.outcomes.read(self._seen):
+            for outcome in left_out:
                 self._seen += 1
                 self._first_grade(outcome)
 
