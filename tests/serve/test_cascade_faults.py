@@ -220,13 +220,13 @@ def test_the_first_count_of_a_stream_of_messages_is_not_its_length(cascading, up
     assert (discarded["input_tokens"], discarded["estimated"]) == (30, True)
 
 
-def _broken(usage: dict[str, int], *, has_error: bool = False) -> Any:
+def _broken(usage: dict[str, int], *, has_error: bool = False, ends: str = "clean") -> Any:
     """A stream of messages that ends after twenty words, without its last event."""
     head = {**json.loads(message("small", "")), "content": [], "usage": usage}
     block = named("content_block_start", index=0, content_block={"type": "text", "text": ""})
     words = [named("content_block_delta", index=0, delta={"type": "text_delta", "text": f"{n} "}) for n in range(20)]
     error = [named("error", error={"type": "overloaded_error", "message": "busy"})] if has_error else []
-    return streaming(named("message_start", message=head), block, *words, *error)
+    return streaming(named("message_start", message=head), block, *words, *error, ends=ends)
 
 
 @pytest.mark.parametrize("has_error", [False, True])
@@ -269,6 +269,34 @@ def test_the_first_answer_is_paid_for_where_the_client_leaves_before_the_second(
     receipt = server.state.recent.since(0, 1)[0].receipt
     wait_until(lambda: receipt["latency_ms"] is not None)
     assert (receipt["served"], receipt["kept"], receipt["cost"]) == (None, False, pytest.approx(2e-6))
+
+
+def test_what_was_held_is_paid_for_where_the_client_leaves_meanwhile(cascading, upstream):
+    upstream.by_model["small"] = _broken({"input_tokens": 30, "output_tokens": 1}, ends="never")
+    server = cascading(DISCARD, hold_ms=30_000)
+    spoken = SPOKEN["messages"]
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}{spoken.path}", json=spoken.body("router-mf", stream=True), timeout=1.0)
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["latency_ms"] is not None)
+    [held] = receipt["discarded"]
+    assert (receipt["served"], held["failure"], held["output_tokens"]) == (None, "not_delivered", 20)
+    assert receipt["cost"] == pytest.approx(50e-6)
+    _slots_are_free(server)
+
+
+def test_an_answer_is_paid_for_whose_judge_fails(cascading, upstream, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no judge")
+
+    monkeypatch.setattr(Form, "p_error", fail)
+    server = cascading(KEEP)
+    assert server.post(CHAT_HELLO).status_code == 500
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["latency_ms"] is not None)
+    [unjudged] = receipt["discarded"]
+    assert (unjudged["failure"], unjudged["estimated"]) == ("not_delivered", False)
+    assert receipt["cost"] == pytest.approx(2e-6)
 
 
 def _usage_of_stream(name: str, content: bytes) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class _Run:
         try:
             judged = await self._verdict(reading, step)
         except BaseException:
+            self._broke(found, reading)
             answer.close()
             raise
         self.drop()
@@ -216,14 +217,26 @@ class _Run:
         try:
             return await held_for_judging(found.answer, reading, cascade)
         except UpstreamError as error:
-            name, usage = found.model.name, found.answer.usage
-            broken = Broken(
-                model=name, prices=self.prices(name), read=reading.tokens, usage=usage, failure=error.reason
-            )
-            self.verdict.asked.append(broken)
+            self._broke(found, reading, error.reason)
             if error.is_timeout:
                 self.request.timed_out(found.model)
             raise
+        except BaseException:
+            self._broke(found, reading)
+            raise
+
+    def _broke(self, found: Served, reading: Reading, failure: str = "not_delivered") -> None:
+        """An answer that was not judged: its stream broke, or the client left meanwhile."""
+        name, answer = found.model.name, found.answer
+        broken = Broken(
+            model=name,
+            prices=self.prices(name),
+            read=reading.tokens,
+            usage=answer.usage,
+            is_complete=answer.rest is None,
+            failure=failure,
+        )
+        self.verdict.asked.append(broken)
 
     async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
         assert step.cascade is not None
