@@ -84,7 +84,9 @@ def transaction(connection: sqlite3.Connection, busy: str) -> Iterator[None]:
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        raise _overloaded(error, busy) from error
+        if "locked" not in str(error):
+            raise
+        raise OverloadedError(busy) from error
     try:
         yield
         connection.execute("COMMIT")
@@ -114,14 +116,12 @@ def make_tables(
     try:
         _use_write_ahead_log(connection, milliseconds / 1000)
     except sqlite3.OperationalError as error:
-        raise _overloaded(error, busy) from error
+        if "locked" not in str(error):
+            raise
+        raise OverloadedError(busy) from error
     with transaction(connection, busy):
         if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             connection.execute(f"PRAGMA application_id={application}")
             connection.execute(f"PRAGMA user_version={version}")
             for table in tables:
                 connection.execute(table)
-
-
-def _overloaded(error: sqlite3.OperationalError, busy: str) -> Exception:
-    return OverloadedError(busy) if "locked" in str(error) else error

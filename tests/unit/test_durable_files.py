@@ -61,3 +61,14 @@ def test_an_exception_rolls_the_transaction_back(tmp_path: Path) -> None:
             connection.executemany("INSERT INTO written VALUES (?)", rows)
         assert list(rows) == []
         assert connection.execute("SELECT count(*) FROM written").fetchone() == (0,)
+
+
+def test_an_error_that_is_no_lock_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "one.sqlite"
+    with contextlib.closing(_open(path, 0)) as connection:
+        make_tables(connection, 1, 1, [TABLE], "busy")
+    with contextlib.closing(_open(path, 0)) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        with pytest.raises(sqlite3.OperationalError, match="readonly") as found, transaction(connection, "busy"):
+            pass
+        assert found.value.__cause__ is None
