@@ -267,6 +267,19 @@ def test_changes_that_nobody_has_seen_are_not_confirmed(pinning, artifact):
     )
 
 
+def test_a_revision_before_a_change_that_a_reload_has_forgotten_is_confirmed(pinning):
+    server, _ = pinning(pin=True)
+    changed(server)
+    seen = listed(server)["revision"]
+    for name in ("one", "two"):
+        server.state.changes._named("large", name)
+    assert confirm(server, seen).status_code == 409
+    server.tables["models"]["large"]["name"] = "another"
+    assert reload(server).status_code == 200
+    assert confirm(server, f"{seen}0").status_code == 409, "of changes to come"
+    assert [one["model"] for one in confirm(server, seen).json()["changes"]] == ["small"]
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"revision": 1}', b'{"revision": null}'])
 def test_a_confirmation_names_what_it_confirms(pinning, body):
     server, _ = pinning(pin=True)

@@ -114,11 +114,12 @@ class Changes:
             StaleRevisionError: There are others since, or the revision is unknown; nothing is forgotten.
         """
         found = self.unconfirmed
-        if revision != self.revision:
-            start, _, number = revision.partition("-")
-            is_known = start == self._start and number.isdecimal() and len(number) < _MOST_DIGITS
-            seen = int(number) if is_known else 0
-            raise StaleRevisionError([one for one in found if one.number > seen])
+        start, _, number = revision.partition("-")
+        is_number = start == self._start and number.isdecimal() and len(number) < _MOST_DIGITS
+        seen = int(number) if is_number and int(number) <= self._noticed else None
+        newer = [one for one in found if seen is None or one.number > seen]
+        if newer or seen is None:
+            raise StaleRevisionError(newer)
         self._unconfirmed.clear()
         return found
 
