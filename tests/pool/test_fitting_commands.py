@@ -236,7 +236,7 @@ def test_lengths_of_answers_are_what_costs_are_expected_with(
 @pytest.mark.parametrize(
     ("length", "message"),
     [
-        ("-3", "model-5|output_tokens is -3, expected numbers above 0"),
+        ("-3", "model-5|output_tokens is -3, expected numbers of 0 or more"),
         ("long", "expected numbers or nothing in columns"),
     ],
 )
@@ -249,6 +249,18 @@ def test_lengths_that_are_none_are_errors(
     options = [*pool[:-1], str(table), "--prior", "none", "--out", str(tmp_path / "own.safetensors")]
     assert main(["train", "pool", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("known", "length", "found"), [(9, "90", "9 answers, 9"), (150, "0", "150 answers, 0")])
+def test_too_few_lengths_are_not_used_and_named(
+    pool: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], known: int, length: str, found: str
+) -> None:
+    table, out = tmp_path / "table.csv", tmp_path / "own.safetensors"
+    rows = [f"Sentence {row}?,{row % 2},1,{length if row < known else ''}" for row in range(150)]
+    table.write_text("\n".join([f"{HEADER},model-5|output_tokens", *rows]) + "\n")
+    assert main(["train", "pool", *pool[:-1], str(table), "--prior", "none", "--out", str(out)]) == 0
+    assert f"model-5|output_tokens has {found} of them with tokens, and 30 are needed" in capsys.readouterr().err
+    assert not any("output_tokens" in one.facts for one in read_profiles(out).models)
 
 
 HEADER = ",".join(["prompt", *PRICES])

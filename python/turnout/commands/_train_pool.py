@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from turnout.commands._options import number
 from turnout.commands._tables import add_table_options, bad_rows, check_files, show_bad
 from turnout.extras import require
-from turnout.terminal import echo, printable_json
+from turnout.terminal import echo, printable_console, printable_json
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from turnout.data.writer import check_folder
     from turnout.evaluate.json_values import json_values
     from turnout.profiles.known import graph_hash, known_profiles
+    from turnout.progress import plain_lines
     from turnout.training.answer_lengths import answer_lengths, by_candidate
     from turnout.training.own_pool import scored_prompts_of, train_pool
 
@@ -79,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if known is not None and known.embedding != embedding:
         raise turnout.ConfigError(f"--prior {args.prior} has profiles for another graph than that of --router")
     table = read_outcomes(args.outcomes, bad=bad, column=args.column)
-    lengths = answer_lengths(args.outcomes, table, pool.embed(table.prompts), pool.models, args.column)
+    warn = plain_lines(printable_console(stderr=True, soft_wrap=True, highlight=False))
+    lengths = answer_lengths(args.outcomes, table, pool.embed(table.prompts), pool.models, args.column, warn)
     tokens = by_candidate(lengths, described)
     if tokens:
         pool = turnout.load(args.router, pool=_constant(described, tokens))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from turnout._core import InvalidInputError
 from turnout.data import Outcomes
 from turnout.evaluate.pools.readers import columns_beside
+from turnout.training.pair import Warn
 from turnout.training.ridge import Doubles, fit_ridge
 
 if TYPE_CHECKING:
@@ -42,7 +44,12 @@ class AnswerLength:
 
 
 def answer_lengths(
-    path: str | Path, table: Outcomes, embeddings: NDArray[np.float32], models: Sequence[str], column: str
+    path: str | Path,
+    table: Outcomes,
+    embeddings: NDArray[np.float32],
+    models: Sequence[str],
+    column: str,
+    warn: Warn = warnings.warn,
 ) -> dict[str, AnswerLength]:
     """Reads the columns ``MODEL|output_tokens`` of a table.
 
@@ -52,12 +59,13 @@ def answer_lengths(
         embeddings: Of its prompts, float32 ``[prompts, dim]``.
         models: Names of the models.
         column: Column of the prompts.
+        warn: Called with a line on every model that has too few lengths.
 
     Returns:
-        By model; models without such a column are missing.
+        By model; models without such a column, or with too few lengths, are missing.
 
     Raises:
-        InvalidInputError: A length is not a number above 0, or a model has too few.
+        InvalidInputError: A length is negative or infinite.
     """
     columns = columns_beside(Path(path), table, column, SUFFIX)
     found = {}
@@ -67,12 +75,14 @@ def answer_lengths(
             continue
         tokens = columns[name]
         known = ~np.isnan(tokens)
-        wrong = tokens[known & ~((tokens > 0.0) & np.isfinite(tokens))]
+        wrong = tokens[known & ~((tokens >= 0.0) & np.isfinite(tokens))]
         if len(wrong):
-            raise InvalidInputError(f"{path}: {name}{SUFFIX} is {wrong[0]:g}, expected numbers above 0")
-        if known.sum() < MIN_ANSWERS:
-            raise InvalidInputError(f"{path}: fewer than {MIN_ANSWERS} answers with {name}{SUFFIX}")
-        found[model] = _measured(embeddings[known], tokens[known])
+            raise InvalidInputError(f"{path}: {name}{SUFFIX} is {wrong[0]:g}, expected numbers of 0 or more")
+        if known.sum() < MIN_ANSWERS or not tokens[known].any():
+            answers = f"{int(known.sum())} answers, {int((tokens[known] > 0.0).sum())} of them with tokens"
+            warn(f"{path}: {name}{SUFFIX} has {answers}, and {MIN_ANSWERS} are needed: it is not used")
+        else:
+            found[model] = _measured(embeddings[known], tokens[known])
     return found
 
 

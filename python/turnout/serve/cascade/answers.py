@@ -159,6 +159,11 @@ class _Run:
             if self.held is None:
                 raise
             return await self._fallen_back(step.model, error.reason, str(error))
+        except BaseException:
+            if self.verdict.has_discarded:
+                # The client left: what this model charges is not known, so the cost of all calls is not, either.
+                self._unknown(step.model)
+            raise
         if self.held is not None and served.answer.status >= 400:
             served.answer.close()
             return await self._fallen_back(step.model, _reason(served.answer), "")
@@ -237,6 +242,10 @@ class _Run:
             failure=failure,
         )
         self.verdict.asked.append(broken)
+
+    def _unknown(self, model: Model) -> None:
+        prices = self.prices(model.name)
+        self.verdict.asked.append(Broken(model=model.name, prices=prices, read=0, failure="not_delivered"))
 
     async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
         assert step.cascade is not None
