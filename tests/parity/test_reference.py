@@ -88,7 +88,8 @@ def test_an_explanation_agrees_with_the_decision(router: turnout.Router, prompts
         explanation = router.explain(prompt, threshold=0.4)
         assert explanation.decision == router.route(prompt, threshold=0.4)
         assert len(explanation.tokens) == len(explanation.ids) <= 64
-        assert explanation.model_scores == router.model_scores(prompt)
+        assert list(explanation.model_scores.items()) == list(router.model_scores(prompt).items())
+        assert explanation.model_scores is explanation.model_scores
         assert explanation.raw_win_rate == pytest.approx(1 / (1 + np.exp(-explanation.logit)), abs=NATIVE)
         calibrated = calibrate(explanation.logit, router.manifest["calibration"])
         assert explanation.decision.win_rate == pytest.approx(float(calibrated), abs=NATIVE)

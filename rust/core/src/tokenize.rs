@@ -29,7 +29,7 @@ use tokenizers::{
 use self::{
     courtesy::Courtesy,
     ends::Ends,
-    fast::{FastWordPiece, Outcome, special_ids},
+    fast::{FastWordPiece, special_ids},
 };
 use crate::{
     artifact::{Artifact, CourtesySpec, FileBytes, ShortPrompts, TokenizerSpec, Truncation},
@@ -209,7 +209,7 @@ impl PromptTokenizer {
             self.courtesy = Some(Courtesy::new(spec, ends.around(), |text| {
                 let mut ids = Vec::new();
                 match &self.fast {
-                    Some(fast) if fast.append(text, usize::MAX, &mut ids) == Outcome::Done => Ok(ids),
+                    Some(fast) if fast.append(text, 0, usize::MAX, &mut ids).is_some() => Ok(ids),
                     _ => self.words(text).map_err(|error| error.to_string()),
                 }
             })?);
@@ -247,7 +247,7 @@ impl PromptTokenizer {
             return self.encode_ends(ends, prompt, ids);
         }
         if let Some(fast) = &self.fast
-            && fast.encode(prompt, ids) == Outcome::Done
+            && fast.encode(prompt, ids).is_some()
         {
             return Ok(());
         }
@@ -296,7 +296,7 @@ impl PromptTokenizer {
     pub(crate) fn count(&self, text: &str, ids: &mut Vec<u32>) -> Result<usize> {
         ids.clear();
         if let Some(fast) = &self.fast
-            && fast.append(text, usize::MAX, ids) == Outcome::Done
+            && fast.append(text, 0, usize::MAX, ids).is_some()
         {
             return Ok(ids.len());
         }

@@ -2,7 +2,8 @@
 
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyString},
+    sync::PyOnceLock,
+    types::{PyDict, PyString, PyTuple},
 };
 
 /// The decision for one prompt: the chosen model, the win rate and the threshold. Immutable.
@@ -125,42 +126,58 @@ impl Neighbor {
 ///     True
 ///     >>> [name for name, nanoseconds in explanation.stages][0]
 ///     'tokenize'
-#[pyclass(frozen, get_all, module = "turnout")]
+#[pyclass(frozen, module = "turnout")]
 pub(crate) struct Explanation {
     /// The decision.
+    #[pyo3(get)]
     pub(crate) decision: Py<Decision>,
     /// Texts of the tokens that the model reads.
+    #[pyo3(get)]
     pub(crate) tokens: Vec<String>,
     /// Ids of the tokens.
+    #[pyo3(get)]
     pub(crate) ids: Vec<u32>,
     /// Score of the strong model minus score of the weak one, before calibration.
+    #[pyo3(get)]
     pub(crate) logit: f32,
     /// Win rate before calibration.
+    #[pyo3(get)]
     pub(crate) raw_win_rate: f32,
-    /// Score of every model of the artifact by name; `Router.model_scores` says what they mean.
-    pub(crate) model_scores: Py<PyDict>,
+    /// Scores of the models, and their names where there are scores.
+    scores: Vec<f32>,
+    models: Py<PyTuple>,
+    /// Both together, once somebody asks: a router may know hundreds of models.
+    scores_by_name: PyOnceLock<Py<PyDict>>,
     /// The battles most similar to the prompt, most similar first, at most twenty; only for routers of kind `sw_ranking`.
+    #[pyo3(get)]
     pub(crate) neighbors: Option<Vec<Py<Neighbor>>>,
     /// Elo ratings of the tiers for this prompt, centered at 1000; only for routers of kind `sw_ranking`.
+    #[pyo3(get)]
     pub(crate) tier_ratings: Option<Vec<f64>>,
     /// Whether every battle was compared; only for routers of kind `sw_ranking`.
+    #[pyo3(get)]
     pub(crate) is_exact: Option<bool>,
     /// 99th percentile of the distance from exact win rates, as measured when the index was built; `None` if exact or unknown.
+    #[pyo3(get)]
     pub(crate) error: Option<f64>,
     /// Stages with their times in nanoseconds, measured with warm caches.
+    #[pyo3(get)]
     pub(crate) stages: Vec<(&'static str, u64)>,
     /// `"native"` or `"onnxruntime"`.
+    #[pyo3(get)]
     pub(crate) engine: &'static str,
     /// Device on which the graph ran.
+    #[pyo3(get)]
     pub(crate) device: String,
     /// SHA-256 of the artifact's manifest, which holds the hashes of its files.
+    #[pyo3(get)]
     pub(crate) artifact_hash: String,
 }
 
 /// Scores of every model of the artifact by name; empty where the router scores its pair as a whole.
-pub(crate) fn scores_by_name(py: Python<'_>, router: &turnout_core::Router, scores: Vec<f32>) -> PyResult<Py<PyDict>> {
-    let found = PyDict::new(py);
-    for (name, score) in router.artifact().manifest().models.iter().zip(scores) {
+pub(crate) fn scores_by_name(models: &Bound<'_, PyTuple>, scores: &[f32]) -> PyResult<Py<PyDict>> {
+    let found = PyDict::new(models.py());
+    for (name, score) in models.iter_borrowed().zip(scores) {
         found.set_item(name, score)?;
     }
     Ok(found.unbind())
@@ -172,6 +189,7 @@ impl Explanation {
         found: turnout_core::Explanation,
         decision: Decision,
         router: &turnout_core::Router,
+        models: &Bound<'_, PyTuple>,
     ) -> PyResult<Self> {
         let names = &router.artifact().manifest().models;
         let neighbor = |one: &turnout_core::Neighbor| {
@@ -197,7 +215,9 @@ impl Explanation {
             ids: found.ids,
             logit: found.logit,
             raw_win_rate: found.raw_win_rate,
-            model_scores: scores_by_name(py, router, found.model_scores)?,
+            scores: found.model_scores,
+            models: models.clone().unbind(),
+            scores_by_name: PyOnceLock::new(),
             stages: found.stages.iter().map(|stage| (stage.name, stage.nanoseconds)).collect(),
             engine: router.engine(),
             device: router.device(),
@@ -208,6 +228,13 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
+    /// Score of every model of the artifact by name; `Router.model_scores` says what they mean.
+    #[getter]
+    fn model_scores(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let scores = self.scores_by_name.get_or_try_init(py, || scores_by_name(self.models.bind(py), &self.scores))?;
+        Ok(scores.clone_ref(py))
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let decision = self.decision.bind(py).repr()?;
         Ok(format!(

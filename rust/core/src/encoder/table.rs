@@ -9,14 +9,12 @@
 //! A graph with [`Views`] divides by the square root of the number of tokens in place of the number, so that a sum of independent
 //! rows has the same spread at every length, and adds what the first and the last tokens say.
 //!
-//! Performance notes: a row of the table is one or two cache lines, and the table is larger than the caches, so a decision costs
-//! about one cache miss a token; rows are gathered in token order, which lets the processor overlap the misses. A call into ONNX
-//! Runtime for the same graph costs 14 to 23 us before any arithmetic. Tables of int8 are used where they lie in the file: copying them
-//! took as long as reading it.
+//! Performance notes: a call into ONNX Runtime for the same graph costs 14 to 23 us before any arithmetic. Tables of int8 are used where
+//! they lie in the file: copying them took as long as reading it.
+
+mod sums;
 
 use std::sync::Arc;
-
-use multiversion::multiversion;
 
 use super::{activation::Activation, pattern::Pattern, ports::check_inputs, views::Views};
 use crate::{
@@ -180,24 +178,16 @@ impl TableEncoder {
     /// Writes the embedding of one prompt into `embedding` (length [`dim`](Self::dim)). Ids beyond the vocabulary count as absent;
     /// opening the artifact has made sure that the tokenizer makes none.
     pub fn encode(&self, ids: &[u32], embedding: &mut [f32]) {
-        let mut sums = [0.0f32; MAX_COUNTS];
-        let sums = &mut sums[..self.counts];
-        embedding.fill(0.0);
+        let mut counts = [0.0f32; MAX_COUNTS];
+        let counts = &mut counts[..self.counts];
         match &self.count_table {
-            Counts::Int8(counts) => gather(self, counts.as_slice(), ids, embedding, sums),
-            Counts::Float(counts) => gather(self, counts, ids, embedding, sums),
+            Counts::Int8(table) => sums::count_int8(table.as_slice(), ids, counts),
+            Counts::Float(table) => sums::count(table, ids, counts),
         }
         // `ln(1 + x)` of the standard library keeps relative precision near zero, which nobody needs here, at four times the cost.
-        sums.iter_mut().for_each(|sum| *sum = (1.0 + sum.max(0.0)).ln());
-        let tokens = ids.len().max(1) as f32;
-        let scale = match &self.views {
-            None => 1.0 / tokens,
-            Some(views) => {
-                add_views(self, views, 1.0 / tokens.sqrt(), ids, embedding);
-                1.0
-            }
-        };
-        finish(self, scale, sums, embedding);
+        counts.iter_mut().for_each(|sum| *sum = (1.0 + sum.max(0.0)).ln());
+        sums::gather(self, ids, embedding);
+        sums::add_features(self, counts, embedding);
         self.activation.apply(embedding);
     }
 }
@@ -213,74 +203,5 @@ fn matrix(name: &str, dims: &[i64]) -> Result<(usize, usize), String> {
             Ok((rows as usize, columns as usize))
         }
         _ => Err(format!("tensor {name:?} has the shape {dims:?}, expected a matrix of moderate size")),
-    }
-}
-
-/// Adds up the rows of both tables over the tokens.
-#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn gather<T: Copy + Into<f32>>(
-    table: &TableEncoder,
-    count_table: &[T],
-    ids: &[u32],
-    embedding: &mut [f32],
-    counts: &mut [f32],
-) {
-    let (dim, width) = (embedding.len(), counts.len());
-    let token_table = table.token_table.as_slice();
-    for id in ids.iter().map(|&id| id as usize) {
-        let (Some(row), Some(count_row), Some(&scale)) = (
-            token_table.get(id * dim..(id + 1) * dim),
-            count_table.get(id * width..(id + 1) * width),
-            table.row_scale.get(id),
-        ) else {
-            continue;
-        };
-        embedding.iter_mut().zip(row).for_each(|(total, &value)| *total += f32::from(value) * scale);
-        counts.iter_mut().zip(count_row).for_each(|(total, &value)| *total += value.into());
-    }
-}
-
-/// Scales the sum over all tokens and adds the views. A view of all tokens is that sum once more.
-#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn add_views(table: &TableEncoder, views: &Views, scale: f32, ids: &[u32], embedding: &mut [f32]) {
-    let dim = embedding.len();
-    let token_table = table.token_table.as_slice();
-    let parts = views.parts(ids);
-    embedding.iter_mut().for_each(|value| *value *= scale);
-    match parts.map(|(view, seen)| (seen.len() == ids.len()).then_some(&view.gain)) {
-        [Some(first), Some(last)] => {
-            for ((value, first), last) in embedding.iter_mut().zip(first).zip(last) {
-                *value = *value + *value * first + *value * last;
-            }
-        }
-        [Some(gain), None] | [None, Some(gain)] => {
-            embedding.iter_mut().zip(gain).for_each(|(value, gain)| *value += *value * gain);
-        }
-        [None, None] => {}
-    }
-    for (view, seen) in parts.iter().filter(|(_, seen)| seen.len() < ids.len()) {
-        let scale = 1.0 / (seen.len().max(1) as f32).sqrt();
-        for id in seen.iter().map(|&id| id as usize) {
-            let (Some(row), Some(&row_scale)) = (token_table.get(id * dim..(id + 1) * dim), table.row_scale.get(id))
-            else {
-                continue;
-            };
-            for ((total, &value), &gain) in embedding.iter_mut().zip(row).zip(&view.gain) {
-                // In the graph's order, so that huge weights overflow here if they do there.
-                *total += f32::from(value) * row_scale * (scale * gain);
-            }
-        }
-    }
-}
-
-/// Scales the sum of rows (by 1 with views), adds the bias and the weighted features.
-#[multiversion(targets("x86_64+avx2+fma", "aarch64+neon"))]
-fn finish(table: &TableEncoder, scale: f32, features: &[f32], embedding: &mut [f32]) {
-    embedding.iter_mut().zip(&table.bias).for_each(|(value, bias)| *value = *value * scale + bias);
-    for (&feature, weights) in features.iter().zip(table.feature_weight.chunks_exact(embedding.len())) {
-        // Most kinds of token are absent from most prompts.
-        if feature > 0.0 {
-            embedding.iter_mut().zip(weights).for_each(|(value, &weight)| *value += feature * weight);
-        }
     }
 }

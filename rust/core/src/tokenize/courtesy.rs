@@ -74,16 +74,32 @@ struct Phrase {
     is_filler: bool,
 }
 
-/// Sorted by the first id; of those with the same one, the longest first.
 #[derive(Debug)]
-struct Phrases(Vec<Phrase>);
+struct Phrases {
+    /// Sorted by the first id; of those with the same one, the longest first.
+    phrases: Vec<Phrase>,
+    /// The bits of their first ids: most prompts begin with no phrase, and end after one look at these.
+    first_ids: [u64; FILTER_BITS as usize / 64],
+}
+
+const FILTER_BITS: u32 = 4096;
+
+/// Place and bit of an id in the filter.
+#[inline(always)]
+fn bit_of(id: u32) -> (usize, u64) {
+    ((id % FILTER_BITS / 64) as usize, 1 << (id % 64))
+}
 
 impl Phrases {
     fn new(mut phrases: Vec<Phrase>) -> Self {
         phrases.sort_by(|a, b| {
             a.ids[0].cmp(&b.ids[0]).then(b.ids.len().cmp(&a.ids.len())).then(a.is_filler.cmp(&b.is_filler))
         });
-        Self(phrases)
+        let mut first_ids = [0; FILTER_BITS as usize / 64];
+        for (word, bit) in phrases.iter().map(|phrase| bit_of(phrase.ids[0])) {
+            first_ids[word] |= bit;
+        }
+        Self { phrases, first_ids }
     }
 
     /// How many of `count` ids from the start, read by `id_at`, end with the last phrase of an unbroken run of phrases and fillers.
@@ -92,8 +108,12 @@ impl Phrases {
         let (mut at, mut reached) = (0, 0);
         while at < count {
             let first = id_at(at);
-            let start = self.0.partition_point(|phrase| phrase.ids[0] < first);
-            let found = self.0[start..].iter().take_while(|phrase| phrase.ids[0] == first).find(|phrase| {
+            let (word, bit) = bit_of(first);
+            if self.first_ids[word] & bit == 0 {
+                break;
+            }
+            let start = self.phrases.partition_point(|phrase| phrase.ids[0] < first);
+            let found = self.phrases[start..].iter().take_while(|phrase| phrase.ids[0] == first).find(|phrase| {
                 phrase.ids.len() <= count - at
                     && phrase.ids.iter().enumerate().all(|(step, &id)| id == id_at(at + step))
             });

@@ -1,10 +1,13 @@
 //! Long prompts of which the beginning and the end are kept: a question may stand before a document or after it.
 //!
-//! Performance notes: the middle is never tokenized. The end is read from a place where the text may be split with the same ids on
-//! both sides, and from further back, in doubling steps, until there are enough of them.
+//! Performance notes: the middle is never tokenized, and nothing twice. The end is read in parts, from the last one on, each from a place
+//! where the text may be split with the same ids on both sides, until there are enough of them or they reach the beginning.
 
-use super::{BYTES_PER_TOKEN, PromptTokenizer, cut_at_space, fast::Outcome, guarded};
+use super::{BYTES_PER_TOKEN, PromptTokenizer, cut_at_space, fast::FastWordPiece, guarded};
 use crate::error::{Error, Result};
+
+/// First guess of the text length that holds one token, where a wrong guess costs little.
+const FIRST_BYTES_PER_TOKEN: usize = 5;
 
 /// How many tokens are kept at either end, and what stands around them.
 #[derive(Debug)]
@@ -38,7 +41,9 @@ impl Ends {
 
 impl PromptTokenizer {
     pub(super) fn encode_ends(&self, ends: &Ends, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        if self.encode_ends_fast(ends, text, ids) == Outcome::Done {
+        if let Some(fast) = &self.fast
+            && self.encode_ends_fast(fast, ends, text, ids).is_some()
+        {
             return Ok(());
         }
         let words = self.words_of_ends(ends, text)?;
@@ -49,33 +54,25 @@ impl PromptTokenizer {
         Ok(())
     }
 
-    fn encode_ends_fast(&self, ends: &Ends, text: &str, ids: &mut Vec<u32>) -> Outcome {
-        let Some(fast) = &self.fast else { return Outcome::StandAside };
+    /// Nothing if some ids might differ from the crate's.
+    fn encode_ends_fast(&self, fast: &FastWordPiece, ends: &Ends, text: &str, ids: &mut Vec<u32>) -> Option<()> {
         ids.clear();
         ids.extend_from_slice(&ends.before);
-        let (start, whole) = (ids.len(), ids.len() + ends.content());
-        if fast.append(text, whole + 1, ids) == Outcome::StandAside {
-            return Outcome::StandAside;
+        let (end_of_head, whole) = (ids.len() + ends.head, ids.len() + ends.content());
+        let read = fast.append(text, 0, end_of_head, ids)?;
+        let (middle, mut unread, mut length) = (ids.len(), text.len(), ends.tail * FIRST_BYTES_PER_TOKEN);
+        while unread > read && ids.len() - middle < ends.tail {
+            let start = read + self.split(&text[read..unread], length);
+            let old = ids.len() - middle;
+            fast.append(&text[..unread], start, usize::MAX, ids)?;
+            ids[middle..].rotate_left(old);
+            (unread, length) = (start, length * 2);
         }
         if ids.len() > whole {
-            let end_of_head = start + ends.head;
-            let mut length = ends.tail * BYTES_PER_TOKEN;
-            loop {
-                ids.truncate(end_of_head);
-                let suffix = self.suffix(text, length);
-                if fast.append(suffix, usize::MAX, ids) == Outcome::StandAside {
-                    return Outcome::StandAside;
-                }
-                let found = ids.len() - end_of_head;
-                if found >= ends.tail || suffix.len() == text.len() {
-                    ids.drain(end_of_head..end_of_head + found.saturating_sub(ends.tail));
-                    break;
-                }
-                length = suffix.len() * 2;
-            }
+            ids.drain(end_of_head..ids.len() - ends.tail);
         }
         ids.extend_from_slice(&ends.after);
-        Outcome::Done
+        Some(())
     }
 
     /// The crate's ids of the beginning and the end, or of the whole text where it is short enough.
@@ -117,13 +114,17 @@ impl PromptTokenizer {
 
     /// The shortest suffix of at least `length` bytes that begins where the text may be split; the whole text if there is none.
     fn suffix<'a>(&self, text: &'a str, length: usize) -> &'a str {
+        &text[self.split(text, length)..]
+    }
+
+    /// Where that suffix begins.
+    fn split(&self, text: &str, length: usize) -> usize {
         if !self.may_cut || text.len() <= length {
-            return text;
+            return 0;
         }
         let last = text.floor_char_boundary(text.len() - length);
         let splits = |c: char| c == ' ' || c == '\n' || self.fast.as_ref().is_some_and(|fast| fast.splits_before(c));
         let first = text[last..].chars().next().filter(|&c| splits(c)).map(|_| last);
-        let start = first.or_else(|| text[..last].char_indices().rev().find(|&(_, c)| splits(c)).map(|(at, _)| at));
-        &text[start.unwrap_or(0)..]
+        first.or_else(|| text[..last].char_indices().rev().find(|&(_, c)| splits(c)).map(|(at, _)| at)).unwrap_or(0)
     }
 }

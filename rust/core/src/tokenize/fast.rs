@@ -1,8 +1,8 @@
 //! WordPiece for BERT-style tokenizers, id for id equal to the `tokenizers` crate, or it stands aside.
 //!
-//! Performance notes: one pass over the bytes, no allocation, and no work beyond the token limit. ASCII goes through a table of
-//! 128 bytes; other characters through [`Characters`], which remembers what the crate says of each. A whole word is one probe of
-//! a hash table in most cases.
+//! Performance notes: one pass over the bytes, no allocation, and no work beyond the token limit. ASCII letters and digits are taken
+//! eight at a time, other ASCII goes through a table; other characters through [`Characters`], which remembers what the crate says of
+//! each. A whole word is one probe of a hash table in most cases.
 
 use std::collections::HashMap;
 
@@ -19,15 +19,7 @@ use crate::artifact::FileBytes;
 /// BERT's longest word; a longer one is unknown as a whole.
 pub(super) const MAX_WORD_CHARS: usize = 100;
 
-/// Whether the fast path gave an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Done,
-    /// The text holds something whose tokens might differ from the crate's.
-    StandAside,
-}
-
-/// What an ASCII byte is.
+/// What a byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Ascii {
@@ -41,7 +33,10 @@ enum Ascii {
 /// A recognized BERT tokenizer.
 #[derive(Debug)]
 pub(super) struct FastWordPiece {
-    ascii: [(Ascii, u8); 128],
+    /// Bytes with their normal form; all that are not ASCII are unsure.
+    bytes: [(Ascii, u8); 256],
+    /// What sets every letter of eight to lower case.
+    to_lower: u64,
     characters: Characters,
     pieces: PieceTable,
     unknown: u32,
@@ -107,11 +102,18 @@ impl FastWordPiece {
         let mut begins_special = [false; 256];
         special.iter().for_each(|(text, _)| begins_special[usize::from(text.as_bytes()[0])] = true);
         let characters = Characters::new(normalizer);
-        let ascii = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
+        let bytes = std::array::from_fn(|byte| ascii_class(&characters, byte as u8, begins_special[byte]));
+        let to_lower = if bytes[usize::from(b'A')].1 == b'a' { EIGHT_SPACES } else { 0 };
+        // What `letters_in` takes for granted. Without cleaning, control characters are parts of words as well.
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric();
+        if !(0..=u8::MAX).filter(is_letter).all(|b| bytes[usize::from(b)] == (Ascii::Word, b | to_lower as u8)) {
+            return None;
+        }
         let special_is_ascii = special.iter().all(|(text, _)| text.is_ascii());
         Some(Self {
             special_is_ascii,
-            ascii,
+            bytes,
+            to_lower,
             characters,
             pieces,
             unknown,
@@ -123,17 +125,15 @@ impl FastWordPiece {
         })
     }
 
-    /// Writes the ids of `text` into `ids`, special tokens included.
-    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Outcome {
+    /// Writes the ids of `text` into `ids`, special tokens included; nothing if some might differ from the crate's.
+    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Option<()> {
         ids.clear();
         ids.extend_from_slice(&self.before);
         let full = ids.len() + self.max_words;
-        if self.append(text, full, ids) == Outcome::StandAside {
-            return Outcome::StandAside;
-        }
+        self.append(text, 0, full, ids)?;
         ids.truncate(full);
         ids.extend_from_slice(&self.after);
-        Outcome::Done
+        Some(())
     }
 
     /// Whether a text may be cut at a space before it is tokenized: no special token has one inside.
@@ -141,10 +141,11 @@ impl FastWordPiece {
         !self.special.iter().any(|(text, _)| text.contains([' ', '\n']))
     }
 
-    /// Appends the ids of `text`, without special tokens around it, until `ids` has `full` of them; the last word may go beyond.
+    /// Appends the ids of `text` from `at` on, without special tokens around it, until `ids` has `full` of them; the last word may go
+    /// beyond. Returns where it ended and a later call may go on; nothing if some ids might differ from the crate's.
     #[inline]
-    pub(super) fn append(&self, text: &str, full: usize, ids: &mut Vec<u32>) -> Outcome {
-        Scan { fast: self, word: WordBuffer::new(), chars: 0, ids, full }.run(text)
+    pub(super) fn append(&self, text: &str, at: usize, full: usize, ids: &mut Vec<u32>) -> Option<usize> {
+        Scan { fast: self, word: WordBuffer::new(), chars: 0, ids, full }.run(text, at)
     }
 
     /// The tokens before and after any text.
@@ -167,6 +168,9 @@ impl FastWordPiece {
 }
 
 fn ascii_class(characters: &Characters, byte: u8, begins_special: bool) -> (Ascii, u8) {
+    if !byte.is_ascii() {
+        return (Ascii::Unsure, 0);
+    }
     let character = characters.get(char::from(byte));
     let class = match (character.class, character.bytes()) {
         _ if begins_special => Ascii::Unsure,
@@ -196,6 +200,24 @@ fn run_length(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
     blocks.count() * 32
 }
 
+/// Eight bytes of 1, of 128 and of a space.
+const EIGHT_ONES: u64 = u64::MAX / 255;
+const EIGHT_TOPS: u64 = EIGHT_ONES << 7;
+const EIGHT_SPACES: u64 = EIGHT_ONES << 5;
+
+/// Number of ASCII letters and digits before the first other of eight bytes.
+#[inline(always)]
+fn letters_in(eight: u64) -> usize {
+    // Sets the top bit of bytes from a bound on, none of which has it.
+    let from = |bytes: u64, bound: u8| bytes + EIGHT_ONES * u64::from(128 - bound);
+    let ascii = eight & !EIGHT_TOPS;
+    let lower = ascii | EIGHT_SPACES;
+    let letters = from(lower, b'a') & !from(lower, b'z' + 1);
+    let digits = from(ascii, b'0') & !from(ascii, b'9' + 1);
+    let others = !(letters | digits) | eight;
+    ((others & EIGHT_TOPS).trailing_zeros() / 8) as usize
+}
+
 /// One pass over one text.
 struct Scan<'a> {
     fast: &'a FastWordPiece,
@@ -207,13 +229,12 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn run(&mut self, text: &str) -> Outcome {
+    fn run(&mut self, text: &str, mut at: usize) -> Option<usize> {
         let fast = self.fast;
         let bytes = text.as_bytes();
-        let mut at = 0;
         while at < bytes.len() && self.ids.len() < self.full {
             let byte = bytes[at];
-            let (class, lower) = fast.ascii.get(usize::from(byte)).copied().unwrap_or((Ascii::Unsure, 0));
+            let (class, lower) = fast.bytes[usize::from(byte)];
             match class {
                 Ascii::Word => {
                     at = self.letters(bytes, at);
@@ -221,8 +242,9 @@ impl Scan<'_> {
                 }
                 Ascii::Space => {
                     self.end_word();
-                    at += 1 + run_length(&bytes[at + 1..], |byte| byte == b' ');
-                    continue;
+                    if bytes.get(at + 1) == Some(&b' ') {
+                        at += run_length(&bytes[at + 1..], |byte| byte == b' ');
+                    }
                 }
                 Ascii::Drop => {}
                 Ascii::Alone => self.alone(&[lower]),
@@ -237,7 +259,7 @@ impl Scan<'_> {
                     }
                     let Some(c) = text[at..].chars().next() else { break };
                     if !self.wide(&fast.characters.get(c)) {
-                        return Outcome::StandAside;
+                        return None;
                     }
                     at += c.len_utf8();
                     continue;
@@ -246,14 +268,26 @@ impl Scan<'_> {
             at += 1;
         }
         self.end_word();
-        Outcome::Done
+        Some(at)
     }
 
-    /// Takes the ASCII letters and digits from `at` on, and returns where they end.
+    /// Takes the ASCII characters of a word from `at` on, and returns where they end.
     #[inline(always)]
     fn letters(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while self.chars + 8 <= MAX_WORD_CHARS
+            && let Some(eight) = bytes[at..].first_chunk()
+        {
+            let eight = u64::from_le_bytes(*eight);
+            let count = letters_in(eight);
+            self.word.push_eight(eight | self.fast.to_lower, count);
+            self.chars += count;
+            at += count;
+            if count < 8 {
+                break;
+            }
+        }
         while let Some(&byte) = bytes.get(at)
-            && let Some(&(Ascii::Word, lower)) = self.fast.ascii.get(usize::from(byte))
+            && let (Ascii::Word, lower) = self.fast.bytes[usize::from(byte)]
         {
             if self.chars >= MAX_WORD_CHARS {
                 // Nothing more of this word matters but where it ends.
@@ -319,6 +353,23 @@ impl Scan<'_> {
             self.ids.push(id);
             start = end;
             kind = Kind::Continuing;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn letters_and_digits_are_counted_up_to_the_first_other_byte(bytes in prop::array::uniform8(prop_oneof!["[a-zA-Z0-9]", "[/:@`{\\[\\x00]"].prop_map(|s| s.as_bytes()[0])), at in 0usize..8, byte: u8) {
+            let mut bytes = bytes;
+            bytes[at] = byte;
+            let expected = bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            prop_assert_eq!(letters_in(u64::from_le_bytes(bytes)), expected);
         }
     }
 }

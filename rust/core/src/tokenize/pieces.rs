@@ -50,6 +50,13 @@ impl WordBuffer {
         self.length += 1;
     }
 
+    /// Adds the first `count` of eight bytes; the caller keeps the word below [`MAX_WORD_BYTES`].
+    #[inline(always)]
+    pub(super) fn push_eight(&mut self, eight: u64, count: usize) {
+        self.bytes[self.length..self.length + 8].copy_from_slice(&eight.to_le_bytes());
+        self.length += count;
+    }
+
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
         self.length += bytes.len();
@@ -98,7 +105,11 @@ impl Key {
     fn of(kind: Kind, length: usize, word_at: impl Fn(usize) -> u64) -> Self {
         let start = (kind as u64) << LENGTH_BITS | length as u64;
         let add = |hash, at| mix(hash ^ low_bytes(word_at(at), length - at)).wrapping_add(start);
-        let hash = (0..length).step_by(8).fold(start.rotate_right(10), add);
+        let mut hash = add(start.rotate_right(10), 0);
+        let mut at = 8;
+        while at < length {
+            (hash, at) = (add(hash, at), at + 8);
+        }
         Self { hash, label: hash >> (64 - TAG_BITS) << (LENGTH_BITS + 1) | start }
     }
 
@@ -251,7 +262,11 @@ impl PieceTable {
             if Entry::label(slot) == key.label {
                 let text = self.text(Entry::start(slot));
                 let is_equal = |at| low_bytes(first_eight(&text[at..]) ^ word_at(at), length - at) == 0;
-                if (0..length).step_by(8).all(is_equal) {
+                let mut equal = 0;
+                while equal < length && is_equal(equal) {
+                    equal += 8;
+                }
+                if equal >= length {
                     return Ok(Entry::id(slot));
                 }
             }
@@ -280,12 +295,14 @@ impl PieceTable {
 /// The first eight bytes; zeros after the end, without a copy of a length that the processor cannot foresee.
 #[inline(always)]
 fn first_eight(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
     let four = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u64::from(u32::from_le_bytes(*four)));
     match bytes.len() {
         0 => 0,
         length @ 1..4 => [0, length / 2, length - 1].iter().fold(0, |all, &at| all | u64::from(bytes[at]) << (8 * at)),
-        length @ 4..8 => four(0) | four(length - 4) << (8 * (length - 4)),
-        _ => four(0) | four(4) << 32,
+        length => four(0) | four(length - 4) << (8 * (length - 4)),
     }
 }
 

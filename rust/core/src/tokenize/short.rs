@@ -24,10 +24,15 @@ pub(super) fn plain(prompt: &str) -> Option<Cow<'_, str>> {
     if kept.is_empty() {
         return None;
     }
-    if kept.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+    if kept.chars().any(may_have_case) {
         return Some(Cow::Owned(kept.to_lowercase()));
     }
     (kept.len() < prompt.len()).then_some(Cow::Borrowed(kept))
+}
+
+/// False only for characters that are their own lower case: of ASCII, and those of Chinese and Japanese.
+fn may_have_case(c: char) -> bool {
+    if c.is_ascii() { c.is_ascii_uppercase() } else { !('\u{3000}'..='\u{9fff}').contains(&c) }
 }
 
 /// Whether there are more than [`MAX_WORDS`] words. Most prompts leave here, after some twenty bytes.
@@ -60,6 +65,14 @@ mod tests {
         ] {
             assert_eq!(plain(prompt).unwrap_or(prompt.into()), expected, "{prompt}");
         }
+    }
+
+    #[test]
+    fn characters_without_case_are_their_own_lower_case() {
+        for c in ('\0'..=char::MAX).filter(|&c| !may_have_case(c)) {
+            assert!(c.to_lowercase().eq([c]), "{c:?}");
+        }
+        assert_eq!(plain("天空是蓝色的?"), Some(Cow::Borrowed("天空是蓝色的")));
     }
 
     #[test]
