@@ -332,6 +332,14 @@ def test_options_that_mean_nothing_for_a_pool_are_errors(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--target", "--radius"])
+def test_calibrate_of_a_pair_refuses_the_options_of_pools(
+    pool: list[str], capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert main(["calibrate", *pool[2:], "--quality", "0.9", option, "0.8"]) == 2
+    assert f"{option} is for a pool: give --pool" in capsys.readouterr().err
+
+
 def test_eval_of_a_pool_refuses_the_options_of_pairs(pool: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data" if option == "--outcomes" else option for option in pool]
     assert main(["eval", *options, "--strong", "model-3"]) == 2

@@ -125,6 +125,9 @@ def run(args: argparse.Namespace) -> int:
         from turnout.commands._calibrate_pool import run_pool
 
         return run_pool(args)
+    for option in ("target", "radius"):
+        if getattr(args, option) is not None:
+            raise ConfigError(f"--{option} is for a pool: give --pool")
     require("eval", "scipy", "sklearn", "rich", purpose="calibrate")
     targets = [args.strong_share, args.cost_per_request, args.cost_per_month, args.quality, args.win_rate]
     if sum(target is not None for target in targets) != 1:
