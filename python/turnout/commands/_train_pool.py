@@ -132,7 +132,7 @@ def _figures(trained: TrainedPool, lengths: Mapping[str, AnswerLength]) -> Itera
     costs = ", ".join(f"{name} {cost:.3f}" for name, cost in trained.costs.items())
     yield f"cost at the score of {trained.verdict.single}, as a part of its cost: {costs}"
     cheaper = [name for name in BESIDE if trained.costs[name] < trained.costs[ROUTED]]
-    yield f"{' and '.join(BESIDE)} are measured for comparison, profiles cannot hold them" + (
+    yield f"the {' and '.join(BESIDE)} are measured for comparison, profiles cannot hold them" + (
         f"; here {' and '.join(cheaper)} would cost less" if cheaper else ""
     )
     if lengths:
