@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from turnout.serve.app import admin_app
 from turnout.serve.describe import lines
 from turnout.serve.http.connection import Limits
 from turnout.serve.http.listener import bound_together, listener, listening, listening_together, url_of
-from turnout.serve.process import ADMIN_CONNECTIONS, new_loop, reload_and_log, supervised
+from turnout.serve.process import ADMIN_CONNECTIONS, Reloads, new_loop, on_signals, supervised
 from turnout.serve.settings.outcomes import ChangeSettings, OutcomeSettings
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
@@ -110,7 +109,8 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
     admin = listener(admin_app(state), Limits(ADMIN_CONNECTIONS, head_s=server.header_timeout_s), server.shutdown_s)
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
-    tasks = set()
+    tasks: set[asyncio.Task[None]] = set()
+    reloads = Reloads(state)
 
     def end() -> None:
         if ending.is_set():
@@ -118,15 +118,7 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         state.is_ready = False
         ending.set()
 
-    def reload() -> None:
-        task = loop.create_task(reload_and_log(state))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    for name in ("SIGTERM", "SIGINT") if supervisor is None else ("SIGTERM",):
-        loop.add_signal_handler(getattr(signal, name), end)
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, reload)
+    on_signals(end, reloads.begin, is_worker=supervisor is not None)
     admin_sockets = list(sockets[1:])
     if supervisor is None and server.admin_port:
         admin_sockets = [listening(server.admin_host, server.admin_port)]
@@ -144,7 +136,7 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         await service.stop(server.shutdown_s)
     finally:
         admin.should_exit = True
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, *reloads.running)
         await state.close()
     return 0
 

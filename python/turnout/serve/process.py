@@ -52,18 +52,7 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
             one.force_exit = one.should_exit
             one.should_exit = True
 
-    loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGINT") if supervisor is None else ("SIGTERM",):
-        loop.add_signal_handler(getattr(signal, name), end)
-    reloading: set[asyncio.Task[None]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(reload_and_log(state))
-        reloading.add(task)
-        task.add_done_callback(reloading.discard)
-
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, reload)
+    on_signals(end, Reloads(state).begin, is_worker=supervisor is not None)
     state.is_ready = True
     try:
         with supervised(state, supervisor, end):
@@ -111,12 +100,42 @@ def _orphaned(loop: asyncio.AbstractEventLoop, supervisor: Connection, end: Call
     end()
 
 
-async def reload_and_log(state: State) -> None:
-    """Reloads; if that fails, the log says why and the current configuration stays.
+def on_signals(end: Callable[[], None], reload: Callable[[], None], *, is_worker: bool = False) -> None:
+    """SIGTERM and SIGINT end a process, SIGHUP lets it read its configuration again. For the event loop that runs.
+
+    Args:
+        end: Ends it; a second time, at once.
+        reload: Begins a reload.
+        is_worker: A terminal sends SIGINT to every process; the first one passes SIGTERM on to its workers.
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end)
+    if not is_worker:
+        loop.add_signal_handler(signal.SIGINT, end)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+class Reloads:
+    """Reloads of a server that signals have begun.
 
     Args:
         state: The server's state.
     """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        #: Those that run: the event loop alone would forget them.
+        self.running: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Reloads; if that fails, the log says why and the current configuration stays."""
+        task = asyncio.get_running_loop().create_task(_reload_and_log(self._state))
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+
+async def _reload_and_log(state: State) -> None:
     try:
         await state.reload()
     except (RouterError, OSError) as error:

@@ -26,7 +26,7 @@ from turnout._core import ConfigError, RouterError
 from turnout.serve.decisions.snapshot import take
 from turnout.serve.http.listener import bound_like
 from turnout.serve.metric_files import MetricFiles
-from turnout.serve.process import READY, RELOAD_OTHERS, new_loop
+from turnout.serve.process import READY, RELOAD_OTHERS, new_loop, on_signals
 from turnout.serve.receipts.log_locks import lock_of
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
@@ -95,10 +95,7 @@ class Workers:
         Returns:
             The exit code.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        on_signals(self._end, self._reload)
         for share in self._shares:
             self._start(share)
         await self._ended.wait()
