@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import turnout
-from turnout.calibrate.cascade import calibrate_cascade
+from turnout.calibrate.cascade import calibrate_cascade, fit_judge, fit_policy, prompt_chances
 from turnout.cascade import Policy, Scorer
 from turnout.cli import main as turnout_main
+from turnout.evaluate.cascades.curves import compared
 from turnout.evaluate.cascades.log import CascadeLog, read_cascade_log
 from turnout.profiles.folds import folds_of
 
@@ -44,6 +45,18 @@ def report(log: CascadeLog) -> None:
         print(f"{name:<22} {value}")
 
 
+def report_cost(log: CascadeLog) -> None:
+    """Prints what the cascade costs at the quality of the strong model, as a part of that model's cost."""
+    found = compared(
+        log,
+        lambda rows: fit_judge(rows, POLICY),
+        lambda rows, p_error, error_cost: fit_policy(rows, p_error, replace(POLICY, error_cost=error_cost)),
+        prompt_chances,
+        (POLICY.cheap_cost, POLICY.strong_cost),
+    )
+    print(f"cost of the cascade    {found['cascade'].cost}")
+
+
 def main() -> None:
     """Reads the arguments, trains, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,7 +66,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"scorers to train, of {FOLDS} (default: all)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    log = read_cascade_log(args.table, turnout.load().win_rates, group="table")
+    log = read_cascade_log(args.table, turnout.load().win_rates, strong="claude-3.5-sonnet", group="table")
     # Further calls were made for some prompts only.
     log = replace(log, answers=[replace(answer, samples=None, self_check=None) for answer in log.answers])
     # Near-duplicates are in one fold.
@@ -68,8 +81,10 @@ def main() -> None:
     is_scored = ~np.isnan(scores)
     is_numersense = np.array(log.groups) == "numersense_v2"
     log = replace(log, groups=[""] * len(log))
-    report(log.rows(is_scored))
-    report(replace(log, answers=answers).rows(is_scored))
+    for one in (log, replace(log, answers=answers)):
+        report(one.rows(is_scored))
+        report_cost(one.rows(is_scored))
+    print("\nwithin numersense_v2:")
     report(replace(log, answers=answers).rows(is_scored & is_numersense))
 
 
