@@ -82,6 +82,17 @@ def test_costs_of_all_calls_are_in_the_receipt(pooled, upstream):
     assert replay_in_pool(receipt, PROMPT, server.state.snapshot.pools["mf"]) == []
 
 
+def test_the_cost_is_unknown_where_the_client_leaves_while_a_model_in_between_is_asked(pooled, upstream):
+    upstream.by_model["middle"] = streaming(ends="never")
+    server = pooled(small=DISCARD, middle=DISCARD)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/chat/completions", json=CHAT_HELLO, timeout=1.0)
+    receipt = server.state.recent.since(0, 1)[0].receipt
+    wait_until(lambda: receipt["latency_ms"] is not None)
+    assert (receipt["served"], receipt["cost"]) == (None, None)
+    assert [(one["model"], one["cost"] is None) for one in receipt["discarded"]] == [("small", False), ("middle", True)]
+
+
 def test_a_stream_that_was_discarded_is_closed_where_the_next_answer_cannot_be_judged(pooled, upstream):
     async def accepted(exchange: Any) -> None:
         await exchange.send(exchange._head(202, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))

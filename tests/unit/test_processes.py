@@ -100,6 +100,34 @@ def test_a_fork_while_threads_meet_new_characters_does_not_hang(artifact: Path, 
     run_python(script, str(artifact), timeout=120)
 
 
+def test_a_fork_while_a_thread_reads_scores_does_not_hang(artifact: Path, run_python: Callable[..., str]) -> None:
+    """What is made when it is first read must not be made under a lock that a child inherits."""
+    script = """
+        import os, signal, sys, threading
+        import turnout
+        sys.setswitchinterval(1e-6)
+
+        def child_of(read):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                read()
+                os._exit(0)
+            return child
+
+        for _ in range(100):
+            router = turnout.load(sys.argv[1])
+            explained = router.explain("a")
+            for read in (lambda: router.model_scores("a"), lambda: explained.model_scores):
+                thread = threading.Thread(target=read)
+                thread.start()
+                children = [child_of(read) for _ in range(6)]
+                thread.join()
+                assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+    """
+    run_python(script, str(artifact), timeout=120)
+
+
 def test_onnx_runtime_after_a_fork_says_what_to_do(artifact: Path, run_python: Callable[..., str]) -> None:
     """Its threads stay behind; a call would wait for them for ever. A router opened in the child works."""
     script = """

@@ -130,7 +130,7 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         port = await service.start(host, port)
         if supervisor is None:
             logger.info("listening on %s:%d", own.host, port)
-        state.is_ready = True
+        state.is_ready = not ending.is_set()
         with supervised(state, supervisor, end):
             await ending.wait()
         await service.stop(server.shutdown_s)

@@ -80,7 +80,7 @@ class TrainedPool:
         picked: Name of the candidate.
         losses: Log loss on left-out prompts by candidate, and of what is measured beside them.
         costs: Cost at the score of the best single model, as a part of that one's cost, on left-out prompts: of routing by the picked candidates
-            (:data:`ROUTED`), and of what is measured beside them; NaN where the score is not reached.
+            (:data:`ROUTED`), and of what is measured beside them; NaN where no prompt has a score of every model.
         error_cost: Cost of an error at which routing keeps the score of the best single model; infinite where the verdict is not to route.
     """
 

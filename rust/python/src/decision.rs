@@ -231,8 +231,13 @@ impl Explanation {
     /// Score of every model of the artifact by name; `Router.model_scores` says what they mean.
     #[getter]
     fn model_scores(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
-        let scores = self.scores_by_name.get_or_try_init(py, || scores_by_name(self.models.bind(py), &self.scores))?;
-        Ok(scores.clone_ref(py))
+        if let Some(scores) = self.scores_by_name.get(py) {
+            return Ok(scores.clone_ref(py));
+        }
+        let made = scores_by_name(self.models.bind(py), &self.scores)?;
+        // Not `get_or_init`: that lets other threads run while it makes the value, and a process that one of them forks would wait for it forever.
+        let _ = self.scores_by_name.set(py, made.clone_ref(py));
+        Ok(self.scores_by_name.get(py).map_or(made, |first| first.clone_ref(py)))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

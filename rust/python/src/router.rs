@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 use pyo3::{
     prelude::*,
-    sync::PyOnceLock,
     types::{PyDict, PyString, PyTuple},
 };
 use turnout_core::Error;
@@ -30,8 +29,8 @@ pub(crate) struct Router {
     core: turnout_core::Router,
     strong: Py<PyString>,
     weak: Py<PyString>,
-    /// Names of the artifact's models, made when first needed.
-    models: PyOnceLock<Py<PyTuple>>,
+    /// Names of the artifact's models.
+    models: Py<PyTuple>,
 }
 
 impl Router {
@@ -43,11 +42,6 @@ impl Router {
             threshold: decision.threshold,
             strong: decision.strong,
         }
-    }
-
-    fn models_of<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyTuple>> {
-        let make = || PyTuple::new(py, &self.core.artifact().manifest().models).map(Bound::unbind);
-        Ok(self.models.get_or_try_init(py, make)?.bind(py))
     }
 
     fn threshold_for(
@@ -74,7 +68,8 @@ impl Router {
         let config = config_of(options)?;
         let core = py.detach(|| turnout_core::Router::open(&path, &config)).map_err(|error| to_python(py, error))?;
         let (strong, weak) = (PyString::new(py, core.strong()).unbind(), PyString::new(py, core.weak()).unbind());
-        Ok(Self { core, strong, weak, models: PyOnceLock::new() })
+        let models = PyTuple::new(py, &core.artifact().manifest().models)?.unbind();
+        Ok(Self { core, strong, weak, models })
     }
 
     /// How the router runs: the options of :func:`turnout.load` with the values that hold, defaults included. `index` is left out.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from turnout.serve.upstreams.answer import Answer, EventRelay
 from turnout.serve.upstreams.error import UpstreamError
 from turnout.serve.upstreams.reading import Reading, fields_for
 from turnout.serve.upstreams.upstream import Request
+from turnout.serve.upstreams.usage import UNKNOWN, Usage
 from turnout.token_prices import TokenPrices
 
 logger = logging.getLogger("turnout.serve")
@@ -118,7 +120,8 @@ class _Run:
         assert step.cascade is not None
         self._make_room(step.model)
         try:
-            found = await self._ask(step.model, step.cascade)
+            with self._charging(step.model):
+                found = await self._ask(step.model, step.cascade)
             answer, reading = await self._hold(found, step.cascade)
         except UpstreamError as error:
             self._goes_on(step.model, error.reason, str(error))
@@ -152,18 +155,14 @@ class _Run:
         candidates = candidates[candidates.index(step.model) :]
         self._make_room(step.model)
         try:
-            served = await first_answer(
-                candidates, self.request, self.metrics, falls_back_on_context_overflow=self.overflow
-            )
+            with self._charging(step.model):
+                served = await first_answer(
+                    candidates, self.request, self.metrics, falls_back_on_context_overflow=self.overflow
+                )
         except UpstreamError as error:
             if self.held is None:
                 raise
             return await self._fallen_back(step.model, error.reason, str(error))
-        except BaseException:
-            if self.verdict.has_discarded:
-                # The client left: what this model charges is not known, so the cost of all calls is not, either.
-                self._unknown(step.model)
-            raise
         if self.held is not None and served.answer.status >= 400:
             served.answer.close()
             return await self._fallen_back(step.model, _reason(served.answer), "")
@@ -192,6 +191,7 @@ class _Run:
         try:
             answer = await with_discarded(served.answer, self.request.dialect, self.verdict)
         except BaseException:
+            self.verdict.asked.append(self._undelivered(served.model, served.answer.usage))
             served.answer.close()
             raise
         return replace(served, answer=answer)
@@ -243,9 +243,23 @@ class _Run:
         )
         self.verdict.asked.append(broken)
 
-    def _unknown(self, model: Model) -> None:
-        prices = self.prices(model.name)
-        self.verdict.asked.append(Broken(model=model.name, prices=prices, read=0, failure="not_delivered"))
+    @contextlib.contextmanager
+    def _charging(self, model: Model) -> Iterator[None]:
+        """Where the client leaves meanwhile, what the model charges is not known, so the cost of all calls is not, either."""
+        try:
+            yield
+        except UpstreamError:
+            raise
+        except BaseException:
+            if self.verdict.has_discarded:
+                self.verdict.asked.append(self._undelivered(model))
+            raise
+
+    def _undelivered(self, model: Model, usage: Usage = UNKNOWN) -> Broken:
+        prices, is_complete = self.prices(model.name), usage.output_tokens is not None
+        return Broken(
+            model=model.name, prices=prices, read=0, usage=usage, is_complete=is_complete, failure="not_delivered"
+        )
 
     async def _verdict(self, reading: Reading, step: LoadedStep) -> Judged:
         assert step.cascade is not None

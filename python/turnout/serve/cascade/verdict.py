@@ -70,7 +70,7 @@ class Judged(Asked):
 
 @dataclass(kw_only=True)
 class Broken(Asked):
-    """One that was not judged, because its stream broke or the client left: what was read of it is paid for."""
+    """One that was not judged, because its stream broke, its judge failed or the client left: what was read of it is paid for."""
 
     failure: str
 

@@ -310,9 +310,9 @@ async def decide_many(
         ApiError: 400 for a prompt that cannot be routed, 429 where the router is overloaded, 500 where the router failed.
     """
     router = snapshot.router_for(spec.router, pair)
-    began = time.perf_counter()
     with api_errors("prompt"), naming(router.name):
         texts = await judged_texts(prompts)
+        began = time.perf_counter()
         if len(prompts) == 1:
             decisions = [await router.router.aroute(texts[0], **router.options_for(spec))]
         else:

@@ -167,7 +167,7 @@ impl Router {
         let prompt = prompt_of(prompt)?;
         let prompt = text(&prompt, "prompt")?;
         let scores = self.run(py, false, || self.core.model_scores(prompt))?;
-        scores_by_name(self.models_of(py)?, &scores)
+        scores_by_name(self.models.bind(py), &scores)
     }
 
     /// Decides one prompt, with everything on the way: tokens, scores, and the nanoseconds of each stage. Not for the hot path.
@@ -198,6 +198,6 @@ impl Router {
         let prompt = text(&prompt, "prompt")?;
         let explanation = self.run(py, false, || self.core.explain(prompt, threshold))?;
         let decision = self.decision(py, explanation.decision);
-        Explanation::of(py, explanation, decision, &self.core, self.models_of(py)?)
+        Explanation::of(py, explanation, decision, &self.core, self.models.bind(py))
     }
 }
