@@ -141,7 +141,7 @@ def raised_target(target: float, radius: float) -> float:
 
     Example:
         >>> round(raised_target(0.85, 0.02), 3)
-        0.911
+        0.912
     """
     highest = float(np.nextafter(1.0, 0.0))
 
