@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import turnout
-from turnout.calibrate.cascade import calibrate_cascade, fit_judge, fit_policy, prompt_chances
+from turnout.calibrate.cascade import calibrate_cascade, compared_by
 from turnout.cascade import Policy, Scorer
 from turnout.cli import main as turnout_main
-from turnout.evaluate.cascades.curves import compared
 from turnout.evaluate.cascades.log import CascadeLog, read_cascade_log
 from turnout.profiles.folds import folds_of
 
@@ -47,13 +46,7 @@ def report(log: CascadeLog) -> None:
 
 def report_cost(log: CascadeLog) -> None:
     """Prints what the cascade costs at the quality of the strong model, as a part of that model's cost."""
-    found = compared(
-        log,
-        lambda rows: fit_judge(rows, POLICY),
-        lambda rows, p_error, error_cost: fit_policy(rows, p_error, replace(POLICY, error_cost=error_cost)),
-        prompt_chances,
-        (POLICY.cheap_cost, POLICY.strong_cost),
-    )
+    found = compared_by(POLICY, log)
     print(f"cost of the cascade    {found['cascade'].cost}")
 
 

@@ -9,10 +9,8 @@ lower than Platt's.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,10 @@ from turnout.artifact.calibration import logit
 from turnout.pool.profiles import Doubles, sigmoid
 from turnout.profiles.fitting import ELSEWHERE, calibrations
 from turnout.profiles.folds import folds_of
-from turnout.profiles.known import known_profiles
 from turnout.profiles.own import OUTER, candidates
 from turnout.profiles.predictors import out_of_fold
-from turnout.router import load
 
-from .pools import pool_table
-from .tables import read_pooled
+from .each_table import Measured, measure_each
 
 INNER, BINS = 3, 10
 #: Fewest scores of a model that is measured.
@@ -115,36 +110,21 @@ def measured(logits: Doubles, scores: Doubles, prompts: Sequence[str]) -> dict[s
     return rows
 
 
-def main() -> None:
-    """Reads the arguments, measures, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train, train2 and dev")
-    parser.add_argument("--artifact", type=Path, required=True, help="an mf artifact with profiles")
-    parser.add_argument("--out", type=Path, required=True, help="file for the figures, a .json")
-    parser.add_argument("--tables", nargs="+", metavar="NAME", help="measure these alone")
-    args = parser.parse_args()
-    tables = read_pooled(args.data)
-    router = load(args.artifact)
-    embeddings = np.asarray(router.embed(tables.prompts), dtype=np.float32)
-    known = known_profiles(router.path)
-    found: dict[str, dict[str, Any]] = {}
-    for table, place in sorted(zip(tables.tables, tables.places, strict=True), key=lambda pair: pair[0].name):
-        if args.tables and table.name not in args.tables:
-            continue
-        pool = pool_table(table, embeddings[place])
-        held = pool.rows(tables.is_held[place]).outcomes
-        shared = [column for column, model in enumerate(pool.models) if model in known.names]
-        of_known = [known.names.index(pool.models[column]) for column in shared]
-        shipped = known.logits(held.embeddings)[:, of_known]
-        own = candidates([], None)[OWN]
-        success = out_of_fold({OWN: lambda seen, _, new, own=own: own(seen).success(new)}, pool.outcomes, OUTER, 0)[OWN]
-        found[table.name] = {
-            "shipped": measured(shipped, held.scores[:, shared], held.prompts),
-            "own": measured(logit(success, 1e-6), pool.outcomes.scores, pool.outcomes.prompts),
-        }
-        print(table.name, json.dumps(found[table.name]), flush=True)
-        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+def measure(one: Measured) -> dict[str, Any]:
+    """Figures of one table: of the shipped profiles, and of profiles from its own outcomes."""
+    pool, known, held = one.pool, one.known, one.held.outcomes
+    shared = [column for column, model in enumerate(pool.models) if model in known.names]
+    of_known = [known.names.index(pool.models[column]) for column in shared]
+    shipped = known.logits(held.embeddings)[:, of_known]
+    own = candidates([], None)[OWN]
+    success = out_of_fold({OWN: lambda seen, _, new: own(seen).success(new)}, pool.outcomes, OUTER, 0)[OWN]
+    found = {
+        "shipped": measured(shipped, held.scores[:, shared], held.prompts),
+        "own": measured(logit(success, 1e-6), pool.outcomes.scores, pool.outcomes.prompts),
+    }
+    print(pool.name, json.dumps(found), flush=True)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    measure_each(str(__doc__), measure)

@@ -8,11 +8,8 @@ candidates whose log loss is within one standard error of the least, the simples
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +18,9 @@ from turnout.pool.profiles import Doubles, sigmoid
 from turnout.profiles.folds import folds_of
 from turnout.profiles.own import INNER, OUTER, candidates, log_loss
 from turnout.profiles.predictors import Predictor, by_cohort, by_neighbors, out_of_fold
-from turnout.router import load
 from turnout.training.own_pool import cost_at_quality
 
-from .pools import PoolTable, pool_table
-from .tables import read_pooled
+from .each_table import Measured, PoolTable, measure_each
 
 #: The command's candidates without profiles to start from, then blends with what profiles cannot hold; the simplest first.
 OWN = ("means", "own", "landmarks", "own and landmarks")
@@ -138,24 +133,17 @@ def _figures(pool: PoolTable, success: Doubles) -> dict[str, float]:
     }
 
 
+def measure(one: Measured) -> dict[str, Any]:
+    """Figures of one table."""
+    found = measured(one.pool)
+    for name, values in found["rules"].items():
+        print(one.pool.name, name, *values.values(), flush=True)
+    return found
+
+
 def main() -> None:
-    """Reads the arguments, measures, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train, train2 and dev")
-    parser.add_argument("--artifact", type=Path, required=True, help="an mf artifact")
-    parser.add_argument("--out", type=Path, required=True, help="file for the figures, a .json")
-    parser.add_argument("--tables", nargs="+", metavar="NAME", help="measure these alone")
-    args = parser.parse_args()
-    tables = read_pooled(args.data)
-    embeddings = np.asarray(load(args.artifact).embed(tables.prompts), dtype=np.float32)
-    found = {}
-    for table, place in sorted(zip(tables.tables, tables.places, strict=True), key=lambda pair: len(pair[1])):
-        if args.tables and table.name not in args.tables:
-            continue
-        found[table.name] = measured(pool_table(table, embeddings[place]))
-        for name, one in found[table.name]["rules"].items():
-            print(table.name, name, *one.values(), flush=True)
-        args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    """Measures every table, and prints the means over them."""
+    found = measure_each(str(__doc__), measure)
     for name in RULES:
         rows = [[one["rules"][name][key] for key in ("cost", "log loss")] for one in found.values()]
         print("mean", name, np.mean(rows, axis=0).round(4).tolist())

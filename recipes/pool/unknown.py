@@ -24,7 +24,7 @@ from turnout.profiles.new_model import from_leaderboard, from_outcomes, prior_of
 from turnout.profiles.regression import Gaussian
 from turnout.router import load
 
-from .pools import PoolTable, pool_table
+from .each_table import PoolTable, pool_table
 from .tables import read_pooled
 
 TABLES = ("mmlu_pro", "korbench", "llmrouter", "routerbench", "reasoning_gym", "fasteval_math")

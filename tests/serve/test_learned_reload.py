@@ -233,7 +233,7 @@ def confirm(server, revision):
     return httpx.post(f"{server.admin_url}/admin/changes/confirm", json={"revision": revision})
 
 
-def test_changes_that_nobody_has_seen_are_not_confirmed(pinning, artifact):
+def test_unseen_changes_are_not_confirmed(pinning, artifact):
     server, profiles = pinning(pin=True)
     before = listed(server)
     assert before["changes"] == []

@@ -22,7 +22,7 @@ import pytest
 from scripted_upstream import event
 from tests.serve.test_processes import HELLO, Process
 from tests.serve.test_processes import wait_until as within
-from tests.serve.worker_processes import Workers
+from tests.serve.worker_processes import WorkerProcesses
 
 from turnout import ConfigError
 from turnout.serve.receipts.log_writers import Lines
@@ -42,7 +42,7 @@ def wait_until(holds):
 AT_ONCE = 8
 
 
-class Served(Workers, Process):
+class Served(WorkerProcesses, Process):
     """Two workers; each request has a connection of its own."""
 
     def model(self) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 
-class Workers:
+class WorkerProcesses(ABC):
     """What tests ask of a process with ``--workers``; needs Linux."""
 
     child: subprocess.Popen[bytes]
 
+    @abstractmethod
     def metrics(self) -> str:
         """Of all workers."""
-        raise NotImplementedError
 
     def pids(self) -> set[int]:
         """Of the workers."""

@@ -13,7 +13,7 @@ from turnout.calibrate.win_rate import fit_isotonic
 from turnout.cascade import SIGNALS, Form, Judge, Policy
 from turnout.cascade.judge import logit
 from turnout.evaluate.bootstrap import Estimate, bootstrap, interval
-from turnout.evaluate.cascades.curves import chances_of_error, folds
+from turnout.evaluate.cascades.curves import CascadeFigures, chances_of_error, compared, folds
 from turnout.evaluate.cascades.log import CascadeLog
 from turnout.evaluate.metrics import Floats
 from turnout.evaluate.success import SuccessScores, auc, success_scores
@@ -137,6 +137,29 @@ def fit_policy(log: CascadeLog, p_error: Floats, policy: Policy) -> Policy:
     best = np.lexsort((high - low, np.round(total, 12)))[0]
     top = float(edges[high[best]])
     return replace(policy, low=float(edges[low[best]]), high=top if at[high[best]] < len(log) else 1.000001)
+
+
+def compared_by(policy: Policy, log: CascadeLog, *, resamples: int = 1000, seed: int = 0) -> dict[str, CascadeFigures]:
+    """:func:`~turnout.evaluate.cascades.curves.compared` with judge, band and routing before the call as this module fits them.
+
+    Args:
+        policy: Costs.
+        log: Rows with scores of the strong model.
+        resamples: Of the bootstrap.
+        seed: Of folds and bootstrap.
+
+    Returns:
+        Figures of ``cascade``, ``pre-call``, ``random`` and ``oracle``.
+    """
+    return compared(
+        log,
+        lambda rows: fit_judge(rows, policy),
+        lambda rows, p_error, error_cost: fit_policy(rows, p_error, replace(policy, error_cost=error_cost)),
+        prompt_chances,
+        (policy.cheap_cost, policy.strong_cost),
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def prompt_chances(seen: CascadeLog, rest: CascadeLog) -> Floats:

@@ -86,20 +86,9 @@ def run_eval(args: argparse.Namespace) -> int:
         raise ConfigError("--cascade takes one table and one router")
     policy = _policy(args, 1.0)
     log = _log(args, args.data[0], args.router[0])
-    from dataclasses import replace
+    from turnout.calibrate.cascade import compared_by
 
-    from turnout.calibrate.cascade import fit_judge, fit_policy, prompt_chances
-    from turnout.evaluate.cascades.curves import compared
-
-    found = compared(
-        log,
-        lambda rows: fit_judge(rows, policy),
-        lambda rows, p_error, error_cost: fit_policy(rows, p_error, replace(policy, error_cost=error_cost)),
-        prompt_chances,
-        (policy.cheap_cost, policy.strong_cost),
-        resamples=args.resamples,
-        seed=args.seed,
-    )
+    found = compared_by(policy, log, resamples=args.resamples, seed=args.seed)
     if args.json:
         _print_json({name: asdict(one) for name, one in found.items()}, None if args.json == "-" else Path(args.json))
     if args.json != "-":

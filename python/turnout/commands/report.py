@@ -53,30 +53,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar=("MODEL", "INPUT", "OUTPUT"),
         help="prices of a model per million tokens",
     )
-    parser.add_argument(
-        "--cached-price",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("MODEL", "INPUT"),
-        help="price of its cached input tokens (default: as other input)",
-    )
-    parser.add_argument(
-        "--cache-write-price",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("MODEL", "INPUT"),
-        help="price of its input tokens that are written to the cache (default: as other input)",
-    )
-    parser.add_argument(
-        "--cache-write-1h-price",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("MODEL", "INPUT"),
-        help="price of those that are kept there for an hour (default: as other written ones)",
-    )
+    for option, help_text in (
+        ("--cached-price", "price of its cached input tokens (default: as other input)"),
+        ("--cache-write-price", "price of its input tokens that are written to the cache (default: as other input)"),
+        ("--cache-write-1h-price", "price of those that are kept there for an hour (default: as other written ones)"),
+    ):
+        parser.add_argument(option, nargs=2, action="append", default=[], metavar=("MODEL", "INPUT"), help=help_text)
     parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON; - for stdout")

@@ -63,7 +63,7 @@ class MetricFiles:
     @contextmanager
     def _locked(self, *, is_shared: bool) -> Iterator[None]:
         """Keeps counts that are on their way from one file to another from being read in both, or in none."""
-        import fcntl  # Not on Windows, where there are no workers.
+        import fcntl  # Windows has neither this module nor workers.
 
         lock = os.open(self._group / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

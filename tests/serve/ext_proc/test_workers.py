@@ -15,7 +15,7 @@ import pytest
 from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import PAIR, body, chat, head, headers_of
 from tests.serve.test_processes import free_port
-from tests.serve.worker_processes import Workers
+from tests.serve.worker_processes import WorkerProcesses
 
 from turnout.cli import main
 from turnout.ext_proc.messages import METHOD, ProcessingResponse
@@ -36,7 +36,7 @@ stay = "{stay}"
 )
 
 
-class Served(Workers):
+class Served(WorkerProcesses):
     """Two workers; each request has a connection of its own."""
 
     def __init__(self, config: Path, artifact: Path) -> None:

@@ -105,7 +105,7 @@ def columns_beside(path: Path, table: Outcomes, column: str, suffix: str) -> dic
     if not models:
         return {}
     both = [*table.scores, *(f"{name}{suffix}" for name in models)]
-    # The same rows are left out, for the same columns of scores are read; what is no number leaves out more, and is an error.
+    # The same columns of scores are read again, so the same rows are left out. A value that is not a number would leave out more: an error.
     parts = list(iter_outcomes(path, models=both, bad=BadRows(max_share=None), column=column))
     found = {name: np.concatenate([part.scores[f"{name}{suffix}"] for part in parts]) for name in models}
     if any(len(one) != len(table) for one in found.values()):

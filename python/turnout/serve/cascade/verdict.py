@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ _CACHE = ("cached_tokens", "written_tokens", "written_1h_tokens")
 
 
 @dataclass(kw_only=True)
-class Asked:
+class Asked(ABC):
     """One answer that was asked for and read."""
 
     #: Name of its model.
@@ -30,9 +31,9 @@ class Asked:
     is_complete: bool = False
     is_kept: bool = False
 
+    @abstractmethod
     def receipt(self) -> dict[str, Any]:
         """What its receipt says beside its tokens."""
-        raise NotImplementedError
 
     def tokens(self, served: Usage) -> dict[str, Any]:
         """Tokens and cost. A stream that was cut does not say its tokens: then they are estimated.
