@@ -193,7 +193,7 @@ class SessionSettings(Table):
     #: ``turn``: the steps of an agent between two messages of its user; ``conversation``: all of it.
     stay: Literal["off", "turn", "conversation"] = "turn"
     #: Headers in which clients name their session, the first one that is sent counts.
-    headers: Texts = ("x-session-id", "session_id", "x-claude-code-session-id")
+    headers: Texts = ("x-session-id", "session_id", "session-id", "x-claude-code-session-id")
     #: Sessions, and responses that clients may refer to, that are remembered.
     most: Count = 10_000
     #: Seconds after the last use.
