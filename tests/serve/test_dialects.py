@@ -183,7 +183,7 @@ def test_errors_are_those_that_the_client_raises_for_the_status(start, speaking,
     error = body["error"] if spoken.name == "messages" else body
     if spoken.name == "messages":
         assert (body["type"], set(error)) == ("error", {"type", "message"})
-        assert body["request_id"]
+        assert body["request_id"] == caught.value.request_id
     assert str(status) in error["message"]
 
 
