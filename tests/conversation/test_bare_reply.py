@@ -39,6 +39,7 @@ EVERYWHERE = [
     "Let's go with option 2",
     "Sounds good to me!",
     "Yes, and don't ask again",
+    "Continue from where you left off.",
     "?",
     "👍",
     "2️⃣",

@@ -102,6 +102,8 @@ def test_words_of_the_user_beside_an_agents_text_are_a_new_turn(added):
         "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n\nYour task is to create a detailed summary ...",
         "Your task is to create a detailed summary of the conversation so far, paying close attention to ...",
         "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary for another LLM ...",
+        "Output token limit hit. Resume directly — no apology, no recap of what you were doing.",
+        "Stop hook feedback:\nThe tests were not run.",
         "<user_shell_command>\n<command>ls</command>\n</user_shell_command>",
         '<subagent_notification>\n{"status": "completed"}\n</subagent_notification>',
     ],

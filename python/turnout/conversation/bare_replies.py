@@ -21,7 +21,7 @@ BARE_REPLIES = {
         thank you so much, very much, a lot, cheers, appreciate it, i appreciate it, much appreciated, you're welcome, welcome,
         approve, approved, accept, accepted, allow, confirm, confirmed, ship it, merge it, implement it, implement the plan, execute the plan,
         proceed with the plan, go with the plan, start implementing, continue with the plan, continue with the implementation,
-        proceed with the implementation, start the implementation, resume, sounds good to me, looks good to me, works for me, that's fine,
+        proceed with the implementation, start the implementation, resume, continue from where you left off, sounds good to me, looks good to me, works for me, that's fine,
         fine by me, yes to all, all of the above, don't ask again, do not ask again, go with, let's go with, go with option, do option,
         use option, choose, pick, choose option, pick option, let's do, option a, option b, option c, option d, no problem, np, no worries, sorry, hello, hello there, hi, hi there, hey, hey there, heya, hiya, howdy, yo, sup, greetings,
         good morning, good afternoon, good evening, good day, good night, how are you, bye, bye bye, goodbye, good bye, see you, see ya,
