@@ -301,12 +301,13 @@ bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and compared
 
 bench-smoke: build $(DEV) ## every benchmark once: asserts answers, not times
 	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke \
-	&& $(PY) benches/ext_proc.py --rate 100 --seconds 1 && $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1 && $(PY) benches/agent_replay.py --transcripts 1 >/dev/null; \
+	&& $(PY) benches/ext_proc.py --rate 100 --seconds 1 && $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1 && $(PY) benches/serve_workers.py --seconds 1 --rounds 1 && $(PY) benches/agent_replay.py --transcripts 1 >/dev/null; \
 	else echo "no benches/report.py"; fi
 
-bench-serve: build $(DEV) ## the latency that the server adds to a call, 500 streams for a minute, and decisions for gateways
+bench-serve: build $(DEV) ## the latency that the server adds to a call, 500 streams for a minute, one worker and two, and decisions for gateways
 	$(PY) benches/serve_latency.py
 	$(PY) benches/serve_streams.py
+	$(PY) benches/serve_workers.py --dialect chat messages responses
 	$(PY) benches/ext_proc.py
 
 bench-routellm: build $(DEV) $(ROUTELLM) ## compare RouteLLM 0.2.0's server with ours, both with `random`
