@@ -60,4 +60,4 @@ def test_a_turn_that_changes_nothing_for_long_goes_to_the_strong_model(replaying
     server = replaying(escalate_after_steps=6)
     models = replay(server, name, 6)[0]
     assert (set(models[:due]), set(models[due:])) == ({"small"}, {"big"})
-    assert server.metric("turnout_undecided_total", rule="stall") == 1
+    assert server.metric("turnout_undecided_total", rule="stall") >= 1
