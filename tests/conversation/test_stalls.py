@@ -41,6 +41,31 @@ def test_the_same_error_again_and_again_is_a_stall(step):
     assert not is_stalled([ASK, *2 * step("run", ERROR), ASK, *step("run", ERROR)], errors=3)
 
 
+@pytest.mark.parametrize("step", [chat, messages, responses])
+def test_who_takes_over_gets_as_many_steps_before_the_next_stall(step):
+    failing, reading = step("run", ERROR), step("read", "x")
+    assert [is_stalled([ASK, *count * failing], errors=3) for count in range(1, 8)] == [False, False, True] * 2 + [
+        False
+    ]
+    assert [is_stalled([ASK, *count * reading], steps=2) for count in range(1, 5)] == [False, True, False, True]
+
+
+def test_a_step_of_several_calls_may_pass_the_number():
+    calls, outputs = zip(*[with_ids(responses("run", ERROR), number) for number in range(6)], strict=True)
+    two, three = [ASK, *calls[:2], *outputs[:2]], [*calls[2:5], *outputs[2:5]]
+    assert not is_stalled(two, errors=3, steps=3)
+    assert is_stalled([*two, *three], errors=3)
+    assert is_stalled([*two, *three], steps=3)
+    assert not is_stalled([*two, *three, *calls[5:], *outputs[5:]], errors=4, steps=4)
+
+
+def test_results_of_calls_side_by_side_are_those_of_their_own_calls():
+    edit, run = with_ids(responses("edit", "ok"), 1), with_ids(responses("run", ERROR), 2)
+    step = [edit[0], run[0], edit[1], run[1]]
+    assert is_stalled([ASK, *2 * step], errors=2)
+    assert not is_stalled([ASK, *2 * [{**one, "name": "read"} for one in step]], errors=2)
+
+
 def with_ids(step, number):
     """A step whose call and result have the same id."""
     call, result = step

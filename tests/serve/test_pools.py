@@ -724,6 +724,23 @@ def test_a_check_leaves_the_state_of_the_server_that_runs(budgeted, tables, monk
         assert json.load(file)["requests"] == 1
 
 
+def test_a_turn_that_does_not_get_on_climbs_model_by_model(pooled):
+    server = pooled(pool={"objective": {"target": 0.5}}, agents={"escalate_after_steps": 2})
+    found = [asked(server, messages=loop(SPOKEN["chat"], "Fix the test.", count)) for count in range(8)]
+    assert found == ["small"] * 2 + ["middle"] * 2 + ["big"] * 4
+    assert server.metric("turnout_undecided_total", rule="stall") == 2
+
+
+def test_a_turn_climbs_past_a_model_that_may_not_serve_it(pooled, models):
+    models["middle"]["dialects"] = ["messages"]
+    server = pooled(pool={"objective": {"target": 0.5}}, agents={"escalate_after_steps": 2})
+    assert [asked(server, messages=loop(SPOKEN["chat"], "Fix it.", count)) for count in (0, 1, 2)] == [
+        "small",
+        "small",
+        "big",
+    ]
+
+
 def test_decisions_alone_and_counts_of_tokens_use_nothing(budgeted):
     server = budgeted(5.0)
     server.post({"model": "router-mf", "prompt": ["a", "b"]}, "/v1/route").raise_for_status()

@@ -27,45 +27,93 @@ _CHARACTERS = 4000
 
 
 def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness = DEFAULT) -> bool:
-    """Whether the steps since the last words of the user do not get on.
+    """Whether the last step shows that a turn does not get on. Whoever takes over gets as many steps before the next stall.
 
     Args:
         messages: As for :func:`turnout.conversation.prompt_of`.
-        errors: The last so many results of tools, but for changes that were made, are the same error; 0 for no such rule.
-        steps: The last so many calls of tools changed nothing, by their names; 0 for no such rule.
+        errors: The last so many results of tools, or a multiple, but for changes that were made, are the same error; 0 for no such rule.
+        steps: The last so many calls of tools, or a multiple, changed nothing, by their names; 0 for no such rule.
         harness: Knows the text that agents add.
 
     Returns:
-        Whether one of the rules holds.
+        Whether one of the rules holds since the last words of the user. One step may have several results and calls.
 
     Raises:
         RoutingError: ``messages`` is not a list of messages.
 
     Example:
         >>> call = {"role": "assistant", "tool_calls": [{"function": {"name": "run"}}]}
-        >>> is_stalled([{"role": "user", "content": "Fix it."}] + [call, {"role": "tool", "content": "Error: no disk"}] * 3, errors=3)
-        True
+        >>> step = [call, {"role": "tool", "content": "Error: no disk"}]
+        >>> [is_stalled([{"role": "user", "content": "Fix it."}] + step * count, errors=3) for count in (2, 3, 4, 6)]
+        [False, True, False, True]
     """
-    results: list[_Result] = []
-    calls: list[_Call] = []
-    changes: set[str] = set()
+    same, idle, has_changed = _SameError(), 0, False
+    # Results and calls of the last step.
+    last: tuple[int, int] | None = None
     found = listed(messages)
     for index in range(len(found) - 1, -1, -1):
         message = found[index]
         if is_user(message) and _has_words(message, index, harness):
             break
-        results.extend(_results(message, index))
-        if called := list(_calls(message)):
-            calls.extend(called)
-            changes.update(one.id for one in called if one.is_change and one.id)
-            # Tests fail, the agent changes something, and they fail again: what is between the failures does not count.
-            results = [one for one in results if one.call not in changes or one.text == results[0].text]
-            if (not errors or len(results) >= errors) and (not steps or len(calls) >= steps):
-                break
-    last = results[:errors]
-    if errors and len(last) == errors and last[0].is_error and len({one.text for one in last}) == 1:
-        return True
-    return bool(steps) and len(calls) >= steps and not any(one.is_change for one in calls[:steps])
+        for result in _results(message, index):
+            if last is None and (idle or has_changed):
+                last = same.count, idle
+            same.returned(result)
+        for call in _calls(message):
+            same.called(call)
+            has_changed = has_changed or call.is_change
+            idle += not has_changed
+        if (not errors or same.is_over) and (not steps or has_changed):
+            break
+    of_errors, of_calls = last or (same.count, idle)
+    return _completes(same.count, of_errors, errors) or _completes(idle, of_calls, steps)
+
+
+class _SameError:
+    """How many results, from the last one back, are the same error.
+
+    Tests fail, the agent changes something, and they fail again: results of changes that are no such error do not count.
+    """
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+        self._alike = 0
+        #: Of results that differ, by their call, which was made before: how many were alike after them.
+        self._differing: dict[str, int] = {}
+        self._limit: int | None = None
+
+    @property
+    def count(self) -> int:
+        """So many, if all results that differ are those of other calls than changes."""
+        return min([self._alike, *self._differing.values(), *([] if self._limit is None else [self._limit])])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether results before do not count."""
+        return self._limit is not None
+
+    def returned(self, result: _Result) -> None:
+        """Counts a result; the last one is the first to be counted."""
+        if self._text is None:
+            self._text = result.text
+            self._limit = None if result.is_error else 0
+        if result.text == self._text:
+            self._alike += 1
+        elif result.call:
+            self._differing.setdefault(result.call, self._alike)
+        elif self._limit is None:
+            self._limit = self._alike
+
+    def called(self, call: _Call) -> None:
+        """Settles what the result of a call counts."""
+        alike = self._differing.pop(call.id, None)
+        if alike is not None and not call.is_change:
+            self._limit = alike if self._limit is None else min(self._limit, alike)
+
+
+def _completes(count: int, of_last: int, due: int) -> bool:
+    """Whether the last step brings a count to a multiple of what is due, or beyond it."""
+    return due > 0 and count // due > max(count - of_last, 0) // due
 
 
 class _Result(NamedTuple):

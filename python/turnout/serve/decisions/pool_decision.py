@@ -80,9 +80,15 @@ class Explained:
         """Whether a model of the pool may serve the request."""
         return any(one.model == name and one.feasible for one in self.ranked)
 
-    def by_success(self) -> str:
-        """The most likely model of those that may serve the request."""
-        return max((one for one in self.ranked if one.feasible), key=lambda one: one.success).model
+    def one_up(self, name: str) -> str:
+        """Of the models that may serve the request the least likely one that is more likely than a model; that one if none is.
+
+        Args:
+            name: One that may serve the request.
+        """
+        success = next(one.success for one in self.ranked if one.model == name)
+        better = [one for one in self.ranked if one.feasible and one.success > success]
+        return min(better, key=lambda one: one.success).model if better else name
 
     def by_cost(self) -> str:
         """The model of those that may serve the request with the least expected cost; without prices the first one."""

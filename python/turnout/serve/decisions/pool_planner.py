@@ -83,9 +83,9 @@ class PoolQuestion:
             raise no_feasible_model(self.pool, explained)
         agents = self.snapshot.settings.agents
         if reading.session is not None and kept is not None and explained.may_serve(kept):
-            likely = explained.by_success()
-            if likely != kept and await self._is_stalled():
-                return self._planned(explained, likely, rule="stall", session=reading.session)
+            up = explained.one_up(kept)
+            if up != kept and await does_not_get_on(self.body, self.size, self.dialect, self.snapshot):
+                return self._planned(explained, up, rule="stall", session=reading.session)
             return self._planned(explained, kept, rule=reading.session.kind, session=reading.session)
         any_feasible = any(one.feasible for one in explained.ranked)
         if any_feasible and is_helper(self.body, self.dialect, agents.helper_max_tokens):
@@ -134,14 +134,6 @@ class PoolQuestion:
         except TypeError:  # Nested more deeply than orjson writes.
             raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
         return "\n".join([*texts, whole_text(self.dialect.messages(self.body))])
-
-    async def _is_stalled(self) -> bool:
-        agents = self.snapshot.settings.agents
-        errors, steps = agents.escalate_after_errors, agents.escalate_after_steps
-        if not errors and not steps:
-            return False
-        messages, harness = self.dialect.messages(self.body), self.snapshot.harness
-        return await beside_the_loop(self.size, lambda: is_stalled(messages, errors, steps, harness))
 
 
 def objective_of(spec: RouteSpec, scope: Scope | None, pool: LoadedPool | None) -> dict[str, float]:
@@ -201,3 +193,19 @@ def is_helper(request: Mapping[str, Any], dialect: Dialect, limit: int) -> bool:
         return False
     most = dialect.output_limit(request)
     return most is not None and most <= limit
+
+
+async def does_not_get_on(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:
+    """Whether a better model takes over, by the rules of ``[agents]``.
+
+    Args:
+        request: The body.
+        size: The body's bytes.
+        dialect: What it is written in.
+        snapshot: What is configured.
+    """
+    errors, steps = snapshot.settings.agents.escalate_after_errors, snapshot.settings.agents.escalate_after_steps
+    if not errors and not steps:
+        return False
+    messages, harness = dialect.messages(request), snapshot.harness
+    return await beside_the_loop(size, lambda: is_stalled(messages, errors, steps, harness))

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from turnout.conversation.stalls import is_stalled
 from turnout.serve.decisions.planning import Plan, Routed, candidates, decide, needs, plain, read, serving, spec_of
-from turnout.serve.decisions.pool_planner import PoolQuestion, is_helper, objective_of
+from turnout.serve.decisions.pool_planner import PoolQuestion, does_not_get_on, is_helper, objective_of
 from turnout.serve.decisions.switching import gain_of, pays
 from turnout.serve.dialects import Dialect
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.http.asgi import client_of
-from turnout.serve.http.json_body import beside_the_loop
 from turnout.serve.routers.pools import LoadedPool
 from turnout.serve.sessions.cached import Cached
 
@@ -71,7 +69,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
     begun = next((model for model in (pair.strong, pair.weak) if model.name == name), None)
     if found.session is not None and begun is not None:
         rule = found.session.kind
-        if begun is pair.weak and await _is_stalled(request, size, dialect, snapshot):
+        if begun is pair.weak and await does_not_get_on(request, size, dialect, snapshot):
             begun, rule = pair.strong, "stall"
         return candidates(pair, begun, found.needs, dialect, snapshot, rule=rule, session=found.session)
     if is_helper(request, dialect, snapshot.settings.agents.helper_max_tokens):
@@ -85,7 +83,7 @@ async def plan(request: Mapping[str, Any], size: int, scope: Scope, dialect: Dia
 
 
 async def _plan_in_pool(question: PoolQuestion, scope: Scope, state: State) -> Plan:
-    """The same rules with a pool: the most likely model in place of the strong one, the cheapest one in place of the weak one."""
+    """The same rules with a pool: the next more likely model in place of the strong one, the cheapest one in place of the weak one."""
     request, dialect, snapshot = question.body, question.dialect, question.snapshot
     if maker := await _maker(request, client_of(scope), dialect, state):
         # Other models have not been compared with the pool's limits.
@@ -113,14 +111,6 @@ def _cheaper_to_keep(routed: Routed, cached: Cached | None, snapshot: Snapshot) 
         return None
     saving = settings.cache_saving_of(kept.name)
     return None if pays(gain_of(routed, settings.switching), cached, saving, settings.switching, time.time()) else kept
-
-
-async def _is_stalled(request: Mapping[str, Any], size: int, dialect: Dialect, snapshot: Snapshot) -> bool:
-    errors, steps = snapshot.settings.agents.escalate_after_errors, snapshot.settings.agents.escalate_after_steps
-    if not errors and not steps:
-        return False
-    messages, harness = dialect.messages(request), snapshot.harness
-    return await beside_the_loop(size, lambda: is_stalled(messages, errors, steps, harness))
 
 
 async def _maker(request: Mapping[str, Any], client: str, dialect: Dialect, state: State) -> Model | None:

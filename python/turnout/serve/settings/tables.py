@@ -238,7 +238,7 @@ class AgentSettings(Table):
     harness_prefixes: Texts = ()
     #: Requests without tools whose answer may have at most so many tokens go to the weak model; 0 for none.
     helper_max_tokens: Annotated[int, Field(ge=0)] = 0
-    #: A turn goes to the strong model when its last so many results of tools are the same error; 0 for never.
+    #: A turn goes to the strong model, in a pool to the next more likely one, when its last so many results of tools are the same error; 0 for never.
     escalate_after_errors: Annotated[int, Field(ge=0)] = 0
     #: Likewise when its last so many calls of tools changed nothing.
     escalate_after_steps: Annotated[int, Field(ge=0)] = 0
