@@ -242,6 +242,7 @@ def test_failures_of_the_shadow_leave_live_traffic_alone(shadowed, tables, upstr
     [
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
         ({"n": 2}, "several_answers"),
+        ({"prompt": {"id": "pmpt_1"}}, "stored"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "What is it?"}]}]}, "images"),
         ({"messages": [{"role": "user", "content": "x" * 3000}]}, "too_long"),
     ],

@@ -82,6 +82,25 @@ def test_what_continues_stays_with_its_model_and_is_not_decided(start, two, how)
     assert not two["big"].requests
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"prompt": {"id": "pmpt_1", "variables": {"city": "Bern"}}},
+        {"conversation": "conv_9"},
+        {"previous_response_id": "resp_9", "input": []},
+    ],
+)
+def test_what_is_stored_elsewhere_in_place_of_an_input_is_decided_by_no_text(start, two, stored, router):
+    server = start()
+    decided = server.post({"model": "router-mf-0.0", **stored}, RESPONSES.path)
+    assert (decided.headers["x-turnout-model"], decided.status_code) == ("big", 200)
+    assert float(decided.headers["x-turnout-win-rate"]) == router.win_rate("")
+    more = server.post({"model": "router-mf-1.0", "previous_response_id": "resp_big"}, RESPONSES.path)
+    assert (more.headers["x-turnout-model"], more.headers["x-turnout-rule"]) == ("big", "response")
+    nothing = server.post({"model": "router-mf-0.0"}, RESPONSES.path)
+    assert (nothing.status_code, nothing.json()["error"]["code"]) == (400, "cannot_route")
+
+
 def test_a_response_of_a_gateway_is_found_by_its_id_in_base64(start, two):
     name = "resp_" + base64.b64encode(b"litellm:custom_llm_provider:openai;model_id:" + b"7" * 300).decode()
     assert name.endswith("=")

@@ -40,8 +40,10 @@ class Responses(Dialect):
     )
 
     def messages(self, request: Mapping[str, Any]) -> Any:
-        """Items; a text is a message of the user."""
+        """Items; a text is a message of the user. What the upstream has stored in place of an input is one without text."""
         found = request.get("input")
+        if not found and any(request.get(name) for name in ("prompt", *self.references)):
+            found = ""
         return [{"role": "user", "content": found}] if isinstance(found, str) else found
 
     def wants_json(self, request: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ _LEFT_OUT = ("stream", "stream_options", "background", "store", "metadata")
 def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
     """Why a request is not compared; empty where it may be.
 
-    Tools may act, and the judge reads text alone. A stored conversation is at the upstream that has it.
+    Tools may act, and the judge reads text alone. A stored conversation or prompt is at the upstream that has it.
 
     Args:
         parsed: The request's body.
@@ -44,7 +44,7 @@ def excluded_by(parsed: Mapping[str, Any], dialect: Dialect) -> str:
         return sorted(needs)[0]
     if parsed.get("tool_choice") or parsed.get("mcp_servers") or parsed.get("web_search_options"):
         return "tools"
-    if dialect.continues(parsed) or parsed.get("background"):
+    if dialect.continues(parsed) or parsed.get("prompt") or parsed.get("background"):
         return "stored"
     return "several_answers" if parsed.get("n") not in (None, 1) else ""
 
