@@ -101,6 +101,32 @@ def test_what_is_stored_elsewhere_in_place_of_an_input_is_decided_by_no_text(sta
     assert (nothing.status_code, nothing.json()["error"]["code"]) == (400, "cannot_route")
 
 
+def unknown(code):
+    """An upstream that has not made what a request continues."""
+    error = {"message": "Previous response not found.", "type": "invalid_request_error", "code": code}
+    return partial(Exchange.whole, status=400, body=json.dumps({"error": error}).encode())
+
+
+def test_what_continues_a_response_that_only_the_other_upstream_knows_goes_there(start, two):
+    server = start()
+
+    def go_on(name):
+        return server.post({"model": "router-mf-1.0", "input": "Go on.", "previous_response_id": name}, RESPONSES.path)
+
+    two["small"].default = unknown("previous_response_not_found")
+    for number in range(7):
+        answer = go_on(f"resp_{number}")
+        assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-fallback"]) == ("big", "400")
+    assert not server.state.snapshot.upstreams["other"].breaker("small").is_open
+    assert go_on("resp_0").headers["x-turnout-rule"] == "response"
+    two["big"].default = unknown("previous_response_not_found")
+    answer = go_on("resp_x")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "previous_response_not_found")
+    sent = len(two["big"].requests)
+    two["small"].default = unknown("invalid_value")
+    assert (go_on("resp_x").json()["error"]["code"], len(two["big"].requests)) == ("invalid_value", sent)
+
+
 def test_a_response_of_a_gateway_is_found_by_its_id_in_base64(start, two):
     name = "resp_" + base64.b64encode(b"litellm:custom_llm_provider:openai;model_id:" + b"7" * 300).decode()
     assert name.endswith("=")

@@ -56,6 +56,27 @@ def is_context_overflow(status: int, body: bytes) -> bool:
     return status in (400, 413, 422) and _OVERFLOW.search(one_line(message_of(body))) is not None
 
 
+def is_unknown_response(status: int, body: bytes) -> bool:
+    """Whether an error says that the upstream has not made the response that a request continues: 400 in place of 404.
+
+    Args:
+        status: The status of the answer.
+        body: Its body.
+
+    Example:
+        >>> is_unknown_response(400, b'{"error": {"message": "...", "code": "previous_response_not_found"}}')
+        True
+    """
+    if status != 400:
+        return False
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    error = found.get("error") if isinstance(found, dict) else None
+    return isinstance(error, dict) and error.get("code") == "previous_response_not_found"
+
+
 def message_of(body: bytes) -> str:
     """What an error body says and its code; empty for a page in HTML and for what is not text.
 

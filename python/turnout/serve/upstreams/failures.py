@@ -12,7 +12,14 @@ import yarl
 from turnout.retry_after import retry_after_s
 from turnout.serve.dialects import Dialect
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.dialects.judging import LONGEST_ERROR, BadAnswerError, is_context_overflow, message_of, one_line
+from turnout.serve.dialects.judging import (
+    LONGEST_ERROR,
+    BadAnswerError,
+    is_context_overflow,
+    is_unknown_response,
+    message_of,
+    one_line,
+)
 from turnout.serve.dialects.sse import events, is_event_stream
 from turnout.serve.upstreams.answer import Answer
 from turnout.serve.upstreams.body import lost
@@ -71,14 +78,15 @@ def of_status(upstream: Upstream, request: Request, response: aiohttp.ClientResp
     """
     status = response.status
     answer = _error_answer(upstream, request, response, status, body)
-    if status < 500 and status not in _REFUSED:
+    is_unknown = is_unknown_response(status, body)
+    if status < 500 and status not in _REFUSED and not is_unknown:
         return answer
     about_the_key = status in _ABOUT_THE_KEY
     raise UpstreamError(
         str(status),
         f"upstream {upstream.name} answered {status}" + (": the server's key was refused" if about_the_key else ""),
         repeatable=status in _REPEATABLE,
-        is_outage=status not in _NO_OUTAGE,
+        is_outage=status not in _NO_OUTAGE and not is_unknown,
         retry_after_s=retry_after_s(response.headers),
         answer=None if about_the_key else answer,
     )
