@@ -153,6 +153,14 @@ SPOKEN = {
 async def speak(exchange: Exchange) -> None:
     """A healthy upstream of every dialect: words that name the model, streamed if asked; one stored response for every id."""
     path = exchange.target.partition("?")[0]
+    if path.endswith("/responses/compact"):
+        item = {"type": "compaction", "id": "cmp_1", "encrypted_content": exchange.json["model"]}
+        found = {"id": "resp_c", "object": "response.compaction", "created_at": 1, "output": [item]}
+        await exchange.whole(200, json.dumps(found).encode())
+        return
+    if path.endswith("/responses/input_tokens"):
+        await exchange.whole(200, b'{"object": "response.input_tokens", "input_tokens": 7}')
+        return
     if "/responses/" in path:
         await exchange.whole(200, b'{"id": "resp_1", "object": "response"}')
         return

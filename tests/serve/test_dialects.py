@@ -271,16 +271,25 @@ def test_tool_use_and_thinking_come_through_the_clients(start, speaking):
     assert (output[0].encrypted_content, output[1].name) == ("gAAA=", "weather")
 
 
-def test_tokens_are_counted_by_the_model_that_would_answer_and_are_no_decision(start, speaking):
+@pytest.mark.parametrize("name", ["messages", "responses"])
+def test_tokens_are_counted_by_the_model_that_would_answer_and_are_no_decision(start, speaking, name):
     server = start()
-    client = SPOKEN["messages"].client(server.url)
-    raw = client.messages.with_raw_response.count_tokens(model="router-mf-1.0", messages=HELLO)
+    client = SPOKEN[name].client(server.url)
+    if name == "messages":
+        path = "/v1/messages/count_tokens"
+        count = partial(client.messages.with_raw_response.count_tokens, messages=HELLO)
+    else:
+        path = "/v1/responses/input_tokens"
+        count = partial(client.responses.input_tokens.with_raw_response.count, input=HELLO)
+    raw = count(model="router-mf-1.0")
     assert (raw.parse().input_tokens, raw.headers["x-turnout-model"]) == (7, "small")
-    assert speaking.requests[0].target == "/v1/messages/count_tokens"
+    assert speaking.requests[0].target == path
     assert server.state.recent.count == 0
+    body = b'{ "input":"Hi",\t"messages": [{"role": "user", "content": "Hi"}], "x":1.50, "model" : "small"}'
+    httpx.post(server.url + path, content=body).raise_for_status()
+    assert speaking.requests[-1].body == body
     speaking.by_model["small"] = partial(Exchange.whole, status=200, body=b'{"input_tokens": "7"}')
-    fallen = client.messages.with_raw_response.count_tokens(model="router-mf-1.0", messages=HELLO)
-    assert fallen.headers["x-turnout-fallback"] == "no_count"
+    assert count(model="router-mf-1.0").headers["x-turnout-fallback"] == "no_count"
 
 
 def whole_failures(spoken):

@@ -343,6 +343,22 @@ def test_the_body_of_an_effort_replaces_the_dialects_field(pooled, models, upstr
     assert upstream.requests[-1].json["thinking"] == body["thinking"]
 
 
+def test_a_summary_takes_no_effort_and_does_not_climb(pooled, models, upstream):
+    models["middle"]["efforts"] = {"high": {"success": 0.95}}
+    server = pooled(agents={"escalate_after_steps": 2})
+    body = SPOKEN["responses"].body("middle:high", reasoning={"effort": "high"})
+    server.post({**body, "input": "Hi"}, "/v1/responses/compact").raise_for_status()
+    assert upstream.requests[-1].json == {**body, "input": "Hi", "model": "middle"}
+    del body["reasoning"]
+    server.post({**body, "input": "Hi"}, "/v1/responses/compact").raise_for_status()
+    assert upstream.requests[-1].json == {"input": "Hi", "model": "middle"}
+    body["model"] = "router-mf-target-0.5"
+    assert server.post(body, "/v1/responses").headers["x-turnout-model"] == "small"
+    body["input"] = loop(SPOKEN["responses"], "Hello!", 2)
+    assert server.post(body, "/v1/responses/compact").headers["x-turnout-model"] == "small"
+    assert server.post(body, "/v1/responses").headers["x-turnout-rule"] == "stall"
+
+
 def test_models_are_listed_with_their_efforts(pooled, models):
     models["middle"]["efforts"] = {"high": {}}
     server = pooled()

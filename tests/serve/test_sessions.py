@@ -220,6 +220,38 @@ def test_counting_tokens_moves_no_turn(begin, upstream):
     assert steps(server, spoken, 1, "second") == "small"
 
 
+def test_a_summary_is_made_by_the_model_of_the_turn_and_is_no_turn(begin, upstream):
+    server = begin()
+    spoken = SPOKEN["responses"]
+    assert steps(server, spoken, 0, "first") == "big"
+    assert steps(server, spoken, 0, "second") == "small"
+
+    def compacted(*more):
+        body = spoken.body("router-alternating-0.5", input=[*loop(spoken, "second", 3), *more])
+        answer = server.post(body, "/v1/responses/compact")
+        return answer.headers["x-turnout-model"], answer.json()["output"][0]["encrypted_content"]
+
+    assert compacted() == ("small", "small")
+    assert compacted({"role": "user", "content": "<environment_context>x</environment_context>"}) == ("small", "small")
+    assert upstream.requests[-1].target == "/v1/responses/compact"
+    assert server.state.recent.count == 2
+    assert steps(server, spoken, 1, "second") == "small"
+
+
+def test_a_summary_whose_last_words_are_the_users_stays_too(begin):
+    server = begin()
+    spoken = SPOKEN["responses"]
+    headers = {"session-id": "1"}
+    said = [{"role": "user", "content": "Fix it."}, {"role": "assistant", "content": "Done."}]
+    more = {"role": "user", "content": "Prove that it is right."}
+    body = {"model": "router-alternating-0.5", "input": said[:1]}
+    assert server.post(body, spoken.path, headers=headers).headers["x-turnout-model"] == "big"
+    body = {**body, "input": [*said, more]}
+    for _ in range(2):
+        answer = server.post(body, "/v1/responses/compact", headers=headers)
+        assert (answer.headers["x-turnout-model"], answer.headers["x-turnout-rule"]) == ("big", "turn")
+
+
 def test_turns_after_a_first_message_that_cannot_be_read_are_decided(begin):
     server = begin()
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, of_scope
+from turnout.serve.dialects import CHAT, COMPACT, COUNT_INPUT_TOKENS, COUNT_TOKENS, MESSAGES, RESPONSES, of_scope
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.endpoints.admission import Gate
 from turnout.serve.endpoints.model_list import ModelList
@@ -40,7 +40,7 @@ def client_app(state: State) -> Starlette:
     routes: list[Any] = [
         *(
             Route(f"/v1{dialect.path}", RoutedEndpoint(state, dialect), methods=["POST"])
-            for dialect in (CHAT, MESSAGES, COUNT_TOKENS, RESPONSES)
+            for dialect in (CHAT, MESSAGES, COUNT_TOKENS, RESPONSES, COUNT_INPUT_TOKENS, COMPACT)
         ),
         Route("/v1/responses/{id}", StoredResponses(state), methods=["GET", "DELETE"]),
         Route("/v1/responses/{id}/cancel", StoredResponses(state, "/cancel"), methods=["POST"]),

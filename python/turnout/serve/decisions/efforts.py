@@ -22,14 +22,14 @@ def fields_of(model: Model, dialect: Dialect) -> Mapping[str, Any] | None:
         dialect: Of the request.
 
     Returns:
-        Fields; none of them for a model without an effort, and ``None`` where it is not known how to ask for the effort.
+        Fields; none of them for a model without an effort and for summaries, and ``None`` where it is not known how to ask for the effort.
 
     Example:
         >>> from types import SimpleNamespace
         >>> fields_of(SimpleNamespace(effort="high", body=None), RESPONSES)
         {'reasoning': {'effort': 'high'}}
     """
-    if not model.effort:
+    if not model.effort or dialect.is_summary:
         return {}
     if model.body is not None:
         return model.body

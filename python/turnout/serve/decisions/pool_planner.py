@@ -205,7 +205,7 @@ async def does_not_get_on(request: Mapping[str, Any], size: int, dialect: Dialec
         snapshot: What is configured.
     """
     errors, steps = snapshot.settings.agents.escalate_after_errors, snapshot.settings.agents.escalate_after_steps
-    if not errors and not steps:
+    if dialect.is_summary or (not errors and not steps):
         return False
     messages, harness = dialect.messages(request), snapshot.harness
     return await beside_the_loop(size, lambda: is_stalled(messages, errors, steps, harness))

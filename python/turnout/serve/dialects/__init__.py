@@ -3,7 +3,7 @@
 - :mod:`~turnout.serve.dialects.dialect`: the base class;
 - :mod:`~turnout.serve.dialects.chat`: OpenAI's Chat Completions;
 - :mod:`~turnout.serve.dialects.messages`: Anthropic's Messages, and the count of their tokens;
-- :mod:`~turnout.serve.dialects.responses`: OpenAI's Responses.
+- :mod:`~turnout.serve.dialects.responses`: OpenAI's Responses, the count of their tokens, summaries, and stored ones.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from typing import Any
 from turnout.serve.dialects.chat import Chat
 from turnout.serve.dialects.dialect import Dialect
 from turnout.serve.dialects.messages import CountTokens, Messages
-from turnout.serve.dialects.responses import Responses, StoredResponse
+from turnout.serve.dialects.responses import Compact, CountInputTokens, Responses, StoredResponse
 
-__all__ = ["CHAT", "COUNT_TOKENS", "DIALECTS", "MESSAGES", "RESPONSES", "STORED_RESPONSE", "Dialect", "of_scope"]
+__all__ = [
+    "CHAT",
+    "COMPACT",
+    "COUNT_INPUT_TOKENS",
+    "COUNT_TOKENS",
+    "DIALECTS",
+    "MESSAGES",
+    "RESPONSES",
+    "STORED_RESPONSE",
+    "Dialect",
+    "of_scope",
+]
 
-CHAT, MESSAGES, COUNT_TOKENS, RESPONSES, STORED_RESPONSE = (
-    Chat(),
-    Messages(),
-    CountTokens(),
-    Responses(),
-    StoredResponse(),
-)
+CHAT, MESSAGES, COUNT_TOKENS = Chat(), Messages(), CountTokens()
+RESPONSES, COUNT_INPUT_TOKENS, COMPACT, STORED_RESPONSE = Responses(), CountInputTokens(), Compact(), StoredResponse()
 #: Names for ``[models.NAME] dialects``.
 DIALECTS = (CHAT.name, MESSAGES.name, RESPONSES.name)
 

@@ -43,6 +43,8 @@ class Dialect(ABC):
     statuses: ClassVar[Mapping[str, int]] = {}
     #: Whether decisions are counted, logged and shown as requests of a model.
     is_logged: ClassVar[bool] = True
+    #: Whether agents ask for summaries of what they do: these begin no turn, stay with its model, and take no reasoning effort.
+    is_summary: ClassVar[bool] = False
 
     def is_stream(self, request: Mapping[str, Any]) -> bool:
         """Whether a request asks for a stream. Upstreams differ on ``1`` and ``"true"``, so only the booleans are accepted.

@@ -10,7 +10,7 @@ import orjson
 
 from turnout.serve.dialects.dialect import Dialect, is_json_format
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.dialects.judging import BadAnswerError
+from turnout.serve.dialects.judging import BadAnswerError, checked_count
 
 #: Types of errors by status. 504 and 529 are Anthropic's own use of them.
 _TYPES = {
@@ -109,7 +109,4 @@ class CountTokens(Messages):
 
     def check_whole(self, body: bytes) -> dict[str, Any]:
         """A number of tokens."""
-        found = self.whole(body)
-        if not isinstance(found.get("input_tokens"), int):
-            raise BadAnswerError("no_count", "200 without a number of input_tokens")
-        return found
+        return checked_count(self.whole(body))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _COUNTED = frozenset(
     {
-        "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/route", "/v1/outcomes",
-        "/v1/models", "/health", "/ready",
+        "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/responses/input_tokens",
+        "/v1/responses/compact", "/v1/route", "/v1/outcomes", "/v1/models", "/health", "/ready",
     }
 )  # fmt: skip
 _NEEDS_KEY = ("/v1/", "/playground/api/")

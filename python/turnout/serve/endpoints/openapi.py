@@ -18,6 +18,8 @@ from turnout.serve.endpoints.openapi_models import (
     AnthropicModel,
     AnthropicModelList,
     ChatRequest,
+    CompactRequest,
+    CountInputTokensRequest,
     CountTokensRequest,
     Error,
     ListedModel,
@@ -95,6 +97,16 @@ def description() -> dict[str, Any]:
                 )
             },
             "/v1/responses": {"post": _routed("Route and answer a response", "responses", ResponsesRequest)},
+            "/v1/responses/input_tokens": {
+                "post": _routed(
+                    "Count a response's input tokens at the model that would answer it",
+                    "countInputTokens",
+                    CountInputTokensRequest,
+                )
+            },
+            "/v1/responses/compact": {
+                "post": _routed("Summarize a turn at its model", "compact", CompactRequest),
+            },
             "/v1/responses/{id}": {
                 "get": _stored("A response that was made before", "getResponse"),
                 "delete": _stored("Delete it", "deleteResponse"),

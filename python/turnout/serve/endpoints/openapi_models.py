@@ -44,6 +44,20 @@ class ResponsesRequest(BaseModel, extra="allow"):
     stream: bool | None = None
 
 
+class CountInputTokensRequest(BaseModel, extra="allow"):
+    """OpenAI's count of a response's input tokens. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    input: str | list[Any] | None = None
+
+
+class CompactRequest(BaseModel, extra="allow"):
+    """OpenAI's request for a summary of a conversation. All fields but ``model`` are forwarded as they are."""
+
+    model: ModelName
+    input: str | list[Any] | None = None
+
+
 class RouteRequest(BaseModel, extra="allow"):
     """A prompt, prompts or a conversation, and either ``model``, or ``router`` with a threshold, a share or an objective of a pool."""
 
@@ -237,6 +251,6 @@ class AnthropicError(BaseModel):
 
 
 MODELS: list[type[BaseModel]] = [
-    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, RouteRequest, RouteResponse, RequestDecisions, Outcome, OutcomeBatch,
+    ChatRequest, MessagesRequest, CountTokensRequest, ResponsesRequest, CountInputTokensRequest, CompactRequest, RouteRequest, RouteResponse, RequestDecisions, Outcome, OutcomeBatch,
     RecordedOutcomes, ListedModel, ModelList, AnthropicModel, AnthropicModelList, Status, Error, AnthropicError,
 ]  # fmt: skip
