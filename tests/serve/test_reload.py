@@ -15,6 +15,8 @@ import pytest
 from scripted_upstream import completion, wait_until
 
 from turnout import ConfigError
+from turnout.serve.http.listener import listening
+from turnout.serve.process import serve
 from turnout.serve.settings.file import settings_of
 from turnout.serve.state import SERVER_KEYS_UNTIL_RESTART, TABLES_UNTIL_RESTART, State
 from turnout.token_prices import TokenPrices
@@ -212,3 +214,59 @@ def test_answers_that_wait_for_outcomes_keep_no_model_of_before(start, tmp_path)
         return before() is None
 
     wait_until(is_gone)
+
+
+@pytest.fixture
+def ending(tables, monkeypatch):
+    """Runs a server to its end while a reload runs for some seconds; gives what came of the reload, and how long the end took."""
+
+    def run(reload_s, *, signals=1, shutdown_s=20.0):
+        tables["server"] = {"shutdown_s": shutdown_s}
+        given, found, closed = [], [], []
+        monkeypatch.setattr("turnout.serve.process.on_signals", lambda *both, is_worker: given.extend(both))
+        state = State(settings_of(tables))
+
+        async def reload():
+            try:
+                await asyncio.sleep(reload_s)
+                found.append("too late" if closed else "done")
+            except asyncio.CancelledError:
+                found.append("canceled")
+                raise
+
+        async def close():
+            closed.append(True)
+            await State.close(state)
+
+        async def whole():
+            loop = asyncio.get_running_loop()
+            serving = asyncio.create_task(serve(state, [listening("127.0.0.1", 0)]))
+            while not state.is_ready:
+                await asyncio.sleep(0.01)
+            end, begin = given
+            begin()
+            await asyncio.sleep(0.05)
+            began = loop.time()
+            for _ in range(signals):
+                end()
+                await asyncio.sleep(0.4)
+            await serving
+            return loop.time() - began
+
+        monkeypatch.setattr(state, "reload", reload)
+        monkeypatch.setattr(state, "close", close)
+        return asyncio.run(whole()), found
+
+    return run
+
+
+def test_a_reload_ends_before_the_server_is_closed(ending):
+    seconds, found = ending(1.0)
+    assert found == ["done"]
+    assert 0.9 < seconds < 10
+
+
+def test_a_reload_that_takes_too_long_or_a_second_signal_is_not_waited_for(ending):
+    for seconds, found in (ending(60.0, shutdown_s=1.0), ending(60.0, signals=2)):
+        assert found == ["canceled"]
+        assert seconds < 10

@@ -48,18 +48,26 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
         )
     ][: len(sockets)]
 
+    reloads = Reloads(state)
+    loop = asyncio.get_running_loop()
+    ends_at: list[float] = []
+
     def end() -> None:
         state.is_ready = False
+        if ends_at:
+            reloads.cancel()
+        ends_at.append(loop.time() + server.shutdown_s)
         for one in listeners:
             one.force_exit = one.should_exit
             one.should_exit = True
 
-    on_signals(end, Reloads(state).begin, is_worker=supervisor is not None)
+    on_signals(end, reloads.begin, is_worker=supervisor is not None)
     state.is_ready = True
     try:
         with supervised(state, supervisor, end), settled(state):
             serving = (one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True))
             await asyncio.gather(*serving)
+            await reloads.finished(ends_at[0] - loop.time() if ends_at else server.shutdown_s)
     finally:
         await state.close()
     return 0
@@ -161,6 +169,22 @@ class Reloads:
         task = asyncio.get_running_loop().create_task(_reload_and_log(self._state))
         self.running.add(task)
         task.add_done_callback(self.running.discard)
+
+    async def finished(self, within_s: float) -> None:
+        """Waits for those that run; what takes longer is canceled.
+
+        Args:
+            within_s: Seconds that they may take.
+        """
+        if self.running:
+            await asyncio.wait(self.running, timeout=max(within_s, 0.0))
+        self.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+
+    def cancel(self) -> None:
+        """Cancels those that run. The current configuration stays."""
+        for task in self.running:
+            task.cancel()
 
 
 async def _reload_and_log(state: State) -> None:
