@@ -296,7 +296,7 @@ def test_an_answer_is_paid_for_whose_judge_fails(cascading, upstream, monkeypatc
     receipt = server.state.recent.since(0, 1)[0].receipt
     wait_until(lambda: receipt["latency_ms"] is not None)
     [unjudged] = receipt["discarded"]
-    assert (unjudged["failure"], unjudged["estimated"]) == ("not_delivered", False)
+    assert (unjudged["failure"], unjudged["estimated"]) == ("judge_failed", False)
     assert receipt["cost"] == pytest.approx(2e-6)
 
 

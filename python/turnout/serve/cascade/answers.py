@@ -135,8 +135,8 @@ class _Run:
             return await self._finished(served)
         try:
             judged = await self._verdict(reading, step)
-        except BaseException:
-            self._broke(found, reading)
+        except BaseException as error:
+            self._broke(found, reading, "judge_failed" if isinstance(error, Exception) else "not_delivered")
             answer.close()
             raise
         self.drop()
@@ -231,7 +231,7 @@ class _Run:
             raise
 
     def _broke(self, found: Served, reading: Reading, failure: str = "not_delivered") -> None:
-        """An answer that was not judged: its stream broke, or the client left meanwhile."""
+        """An answer that was not judged: its stream broke, its judge failed, or the client left meanwhile."""
         name, answer = found.model.name, found.answer
         broken = Broken(
             model=name,
