@@ -31,8 +31,8 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
-
 from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
+
 from turnout.serve.run import new_loop
 
 PROMPT = "What is the difference between a turnout and a crossing on a railway, in two sentences?"

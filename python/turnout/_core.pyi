@@ -28,12 +28,15 @@ from turnout.pool.request import PoolRequest
 __all__ = [
     "DEFAULT_OPTIONS",
     "ArtifactError",
+    "ByteBudget",
     "ConfigError",
     "DeadlineExceededError",
     "Decision",
     "DeviceError",
     "EngineError",
     "Explanation",
+    "ExtProcRequest",
+    "ExtProcServer",
     "InferenceError",
     "InvalidInputError",
     "InvalidTypeError",
@@ -293,3 +296,47 @@ class PoolRouter:
     ) -> tuple[PoolDecision | None, float, list[Ranked]]: ...
     def _candidates(self) -> list[dict[str, Any]]: ...
     def close(self) -> None: ...
+
+@final
+class ByteBudget:
+    def __new__(cls, limit: int) -> Self: ...
+    @property
+    def used(self) -> int: ...
+    def take(self, size: int) -> bool: ...
+    def give_back(self, size: int) -> None: ...
+
+@final
+class ExtProcServer:
+    def __new__(
+        cls,
+        listener: int,
+        budget: ByteBudget,
+        *,
+        paths: Sequence[str],
+        model_header: str,
+        rewrites_body: bool,
+        max_exchanges: int,
+        max_message_bytes: int,
+        max_body_bytes: int,
+        body_timeout_s: float,
+        patience_s: float,
+    ) -> Self: ...
+    def fileno(self) -> int: ...
+    def take(self) -> tuple[list[ExtProcRequest], list[tuple[str, int]]]: ...
+    @property
+    def has_ended(self) -> bool: ...
+    def stop(self, grace_s: float) -> None: ...
+    def set_max_body_bytes(self, limit: int) -> None: ...
+
+@final
+class ExtProcRequest:
+    @property
+    def path(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def waited_s(self) -> float: ...
+    def decided(self, model: bytes, body: bytes | None = None) -> None: ...
+    def unchanged(self, reason: bytes) -> None: ...

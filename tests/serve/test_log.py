@@ -13,7 +13,6 @@ from scripted_upstream import refuse
 
 from turnout import ConfigError
 from turnout.cli import main
-from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.receipts.decision_log import DecisionLog
 from turnout.serve.receipts.log_writers import Lines, Parts
 from turnout.serve.receipts.receipts import prompt_hash

@@ -81,7 +81,8 @@ def supervised(state: State, supervisor: Connection | None, end: Callable[[], No
     # Readable when the other side is gone.
     loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
     supervisor.send(READY)
-    state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
+    state.on_reload.append(supervisor.send)
+    state.reload_others = partial(supervisor.send, RELOAD_OTHERS)
     publishing = loop.create_task(_publish(state))
     try:
         yield

@@ -8,8 +8,8 @@ import threading
 from typing import Any
 
 import grpc
+from tests.serve.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
 
-from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
 from turnout.ext_proc.service import Service
 from turnout.serve.settings.file import settings_of
 from turnout.serve.state import State
