@@ -38,10 +38,8 @@ impl Stream for Answers {
         if let Ok(answer) = this.sent.try_recv() {
             return Poll::Ready(Some(answer));
         }
-        if let Some(work) = &mut this.work {
-            if work.as_mut().poll(context).is_ready() {
-                this.work = None;
-            }
+        if this.work.as_mut().is_some_and(|work| work.as_mut().poll(context).is_ready()) {
+            this.work = None;
         }
         match (this.sent.try_recv(), &this.work) {
             (Ok(answer), _) => Poll::Ready(Some(answer)),

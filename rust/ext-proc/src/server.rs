@@ -126,11 +126,13 @@ async fn serve(listener: TcpListener, service: Service) {
     loop {
         // A server that was dropped ends at once.
         let until = stopping.borrow_and_update().unwrap_or_else(Instant::now);
-        let is_dropped = stopping.has_changed().is_err();
-        tokio::select! {
-            ended = connections.join_next() => if ended.is_none() { return },
-            () = sleep_until(until) => return,
-            changed = stopping.changed(), if !is_dropped => drop(changed),
+        let has_ended = tokio::select! {
+            ended = connections.join_next() => ended.is_none(),
+            () = sleep_until(until) => true,
+            changed = stopping.changed() => changed.is_err(),
+        };
+        if has_ended {
+            return;
         }
     }
 }
