@@ -68,6 +68,8 @@ class Decider:
         began = time.perf_counter() - waited_s
         timeout = Timeout()
         try:
+            if waited_s >= self._deadline_s:
+                raise TimeoutError
             with timeout.at(asyncio.get_running_loop().time() + self._deadline_s - waited_s):
                 model, body = await self._decide(DIALECTS[request.path], request.headers, request.body)
         except ApiError as error:

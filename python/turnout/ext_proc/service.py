@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from turnout._core import ExtProcServer
 from turnout.ext_proc.decider import DIALECTS, Decider
 from turnout.serve.http.listener import listening
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
-
-logger = logging.getLogger("turnout.ext_proc")
 
 #: Seconds beyond the deadline of a decision after which the server no longer waits for the event loop.
 _PATIENCE_S = 10.0
@@ -68,7 +65,7 @@ class Service:
             )
             found: int = socket.getsockname()[1]
         self._state.on_reload.append(self._reloaded)
-        asyncio.get_running_loop().add_reader(self._server.fileno(), self._take, self._server)
+        asyncio.get_running_loop().add_reader(self._server.fileno(), self.take)
         return found
 
     async def stop(self, grace_s: float) -> None:
@@ -86,19 +83,22 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._deciding, return_exceptions=True)
 
+    def take(self) -> None:
+        """Counts and begins to decide what has come. The event loop calls it when there is something."""
+        if self._server is None:
+            return
+        requests, unchanged = self._server.take()
+        for reason, count in unchanged:
+            self._decider.unchanged(reason, count)
+        loop = asyncio.get_running_loop()
+        for request in requests:
+            task = loop.create_task(self._decider.decide(request))
+            self._deciding.add(task)
+            task.add_done_callback(self._deciding.discard)
+        if self._server.has_ended and not self._ended.is_set():
+            loop.remove_reader(self._server.fileno())
+            self._ended.set()
+
     def _reloaded(self, settings: Settings) -> None:
         if self._server is not None:
             self._server.set_max_body_bytes(settings.server.max_body_bytes)
-
-    def _take(self, server: ExtProcServer) -> None:
-        """Called when something has come."""
-        requests, unchanged = server.take()
-        for reason, count in unchanged:
-            self._decider.unchanged(reason, count)
-        for request in requests:
-            task = asyncio.get_running_loop().create_task(self._decider.decide(request))
-            self._deciding.add(task)
-            task.add_done_callback(self._deciding.discard)
-        if server.has_ended and not self._ended.is_set():
-            asyncio.get_running_loop().remove_reader(server.fileno())
-            self._ended.set()

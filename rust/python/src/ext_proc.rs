@@ -273,6 +273,6 @@ impl ExtProcRequest {
 
 /// At most some decades: what is added to a time must not overflow.
 fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds.min(1e9))
-        .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))
+    let bounded = if seconds > 1e9 { 1e9 } else { seconds };
+    Duration::try_from_secs_f64(bounded).map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))
 }
