@@ -1,5 +1,7 @@
 //! The exchange without a network: every mode of sending a body, limits, messages that do not belong, and arbitrary ones.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     future::Future,
     sync::{Arc, Mutex},

@@ -1,5 +1,7 @@
 //! The server on loopback, asked by a plain HTTP/2 client: statuses, limits, gateways that go away, arbitrary bytes, and the end.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},

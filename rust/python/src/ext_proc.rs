@@ -29,6 +29,9 @@ use turnout_ext_proc::{Decide, Limit, Reason, Request, Server, Settings, Verdict
 
 use crate::byte_budget::ByteBudget;
 
+/// Requests to be decided, and numbers of those that went on, by reason.
+type Taken = (Vec<Py<ExtProcRequest>>, Vec<(&'static str, u64)>);
+
 /// What the event loop has not taken yet.
 struct Waiting {
     unchanged: [AtomicU64; Reason::ALL.len()],
@@ -161,7 +164,7 @@ impl ExtProcServer {
     ///
     /// Returns:
     ///     Requests to be decided; and numbers of those that went on without being asked for, by reason.
-    fn take(&mut self, py: Python<'_>) -> PyResult<(Vec<Py<ExtProcRequest>>, Vec<(&'static str, u64)>)> {
+    fn take(&mut self, py: Python<'_>) -> PyResult<Taken> {
         self.read_bell()?;
         // Before looking: what comes from here on wakes the loop again.
         self.waiting.is_woken.swap(false, Ordering::AcqRel);
