@@ -121,7 +121,7 @@ impl Exchange {
 
     /// The answers for a request whose body takes too long: it goes on without a decision, as far as it came.
     pub fn give_up(&mut self) -> Vec<ProcessingResponse> {
-        self.is_passing = true;
+        self.pass();
         let body = self.release();
         let changes = self.unchanged(Reason::BodyTimeout);
         let mut answers = vec![self.with_headers(changes)];
@@ -140,8 +140,7 @@ impl Exchange {
         self.forged = names.into_iter().filter(|name| self.headers.iter().any(|(key, _)| key == name)).collect();
         let changes = match self.undecidable(message.end_of_stream) {
             Some(reason) => {
-                self.is_passing = true;
-                self.headers.clear();
+                self.pass();
                 self.unchanged(reason)
             }
             None if self.is_duplex => return Vec::new(),
@@ -205,7 +204,7 @@ impl Exchange {
             None if self.is_duplex => return Vec::new(),
             None => (self.unchanged(Reason::Streamed), self.release()),
         };
-        self.is_passing = true;
+        self.pass();
         let changed = changes.body.clone();
         if self.is_duplex {
             let mut answers = vec![self.with_headers(changes)];
@@ -250,6 +249,12 @@ impl Exchange {
             return Changes::default(); // Nothing to report.
         }
         because(Bytes::from_static(reason.name().as_bytes()))
+    }
+
+    /// From here on all goes on as it comes. An exchange may wait for the HTTP answer for minutes: it keeps nothing meanwhile.
+    fn pass(&mut self) {
+        self.is_passing = true;
+        self.headers = Vec::new();
     }
 
     /// Releases what is held; all that came of the body.

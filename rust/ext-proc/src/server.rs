@@ -23,7 +23,7 @@ use tokio::{
     runtime,
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tonic::{Code, Response, Status, Streaming, body::Body, server::Grpc};
 
@@ -46,6 +46,8 @@ const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 /// A gateway that is gone without a word holds its exchanges no longer than this and the time for the answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a connection may stay without its first byte.
+const FIRST_BYTE_PATIENCE: Duration = Duration::from_secs(60);
 /// Exchanges that a gateway may open and cancel before they are looked at, as when many of its clients go at once.
 const MAX_RESETS: usize = 10_000;
 /// The pause after a connection that could not be accepted: most often the process has no descriptor left.
@@ -146,7 +148,12 @@ async fn begins(stopping: &mut watch::Receiver<Until>) {
 async fn serve_connection(stream: TcpStream, service: Service) {
     // Answers are short and awaited.
     let _ = stream.set_nodelay(true);
-    let mut stopping = service.stopping.clone();
+    let (mut stopping, mut first) = (service.stopping.clone(), [0]);
+    tokio::select! {
+        // Not `readable`, which may be early: a connection that is said to begin is waited for at the end.
+        begun = timeout(FIRST_BYTE_PATIENCE, stream.peek(&mut first)) => if !matches!(begun, Ok(Ok(1..))) { return },
+        () = begins(&mut stopping) => return,
+    }
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)

@@ -1,6 +1,6 @@
 //! The server on loopback, asked by a plain HTTP/2 client: statuses, limits, gateways that go away, arbitrary bytes, and the end.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     future::Future,
@@ -351,6 +351,19 @@ fn stopping_ends_those_that_wait_and_lets_the_others_decide() {
         assert_eq!((told(&answers[0]), status), (Some("big".into()), "0".into()));
     });
     assert!(served.has_ended(PATIENCE));
+}
+
+#[test]
+fn connections_without_an_exchange_do_not_hold_up_the_end() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let silent = TcpStream::connect(served.address).await.unwrap();
+        let idle = connected(served.address).await;
+        assert_eq!(open(&idle, "/other.Service/Method").await.end().await.1, "12");
+        served.server.stop(Duration::from_secs(3600));
+        until(|| served.ended.try_recv().is_ok()).await;
+        drop((silent, idle));
+    });
 }
 
 #[test]

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 ///     limit: The number of bytes.
 ///
 /// Example:
+///     >>> from turnout._core import ByteBudget
 ///     >>> budget = ByteBudget(100)
 ///     >>> budget.take(60), budget.take(60)
 ///     (True, False)
