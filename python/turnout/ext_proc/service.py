@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from turnout._core import ExtProcServer
+from turnout._core import ExtProcRequest, ExtProcServer
 from turnout.ext_proc.decider import DIALECTS, Decider
 from turnout.serve.http.listener import listening
 from turnout.serve.settings.tables import Settings
@@ -79,7 +79,7 @@ class Service:
             return
         self._server.stop(grace_s)
         await self._ended.wait()
-        for task in self._deciding:
+        for task in tuple(self._deciding):
             task.cancel()
         await asyncio.gather(*self._deciding, return_exceptions=True)
 
@@ -92,12 +92,18 @@ class Service:
             self._decider.unchanged(reason, count)
         loop = asyncio.get_running_loop()
         for request in requests:
-            task = loop.create_task(self._decider.decide(request))
-            self._deciding.add(task)
-            task.add_done_callback(self._deciding.discard)
+            self._deciding.add(loop.create_task(self._decide(request)))
         if self._server.has_ended and not self._ended.is_set():
             loop.remove_reader(self._server.fileno())
             self._ended.set()
+
+    async def _decide(self, request: ExtProcRequest) -> None:
+        try:
+            await self._decider.decide(request)
+        finally:
+            # Not in a callback of the task, which would be another turn of the loop.
+            if task := asyncio.current_task():
+                self._deciding.discard(task)
 
     def _reloaded(self, settings: Settings) -> None:
         if self._server is not None:
