@@ -101,6 +101,7 @@ class Service:
         try:
             await self._decider.decide(request)
         finally:
+            request.close()
             # Not in a callback of the task, which would be another turn of the loop.
             if task := asyncio.current_task():
                 self._deciding.discard(task)

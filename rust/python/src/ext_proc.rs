@@ -264,6 +264,11 @@ impl ExtProcRequest {
     fn unchanged(&mut self, reason: &[u8]) {
         self.answer(Verdict::Unchanged(Bytes::copy_from_slice(reason)));
     }
+
+    /// Lets a request that was not answered go on without a decision, at once and not when it is collected.
+    fn close(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl ExtProcRequest {
