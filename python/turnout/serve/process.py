@@ -98,21 +98,17 @@ def settled(state: State) -> Iterator[None]:
         state: The server's state.
     """
 
-    def settle() -> None:
+    def settle(settings: Settings | None = None) -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
 
-    def reloaded(settings: Settings) -> None:
-        told(settings)
-        settle()
-
-    told, state.reloaded = state.reloaded, reloaded
+    state.on_reload.append(settle)
     settle()
     try:
         yield
     finally:
-        state.reloaded = told
+        state.on_reload.remove(settle)
         gc.unfreeze()
 
 
