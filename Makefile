@@ -20,9 +20,9 @@ UV := $(PY) -m uv --quiet
 
 # Changes of pyproject.toml that name no dependency (a lint rule, say) install nothing anew.
 hash = $(shell awk '$(1) {p=1} p {print} /\]$$/ {p=0}' pyproject.toml | cksum | cut -d' ' -f1)
-TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra ext-proc --extra redis --extra completion --group test
+TESTED := --requirements pyproject.toml --extra onnx --extra faiss --extra eval --extra serve --extra redis --extra completion --group test
 INTEGRATED := --extra langchain --extra litellm --extra ray --group integrations
-tested = dependencies|onnx|faiss|eval|serve|ext-proc|redis|completion|test
+tested = dependencies|onnx|faiss|eval|serve|redis|completion|test
 BASE := $(VENV)/.turnout-base-$(call hash,/^(requires|dependencies) = \[/)
 DEV := $(VENV)/.turnout-dev-$(call hash,/^(requires|$(tested)|lint) = \[/)
 TRAIN_VENV := $(TURNOUT_CACHE)/venv-train-$(call hash,/^($(tested)|train) = \[/)
@@ -53,7 +53,7 @@ DOCS := $(DOCS_VENV)/.turnout-docs
 DOCS_PY := $(DOCS_VENV)/bin/python
 
 # The extension lies in the tree (python/turnout), the environment points to one tree: both must be this one.
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o -name Cargo.toml)
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust/core rust/ext-proc rust/python -name '*.rs' -o -name Cargo.toml)
 EXTENSION := $(VENV)/.turnout-extension
 ifneq ($(CURDIR),$(shell cat $(EXTENSION) 2>/dev/null))
 $(EXTENSION): .FORCE
@@ -236,7 +236,7 @@ lint: build $(DEV) ## rustfmt, clippy, ruff, mypy, spelling, the stubs against t
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --quiet --package turnout-core -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --package turnout-core --all-features
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --package turnout-core --package turnout-ext-proc --all-features
 	ruff format --check
 	ruff check
 	mypy

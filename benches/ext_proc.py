@@ -2,18 +2,20 @@
 
 python benches/ext_proc.py [--rate 1000] [--seconds 10] [--workers 1]
 
-Times are those of a gateway on the same machine, whose own work they include: ``body`` from sending the body of a request to its decision, ``request``
-from its first message, which opens a stream. ``decision`` is what the service measures itself: parsing, deciding, and writing the name into the body.
-``cpu_us`` is the processor time of one request in the service and in this client, which compete where there are two cores: a million
-divided by it is the most that one core can do in a second. The same requests go to a server of Python's gRPC (``grpc.aio``) first that answers
-without reading them: ``floor``, below which no service on that library can be, and ``service_to_floor``. ``is_saturated`` says that requests were answered more slowly than they arrived; the times
-are then those of a queue that grows. ``undecided`` requests went on without a decision, by reason.
+Times are those of a gateway on the same machine: ``body`` from sending the body of a request to its decision, ``request`` from its first
+message, which opens a stream; ``late`` is how much later than it was due a request was sent, the client's own doing. ``decision`` is what the service
+measures itself: waiting for the event loop, parsing, deciding, and writing the name into the body. ``cpu_us`` is the processor time of one request in the service and
+in this client, which compete where there are two cores: a million divided by it is the most that one core can do in a second. The same
+requests go first to a server of Python's gRPC (``grpc.aio``) that answers without reading them: ``floor``, below which no service on that library
+can be, and ``service_to_floor``. ``is_saturated`` says that requests were answered more slowly than they arrived; the times are then those of a queue that
+grows. ``undecided`` requests went on without a decision, by reason. ``load`` is the machine's before the run: other work shows in the times.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import re
@@ -24,16 +26,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import grpc
-import grpc.aio
-
-from turnout.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
-from turnout.serve.run import new_loop
+from gateway_client import METHOD, Client, Load, field_of
 
 PROMPT = "What is the difference between a turnout and a crossing on a railway, in two sentences?"
 BODY = json.dumps({"model": "router-mf-0.0", "messages": [{"role": "user", "content": PROMPT}]}).encode()
@@ -46,6 +43,19 @@ HEADERS = {
     "content-type": "application/json",
     "x-request-id": "5a9ec9b5-9a2c-4b6c-a0a7-8c4f1d6f8f6e",
 }
+BUFFERED = 2
+_HEADERS = b"".join(
+    field_of(1, field_of(1, name.encode()) + field_of(3, value.encode())) for name, value in HEADERS.items()
+)
+#: ``ProcessingRequest`` about the headers, with the mode of sending the body, and about the body.
+MESSAGES = (
+    field_of(2, field_of(1, _HEADERS)) + field_of(11, field_of(1, BUFFERED)),
+    field_of(4, field_of(1, BODY) + field_of(2, 1)),
+)
+#: ``ProcessingResponse`` about headers that stay, and about a body that changes.
+ANSWERS = (field_of(1, b""), field_of(3, field_of(1, field_of(3, field_of(1, b'{"model": "big"}')))))
+#: Connections of the client for each process of the service: Envoy has one in each of its threads.
+CONNECTIONS = 4
 TOML = """\
 [server]
 admin_port = {admin}
@@ -74,17 +84,16 @@ def main() -> None:
     parser.add_argument("--only-answer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only_answer:
-        loop = new_loop()
-        loop.run_until_complete(only_answer())
-    requests = int(args.rate * args.seconds)
+        asyncio.run(only_answer())
+    requests, load_before = int(args.rate * args.seconds), os.getloadavg()[0]
     with floor() as (port, process):
-        *_, floor_s = asyncio.run(load(port, process, args.rate, requests))
+        _, _, floor_s = load(port, process, args.rate, requests, CONNECTIONS)
     with service(args.workers) as (port, admin, process):
-        times, undecided, seconds, own_s, service_s = asyncio.run(load(port, process, args.rate, requests))
+        done, own_s, service_s = load(port, process, args.rate, requests, CONNECTIONS * args.workers)
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
     found = {
-        name: {f"p{q}": round(statistics.quantiles(one, n=100)[q - 1] * 1e3, 3) for q in (50, 95, 99)}
-        for name, one in times.items()
+        name: {f"p{q}": round(statistics.quantiles(times, n=100)[q - 1] * 1e3, 3) for q in (50, 95, 99)}
+        for name, times in (("request", done.request), ("body", done.body), ("late", done.late))
     }
     found["decision"] = {f"p{q}_at_most": bucket(metrics, q / 100) for q in (50, 95, 99)}
     print(
@@ -92,10 +101,11 @@ def main() -> None:
             {
                 "rate": args.rate,
                 "requests": requests,
-                "answered_per_second": round(requests / seconds, 1),
-                "is_saturated": seconds > 1.02 * requests / args.rate + 0.1,
-                "undecided": dict(undecided),
+                "answered_per_second": round(requests / done.seconds, 1),
+                "is_saturated": done.seconds > 1.02 * requests / args.rate + 0.1,
+                "undecided": dict(done.undecided),
                 "workers": args.workers,
+                "load": round(load_before, 2),
                 "cpu_us": {
                     name: round(spent / requests * 1e6)
                     for name, spent in (("service", service_s), ("floor", floor_s), ("client", own_s))
@@ -124,16 +134,13 @@ def floor() -> Iterator[tuple[int, int]]:
 
 async def only_answer() -> None:
     """Answers the messages of :func:`load` as the service does, with one coroutine and no other work, and prints its port."""
-    changed = json.dumps({"model": "big"}).encode()
-    answers = [
-        ProcessingResponse(request_headers={}).SerializeToString(),
-        ProcessingResponse(request_body={"response": {"body_mutation": {"body": changed}}}).SerializeToString(),
-    ]
+    import grpc
+    import grpc.aio
 
     async def process(requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
         number = 0
         async for _ in requests:
-            yield answers[number]
+            yield ANSWERS[number]
             number += 1
 
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -168,63 +175,17 @@ def service(workers: int) -> Iterator[tuple[int, int, int]]:
             child.wait(60)
 
 
-async def load(
-    port: int, process: int, rate: int, requests: int
-) -> tuple[dict[str, list[float]], Counter[str], float, float, float]:
-    """Seconds of each request from two points on, reasons of those that were not decided, seconds in all, and of the processor: here and there."""
-    undecided: Counter[str] = Counter()
-    times: dict[str, list[float]] = {"request": [], "body": []}
-    head = ProcessingRequest(protocol_config={"request_body_mode": BUFFERED})
-    for name, value in HEADERS.items():
-        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
-    messages = [
-        head.SerializeToString(),
-        ProcessingRequest(request_body={"body": BODY, "end_of_stream": True}).SerializeToString(),
-    ]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        await asyncio.wait_for(channel.channel_ready(), 60)
-        method = channel.stream_stream("/" + "/".join(METHOD))
-
-        async def one() -> None:
-            began = time.perf_counter()
-            call = method()
-            await call.write(messages[0])
-            await call.read()
-            sent = time.perf_counter()
-            await call.write(messages[1])
-            answer = ProcessingResponse.FromString(await call.read())
-            ended = time.perf_counter()
-            response = answer.request_body.response
-            if response.body_mutation.body:
-                assert json.loads(response.body_mutation.body)["model"] == "big"
-            else:
-                (reason,) = response.header_mutation.set_headers
-                undecided[reason.header.raw_value.decode()] += 1
-            times["request"].append(ended - began)
-            times["body"].append(ended - sent)
-            await call.done_writing()
-            assert await call.read() is grpc.aio.EOF
-
-        async def counted() -> None:
-            try:
-                await one()
-            except grpc.aio.AioRpcError as error:
-                # gRPC drops calls that wait for too long, and those beyond a number that wait.
-                undecided[f"gRPC {error.code().name}"] += 1
-
-        for _ in range(100):
-            await one()
-        for found in times.values():
-            found.clear()
-        undecided.clear()
-        began, own, there = time.perf_counter(), time.process_time(), processor_s(process)
-        running = []
-        for number in range(requests):
-            await asyncio.sleep(max(began + number / rate - time.perf_counter(), 0))
-            running.append(asyncio.ensure_future(counted()))
-        await asyncio.gather(*running)
-        seconds = time.perf_counter() - began
-        return times, undecided, seconds, time.process_time() - own, processor_s(process) - there
+def load(port: int, process: int, rate: int, requests: int, connections: int) -> tuple[Load, float, float]:
+    """What came of requests, and seconds of the processor: here and there."""
+    client = Client(port, connections, MESSAGES, "big")
+    client.load(min(rate, 200), 200)
+    gc.disable()
+    own, there = time.process_time(), processor_s(process)
+    done = client.load(rate, requests)
+    found = done, time.process_time() - own, processor_s(process) - there
+    gc.enable()
+    client.close()
+    return found
 
 
 def processor_s(process: int) -> float:

@@ -12,8 +12,8 @@ import pytest
 from scripted_upstream import refuse
 
 from turnout import ConfigError
+from turnout._core import ByteBudget
 from turnout.cli import main
-from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.receipts.decision_log import DecisionLog
 from turnout.serve.receipts.log_writers import Lines, Parts
 from turnout.serve.receipts.receipts import prompt_hash

@@ -57,10 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     require(
-        "ext-proc",
+        "serve",
         "aiohttp",
-        "google",
-        "grpc",
         "httptools",
         "orjson",
         "prometheus_client",

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 import uuid
-from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
+from turnout._core import ExtProcRequest
 from turnout.serve.decisions.efforts import body_for
 from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, Dialect
 from turnout.serve.dialects.errors import ApiError
@@ -24,40 +24,11 @@ from turnout.serve.upstreams.error import UpstreamError
 
 logger = logging.getLogger("turnout.ext_proc")
 
-#: The header of the gateway's request that has the reason why nothing was decided.
-UNDECIDED = "x-turnout-undecided"
 #: Outcomes, besides the codes of :class:`~turnout.serve.dialects.errors.ApiError`.
 DECIDED, OTHER_PATH = "decided", "other_path"
-_DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, RESPONSES)
+#: What bodies are written in, by the end of their path: gateways put prefixes before it. The first that fits counts.
+DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, RESPONSES)
 _SECONDS = (100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 0.25, 1.0)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a request goes on with."""
-
-    #: Headers to set.
-    headers: tuple[tuple[str, bytes], ...] = ()
-    #: ``None`` for the body that came.
-    body: bytes | None = None
-
-
-def dialect_of(method: bytes, path: bytes) -> Dialect | None:
-    """What the body of a request is written in, by the end of its path: gateways put prefixes before it. ``None`` for other requests.
-
-    Args:
-        method: Of HTTP.
-        path: With the query.
-
-    Example:
-        >>> dialect_of(b"POST", b"/openai/v1/chat/completions?x=1").name
-        'chat'
-        >>> dialect_of(b"GET", b"/v1/models")
-    """
-    if method != b"POST":
-        return None
-    end = path.partition(b"?")[0].rstrip(b"/")
-    return next((one for one in _DIALECTS if end.endswith(one.path.encode())), None)
 
 
 class Decider:
@@ -69,7 +40,8 @@ class Decider:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.settings = state.snapshot.settings.ext_proc
+        settings = state.snapshot.settings.ext_proc
+        self._rewrites_body, self._deadline_s = settings.rewrite_body, settings.deadline_ms / 1e3
         registry = state.metrics.registry
         self._outcomes = Counter(
             "turnout_ext_proc_requests",
@@ -77,6 +49,7 @@ class Decider:
             ["outcome"],
             registry=registry,
         )
+        self._decided = self._outcomes.labels(DECIDED)
         self._seconds = Histogram(
             "turnout_ext_proc_seconds",
             "Time from the whole body of a request to its decision.",
@@ -85,48 +58,53 @@ class Decider:
         )
         self._rare = RareLog(logger)
 
-    async def decide(self, dialect: Dialect, headers: RawHeaders, body: bytes) -> Verdict:
-        """Decides for one request within the deadline.
+    async def decide(self, request: ExtProcRequest) -> None:
+        """Decides for one request within the deadline, which began when its body came, and answers it.
 
         Args:
-            dialect: What the body is written in.
-            headers: Of the request, names in lower case.
-            body: The whole body.
+            request: A request of a gateway; its path is one of :data:`DIALECTS`.
         """
-        began = time.perf_counter()
+        waited_s = request.waited_s
+        began = time.perf_counter() - waited_s
         timeout = Timeout()
         try:
-            with timeout.at(asyncio.get_running_loop().time() + self.settings.deadline_ms / 1e3):
-                found = await self._decide(dialect, headers, body)
+            if waited_s >= self._deadline_s:
+                raise TimeoutError
+            with timeout.at(asyncio.get_running_loop().time() + self._deadline_s - waited_s):
+                model, body = await self._decide(DIALECTS[request.path], request.headers, request.body)
         except ApiError as error:
-            return self.unchanged(error.code)
+            reason = error.code
         except UpstreamError as error:
-            return self.unchanged(error.reason)
+            reason = error.reason
         except TimeoutError:
-            return self.unchanged("deadline")
+            reason = "deadline"
         except Exception as error:
             # Without its text, which may quote the request.
             logger.error("unexpected %s while deciding", type(error).__name__, exc_info=logger.isEnabledFor(10))
-            return self.unchanged("internal_error")
+            reason = "internal_error"
+        else:
+            self._seconds.observe(time.perf_counter() - began)
+            self._decided.inc()
+            request.decided(model, body)
+            return
         finally:
             timeout.close()
-        self._seconds.observe(time.perf_counter() - began)
-        self._outcomes.labels(DECIDED).inc()
-        return found
+        self.unchanged(reason)
+        request.unchanged(passing.safe_value(reason))
 
-    def unchanged(self, reason: str) -> Verdict:
-        """For a request that goes on as it came.
+    def unchanged(self, reason: str, count: int = 1) -> None:
+        """Counts requests that go on as they came.
 
         Args:
             reason: Why; :data:`OTHER_PATH` is nothing to report.
+            count: How many.
         """
-        self._outcomes.labels(reason).inc()
-        if reason == OTHER_PATH:
-            return Verdict()
-        self._rare.add(f"%d requests went on without a decision: {reason}%s", "")
-        return Verdict(((UNDECIDED, passing.safe_value(reason)),))
+        self._outcomes.labels(reason).inc(count)
+        if reason != OTHER_PATH:
+            self._rare.add(f"%d requests went on without a decision: {reason}%s", "", count)
 
-    async def _decide(self, dialect: Dialect, headers: RawHeaders, body: bytes) -> Verdict:
+    async def _decide(self, dialect: Dialect, headers: RawHeaders, body: bytes) -> tuple[bytes, bytes | None]:
+        """The value of the header, and the body where it changes."""
         state, scope = self.state, {"headers": headers}
         request_id = passing.request_id(header(scope, b"x-request-id")) or uuid.uuid4().hex
         parsed = await parse(body)
@@ -142,7 +120,4 @@ class Decider:
             raise
         if dialect.is_logged:
             await state.decided_for_another(planned, settings, request_id, dialect.continues(parsed), client_of(scope))
-        return Verdict(
-            ((self.settings.model_header, model.header),),
-            changed if self.settings.rewrite_body and changed != body else None,
-        )
+        return model.header, changed if self._rewrites_body and changed != body else None

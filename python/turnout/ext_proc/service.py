@@ -1,22 +1,17 @@
-"""The gRPC service."""
+"""The gRPC service, whose messages :class:`turnout._core.ExtProcServer` reads and writes in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from typing import Any
 
-import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError
-
-from turnout.ext_proc.decider import Decider
-from turnout.ext_proc.exchange import Exchange, ProtocolError
-from turnout.ext_proc.messages import METHOD, ProcessingRequest
+from turnout._core import ExtProcRequest, ExtProcServer
+from turnout.ext_proc.decider import DIALECTS, Decider
+from turnout.serve.http.listener import listening
+from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
 
-logger = logging.getLogger("turnout.ext_proc")
+#: Seconds beyond the deadline of a decision after which the server no longer waits for the event loop.
+_PATIENCE_S = 10.0
 
 
 class Service:
@@ -30,28 +25,14 @@ class Service:
     """
 
     def __init__(self, state: State, *, shares_port: bool = False) -> None:
+        self._state = state
         self._decider = Decider(state)
+        self._shares_port = shares_port
         self._is_stopping = False
-        #: Tasks of exchanges whose decision was made.
-        self._waiting: set[asyncio.Task[Any]] = set()
-        # A body that is too long to be judged still goes on.
-        settings = state.snapshot.settings
-        largest = settings.server.max_bodies_bytes
-        self._body_timeout_s = settings.ext_proc.body_timeout_s
-        self._server = grpc.aio.server(
-            maximum_concurrent_rpcs=settings.ext_proc.max_exchanges,
-            options=[
-                ("grpc.max_receive_message_length", largest),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", int(shares_port)),
-            ],
-        )
-        service, method = METHOD
-        # Bytes in place of messages: one that cannot be read would otherwise end the exchange with an error status.
-        handler = grpc.stream_stream_rpc_method_handler(
-            self._process, response_serializer=lambda message: message.SerializeToString()
-        )
-        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
+        self._server: ExtProcServer | None = None
+        self._ended = asyncio.Event()
+        #: Decisions that wait for something.
+        self._deciding: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listens.
@@ -66,71 +47,65 @@ class Service:
         Raises:
             OSError: The address is taken or is not one of this machine.
         """
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            found = self._server.add_insecure_port(address)
-        except RuntimeError:
-            found = 0
-        if not found:
-            raise OSError(f"cannot listen on {address}")
-        await self._server.start()
-        return int(found)
+        settings = self._state.snapshot.settings
+        own = settings.ext_proc
+        with listening(host, port, reuse_port=self._shares_port) as socket:
+            self._server = ExtProcServer(
+                socket.fileno(),
+                self._state.bodies,
+                paths=[dialect.path for dialect in DIALECTS],
+                model_header=own.model_header,
+                rewrites_body=own.rewrite_body,
+                max_exchanges=own.max_exchanges,
+                # A body that is too long to be judged still goes on.
+                max_message_bytes=settings.server.max_bodies_bytes,
+                max_body_bytes=settings.server.max_body_bytes,
+                body_timeout_s=own.body_timeout_s,
+                patience_s=own.deadline_ms / 1e3 + _PATIENCE_S,
+            )
+            found: int = socket.getsockname()[1]
+        self._state.on_reload.append(self._reloaded)
+        asyncio.get_running_loop().add_reader(self._server.fileno(), self.take)
+        return found
 
     async def stop(self, grace_s: float) -> None:
         """Stops: no new exchanges. Those that only wait for the HTTP answer end at once, the others may decide.
 
         Args:
-            grace_s: Seconds until they are canceled.
+            grace_s: Seconds until they are ended; a second call can only shorten them.
         """
         self._is_stopping = True
-        stopping = asyncio.ensure_future(self._server.stop(grace_s))
-        for task in self._waiting:
+        if self._server is None:
+            return
+        self._server.stop(grace_s)
+        await self._ended.wait()
+        for task in tuple(self._deciding):
             task.cancel()
-        await stopping
+        await asyncio.gather(*self._deciding, return_exceptions=True)
 
-    async def _process(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        exchange = Exchange(self._decider)
-        task = asyncio.current_task()
-        assert task is not None
-        loop, requests = asyncio.get_running_loop(), aiter(requests)
-        held_since = 0.0
-        reading: asyncio.Future[bytes | None] | None = None
+    def take(self) -> None:
+        """Counts and begins to decide what has come. The event loop calls it when there is something."""
+        if self._server is None:
+            return
+        requests, unchanged = self._server.take()
+        for reason, count in unchanged:
+            self._decider.unchanged(reason, count)
+        loop = asyncio.get_running_loop()
+        for request in requests:
+            self._deciding.add(loop.create_task(self._decide(request)))
+        if self._server.has_ended and not self._ended.is_set():
+            loop.remove_reader(self._server.fileno())
+            self._ended.set()
+
+    async def _decide(self, request: ExtProcRequest) -> None:
         try:
-            while True:
-                if exchange.is_holding:
-                    held_since = held_since or loop.time()
-                    reading = asyncio.ensure_future(_next(requests))
-                    left_s = held_since + self._body_timeout_s - loop.time()
-                    # The read goes on: gRPC would end the exchange if it were canceled.
-                    if not (await asyncio.wait({reading}, timeout=max(left_s, 0.0)))[0]:
-                        for response in exchange.give_up():
-                            yield response
-                    content = await reading
-                else:
-                    content = await anext(requests, None)
-                if content is None:
-                    return
-                self._waiting.discard(task)
-                message = ProcessingRequest.FromString(content)
-                if message.observability_mode:
-                    return
-                for response in await exchange.answer(message):
-                    yield response
-                if exchange.is_passing:
-                    if self._is_stopping:
-                        return
-                    self._waiting.add(task)
-        except (DecodeError, ProtocolError):
-            self._decider.unchanged("protocol")
-        except asyncio.CancelledError:
-            if not self._is_stopping or not exchange.is_passing:
-                raise
+            await self._decider.decide(request)
         finally:
-            if reading is not None:
-                reading.cancel()
-            self._waiting.discard(task)
-            exchange.close()
+            request.close()
+            # Not in a callback of the task, which would be another turn of the loop.
+            if task := asyncio.current_task():
+                self._deciding.discard(task)
 
-
-async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(requests, None)
+    def _reloaded(self, settings: Settings) -> None:
+        if self._server is not None:
+            self._server.set_max_body_bytes(settings.server.max_body_bytes)

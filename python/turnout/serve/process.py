@@ -89,7 +89,8 @@ def supervised(state: State, supervisor: Connection | None, end: Callable[[], No
     # Readable when the other side is gone.
     loop.add_reader(supervisor.fileno(), partial(_orphaned, loop, supervisor, end))
     supervisor.send(READY)
-    state.reloaded, state.reload_others = supervisor.send, partial(supervisor.send, RELOAD_OTHERS)
+    state.on_reload.append(supervisor.send)
+    state.reload_others = partial(supervisor.send, RELOAD_OTHERS)
     publishing = loop.create_task(_publish(state))
     try:
         yield
@@ -105,21 +106,17 @@ def settled(state: State) -> Iterator[None]:
         state: The server's state.
     """
 
-    def settle() -> None:
+    def settle(settings: Settings | None = None) -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
 
-    def reloaded(settings: Settings) -> None:
-        told(settings)
-        settle()
-
-    told, state.reloaded = state.reloaded, reloaded
+    state.on_reload.append(settle)
     settle()
     try:
         yield
     finally:
-        state.reloaded = told
+        state.on_reload.remove(settle)
         gc.unfreeze()
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from turnout._core import ConfigError
+from turnout._core import ByteBudget, ConfigError
 from turnout.outcomes import Outcomes
 from turnout.serve.cascade.verdict import Verdict
 from turnout.serve.changes import Changes
@@ -16,7 +16,6 @@ from turnout.serve.decisions.learned import relearned
 from turnout.serve.decisions.made import MadeAnswers
 from turnout.serve.decisions.planning import Plan
 from turnout.serve.decisions.snapshot import Model, Snapshot, take
-from turnout.serve.http.byte_budget import ByteBudget
 from turnout.serve.http.client_keys import ClientKeys
 from turnout.serve.metrics import Metrics
 from turnout.serve.receipts.decision_log import DecisionLog
@@ -71,7 +70,7 @@ class State:
     ) -> None:
         self.snapshot: Snapshot = take(settings)
         #: Called with the settings of each reload, after they were opened.
-        self.reloaded: Callable[[Settings], None] = lambda settings: None
+        self.on_reload: list[Callable[[Settings], None]] = []
         #: Lets the other workers of the server reload.
         self.reload_others: Callable[[], None] = lambda: None
         self.metrics = Metrics(group)
@@ -309,7 +308,8 @@ class State:
         after.begin()
         self.changes.reloaded(after.models)
         self.snapshot, self.keys = after, keys
-        self.reloaded(settings)
+        for tell in self.on_reload:
+            tell(settings)
         self._retired = {upstream for upstream in self._retired if upstream.in_flight}
         for name, upstream in before.upstreams.items():
             if after.upstreams.get(name) is not upstream:

@@ -1,9 +1,11 @@
 //! Python extension `turnout._core`: conversions and nothing else; the core decides.
 
 mod arguments;
+mod byte_budget;
 mod decision;
 mod ending;
 mod errors;
+mod ext_proc;
 mod interrupt;
 mod lock;
 mod options;
@@ -36,7 +38,9 @@ fn refuse_another_interpreter() -> PyResult<()> {
 mod _core {
     #[pymodule_export]
     use super::{
+        byte_budget::ByteBudget,
         decision::{Decision, Explanation, Neighbor},
+        ext_proc::{ExtProcRequest, ExtProcServer},
         policy::{choose_strong, decide, threshold_for_share},
         pool::{PoolRouter, check_pool, read_pool},
         pool_decision::{PoolDecision, Ranked},

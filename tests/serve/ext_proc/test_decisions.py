@@ -12,9 +12,9 @@ import pytest
 from scripted_upstream import wait_until
 from tests.serve.dialects import SPOKEN
 from tests.serve.ext_proc.gateway import PATH, body, chat, head, headers_of, removed_by
+from tests.serve.ext_proc.messages import FULL_DUPLEX_STREAMED, ProcessingResponse
 
 import turnout
-from turnout.ext_proc.messages import FULL_DUPLEX_STREAMED, ProcessingResponse
 
 BODY = b'{"seed": 1.0, "tools": [{"model": 1}],\n "model" : "router-mf-0.0", "messages": [{"role": "user", "content": "\xc3\xa9?"}]}'
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import Gateway, body, chat, head, headers_of
-
-from turnout.ext_proc.messages import (
+from tests.serve.ext_proc.messages import (
     BUFFERED,
     BUFFERED_PARTIAL,
     FULL_DUPLEX_STREAMED,

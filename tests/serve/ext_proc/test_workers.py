@@ -14,11 +14,11 @@ import httpx
 import pytest
 from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import PAIR, body, chat, head, headers_of
+from tests.serve.ext_proc.messages import METHOD, ProcessingResponse
 from tests.serve.test_processes import free_port
 from tests.serve.worker_processes import WorkerProcesses
 
 from turnout.cli import main
-from turnout.ext_proc.messages import METHOD, ProcessingResponse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

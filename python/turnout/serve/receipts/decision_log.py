@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from turnout.serve.http.byte_budget import ByteBudget
+from turnout._core import ByteBudget
 from turnout.serve.rare_log import RareLog
 from turnout.serve.receipts.log_writers import LostError, writer_of
 from turnout.serve.settings.tables import LogSettings

@@ -1,0 +1,118 @@
+//! What is asked of who decides, and what is answered.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::budget::Held;
+
+/// A name in lower case, and a value.
+pub type Header = (Bytes, Bytes);
+
+/// Decides. For the thread of the server, so nothing here may wait.
+pub trait Decide: Send + Sync + 'static {
+    /// Takes a request, to be answered later from any thread. One that is dropped goes on without a decision, for [`Reason::InternalError`].
+    fn decide(&self, request: Request);
+
+    /// Counts a request that goes on without having been asked for.
+    fn unchanged(&self, reason: Reason);
+}
+
+/// Why the server itself lets a request go on as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is decided for its path.
+    OtherPath,
+    /// It has no body, or the gateway does not send it.
+    NoBody,
+    /// Its body is compressed.
+    InvalidContentEncoding,
+    /// Its body comes in pieces that cannot be held back.
+    Streamed,
+    /// Its body is longer than one may be.
+    BodyTooLarge,
+    /// All bodies together are.
+    Overloaded,
+    /// Its body took too long.
+    BodyTimeout,
+    /// The gateway sent what the protocol does not have at this point.
+    Protocol,
+    /// Who decides did not answer.
+    InternalError,
+}
+
+impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::OtherPath,
+        Self::NoBody,
+        Self::InvalidContentEncoding,
+        Self::Streamed,
+        Self::BodyTooLarge,
+        Self::Overloaded,
+        Self::BodyTimeout,
+        Self::Protocol,
+        Self::InternalError,
+    ];
+
+    /// What headers and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OtherPath => "other_path",
+            Self::NoBody => "no_body",
+            Self::InvalidContentEncoding => "invalid_content_encoding",
+            Self::Streamed => "streamed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Overloaded => "overloaded",
+            Self::BodyTimeout => "body_timeout",
+            Self::Protocol => "protocol",
+            Self::InternalError => "internal_error",
+        }
+    }
+}
+
+/// A request whose whole body is here.
+#[derive(Debug)]
+pub struct Request {
+    /// Which of [`Settings::paths`](crate::Settings::paths) its path ends with.
+    pub path: usize,
+    /// All headers, also those of HTTP/2 that begin with a colon.
+    pub headers: Vec<Header>,
+    /// The whole body.
+    pub body: Bytes,
+    /// When the end of its body came.
+    pub came: Instant,
+    pub(crate) held: Held,
+    pub(crate) answer: oneshot::Sender<Verdict>,
+}
+
+impl Request {
+    /// Answers. The bytes that the request holds are released before.
+    ///
+    /// Returns whether anybody still waited.
+    pub fn answer(self, verdict: Verdict) -> bool {
+        let Self { held, answer, .. } = self;
+        drop(held);
+        answer.send(verdict).is_ok()
+    }
+
+    /// Whether the gateway has given up.
+    pub fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+/// What a request goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A model answers it.
+    Decided {
+        /// The model's name, for the header.
+        model: Bytes,
+        /// The body that goes on; `None` for the one that came.
+        body: Option<Bytes>,
+    },
+    /// It goes on as it came, for a reason.
+    Unchanged(Bytes),
+}

@@ -1,0 +1,272 @@
+//! The gRPC server.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    io,
+    net::TcpListener,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::Builder,
+    time::Duration,
+};
+
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prost::DecodeError;
+use tokio::{
+    net::TcpStream,
+    runtime,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+};
+use tonic::{Code, Response, Status, Streaming, body::Body, server::Grpc};
+
+use crate::{
+    answers::{Answers, Sender},
+    budget::ByteBudget,
+    codec::Messages,
+    decide::{Decide, Reason},
+    exchange::Exchange,
+    messages::{ProcessingRequest, ProcessingResponse},
+    settings::Settings,
+};
+
+/// The path of the gRPC method.
+pub const METHOD: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+
+/// Bytes of a body that may be under way. A connection has room for several, so that one that waits for its decision holds up no other.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+/// A gateway that is gone without a word holds its exchanges no longer than this and the time for the answer.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a connection may stay without its first byte.
+const FIRST_BYTE_PATIENCE: Duration = Duration::from_secs(60);
+/// Exchanges that a gateway may open and cancel before they are looked at, as when many of its clients go at once.
+const MAX_RESETS: usize = 10_000;
+/// The pause after a connection that could not be accepted: most often the process has no descriptor left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+type Decoded = Result<ProcessingRequest, DecodeError>;
+/// `None` while the server runs, then when it ends at the latest.
+type Until = Option<Instant>;
+
+/// A server that runs in a thread of its own. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    until: watch::Sender<Until>,
+}
+
+impl Server {
+    /// Serves the connections of a socket that listens.
+    ///
+    /// When the thread has ended, `decide` is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread or no descriptor left.
+    pub fn start(
+        listener: TcpListener,
+        settings: Settings,
+        budget: Arc<ByteBudget>,
+        decide: Arc<dyn Decide>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (until, stopping) = watch::channel(None);
+        let service = Service { settings: Arc::new(settings), budget, decide, running: Arc::default(), stopping };
+        Builder::new().name("turnout-ext-proc".into()).spawn(move || runtime.block_on(serve(listener, service)))?;
+        Ok(Self { until })
+    }
+
+    /// Stops: no new connections. Exchanges that only wait for the HTTP answer end at once, the others may decide.
+    ///
+    /// Called again, it can only shorten the time.
+    pub fn stop(&self, grace: Duration) {
+        let until = Instant::now() + grace.min(Duration::from_secs(u32::MAX.into()));
+        self.until.send_modify(|before| *before = Some(before.map_or(until, |before| before.min(until))));
+    }
+}
+
+#[derive(Clone)]
+struct Service {
+    settings: Arc<Settings>,
+    budget: Arc<ByteBudget>,
+    decide: Arc<dyn Decide>,
+    /// Exchanges.
+    running: Arc<AtomicUsize>,
+    stopping: watch::Receiver<Until>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        into.debug_struct("Service").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Accepts connections until the end, and waits for the exchanges then.
+async fn serve(listener: TcpListener, service: Service) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut stopping = service.stopping.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(serve_connection(stream, service.clone()))),
+                Err(_) => sleep(ACCEPT_AGAIN).await,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = begins(&mut stopping) => break,
+        }
+    }
+    drop(listener);
+    loop {
+        // A server that was dropped ends at once.
+        let until = stopping.borrow_and_update().unwrap_or_else(Instant::now);
+        let has_ended = tokio::select! {
+            ended = connections.join_next() => ended.is_none(),
+            () = sleep_until(until) => true,
+            changed = stopping.changed() => changed.is_err(),
+        };
+        if has_ended {
+            return;
+        }
+    }
+}
+
+/// Waits for the end to begin.
+async fn begins(stopping: &mut watch::Receiver<Until>) {
+    // An error is the server's drop.
+    drop(stopping.wait_for(Option::is_some).await);
+}
+
+async fn serve_connection(stream: TcpStream, service: Service) {
+    // Answers are short and awaited.
+    let _ = stream.set_nodelay(true);
+    let (mut stopping, mut first) = (service.stopping.clone(), [0]);
+    tokio::select! {
+        // Not `readable`, which may be early: a connection that is said to begin is waited for at the end.
+        begun = timeout(FIRST_BYTE_PATIENCE, stream.peek(&mut first)) => if !matches!(begun, Ok(Ok(1..))) { return },
+        () = begins(&mut stopping) => return,
+    }
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // Those beyond the limit are refused one by one: the gateway then does not wait for them.
+        .max_concurrent_streams(None)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| handle(service.clone(), request)));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = begins(&mut stopping) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Body>, Infallible> {
+    if request.uri().path() != METHOD {
+        return Ok(Status::unimplemented("").into_http());
+    }
+    let Some(place) = service.place() else {
+        let limit = service.settings.max_exchanges;
+        return Ok(Status::resource_exhausted(format!("{limit} exchanges are open")).into_http());
+    };
+    let grpc = Grpc::new(Messages).max_decoding_message_size(service.settings.max_message_bytes);
+    let mut grpc = grpc.max_encoding_message_size(usize::MAX);
+    Ok(grpc.streaming(Opened { service, place: Some(place) }, request).await)
+}
+
+/// An exchange whose stream was opened.
+struct Opened {
+    service: Service,
+    place: Option<Place>,
+}
+
+impl tonic::server::StreamingService<Decoded> for Opened {
+    type Response = ProcessingResponse;
+    type ResponseStream = Answers;
+    type Future = Ready<Result<Response<Answers>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Decoded>>) -> Self::Future {
+        let (service, place) = (self.service.clone(), self.place.take());
+        let work = |answers| async move {
+            let _place = place;
+            service.converse(request.into_inner(), answers).await;
+        };
+        ready(Ok(Response::new(Answers::new(work))))
+    }
+}
+
+/// One of the exchanges that may be open.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Service {
+    fn place(&self) -> Option<Place> {
+        let place = Place(Arc::clone(&self.running));
+        (self.running.fetch_add(1, Ordering::Relaxed) < self.settings.max_exchanges).then_some(place)
+    }
+
+    /// Runs an exchange until the gateway ends it, or sends what does not belong.
+    async fn converse(self, mut messages: Streaming<Decoded>, answers: Sender) {
+        let send = |responses: Vec<ProcessingResponse>| {
+            responses.into_iter().for_each(|response| drop(answers.send(Ok(response))));
+        };
+        let mut stopping = self.stopping;
+        let mut exchange = Exchange::new(self.settings.clone(), self.budget, Arc::clone(&self.decide));
+        let mut held_until = None;
+        loop {
+            let message = if exchange.is_passing() {
+                tokio::select! {
+                    biased;
+                    message = messages.message() => message,
+                    () = begins(&mut stopping) => return,
+                }
+            } else if exchange.is_holding() {
+                let until = *held_until.get_or_insert_with(|| Instant::now() + self.settings.body_timeout);
+                match timeout_at(until, messages.message()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        send(exchange.give_up());
+                        continue;
+                    }
+                }
+            } else {
+                messages.message().await
+            };
+            let message = match message {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(_))) => return self.decide.unchanged(Reason::Protocol),
+                Ok(None) => return,
+                Err(status) => return drop(answers.send(Err(refused(status)))),
+            };
+            if message.observability_mode {
+                return;
+            }
+            match exchange.answer(message).await {
+                Ok(responses) => send(responses),
+                Err(_) => return self.decide.unchanged(Reason::Protocol),
+            }
+        }
+    }
+}
+
+/// The status of a message that was not read: gRPC's own servers call one that is too long an exhausted resource.
+fn refused(status: Status) -> Status {
+    if status.code() == Code::OutOfRange { Status::resource_exhausted(status.message()) } else { status }
+}
