@@ -82,7 +82,7 @@ SUITE := --benchmark-disable --doctest-modules $(APART:%=--ignore=%) tests pytho
 TRAIN_SUITE := --benchmark-disable --doctest-modules tests/train $(TRAIN_PARTS)
 INTEGRATIONS_SUITE := --benchmark-disable --doctest-modules tests/integrations tests/examples/test_frameworks.py python/turnout/integrations docs/integrations
 
-.PHONY: help demo build train-mf train-pool train-sw-ranking cascade-data wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium redis docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
+.PHONY: help demo build train-mf train-pool train-sw-ranking cascade-data wheel reproducible sbom audit fmt lint test test-rust test-fuzz test-python test-train test-integrations test-lowest test-e2e test-browser chromium redis wrk docs parity bench bench-smoke bench-networks bench-serve bench-routellm all clean .FORCE
 .FORCE:
 
 help: ## list the targets
@@ -281,6 +281,9 @@ chromium: ## install Chromium from Debian's packages if it is missing (needs roo
 redis: ## install redis-server from Debian's packages if it is missing (needs root)
 	@command -v redis-server >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; }
 
+wrk: ## install wrk, the client of benches/serve_workers.py, from Debian's packages if it is missing (needs root)
+	@command -v wrk >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk; }
+
 test-browser: build $(BROWSER) ## the playground in Chromium (Debian's, or CHROMIUM=path); skipped if there is none
 	PYTHONPATH=$(CURDIR)/python $(BROWSER_PY) -m pytest --benchmark-disable tests/serve/playground/browser $(PYTEST)
 
@@ -301,12 +304,13 @@ bench-networks: build $(DEV) $(TRAIN) ## networks under 64 callers, and compared
 
 bench-smoke: build $(DEV) ## every benchmark once: asserts answers, not times
 	@if [ -f benches/report.py ]; then $(PY) benches/report.py --smoke && $(PY) benches/ranking.py --smoke && $(PY) benches/network.py --smoke \
-	&& $(PY) benches/ext_proc.py --rate 100 --seconds 1 && $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1 && $(PY) benches/agent_replay.py --transcripts 1 >/dev/null; \
+	&& $(PY) benches/ext_proc.py --rate 100 --seconds 1 && $(PY) benches/serve_latency.py --requests 100 && $(PY) benches/serve_streams.py --streams 5 --seconds 1 && if command -v wrk >/dev/null; then $(PY) benches/serve_workers.py --rounds 1 --seconds 1; else echo 'no wrk: benches/serve_workers.py was not run'; fi && $(PY) benches/agent_replay.py --transcripts 1 >/dev/null; \
 	else echo "no benches/report.py"; fi
 
-bench-serve: build $(DEV) ## the latency that the server adds to a call, 500 streams for a minute, and decisions for gateways
+bench-serve: build $(DEV) ## the latency that the server adds to a call, requests a second (needs wrk), 500 streams for a minute, and decisions for gateways
 	$(PY) benches/serve_latency.py
 	$(PY) benches/serve_streams.py
+	$(PY) benches/serve_workers.py --dialect chat messages responses
 	$(PY) benches/ext_proc.py
 
 bench-routellm: build $(DEV) $(ROUTELLM) ## compare RouteLLM 0.2.0's server with ours, both with `random`

@@ -20,8 +20,16 @@ TASKS = (
     "Write the changelog of the last ten commits.",
 )
 APPROVALS = ("yes", "Go on.", "2", "approved", "Yes, please proceed.", "lgtm")
-ERROR = "Traceback (most recent call last):\nAssertionError: expected 3, found 4\nexit code 1"
+ERROR = "Traceback (most recent call last):\nAssertionError: expected 3, found 4\n1 failed in {:.2f}s\nexit code 1"
+#: How the agents of each dialect ask for a summary of a conversation that gets too long.
+SUMMARIZE = {
+    "chat": '<explicit_instructions type="condense">\nSummarize the conversation.\n</explicit_instructions>',
+    "messages": "Your task is to create a detailed summary of the conversation so far, with all requests of the user.",
+    "responses": "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary for another LLM.",
+}
 SUMMARY = "This session is being continued from a previous conversation that ran out of context. The user asked: {}"
+HANDOFF = "Another language model started to solve this problem and produced a summary of its work. The user asked: {}"
+REMINDER = "<system-reminder>Follow CLAUDE.md.</system-reminder>"
 TOOLS = ("read_file", "search", "run_tests", "edit_file")
 
 
@@ -32,7 +40,7 @@ class Request:
     body: dict[str, Any]
     #: Number of the user's turn, from 0.
     turn: int
-    #: Number of the step within it, from 0.
+    #: Number of the step within it, from 0; a compaction is asked for within one.
     step: int
 
 
@@ -48,8 +56,7 @@ class Writer:
     def user(self, text: str) -> None:
         """Words of the user, with what the agents of the dialect put around them."""
         if self.dialect == "messages":
-            reminder = {"type": "text", "text": "<system-reminder>Follow CLAUDE.md.</system-reminder>"}
-            self.items.append({"role": "user", "content": [reminder, {"type": "text", "text": text}]})
+            self._blocks(REMINDER, text)
         elif self.dialect == "responses":
             if not self.items:
                 self._said("user", "<environment_context><cwd>/repo</cwd></environment_context>")
@@ -85,14 +92,24 @@ class Writer:
             self.items.append({"role": "assistant", "content": None, "tool_calls": [call]})
             self.items.append({"role": "tool", "tool_call_id": name, "content": result})
 
-    def compact(self, task: str) -> None:
-        """The conversation begins anew with a summary."""
-        self.items = []
-        text = SUMMARY.format(task)
+    def ask_for_summary(self) -> None:
+        """What an agent adds before a compaction."""
+        text = SUMMARIZE[self.dialect]
         if self.dialect == "responses":
             self._said("user", text)
         else:
             self.items.append({"role": "user", "content": text})
+
+    def compact(self, task: str) -> None:
+        """The conversation begins anew with a summary; Codex keeps what the user said before it."""
+        self.items = []
+        if self.dialect == "responses":
+            self.user(task)
+            self._said("user", HANDOFF.format(task))
+        elif self.dialect == "messages":
+            self._blocks(REMINDER, SUMMARY.format(task))
+        else:
+            self.items.append({"role": "user", "content": SUMMARY.format(task)})
 
     def body(self, model: str) -> dict[str, Any]:
         """The request."""
@@ -103,6 +120,9 @@ class Writer:
         if self.dialect == "responses":
             return {"model": model, "input": items, "store": False, "prompt_cache_key": self.session}
         return {"model": model, "messages": items, "prompt_cache_key": self.session}
+
+    def _blocks(self, *texts: str) -> None:
+        self.items.append({"role": "user", "content": [{"type": "text", "text": text} for text in texts]})
 
     def _said(self, role: str, text: str) -> None:
         kind = "output_text" if role == "assistant" else "input_text"
@@ -129,9 +149,17 @@ def transcript(dialect: str, number: int, model: str) -> Iterator[Request]:
         compacts_at = chance.randint(5, length) if number % 3 == 2 else 0
         fails_from = chance.randint(2, length) if number % 3 == 1 else length
         for step in range(1, length):
-            is_error = fails_from <= step < fails_from + 4
-            writer.step(chance.choice(TOOLS), ERROR if is_error else f"result {chance.random()}", is_error)
+            tool, result, is_error = chance.choice(TOOLS), f"result {chance.random()}", False
+            if fails_from <= step < fails_from + 7:
+                # Tests fail, the agent edits, and they fail alike.
+                is_error = (step - fails_from) % 2 == 0
+                tool, result = (
+                    ("run_tests", ERROR.format(step / 7)) if is_error else ("edit_file", "The file was updated.")
+                )
+            writer.step(tool, result, is_error)
             if step == compacts_at:
+                writer.ask_for_summary()
+                yield Request(writer.body(model), turn, step)
                 writer.compact(task)
             yield Request(writer.body(model), turn, step)
         writer.assistant("Shall I go on?" if chance.random() < 0.5 else "Done.")

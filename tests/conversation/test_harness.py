@@ -77,6 +77,52 @@ def test_a_summary_or_an_interruption_is_not_the_task():
     assert prompt_of(CODEX[1:2]).startswith("<environment_context>")
 
 
+@pytest.mark.parametrize(
+    "added",
+    [
+        "This session is being continued from a previous conversation that ran out of context.\nSummary: ...",
+        "[Request interrupted by user for tool use]",
+        "# AGENTS.md instructions for /repo",
+    ],
+)
+def test_words_of_the_user_beside_an_agents_text_are_a_new_turn(added):
+    reminder, later = "<system-reminder>x</system-reminder>", "No, use sets."
+    assert is_new_turn([user(TASK), user(reminder, added, later)])
+    assert prompt_of([user(TASK), user(reminder, added, later)]) == later
+    assert (
+        prompt_of([user(TASK), user(reminder, added)]) == prompt_of([user(TASK), user(f"{reminder}\n{added}")]) == TASK
+    )
+    assert not is_new_turn([user(TASK), user(reminder, added)])
+    assert first_words([user(reminder, added, later)]) == later
+
+
+@pytest.mark.parametrize(
+    "request_of_agent",
+    [
+        "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n\nYour task is to create a detailed summary ...",
+        "Your task is to create a detailed summary of the conversation so far, paying close attention to ...",
+        "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary for another LLM ...",
+        "Output token limit hit. Resume directly — no apology, no recap of what you were doing.",
+        "Stop hook feedback:\nThe tests were not run.",
+        "<user_shell_command>\n<command>ls</command>\n</user_shell_command>",
+        '<subagent_notification>\n{"status": "completed"}\n</subagent_notification>',
+    ],
+)
+def test_what_an_agent_asks_for_itself_is_no_turn_of_the_user(request_of_agent):
+    messages = [user(TASK), {"role": "assistant", "content": "Working."}, user(request_of_agent)]
+    assert prompt_of(messages) == TASK
+    assert not is_new_turn(messages)
+
+
+@pytest.mark.parametrize("heading", ["## My request for Codex:", "## My request:"])
+def test_the_request_is_judged_without_what_an_editor_adds(heading):
+    tabs = "## Active file: a.py\n\n## Open tabs:\n- a.py"
+    for begin in ("# Context from my IDE setup:", "# Files mentioned by the user:"):
+        assert prompt_of([user(f"{begin}\n\n{tabs}\n\n{heading}\n{TASK}\n")]) == TASK
+    assert prompt_of([user(f"{TASK}\n{heading}\nx")]) == f"{TASK}\n{heading}\nx"
+    assert prompt_of([user(f"# Context from my IDE setup:\n{TASK}")]) == f"# Context from my IDE setup:\n{TASK}"
+
+
 def test_the_whole_conversation_is_the_users_words():
     messages = [*CLAUDE_CODE, {"role": "assistant", "content": "Done."}, user("Now the docs.")]
     assert prompt_of(messages, "conversation") == f"{TASK}\n\nNow the docs."

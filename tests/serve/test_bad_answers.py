@@ -196,6 +196,15 @@ def test_a_body_that_unpacks_to_gigabytes_is_not_held_in_memory(server, upstream
         (413, {"message": "The input token count (200000) exceeds the maximum number of tokens allowed (131072)."}),
         (422, {"message": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097"}),
         (400, {"message": "Input is too long for requested model."}),
+        (
+            400,
+            {
+                "message": "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease input length"
+            },
+        ),
+        (400, {"message": "Invalid request: Your request exceeded model token limit: 262144"}),
+        (400, {"message": "Prompt exceeds max length", "code": "1261"}),
+        (400, {"message": "Range of input length should be [1, 129024]"}),
     ],
 )
 def test_a_conversation_too_long_for_one_model_goes_to_the_other(server, start, upstream, status, body):
@@ -211,7 +220,13 @@ def test_a_conversation_too_long_for_one_model_goes_to_the_other(server, start, 
 
 
 @pytest.mark.parametrize(
-    "message", ["temperature must be at most 2", "unknown field 'context'", "max_tokens is too large"]
+    "message",
+    [
+        "temperature must be at most 2",
+        "unknown field 'context'",
+        "max_tokens is too large",
+        "max_tokens: 9 > 8, which is the maximum allowed number of output tokens",
+    ],
 )
 def test_other_errors_of_a_request_are_no_overflow(message):
     assert not is_context_overflow(400, json.dumps({"error": {"message": message}}).encode())

@@ -114,6 +114,7 @@ def test_a_second_model_key_is_refused_wherever_it_is(start, speaking, name):
 def test_headers_of_a_dialect_go_on_and_those_of_others_do_not(start, speaking, spoken):
     headers = {
         "anthropic-version": "2023-06-01", "anthropic-beta": "a,b", "openai-beta": "responses=1", "session_id": "s1",
+        "session-id": "s1", "thread-id": "t1",
         "traceparent": "00-1", "x-api-key": "client", "authorization": "Bearer client", "cookie": "c", "x-other": "1",
     }  # fmt: skip
     start().post(spoken.body(), f"{spoken.path}?beta=true&key=1", headers=headers)
@@ -121,7 +122,7 @@ def test_headers_of_a_dialect_go_on_and_those_of_others_do_not(start, speaking, 
     own = {
         "chat": {"openai-beta"},
         "messages": {"anthropic-version", "anthropic-beta"},
-        "responses": {"openai-beta", "session_id"},
+        "responses": {"openai-beta", "session_id", "session-id", "thread-id"},
     }
     assert arrived.headers.keys() & headers.keys() == {"traceparent", *own[spoken.name]}
     assert arrived.target == spoken.path + ("?beta=true" if spoken.name == "messages" else "")
@@ -182,7 +183,7 @@ def test_errors_are_those_that_the_client_raises_for_the_status(start, speaking,
     error = body["error"] if spoken.name == "messages" else body
     if spoken.name == "messages":
         assert (body["type"], set(error)) == ("error", {"type", "message"})
-        assert body["request_id"]
+        assert body["request_id"] == caught.value.request_id
     assert str(status) in error["message"]
 
 

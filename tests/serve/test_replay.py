@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
 
 import httpx
@@ -48,3 +50,14 @@ def test_a_turn_whose_tool_fails_again_and_again_goes_to_the_strong_model(replay
     assert set(models[:at]) == {"small"}
     assert set(models[at:]) == {"big"}
     assert server.metric("turnout_undecided_total", rule="stall") == 1
+
+
+@pytest.mark.parametrize("name", list(SPOKEN))
+def test_a_turn_that_changes_nothing_for_long_goes_to_the_strong_model(replaying, name):
+    steps = [json.dumps(one.body) for one in transcript(name, 6, "router-alternating-0.5") if one.turn == 0]
+    calls = [re.findall(r'"name": "([a-z_]+)"', step) for step in steps]
+    due = next(at for at, found in enumerate(calls) if len(found) >= 6 and "edit_file" not in found[-6:])
+    server = replaying(escalate_after_steps=6)
+    models = replay(server, name, 6)[0]
+    assert (set(models[:due]), set(models[due:])) == ({"small"}, {"big"})
+    assert server.metric("turnout_undecided_total", rule="stall") >= 1

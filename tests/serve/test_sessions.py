@@ -243,3 +243,16 @@ def test_a_store_in_memory_is_written_without_a_task(begin):
         written.send(None)  # Done without a turn of an event loop.
     assert len(server.state.sessions._store) == 2
     assert len(server.state.made._store) == 1
+
+
+@pytest.mark.parametrize(
+    ("session", "agent"), [("x-claude-code-session-id", "x-claude-code-agent-id"), ("session-id", "thread-id")]
+)
+def test_a_turn_goes_on_after_a_summary_whatever_other_agents_of_its_session_did(begin, session, agent):
+    server = begin()
+    summary = "This session is being continued from a previous conversation that ran out of context."
+    assert ask(server, "Fix the test.", **{session: "s"}) == "big"
+    assert ask(server, "Search the docs.", **{session: "s", agent: "a"}) == "small"
+    assert ask(server, summary, **{session: "s"}) == "big"
+    assert ask(server, summary, **{session: "s", agent: "a"}) == "small"
+    assert server.metric("turnout_undecided_total", rule="turn") == 2

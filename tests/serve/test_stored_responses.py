@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from functools import partial
 
@@ -81,6 +82,19 @@ def test_what_continues_stays_with_its_model_and_is_not_decided(start, two, how)
     assert not two["big"].requests
 
 
+def test_a_response_of_a_gateway_is_found_by_its_id_in_base64(start, two):
+    name = "resp_" + base64.b64encode(b"litellm:custom_llm_provider:openai;model_id:" + b"7" * 300).decode()
+    assert name.endswith("=")
+    two["small"].default = lambda exchange: exchange.whole(200, RESPONSES.whole("small", "x", id=name))
+    server = start()
+    client = RESPONSES.client(server.url)
+    client.responses.create(model="router-mf-1.0", input="Hello!")
+    assert client.responses.retrieve(name).id == name
+    assert two["small"].requests[-1].target == f"/v1/responses/{name}"
+    more = server.post(RESPONSES.body("router-mf-0.0", previous_response_id=name), RESPONSES.path)
+    assert (more.headers["x-turnout-model"], more.headers["x-turnout-rule"]) == ("small", "response")
+
+
 def test_a_model_at_the_same_upstream_may_stand_in(start, tables, upstream):
     for model in tables["models"].values():
         model["dialects"] = ["responses"]
@@ -101,7 +115,7 @@ def test_what_is_not_stored_is_not_remembered(start, two):
 
 def test_an_unknown_response_is_an_error_or_asked_for_at_the_only_upstream(start, two, tables):
     client = RESPONSES.client(start().url)
-    for name in ("resp_unknown", "%2E%2E", "a%2Fb", "x" * 300, "é"):
+    for name in ("resp_unknown", "%2E%2E", "a%2Fb", "x" * 1025, "é"):
         with pytest.raises(openai.NotFoundError):
             client.responses.retrieve(name)
     assert not two["big"].requests + two["small"].requests

@@ -148,6 +148,20 @@ def test_two_conversations_have_two_caches(begin):
     assert ask(server, spoken, 1, prompt_cache_key="b") == ("", "small")
 
 
+def test_two_agents_of_one_session_have_two_caches(begin):
+    server = begin(error_cost=0.8)
+
+    def say(*said):
+        turns = [{"role": "user", "content": text} for text in said]
+        talk = [one for turn in turns for one in (turn, {"role": "assistant", "content": "Done."})][:-1]
+        body = {"model": "router-alternating-0.5", "messages": talk}
+        return server.post(body, headers={"x-session-id": "s"}).headers["x-turnout-model"]
+
+    assert [say("Fix the test."), say("Search the docs.")] == ["big", "small"]
+    # The router would go on with these.
+    assert [say("Rest."), say("Fix the test.", "Now the docs.")] == ["big", "big"]
+
+
 @pytest.mark.parametrize("text", [None, "", "null", "[]", '["a", 1]', '["a", true, 1]', '{"a": 1}', "[1, 2, 3]", "x"])
 def test_what_is_not_ours_is_no_cache(text):
     assert Cached.read(text) is None

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from turnout._core import InferenceError, RouterError
 from turnout.conversation.bare_reply import canonical_reply
 from turnout.conversation.harness import DEFAULT, Harness
-from turnout.conversation.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, words_of
+from turnout.conversation.messages import any_text_of, as_mapping, is_user, kind, listed, role_of, texts_of, words_of
 from turnout.errors import RoutingError
 
 #: A function from messages to the text that is judged.
@@ -127,8 +127,7 @@ def is_new_turn(messages: Sequence[Any], harness: Harness = DEFAULT) -> bool:
     """
     for index in range(len(messages) - 1, -1, -1):
         if is_user(messages[index]):
-            text = words_of(messages[index], index)
-            return text is not None and (not text or bool(harness.words(text)))
+            return harness.has_words(texts_of(messages[index], index))
         if role_of(messages[index]) not in _INSTRUCTIONS:
             return False
     return True
@@ -170,10 +169,10 @@ def first_words(messages: Sequence[Any], harness: Harness = DEFAULT) -> str:
         if not is_user(message):
             continue
         try:
-            text = words_of(message, index)
+            texts = texts_of(message, index)
         except RoutingError:
             continue
-        if text and (words := harness.words(text)):
+        if texts and (words := harness.words(*texts)):
             return words
     return ""
 
@@ -181,10 +180,10 @@ def first_words(messages: Sequence[Any], harness: Harness = DEFAULT) -> str:
 def _last_user(messages: list[Any], harness: Harness) -> str:
     bare, looked, added = "", 0, ""
     for index in range(len(messages) - 1, -1, -1):
-        if not is_user(messages[index]) or (text := words_of(messages[index], index)) is None:
+        if not is_user(messages[index]) or (texts := texts_of(messages[index], index)) is None:
             continue
-        words = harness.words(text)
-        if text and not words:
+        words = harness.words(*texts)
+        if not words and (text := "\n".join(texts)):
             added = added or text
             continue
         reply = canonical_reply(words)
@@ -197,8 +196,8 @@ def _last_user(messages: list[Any], harness: Harness) -> str:
 
 
 def _conversation(messages: list[Any], harness: Harness) -> str:
-    texts = [words_of(message, index) for index, message in enumerate(messages) if is_user(message)]
-    words = [found for text in texts if text is not None and ((found := harness.words(text)) or not text)]
+    said = [texts_of(message, index) for index, message in enumerate(messages) if is_user(message)]
+    words = [harness.words(*texts) for texts in said if texts is not None and harness.has_words(texts)]
     replies = [(text, canonical_reply(text)) for text in words]
     full = [text for text, reply in replies if reply is None]
     return "\n\n".join(full) if full else next((reply for _, reply in reversed(replies) if reply), "")

@@ -92,27 +92,44 @@ def parts_of(message: Any) -> list[Any] | tuple[Any, ...]:
 
 
 def words_of(message: Any, index: int) -> str | None:
-    """The text of a message of the user.
+    """The text of a message of the user: :func:`texts_of`, a line each.
 
     Args:
         message: The message.
         index: Its index, for errors.
 
     Returns:
-        The texts of its parts, a line each; ``""`` where it has other media only, ``None`` where it has results of tools only.
+        The text; ``""`` where it has other media only, ``None`` where it has results of tools only.
+
+    Raises:
+        RoutingError: As for :func:`texts_of`.
+    """
+    texts = texts_of(message, index)
+    return None if texts is None else "\n".join(texts)
+
+
+def texts_of(message: Any, index: int) -> list[str] | None:
+    """The texts of a message of the user.
+
+    Args:
+        message: The message.
+        index: Its index, for errors.
+
+    Returns:
+        The text of each part that has one; none where it has other media only, ``None`` where it has results of tools only.
 
     Raises:
         RoutingError: Content of another type, or no part that can be read; names the place.
     """
     content = content_of(message)
     if isinstance(content, str):
-        return content
+        return [content]
     where = f"messages[{index}].content"
     if not isinstance(content, list | tuple):
         raise RoutingError(f"{where} is {kind(content)}, expected a string or a list of parts")
     if not content:
         raise RoutingError(f"{where} is an empty list, expected a string or at least one part")
-    return _text(content, where, results=False)
+    return _texts(content, where, results=False)
 
 
 def any_text_of(message: Any, index: int) -> str:
@@ -121,7 +138,7 @@ def any_text_of(message: Any, index: int) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list | tuple):
-        return _text(content, f"messages[{index}].content", results=True) or ""
+        return "\n".join(_texts(content, f"messages[{index}].content", results=True) or ())
     return ""
 
 
@@ -159,7 +176,7 @@ def _readable(message: Any) -> Any:
     return {**message, "content": list(content)}
 
 
-def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
+def _texts(parts: Iterable[Any], where: str, *, results: bool) -> list[str] | None:
     texts: list[str] = []
     only_results, unread = True, ""
     for index, part in enumerate(parts):
@@ -178,7 +195,7 @@ def _text(parts: Iterable[Any], where: str, *, results: bool) -> str | None:
             unread = unread or f"{where}[{index}] is {_part_kind(part)} and has no `text`"
     if unread and not texts:
         raise RoutingError(f"{unread}; expected at least one part with text")
-    return None if only_results and not results else "\n".join(texts)
+    return None if only_results and not results else texts
 
 
 def kind_of_part(part: Any) -> str | None:

@@ -14,7 +14,7 @@ from turnout.serve.app import admin_app
 from turnout.serve.describe import lines
 from turnout.serve.http.connection import Limits
 from turnout.serve.http.listener import bound_together, listener, listening, listening_together, url_of
-from turnout.serve.process import ADMIN_CONNECTIONS, Reloads, new_loop, on_signals, supervised
+from turnout.serve.process import ADMIN_CONNECTIONS, Reloads, new_loop, on_signals, settled, supervised
 from turnout.serve.settings.outcomes import ChangeSettings, OutcomeSettings
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
@@ -131,7 +131,7 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         if supervisor is None:
             logger.info("listening on %s:%d", own.host, port)
         state.is_ready = not ending.is_set()
-        with supervised(state, supervisor, end):
+        with supervised(state, supervisor, end), settled(state):
             await ending.wait()
         await service.stop(server.shutdown_s)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -16,6 +17,7 @@ from turnout._core import RouterError
 from turnout.serve.app import admin_app, client_app
 from turnout.serve.http.connection import Limits
 from turnout.serve.http.listener import connections_within_descriptors, listener
+from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
 
 logger = logging.getLogger("turnout.serve")
@@ -55,7 +57,7 @@ async def serve(state: State, sockets: Sequence[socket.socket], supervisor: Conn
     on_signals(end, Reloads(state).begin, is_worker=supervisor is not None)
     state.is_ready = True
     try:
-        with supervised(state, supervisor, end):
+        with supervised(state, supervisor, end), settled(state):
             serving = (one.serve([open_socket]) for one, open_socket in zip(listeners, sockets, strict=True))
             await asyncio.gather(*serving)
     finally:
@@ -85,6 +87,32 @@ def supervised(state: State, supervisor: Connection | None, end: Callable[[], No
         yield
     finally:
         publishing.cancel()
+
+
+@contextmanager
+def settled(state: State) -> Iterator[None]:
+    """What is there before the first request, and after each reload, takes no part in garbage collections: every full one would hold all requests up.
+
+    Args:
+        state: The server's state.
+    """
+
+    def settle() -> None:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+    def reloaded(settings: Settings) -> None:
+        told(settings)
+        settle()
+
+    told, state.reloaded = state.reloaded, reloaded
+    settle()
+    try:
+        yield
+    finally:
+        state.reloaded = told
+        gc.unfreeze()
 
 
 async def _publish(state: State) -> None:

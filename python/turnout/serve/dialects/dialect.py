@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.dialects.judging import BadAnswerError, check_error, json_object
 
-#: Ids of what an upstream stores: what may stand in a path.
-ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
+#: Ids of what an upstream stores: what may stand in a path. Gateways put the place of a response into its id, in base64.
+ID = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
 
 
 class Dialect(ABC):

@@ -17,8 +17,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 #: Messages of providers about a conversation that is too long, besides OpenAI's code.
 _OVERFLOW = re.compile(
-    r"context[ _-]?(length|window|size)|maximum (context|input|prompt)|(prompt|input|request)( is)? too (long|large)|too many (input )?tokens"
-    r"|reduce the length|exceeds? the (maximum|limit|model).{0,40}token|token count.{0,40}exceed|tokens.{0,60}must be <=",
+    r"context[ _-]?(length|window|size|limit)|maximum (context|input|prompt)|(prompt|input|request)( is)? too (long|large)"
+    r"|too many (input )?tokens|reduce the length|exceed(s|ed)? (the )?(maximum|limit|model).{0,40}token|token count.{0,40}exceed"
+    r"|(prompt|input) (length )?exceeds (the )?max|range of input length|tokens.{0,60}must be <=",
     re.IGNORECASE,
 )
 

@@ -35,7 +35,9 @@ class Responses(Dialect):
         "server_error": 500,
         "server_is_overloaded": 503,
     }
-    request_headers = frozenset([b"conversation_id", b"openai-beta", b"originator", b"session_id"])
+    request_headers = frozenset(
+        [b"conversation_id", b"openai-beta", b"originator", b"session-id", b"session_id", b"thread-id"]
+    )
 
     def messages(self, request: Mapping[str, Any]) -> Any:
         """Items; a text is a message of the user."""

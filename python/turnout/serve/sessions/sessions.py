@@ -87,7 +87,9 @@ class Sessions:
             return Session(id_key, None, True, "turn")
         # Of hashes, a half is enough.
         turn = key[: len(key) // 2] + prompt_sha256[: len(key) // 2]
-        return Session(turn, id_key, not is_new_turn(messages, harness), "turn", f"{key}:cache")
+        # Agents within one session have conversations, and so caches, of their own.
+        cache_key = f"{_digest(key, first) if sent else key}:cache"
+        return Session(turn, id_key, not is_new_turn(messages, harness), "turn", cache_key)
 
     def _id_of(self, scope: Scope) -> bytes | None:
         """The session that a header of the client names. Of a header that comes twice the first one counts."""

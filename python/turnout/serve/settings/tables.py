@@ -193,7 +193,10 @@ class SessionSettings(Table):
     #: ``turn``: the steps of an agent between two messages of its user; ``conversation``: all of it.
     stay: Literal["off", "turn", "conversation"] = "turn"
     #: Headers in which clients name their session, the first one that is sent counts.
-    headers: Texts = ("x-session-id", "session_id", "x-claude-code-session-id")
+    # Of one agent before those of all agents of a session.
+    headers: Texts = (
+        "x-session-id", "session_id", "thread-id", "session-id", "x-claude-code-agent-id", "x-claude-code-session-id",
+    )  # fmt: skip
     #: Sessions, and responses that clients may refer to, that are remembered.
     most: Count = 10_000
     #: Seconds after the last use.

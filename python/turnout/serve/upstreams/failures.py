@@ -147,12 +147,14 @@ def _error_answer(
     if is_event_stream(body):
         body = next(iter(events(body + b"\n\n")), b"")
     overflow = is_context_overflow(status, body)
+    headers = [one for one in to_client(response.headers, upstream.key) if one[0] != b"content-type"]
     cleaned = upstream.key.removed_from(body)
     if cleaned is None or not _is_object(cleaned, request.dialect):
         said = _without_key(upstream.key, message_of(body))
         message = f"upstream {upstream.name} answered {status}" + (f": {said}" if said else "")
         cleaned = request.dialect.error_body(ApiError(status, message, code=f"upstream_{status}"), request.request_id)
-    headers = [one for one in to_client(response.headers, upstream.key) if one[0] != b"content-type"]
+        named = {name for name, _ in headers}
+        headers += [one for one in request.dialect.error_headers(request.request_id) if one[0] not in named]
     deadline = asyncio.get_running_loop().time() + upstream.settings.total_timeout_s
     return Answer(status, [(b"content-type", b"application/json"), *headers], cleaned, deadline, None, overflow)
 
