@@ -7,7 +7,7 @@ outcomes of the pair, and those are zeros, ones and minus ones: what models get 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,32 @@ def fit_teacher(
     found = LinearTeacher(np.asarray(token_weights, dtype=np.float64), variances * (logs.T @ dual) / log_spread)
     own = found.predict(ids, counts)
     return LinearTeacher(found.token_weights, found.count_weights, float(own.mean()), float(own.std()))
+
+
+def cross_fitted(
+    fit: Callable[[Sequence[Ids], Doubles], LinearTeacher],
+    ids: Sequence[Ids],
+    gain: Doubles,
+    counts: Floats,
+    generator: np.random.Generator,
+    folds: int = 5,
+) -> Doubles:
+    """What teachers that did not see a prompt say of it, ``[prompts]``.
+
+    Args:
+        fit: Fits a teacher to token ids and gains.
+        ids: Token ids of the prompts.
+        gain: Strong less weak, ``[prompts]``.
+        counts: Counting columns, ``[tokens, counts]``.
+        generator: Deals the prompts into folds.
+        folds: Number of teachers.
+    """
+    found = np.empty(len(ids))
+    fold = generator.permutation(len(ids)) % folds
+    for one in range(folds):
+        seen, unseen = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
+        found[unseen] = fit([ids[row] for row in seen], gain[seen]).predict([ids[row] for row in unseen], counts)
+    return found
 
 
 def _mean(counted: Any) -> Any:

@@ -11,6 +11,7 @@ import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from turnout.progress import ProgressCallback, plain_lines, progress_bars
 
 from .data import PAIRS, Data, outcomes, prompts_alike, read_data
 from .labels import Source, features, labels
-from .linear_teacher import bags, difficulty_directions, fit_teacher, inverse_frequency
+from .linear_teacher import bags, cross_fitted, difficulty_directions, fit_teacher, inverse_frequency
 from .mixing import bare_questions, mixed
 from .rewriting import rewritten
 from .sentence_encoder import SentenceEncoder
@@ -110,14 +111,16 @@ def fit(
         source = Source(own, gain[known], further, pair.share)
         if pair.linear:
             asked = [ids[row] for row in own]
-            teacher = fit_teacher(
-                pair.linear, asked, source.gain, frequency=frequency, counts=counts, directions=directions
-            )
-            set_alike = (
-                encode(tokenizer, bare_questions(alike, pair.options, config.seed), MAX_TOKENS) if pair.options else []
-            )
-            new = [*mixed(asked, pair.mixed, numbers), *(row.astype(np.int64) for row in set_alike)]
-            source = replace(source, predicted=teacher.predict(ids, counts), made=teacher.predict(new, counts))
+            fit_one = partial(fit_teacher, pair.linear, frequency=frequency, counts=counts, directions=directions)
+            teacher = fit_one(asked, source.gain)
+            questions = bare_questions(alike, pair.options, config.seed) if pair.options else []
+            new = [
+                *mixed(asked, pair.mixed, numbers),
+                *(row.astype(np.int64) for row in encode(tokenizer, questions, MAX_TOKENS)),
+            ]
+            predicted = teacher.predict(ids, counts)
+            predicted[own] = cross_fitted(fit_one, asked, source.gain, counts, numbers)
+            source = replace(source, predicted=predicted, made=teacher.predict(new, counts))
             made += new
         sources[name] = source
 

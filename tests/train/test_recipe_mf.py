@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from recipes.mf.labels import Source, features, labels
-from recipes.mf.linear_teacher import Prior, bags, fit_teacher, inverse_frequency
+from recipes.mf.linear_teacher import LinearTeacher, Prior, bags, cross_fitted, fit_teacher, inverse_frequency
 from recipes.mf.mixing import bare_questions, mixed
 from recipes.mf.rewriting import rewritten
 from recipes.mf.sides import gains, mean_score
@@ -143,6 +143,20 @@ def test_a_linear_teacher_is_the_gaussian_process_of_its_kernel(
     expected = (expected - expected[:400].mean()) / expected[:400].std()
     np.testing.assert_allclose(teacher.predict(other, counting), expected[400:], atol=1e-4)
     assert np.corrcoef(expected[400:], gain[400:])[0, 1] > 0.7, "it has learned"
+
+
+def test_a_prompt_is_labeled_by_a_teacher_that_did_not_see_it(prompts: list[np.ndarray], counting: np.ndarray) -> None:
+    seen: list[set[bytes]] = []
+
+    def fit(ids, gain):
+        seen.append({row.tobytes() for row in ids})
+        return LinearTeacher(np.full(VOCABULARY, float(len(seen))), np.zeros(2))
+
+    prompts = [row for row in prompts if len(row) > 8]
+    number_of = cross_fitted(fit, prompts, np.zeros(len(prompts)), counting, np.random.default_rng(0))
+    assert sorted(set(number_of.round())) == [1, 2, 3, 4, 5]
+    for row, number in zip(prompts, number_of.round().astype(int), strict=True):
+        assert row.tobytes() not in seen[number - 1]
 
 
 def test_mixed_prompts_are_made_of_halves_of_two(prompts: list[np.ndarray]) -> None:
