@@ -46,15 +46,15 @@ def held_out_chances(data: Data) -> tuple[list[str], Doubles, NDArray[np.bool_]]
 
 
 def fit_map(raw: Doubles, chance: Doubles, is_outcome: NDArray[np.bool_]) -> dict[str, Any]:
-    """The manifest's `calibration`: an isotonic map for which outcomes count as much as grades, of which there are about twice as many.
+    """The manifest's `calibration`: an isotonic map for which an outcome counts as much as three grades; there are about half as many.
 
     Args:
         raw: Win rates before any calibration, float64 ``[prompts]``.
         chance: What they should be.
         is_outcome: Whether the chance is an outcome.
     """
-    twice = np.concatenate([np.arange(len(raw)), np.flatnonzero(is_outcome)])
-    return fit_isotonic(raw[twice], chance[twice])
+    rows = np.concatenate([np.arange(len(raw)), *[np.flatnonzero(is_outcome)] * 2])
+    return fit_isotonic(raw[rows], chance[rows])
 
 
 def calibration_error(data: Data, raw_rates: RawRates, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from turnout._core import ConfigError
 from turnout.data import BadRows, Battles, ModelAliases, Outcomes, read_outcomes
 from turnout.training.tables import read_all_battles, read_tables
 
+from .linear_teacher import Prior
 from .sides import gains, matches
 
 DEV_SHARE = 0.15
@@ -32,6 +33,9 @@ class Pair:
         share: Share of these outcomes in the label; the rest is the grade's.
         alike: Tables and categories of further prompts of the same form.
         exact: Whether both are the shipped pair: such outcomes calibrate the win rate.
+        linear: Ranks these prompts by a teacher that is linear in the tokens, in place of the two ridge regressions.
+        options: Sets the prompts alike, too, as questions with this many lettered options.
+        mixed: Number of prompts to make from halves of two; the linear teacher labels them.
     """
 
     table: str
@@ -41,6 +45,9 @@ class Pair:
     share: float = 0.6
     alike: tuple[tuple[str, tuple[str, ...]], ...] = ()
     exact: bool = False
+    linear: Prior | None = None
+    options: int = 0
+    mixed: int = 0
 
 
 GPT4, MIXTRAL = ("gpt-4-1106-preview",), ("mixtral-8x7b-*",)
@@ -48,7 +55,17 @@ _CAPABLE = ("llama-3.1-nemotron-51b-instruct", "llama-3.1-8b-instruct", "qwen2.5
 _CHOICE = (("llmrouter", ("mmlu", "arc_challenge", "openbook_qa", "commonsense_qa")), ("mmlu_pro", ("*",)))
 
 PAIRS = {
-    "multiple choice": Pair("mmlu_gold", GPT4, MIXTRAL, share=0.85, alike=_CHOICE, exact=True),
+    "multiple choice": Pair(
+        "mmlu_gold",
+        GPT4,
+        MIXTRAL,
+        share=0.85,
+        alike=_CHOICE,
+        exact=True,
+        linear=Prior(tokens=2.0, difficulty=0.5, noise=60.0),
+        options=4,
+        mixed=16000,
+    ),
     "reasoning and code": Pair("routerbench", GPT4, MIXTRAL, exact=True),
     "search": Pair("evouna_openqa", ("gpt-4",), ("gpt-3.5-turbo",), share=0.5),
     "competition": Pair("fasteval_math", ("gpt-4-0613",), ("gpt-3.5-turbo-*",), alike=(("llmrouter", ("math",)),)),
@@ -58,6 +75,8 @@ PAIRS = {
         ("mistral-7b-instruct-v0.3", "codegemma-7b", "llama3-chatqa-1.5-70b"),
         ("gsm8k", "agentverse-mgsm"),
         share=0.8,
+        linear=Prior(tokens=1.5, length=0.2, counts=0.1, noise=10.0),
+        mixed=10000,
     ),
 }
 

@@ -154,7 +154,7 @@ def train_student(
         order = generator.permutation(len(ids))
         for step in range(steps):
             if step % 20 == 0:
-                hard = _hard_words(student)
+                hard = _hard_words(student, count_table)
             indices = order[step * config.batch : (step + 1) * config.batch]
             swap = generator.random(len(indices)) < config.rewritten
             read = [rewritten[row] if other else ids[row] for row, other in zip(indices, swap, strict=True)]
@@ -177,13 +177,15 @@ def log_counts(ids: Sequence[Ids], count_table: Floats) -> Floats:
     return np.log1p(np.stack([count_table[row].sum(axis=0) for row in ids])).astype(np.float32)
 
 
-def _hard_words(student: Student, number: int = 150) -> Ids:
-    """Tokens that raise the logit the most, alone, as the last and as the first one."""
+def _hard_words(student: Student, count_table: Floats, number: int = 150) -> Ids:
+    """Tokens that raise the logit the most, three of them in a prompt of sixteen, in no view, in one and in both."""
     with torch.no_grad():
         slope = student.direction.weight[0].numpy()
-        gains = [np.ones_like(slope), 1.0 + student.first_gain.numpy(), 1.0 + student.last_gain.numpy()]
-    rows = student.rows()
-    orders = [np.argsort(rows @ (slope * gain)) for gain in gains]
+        first, last = student.first_gain.numpy(), student.last_gain.numpy()
+    counted = np.log1p(3.0 * count_table) @ (student.folded_counts()[0] @ slope)
+    rows = student.rows() * 3.0 / 19**0.5
+    gains = (np.ones_like(slope), 1.0 + first, 1.0 + last, 1.0 + first + last)
+    orders = [np.argsort(rows @ (slope * gain) + counted) for gain in gains]
     return np.concatenate([order[-number:] for order in orders]).astype(np.int64)
 
 

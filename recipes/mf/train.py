@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ from turnout.progress import ProgressCallback, plain_lines, progress_bars
 
 from .data import PAIRS, Data, outcomes, prompts_alike, read_data
 from .labels import Source, features, labels
+from .linear_teacher import bags, cross_fitted, difficulty_directions, fit_teacher, inverse_frequency
+from .mixing import bare_questions, mixed
 from .rewriting import rewritten
 from .sentence_encoder import SentenceEncoder
 from .student import Student, StudentConfig, log_counts, train_student
@@ -92,19 +96,41 @@ def fit(
     embeddings = encoder.embed(data.prompts, report)
     known_features = features(ids, embeddings, log_counts(ids, counts), len(tokens))
 
-    sources = {}
+    frequency = inverse_frequency(bags(ids, len(tokens)))
+    directions = difficulty_directions(
+        {table.name: table for table in data.tables}, dict(zip(data.prompts, ids, strict=True)), frequency
+    )
+    numbers = np.random.default_rng(config.seed)
+    sources, made = {}, []
     for name, pair in PAIRS.items():
         prompts, gain = outcomes(data.tables, pair)
         known = np.array([prompt in row_of for prompt in prompts])
         own = np.array([row_of[prompt] for prompt, kept in zip(prompts, known, strict=True) if kept])
-        alike = {row_of[prompt] for prompt in prompts_alike(data.tables, pair) if prompt in row_of} - set(own.tolist())
-        sources[name] = Source(own, gain[known], np.array(sorted(alike), dtype=np.int64), pair.share)
+        alike = [prompt for prompt in prompts_alike(data.tables, pair) if prompt in row_of]
+        further = np.array(sorted({row_of[prompt] for prompt in alike} - set(own.tolist())), dtype=np.int64)
+        source = Source(own, gain[known], further, pair.share)
+        if pair.linear:
+            asked = [ids[row] for row in own]
+            fit_one = partial(fit_teacher, pair.linear, frequency=frequency, counts=counts, directions=directions)
+            teacher = fit_one(asked, source.gain)
+            questions = bare_questions(alike, pair.options, config.seed) if pair.options else []
+            new = [
+                *mixed(asked, pair.mixed, numbers),
+                *(row.astype(np.int64) for row in encode(tokenizer, questions, MAX_TOKENS)),
+            ]
+            predicted = teacher.predict(ids, counts)
+            predicted[own] = cross_fitted(fit_one, asked, source.gain, counts, numbers)
+            source = replace(source, predicted=predicted, made=teacher.predict(new, counts))
+            made += new
+        sources[name] = source
 
     grades = data.grades
     kept = [row for row, dev in enumerate(grades.dev) if not dev and grades.prompts[row] in row_of]
     graded = np.array([row_of[grades.prompts[row]] for row in kept])
     label, weight = labels(known_features, graded, grades.grade[kept], sources)
-    student = train_student(ids, other, counts, label, weight, encoder.token_rows(tokens), config, report)
+    student = train_student(
+        [*ids, *made], [*other, *made], counts, label, weight, encoder.token_rows(tokens), config, report
+    )
     student.draw_together(inner_pieces(tokens), config.pieces)
     return student, dict(zip(data.prompts, ids, strict=True))
 

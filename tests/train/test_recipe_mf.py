@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 from recipes.mf.labels import Source, features, labels
+from recipes.mf.linear_teacher import LinearTeacher, Prior, bags, cross_fitted, fit_teacher, inverse_frequency
+from recipes.mf.mixing import bare_questions, mixed
 from recipes.mf.rewriting import rewritten
 from recipes.mf.sides import gains, mean_score
 from recipes.mf.student import FIRST, LAST, Student, StudentConfig, log_counts, predict, train_student
@@ -98,6 +100,84 @@ def test_labels_follow_grades_and_the_gains_of_a_source(prompts: list[np.ndarray
     assert np.corrcoef(against[own], hard[own])[0, 1] < -0.5, "where gains are known they decide"
     np.testing.assert_array_equal(against[500:], without[500:])
     assert weight.tolist() == [3.0] * 300 + [2.0] * 200 + [1.0] * 100
+
+
+def test_a_teacher_of_a_source_says_the_gain_and_labels_prompts_made_for_it(
+    prompts: list[np.ndarray], counting: np.ndarray
+) -> None:
+    hard = np.array([float((row < 20).mean()) for row in prompts])
+    bags_of = np.stack([np.bincount(row, minlength=VOCABULARY) / len(row) for row in prompts])
+    inputs = features(prompts, bags_of, log_counts(prompts, counting), VOCABULARY)
+    own, nothing = np.arange(300, 500), np.zeros(0, np.int64)
+    source = Source(own, hard[own], nothing, 0.5, predicted=-hard, made=np.array([-1.0, 0.0, 9.0]))
+    graded = np.arange(300)
+    without, _ = labels(inputs, graded, hard[graded], {})
+    found, weight = labels(inputs, graded, hard[graded], {"odd": source})
+    assert len(found) == len(weight) == len(prompts) + 3
+    center = without[own].mean()
+    np.testing.assert_allclose(found[own], center + 0.5 * (without[own] - center) - 0.4 * hard[own], atol=1e-9)
+    np.testing.assert_allclose(found[-3:], center + np.array([-0.4, 0.0, 1.0]), atol=1e-9)
+
+
+def test_a_linear_teacher_is_the_gaussian_process_of_its_kernel(
+    prompts: list[np.ndarray], counting: np.ndarray
+) -> None:
+    frequency = inverse_frequency(bags(prompts, VOCABULARY))
+    directions = np.random.default_rng(5).normal(size=(VOCABULARY, 3)).astype(np.float32)
+    gain = np.array([float((row < 20).mean()) for row in prompts])
+    known, other = prompts[:400], prompts[400:]
+    prior = Prior(tokens=2.0, difficulty=0.5, length=0.2, counts=0.1, noise=5.0)
+    teacher = fit_teacher(prior, known, gain[:400], frequency=frequency, counts=counting, directions=directions)
+    own = teacher.predict(known, counting)
+    np.testing.assert_allclose([own.mean(), own.std()], [0.0, 1.0], atol=1e-6)
+
+    # The same by the formula of the mean of a Gaussian process, with features of all prompts at once.
+    bag = np.stack([np.bincount(row, minlength=VOCABULARY) / len(row) for row in prompts]) * frequency
+    bag /= np.sqrt((bag[:400] ** 2).sum() / 400)
+    along, logs = bag @ directions, log_counts(prompts, counting).astype(np.float64)
+    along, logs = ((part - part[:400].mean(axis=0)) / part[:400].std(axis=0) for part in (along, logs))
+    weighted = np.hstack([np.sqrt(2.0) * bag, np.sqrt(0.5 / 3) * along, logs * np.sqrt([0.2, 0.1])])
+    kernel = weighted @ weighted[:400].T
+    dual = np.linalg.solve(kernel[:400] + 5.0 * np.eye(400), gain[:400] - gain[:400].mean())
+    expected = kernel @ dual
+    expected = (expected - expected[:400].mean()) / expected[:400].std()
+    np.testing.assert_allclose(teacher.predict(other, counting), expected[400:], atol=1e-4)
+    assert np.corrcoef(expected[400:], gain[400:])[0, 1] > 0.7, "it has learned"
+
+
+def test_a_prompt_is_labeled_by_a_teacher_that_did_not_see_it(prompts: list[np.ndarray], counting: np.ndarray) -> None:
+    seen: list[set[bytes]] = []
+
+    def fit(ids, gain):
+        seen.append({row.tobytes() for row in ids})
+        return LinearTeacher(np.full(VOCABULARY, float(len(seen))), np.zeros(2))
+
+    prompts = [row for row in prompts if len(row) > 8]
+    number_of = cross_fitted(fit, prompts, np.zeros(len(prompts)), counting, np.random.default_rng(0))
+    assert sorted(set(number_of.round())) == [1, 2, 3, 4, 5]
+    for row, number in zip(prompts, number_of.round().astype(int), strict=True):
+        assert row.tobytes() not in seen[number - 1]
+
+
+def test_mixed_prompts_are_made_of_halves_of_two(prompts: list[np.ndarray]) -> None:
+    first, second = np.arange(2, 30), np.arange(40, 70)
+    found = mixed([first, second], 400, np.random.default_rng(0))
+    assert len(found) == 400
+    assert all(len(row) >= 5 for row in found)
+    joined = [row for row in found if (row < 35).any() and (row > 35).any()]
+    assert 0.2 * len(found) < len(joined) < 0.6 * len(found)
+    assert all((np.diff(row) > 0).sum() >= len(row) - 2 for row in found), "each half keeps its order"
+
+
+def test_questions_are_set_with_as_many_options_as_asked_for() -> None:
+    ten = "Which is prime?\n" + "\n".join(
+        f"{letter}. {number}" for letter, number in zip("ABCDEF", range(6), strict=True)
+    )
+    (found,) = bare_questions([ten, "No options here", "Two?\nA. x\nB. y"], 4, seed=0)
+    stem, *lines, last = found.split("\n")
+    assert (stem, last) == ("Which is prime?", "Answer:")
+    assert [line[:3] for line in lines] == ["A. ", "B. ", "C. ", "D. "]
+    assert len({line[3:] for line in lines} & set("012345")) == 4
 
 
 def test_a_rewritten_prompt_keeps_the_words_of_the_prompt() -> None:
