@@ -19,6 +19,8 @@ struct Echo {
     runs: Arc<Mutex<Vec<usize>>>,
     at_work: Arc<AtomicUsize>,
     pause: Duration,
+    /// Runs go on while this is set.
+    is_held: Arc<AtomicBool>,
 }
 
 impl Runner for Echo {
@@ -26,6 +28,7 @@ impl Runner for Echo {
         assert_eq!(self.at_work.fetch_add(1, Ordering::SeqCst), 0, "two runs of one session at once");
         lock(&self.runs).push(batch.len());
         thread::sleep(self.pause);
+        until(|| !self.is_held.load(Ordering::SeqCst));
         self.at_work.fetch_sub(1, Ordering::SeqCst);
         let first = |request: &&Request| match request {
             Request::Scores(ids) => ids.first().copied().unwrap_or_default(),
@@ -55,17 +58,31 @@ fn slow(milliseconds: u64) -> Echo {
     Echo { pause: Duration::from_millis(milliseconds), ..Echo::default() }
 }
 
-/// Waits until so many prompts are in the queue.
-fn until_waiting(batcher: &Batcher<Echo>, rows: usize) {
-    while lock(&batcher.0.queue).rows() < rows {
+/// Its runs go on until they are released.
+fn held() -> Echo {
+    Echo { is_held: Arc::new(AtomicBool::new(true)), ..Echo::default() }
+}
+
+fn release(echo: &Echo) {
+    echo.is_held.store(false, Ordering::SeqCst);
+}
+
+/// Waits for something that other threads do.
+fn until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "not within 30 seconds");
         thread::yield_now();
     }
 }
 
+/// Waits until so many prompts are in the queue.
+fn until_waiting(batcher: &Batcher<Echo>, rows: usize) {
+    until(|| lock(&batcher.0.queue).rows() >= rows);
+}
+
 fn until_running(echo: &Echo, runs: usize) {
-    while lock(&echo.runs).len() < runs {
-        thread::yield_now();
-    }
+    until(|| lock(&echo.runs).len() >= runs);
 }
 
 #[test]
@@ -78,7 +95,7 @@ fn a_caller_alone_runs_at_once() {
 
 #[test]
 fn what_arrives_during_a_run_forms_the_next_batch() {
-    let echo = slow(60);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig::default());
     thread::scope(|scope| {
         let first = scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
@@ -91,6 +108,8 @@ fn what_arrives_during_a_run_forms_the_next_batch() {
                 })
             })
             .collect();
+        until_waiting(&batcher, 6);
+        release(&echo);
         assert_eq!(first.join().unwrap(), [1.0]);
         let rows: Vec<Row> = others.into_iter().map(|other| other.join().unwrap()).collect();
         assert_eq!(rows, (20..26).map(|id| vec![id as f32]).collect::<Vec<_>>());
@@ -112,7 +131,7 @@ fn many_requests_come_back_in_their_order() {
 
 #[test]
 fn a_full_queue_says_so_at_once() {
-    let echo = slow(50);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig { max_queue: 2, ..BatchConfig::default() });
     thread::scope(|scope| {
         scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
@@ -126,12 +145,13 @@ fn a_full_queue_says_so_at_once() {
         until_waiting(&batcher, 2);
         let refused = batcher.run(ask(5), None, Asked).unwrap_err();
         assert!(matches!(&refused, Error::Overloaded { waiting: 2, limit: 2 }), "{refused:?}");
+        release(&echo);
     });
 }
 
 #[test]
 fn a_deadline_takes_no_place_in_a_batch() {
-    let echo = slow(50);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig::default());
     let past = batcher.run(ask(1), Some(Instant::now()), Asked).unwrap_err();
     assert!(matches!(past, Error::DeadlineExceeded));
@@ -140,6 +160,7 @@ fn a_deadline_takes_no_place_in_a_batch() {
         until_running(&echo, 1);
         let soon = Some(Instant::now() + Duration::from_millis(5));
         assert!(matches!(batcher.run(ask(2), soon, Asked).unwrap_err(), Error::DeadlineExceeded));
+        release(&echo);
     });
     assert_eq!(*lock(&echo.runs), [1]);
     let later = Some(Instant::now() + Duration::from_secs(60));
@@ -172,7 +193,7 @@ fn a_restart_that_fails_is_tried_again_by_the_next() {
 
 #[test]
 fn closing_wakes_everyone_and_refuses_the_rest() {
-    let echo = slow(80);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig::default());
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -186,6 +207,7 @@ fn closing_wakes_everyone_and_refuses_the_rest() {
             assert!(matches!(caller.join().unwrap().unwrap_err(), Error::WorkerStopped(_)));
         }
         assert!(matches!(receiver.recv().unwrap().unwrap_err(), Error::WorkerStopped(_)));
+        release(&echo);
         assert_eq!(running.join().unwrap().unwrap(), [1.0]);
     });
     assert!(matches!(batcher.run(ask(1), None, Asked).unwrap_err(), Error::WorkerStopped(_)));
@@ -209,7 +231,7 @@ fn callbacks_and_threads_share_the_queue() {
 
 #[test]
 fn a_withdrawn_request_is_not_run() {
-    let echo = slow(30);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig::default());
     thread::scope(|scope| {
         scope.spawn(|| batcher.run(ask(1), None, Asked).unwrap());
@@ -217,6 +239,7 @@ fn a_withdrawn_request_is_not_run() {
         let id = batcher.submit(ask(2), None, Asked, |_| panic!("nobody waits for this"));
         batcher.withdraw(id);
         batcher.withdraw(id);
+        release(&echo);
     });
     assert_eq!(batcher.run(ask(3), None, Asked).unwrap(), [3.0]);
     assert_eq!(*lock(&echo.runs), [1, 1]);
@@ -241,7 +264,7 @@ fn a_free_session_waits_for_more_where_it_is_told_to() {
 
 #[test]
 fn several_sessions_serve_one_queue() {
-    let (first, second) = (slow(40), slow(40));
+    let (first, second) = (held(), held());
     let fresh = first.clone();
     let sessions = vec![first.clone(), second.clone()];
     let batcher = Batcher::new(sessions, &BatchConfig::default(), None, Box::new(move |_| Ok(fresh.clone())));
@@ -252,6 +275,11 @@ fn several_sessions_serve_one_queue() {
                 move || assert_eq!(batcher.run(ask(id), None, Asked).unwrap(), [id as f32])
             });
         }
+        for echo in [&first, &second] {
+            until_running(echo, 1);
+        }
+        release(&first);
+        release(&second);
     });
     assert_eq!(lock(&first.runs).iter().sum::<usize>() + lock(&second.runs).iter().sum::<usize>(), 4);
     assert!(!lock(&first.runs).is_empty() && !lock(&second.runs).is_empty());
@@ -340,7 +368,7 @@ fn many_requests_run_in_all_sessions() {
 
 #[test]
 fn a_batch_that_was_let_in_is_not_refused_between_its_runs() {
-    let echo = slow(30);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig { max_queue: 1, max_rows: 1, ..BatchConfig::default() });
     thread::scope(|scope| {
         let many = scope.spawn(|| batcher.run_many(vec![ask(1), ask(2)], None, Asked, &RUNS_ON));
@@ -350,13 +378,14 @@ fn a_batch_that_was_let_in_is_not_refused_between_its_runs() {
             batcher.submit(ask(id), None, Given, |_| ());
         }
         assert!(matches!(batcher.run_many(vec![ask(6)], None, Asked, &RUNS_ON).unwrap_err(), Error::Overloaded { .. }));
+        release(&echo);
         assert_eq!(many.join().unwrap().unwrap(), [[1.0], [2.0]]);
     });
 }
 
 #[test]
 fn a_submitted_request_may_have_a_deadline() {
-    let echo = slow(40);
+    let echo = held();
     let batcher = batcher(&echo, BatchConfig::default());
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -366,6 +395,8 @@ fn a_submitted_request_may_have_a_deadline() {
             let sender = sender.clone();
             batcher.submit(ask(2), Some(deadline), Asked, move |row| sender.send(row).unwrap());
         }
+        thread::sleep(Duration::from_millis(10));
+        release(&echo);
     });
     for row in receiver.iter().take(2) {
         assert!(matches!(row.unwrap_err(), Error::DeadlineExceeded));
