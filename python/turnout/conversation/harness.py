@@ -19,6 +19,8 @@ HARNESS_TAGS = (
     "additional_data", "attached_files", "open_and_recently_viewed_files", "project_layout", "user_info", "git_status",
     "environment_info", "workspace_info", "editorContext", "reminderInstructions",
 )  # fmt: skip
+#: Those whose names users write too: they are the agent's only where a text begins with them.
+_LEADING_TAGS = frozenset(["skill"])
 #: Elements whose content is the user's.
 TASK_TAGS = ("task", "feedback", "user_message", "user_query", "userRequest", "command-args")
 #: How messages begin that an agent writes in the user's name.
@@ -34,6 +36,8 @@ HARNESS_PREFIXES = (
     "[Request interrupted by user",
     "Stop hook feedback:",
     "Output token limit hit. Resume directly",
+    "[SUGGESTION MODE:",
+    "The user stepped away and is coming back.",
     "[SYSTEM NOTIFICATION - NOT USER INPUT]",
     "[ERROR] You did not use a tool in your previous response",
     "[TASK RESUMPTION]",
@@ -65,7 +69,9 @@ class Harness:
     """
 
     def __init__(self, tags: Iterable[str] = (), task_tags: Iterable[str] = (), prefixes: Iterable[str] = ()) -> None:
+        tags = tuple(tags)
         self._task_tags = frozenset((*TASK_TAGS, *task_tags))
+        self._leading = _LEADING_TAGS.difference(tags)
         names = "|".join(sorted(map(re.escape, {*HARNESS_TAGS, *tags, *self._task_tags}), key=len, reverse=True))
         self._mark = re.compile(rf"<(/?)({names})(?:\s[^<>]{{0,1000}})?>")
         self._prefix = re.compile(r"\s*(?:" + "|".join(map(re.escape, (*HARNESS_PREFIXES, *prefixes))) + ")")
@@ -115,7 +121,7 @@ class Harness:
     def _kept(self, text: str, marks: list[re.Match[str]], only_tasks: bool) -> Iterable[str]:
         """Pieces outside of the agent's elements; of a tool's result only the user's elements. An element that is not closed is text."""
         closes = {mark[2]: mark.start() for mark in marks if mark[1]}
-        begin, left_out, task = 0, "", ""
+        begin, left_out, task, is_leading = 0, "", "", True
         for mark in marks:
             is_closing, tag = bool(mark[1]), mark[2]
             if left_out:
@@ -124,6 +130,9 @@ class Harness:
                 continue
             is_task = tag in self._task_tags
             if not is_task and (is_closing or closes.get(tag, -1) < mark.start()):
+                continue
+            is_leading = is_leading and not text[begin : mark.start()].strip()
+            if tag in self._leading and not is_leading:
                 continue
             if not only_tasks or task:
                 yield text[begin : mark.start()]
