@@ -52,6 +52,17 @@ def test_who_takes_over_gets_as_many_steps_before_the_next_stall(step):
     assert [is_stalled([ASK, *count * reading], steps=2) for count in range(1, 5)] == [False, True, False, True]
 
 
+@pytest.mark.parametrize("step", [chat, messages, responses])
+def test_what_an_agent_asks_after_the_last_step_is_no_stall_again(step):
+    stalled = [ASK, *3 * step("run", ERROR)]
+    hook = {"role": "user", "content": "Stop hook feedback:\nThe tests fail."}
+    assert is_stalled(stalled, errors=3, steps=3)
+    stopped = [*stalled, {"role": "assistant", "content": "Done."}, hook]
+    assert not is_stalled(stopped, errors=3, steps=3)
+    assert not is_stalled([*stopped, *step("run", ERROR)], errors=3, steps=3)
+    assert is_stalled([*stopped, *3 * step("run", ERROR)], errors=3, steps=3)
+
+
 def test_a_step_of_several_calls_may_pass_the_number():
     calls, outputs = zip(*[with_ids(responses("run", ERROR), number) for number in range(6)], strict=True)
     two, three = [ASK, *calls[:2], *outputs[:2]], [*calls[2:5], *outputs[2:5]]
@@ -167,7 +178,7 @@ def test_calls_that_are_none_are_left_out(calls):
 @pytest.mark.parametrize(
     "text",
     [
-        "0 errors, 0 warnings, 0 informations",
+        "0 errors, 0 warnings",
         "test result: ok. 12 passed; 0 failed; 0 ignored",
         "Found no errors.",
         "Tests run: 12, Failures: 0, Errors: 0, Skipped: 0",

@@ -50,7 +50,7 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         >>> [is_stalled([{"role": "user", "content": "Fix it."}] + step * count, errors=3) for count in (2, 3, 4, 6)]
         [False, True, False, True]
     """
-    same, idle, has_changed = _SameError(), 0, False
+    same, idle, has_changed, is_step = _SameError(), 0, False, False
     # Results and calls of the last step.
     last: tuple[int, int] | None = None
     found = listed(messages)
@@ -58,13 +58,18 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         message = found[index]
         if is_user(message) and _has_words(message, index, harness):
             break
-        for result in _results(message, index):
+        results, calls = list(_results(message, index)), list(_calls(message))
+        is_step = is_step or bool(results or calls)
+        if not is_step and role_of(message) == "assistant":
+            # What an agent asks after an answer, such as a recap: the stall, if it was one, was dealt with.
+            return False
+        for result in results:
             if last is None and (idle or has_changed):
                 last = same.count, idle
             # Reading them takes most of the time.
             if errors and not same.is_over:
                 same.returned(result)
-        for call in _calls(message):
+        for call in calls:
             same.called(call)
             has_changed = has_changed or call.is_change
             idle += not has_changed
