@@ -83,6 +83,7 @@ def test_a_summary_or_an_interruption_is_not_the_task():
         "This session is being continued from a previous conversation that ran out of context.\nSummary: ...",
         "[Request interrupted by user for tool use]",
         "# AGENTS.md instructions for /repo",
+        "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nx\n</INSTRUCTIONS>",
     ],
 )
 def test_words_of_the_user_beside_an_agents_text_are_a_new_turn(added):
@@ -152,11 +153,13 @@ def test_patterns_of_ones_own_add_to_the_built_in_ones():
         "<context>x</context> <div>y</div>",
         "Sort these by name:\n<skill>\n<name>Sewing</name>\n</skill>",
         "Write a detailed summary of the conversation so far.",
+        "Stop hook feedback: how do I turn it off?",
         "  spaces stay  ",
     ],
 )
 def test_other_texts_are_judged_as_they_are(text):
-    assert prompt_of([{"role": "user", "content": text}]) == text
+    assert prompt_of([user(TASK), {"role": "user", "content": text}]) == text
+    assert is_new_turn([user(TASK), {"role": "user", "content": text}])
 
 
 def test_an_element_may_hold_others_and_the_rest_of_a_text_stays():
