@@ -83,6 +83,7 @@ def test_a_summary_or_an_interruption_is_not_the_task():
         "This session is being continued from a previous conversation that ran out of context.\nSummary: ...",
         "[Request interrupted by user for tool use]",
         "# AGENTS.md instructions for /repo",
+        "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nx\n</INSTRUCTIONS>",
     ],
 )
 def test_words_of_the_user_beside_an_agents_text_are_a_new_turn(added):
@@ -104,6 +105,9 @@ def test_words_of_the_user_beside_an_agents_text_are_a_new_turn(added):
         "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary for another LLM ...",
         "Output token limit hit. Resume directly — no apology, no recap of what you were doing.",
         "Stop hook feedback:\nThe tests were not run.",
+        "[SUGGESTION MODE: Suggest what the user might naturally type next into Claude Code.]\n\nFIRST: ...",
+        "The user stepped away and is coming back. Recap in under 40 words, 1-2 plain sentences, no markdown.",
+        "<skill>\n<name>review</name>\n<path>/skills/review/SKILL.md</path>\nRead the diff.\n</skill>",
         "<user_shell_command>\n<command>ls</command>\n</user_shell_command>",
         '<subagent_notification>\n{"status": "completed"}\n</subagent_notification>',
     ],
@@ -135,6 +139,7 @@ def test_patterns_of_ones_own_add_to_the_built_in_ones():
         == "Sort it."
     )
     assert harness.words(" AUTOMATIC: go on") == ""
+    assert Harness(["skill"]).words("Sort it.<skill>x</skill>") == "Sort it."
 
 
 @pytest.mark.parametrize(
@@ -146,11 +151,15 @@ def test_patterns_of_ones_own_add_to_the_built_in_ones():
         "<task-list>x</task-list>",
         "[read_file] is a tool",
         "<context>x</context> <div>y</div>",
+        "Sort these by name:\n<skill>\n<name>Sewing</name>\n</skill>",
+        "Write a detailed summary of the conversation so far.",
+        "Stop hook feedback: how do I turn it off?",
         "  spaces stay  ",
     ],
 )
 def test_other_texts_are_judged_as_they_are(text):
-    assert prompt_of([{"role": "user", "content": text}]) == text
+    assert prompt_of([user(TASK), {"role": "user", "content": text}]) == text
+    assert is_new_turn([user(TASK), {"role": "user", "content": text}])
 
 
 def test_an_element_may_hold_others_and_the_rest_of_a_text_stays():
@@ -184,12 +193,19 @@ def test_what_is_left_has_no_complete_element_of_an_agent(text):
         assert f"</{tag}>" not in words.partition(f"<{tag}>")[2]
 
 
+def test_a_skill_is_the_agents_only_at_the_beginning():
+    skill = "<skill>\n<name>review</name>\nRead the diff.\n</skill>"
+    assert Harness().words(f"{skill}\n<system-reminder>x</system-reminder>{skill}\n{TASK}") == TASK
+    assert Harness().words(f"{TASK}\n{skill}") == f"{TASK}\n{skill}"
+
+
 def test_elements_that_are_not_closed_take_no_time_that_grows_with_the_square():
     harness = Harness()
     for text in (
         "<system-reminder>" * 200_000,
         "<system-reminder>x</user_info>" * 100_000,
         "<task " * 300_000,
+        "words " * 100_000 + "<skill></skill>" * 100_000,
         "<" * 2_000_000,
     ):
         assert harness.words(text) == text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from turnout.conversation.stalls import is_stalled
@@ -48,6 +50,17 @@ def test_who_takes_over_gets_as_many_steps_before_the_next_stall(step):
         False
     ]
     assert [is_stalled([ASK, *count * reading], steps=2) for count in range(1, 5)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("step", [chat, messages, responses])
+def test_what_an_agent_asks_after_the_last_step_is_no_stall_again(step):
+    stalled = [ASK, *3 * step("run", ERROR)]
+    hook = {"role": "user", "content": "Stop hook feedback:\nThe tests fail."}
+    assert is_stalled(stalled, errors=3, steps=3)
+    stopped = [*stalled, {"role": "assistant", "content": "Done."}, hook]
+    assert not is_stalled(stopped, errors=3, steps=3)
+    assert not is_stalled([*stopped, *step("run", ERROR)], errors=3, steps=3)
+    assert is_stalled([*stopped, *3 * step("run", ERROR)], errors=3, steps=3)
 
 
 def test_a_step_of_several_calls_may_pass_the_number():
@@ -160,6 +173,49 @@ def test_without_rules_and_without_steps_nothing_stalls():
 def test_calls_that_are_none_are_left_out(calls):
     odd = [{"role": "assistant", "tool_calls": calls}, {"role": "tool", "content": ERROR}]
     assert is_stalled([ASK, *3 * odd], errors=3, steps=9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 errors, 0 warnings",
+        "test result: ok. 12 passed; 0 failed; 0 ignored",
+        "Found no errors.",
+        "Tests run: 12, Failures: 0, Errors: 0, Skipped: 0",
+        "Exit code: 0\nWall time: 1 seconds\nOutput:\nsrc/error.rs",
+        "Chunk ID: 1\nProcess exited with code 0\nOutput:\nraise Exception",
+        '{"output": "grep: error", "metadata": {"exit_code": 0, "duration_seconds": 0.1}}',
+    ],
+)
+def test_what_says_that_all_went_well_is_no_error(text):
+    steps = 3 * [responses("edit", "ok"), responses("run", text)]
+    assert not is_stalled([ASK, *(one for at, step in enumerate(steps) for one in with_ids(step, at))], errors=3)
+    assert is_stalled([ASK, *3 * messages("run", text, is_error=True)], errors=3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10 errors",
+        "1 failed; 0 errors",
+        "error: 0 is no index",
+        "Tests run: 12, Failures: 10, Errors: 0",
+        "exit code 1",
+        "Error: expected exit code: 0, found 1",
+    ],
+)
+def test_what_says_that_something_failed_is_an_error(text):
+    assert is_stalled([ASK, *3 * responses("run", text)], errors=3)
+
+
+@pytest.mark.parametrize("rules", [{"errors": 3}, {"steps": 3}, {"errors": 3, "steps": 3}])
+@pytest.mark.parametrize("text", ["1" * 4000, "Error " + "1" * 4000, "Error: line 12 at 12:30:11 in 1.25s; " * 120])
+def test_long_turns_take_no_time_that_keeps_requests_waiting(rules, text):
+    reading = [one for number in range(1000) for one in responses("read", f"{number} {text}")]
+    began = time.perf_counter()
+    is_stalled([ASK, *reading], **rules)
+    # Without care: 50 s of the first two, 1 s of the last one.
+    assert time.perf_counter() - began < 0.3
 
 
 def test_a_message_of_the_user_that_cannot_be_read_begins_a_turn():

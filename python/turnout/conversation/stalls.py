@@ -10,13 +10,16 @@ from turnout.conversation.harness import DEFAULT, Harness
 from turnout.conversation.messages import any_text_of, content_of, field, is_user, listed, parts_of, role_of, texts_of
 from turnout.errors import RoutingError
 
-#: Results of tools that are errors, where the dialect does not mark them.
+#: Results of tools that are errors, where the dialect does not mark them. "0 errors" and "Errors: 0" are none.
 _ERROR = re.compile(
-    r"\b(error|exception|traceback|failed|failure|fatal|not found|no such|denied|exit(?:ed with)?[ _]code\W{0,3}[1-9])",
+    r"\b(?<!\b0 )(?<!\bno )"
+    r"(error|exception|traceback|failed|failure|fatal|not found|no such|denied|exit(?:ed with)?[ _]code\W{0,3}[1-9])(?!s: 0\b)",
     re.IGNORECASE,
 )
-#: What differs between two runs that fail alike: durations, times of day, addresses.
-_VARYING = re.compile(r"0x[0-9a-f]+|\d+\.\d+|\d\d:\d\d(?::\d\d)?|\b\d+ ?(?:ms|s|seconds?)\b", re.IGNORECASE)
+#: What a process returned that did what it was asked for, whatever it printed (Codex).
+_SUCCESS = re.compile(r'^(?:process )?exit(?:ed with)? code:? 0$|"exit_code": ?0\b', re.IGNORECASE | re.MULTILINE)
+#: What differs between two runs that fail alike: durations, times of day, addresses. Long numbers are read once.
+_VARYING = re.compile(r"0x[0-9a-f]+|(?<!\d)\d+\.\d+|\d\d:\d\d(?::\d\d)?|\b\d+ ?(?:ms|s|seconds?)\b", re.IGNORECASE)
 #: Tools that change something, and those of such names that do not: lists of things to do, the input of a process.
 _EDIT = re.compile(r"edit|write|patch|diff|replace|create|insert|delete|move|rename", re.IGNORECASE)
 _NO_EDIT = re.compile(r"todo|task|plan|stdin|(?:^|_)(?:git|show|view|get)_?diff", re.IGNORECASE)
@@ -47,7 +50,7 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         >>> [is_stalled([{"role": "user", "content": "Fix it."}] + step * count, errors=3) for count in (2, 3, 4, 6)]
         [False, True, False, True]
     """
-    same, idle, has_changed = _SameError(), 0, False
+    same, idle, has_changed, is_step = _SameError(), 0, False, False
     # Results and calls of the last step.
     last: tuple[int, int] | None = None
     found = listed(messages)
@@ -55,11 +58,18 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
         message = found[index]
         if is_user(message) and _has_words(message, index, harness):
             break
-        for result in _results(message, index):
+        results, calls = list(_results(message, index)), list(_calls(message))
+        is_step = is_step or bool(results or calls)
+        if not is_step and role_of(message) == "assistant":
+            # What an agent asks after an answer, such as a recap: the stall, if it was one, was dealt with.
+            return False
+        for result in results:
             if last is None and (idle or has_changed):
                 last = same.count, idle
-            same.returned(result)
-        for call in _calls(message):
+            # Reading them takes most of the time.
+            if errors and not same.is_over:
+                same.returned(result)
+        for call in calls:
             same.called(call)
             has_changed = has_changed or call.is_change
             idle += not has_changed
@@ -94,10 +104,11 @@ class _SameError:
 
     def returned(self, result: _Result) -> None:
         """Counts a result; the last one is the first to be counted."""
+        text = _VARYING.sub("0", result.text)
         if self._text is None:
-            self._text = result.text
-            self._limit = None if result.is_error else 0
-        if result.text == self._text:
+            self._text = text
+            self._limit = None if result.is_error() else 0
+        if text == self._text:
             self._alike += 1
         elif result.call:
             self._differing.setdefault(result.call, self._alike)
@@ -121,9 +132,13 @@ class _Result(NamedTuple):
 
     #: Id of the call; empty for none.
     call: str
-    #: Without what differs between two runs.
     text: str
-    is_error: bool
+    #: Whether the dialect says that it is an error.
+    is_marked: bool
+
+    def is_error(self) -> bool:
+        """Whether it is marked as an error or says so."""
+        return self.is_marked or (_ERROR.search(self.text) is not None and _SUCCESS.search(self.text) is None)
 
 
 class _Call(NamedTuple):
@@ -154,9 +169,7 @@ def _results(message: Any, index: int) -> Iterator[_Result]:
 
 
 def _returned(call: Any, text: str, is_marked: bool) -> _Result:
-    return _Result(
-        call if isinstance(call, str) else "", _VARYING.sub("0", text), is_marked or _ERROR.search(text) is not None
-    )
+    return _Result(call if isinstance(call, str) else "", text, is_marked)
 
 
 def _text(message: Any, index: int) -> str:
