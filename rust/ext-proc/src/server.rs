@@ -160,8 +160,7 @@ async fn serve_connection(stream: TcpStream, service: Service) {
         .keep_alive_timeout(PING_PATIENCE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        // Those beyond the limit are refused one by one: the gateway then does not wait for them.
-        .max_concurrent_streams(None)
+        .max_concurrent_streams(service.settings.max_streams())
         .max_pending_accept_reset_streams(MAX_RESETS)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service_fn(move |request| handle(service.clone(), request)));

@@ -56,6 +56,19 @@ impl Drop for Judge {
     }
 }
 
+fn settings() -> Settings {
+    Settings {
+        paths: vec!["/v1/chat/completions".into()],
+        model_header: "x-model".into(),
+        rewrites_body: true,
+        max_exchanges: 100,
+        max_message_bytes: 100_000,
+        max_body_bytes: Limit::new(100_000),
+        body_timeout: PATIENCE,
+        patience: PATIENCE,
+    }
+}
+
 struct Served {
     server: Server,
     judge: std::sync::Weak<Judge>,
@@ -66,16 +79,7 @@ struct Served {
 
 impl Served {
     fn new(keeps: bool, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
-            paths: vec!["/v1/chat/completions".into()],
-            model_header: "x-model".into(),
-            rewrites_body: true,
-            max_exchanges: 100,
-            max_message_bytes: 100_000,
-            max_body_bytes: Limit::new(100_000),
-            body_timeout: PATIENCE,
-            patience: PATIENCE,
-        };
+        let mut settings = settings();
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -266,6 +270,19 @@ fn other_methods_and_too_many_exchanges_are_refused() {
                 (answers, status) => break assert_eq!((answers.len(), status), (1, "0".into())),
             }
         }
+    });
+}
+
+/// The server keeps every answer that is not read.
+#[test]
+fn streams_of_a_connection_are_bounded() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let gateway = connected(served.address).await;
+        assert_eq!(open(&gateway, METHOD).await.end().await.1, "0");
+        assert_eq!(gateway.current_max_send_streams(), 1200);
+        let many = Settings { max_exchanges: usize::MAX, ..settings() };
+        assert_eq!(many.max_streams(), u32::MAX);
     });
 }
 
