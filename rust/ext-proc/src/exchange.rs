@@ -54,7 +54,8 @@ pub struct Exchange {
     has_length: bool,
     /// Headers of the answers that the client sent.
     forged: Vec<Bytes>,
-    pieces: Vec<Bytes>,
+    /// What came of the body. Pieces are put together as they come: each of them apart would cost many times the bytes that are counted.
+    body: BytesMut,
     held: Held,
 }
 
@@ -73,7 +74,7 @@ impl Exchange {
             headers: Vec::new(),
             has_length: false,
             forged: Vec::new(),
-            pieces: Vec::new(),
+            body: BytesMut::new(),
             held: Held::new(budget),
         }
     }
@@ -196,7 +197,7 @@ impl Exchange {
             };
         }
         let refused = self.hold(piece.len());
-        self.pieces.push(piece);
+        self.append(piece);
         let is_whole = is_end || is_last || self.mode == Some(mode::BUFFERED);
         let (changes, body) = match refused {
             Some(reason) => (self.unchanged(reason), self.release()),
@@ -257,16 +258,19 @@ impl Exchange {
         self.headers = Vec::new();
     }
 
+    fn append(&mut self, piece: Bytes) {
+        if self.body.is_empty() {
+            // Most bodies come in one piece, which nobody else has: it is not copied.
+            self.body = piece.into();
+        } else {
+            self.body.extend_from_slice(&piece);
+        }
+    }
+
     /// Releases what is held; all that came of the body.
     fn release(&mut self) -> Bytes {
         drop(self.held.hand_over());
-        let mut pieces = std::mem::take(&mut self.pieces);
-        if pieces.len() == 1 {
-            return pieces.swap_remove(0);
-        }
-        let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| body.extend_from_slice(piece));
-        body.freeze()
+        std::mem::take(&mut self.body).freeze()
     }
 
     fn with_headers(&self, changes: Changes) -> ProcessingResponse {

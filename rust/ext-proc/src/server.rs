@@ -2,9 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fmt,
-    future::{Ready, ready},
-    io,
+    fmt, io,
     net::TcpListener,
     pin::pin,
     sync::{
@@ -15,9 +13,9 @@ use std::{
     time::Duration,
 };
 
+use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use prost::DecodeError;
 use tokio::{
     net::TcpStream,
     runtime,
@@ -25,21 +23,22 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
-use tonic::{Code, Response, Status, Streaming, body::Body, server::Grpc};
 
 use crate::{
     answers::{Answers, Sender},
     budget::ByteBudget,
-    codec::Messages,
+    codec::{Messages, parsed},
     decide::{Decide, Reason},
-    exchange::Exchange,
-    messages::{ProcessingRequest, ProcessingResponse},
+    exchange::{Exchange, ProtocolError},
+    messages::ProcessingResponse,
     settings::Settings,
+    status::Status,
 };
 
 /// The path of the gRPC method.
 pub const METHOD: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// Bytes of a body that may be under way. A connection has room for several, so that one that waits for its decision holds up no other.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
@@ -53,7 +52,6 @@ const MAX_RESETS: usize = 10_000;
 /// The pause after a connection that could not be accepted: most often the process has no descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-type Decoded = Result<ProcessingRequest, DecodeError>;
 /// `None` while the server runs, then when it ends at the latest.
 type Until = Option<Instant>;
 
@@ -172,38 +170,33 @@ async fn serve_connection(stream: TcpStream, service: Service) {
     let _ = connection.await;
 }
 
-async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Body>, Infallible> {
+async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Answers>, Infallible> {
     if request.uri().path() != METHOD {
-        return Ok(Status::unimplemented("").into_http());
+        return Ok(refused(Status::unimplemented("no such method")));
+    }
+    let encoding = request.headers().get("grpc-encoding");
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Ok(refused(Status::unimplemented("compressed messages are not read")));
     }
     let Some(place) = service.place() else {
         let limit = service.settings.max_exchanges;
-        return Ok(Status::resource_exhausted(format!("{limit} exchanges are open")).into_http());
+        return Ok(refused(Status::resource_exhausted(format!("{limit} exchanges are open"))));
     };
-    let grpc = Grpc::new(Messages).max_decoding_message_size(service.settings.max_message_bytes);
-    let mut grpc = grpc.max_encoding_message_size(usize::MAX);
-    Ok(grpc.streaming(Opened { service, place: Some(place) }, request).await)
+    let messages = Messages::new(request.into_body(), service.settings.max_message_bytes);
+    let mut response = http::Response::new(Answers::new(|answers| async move {
+        let _place = place;
+        service.converse(messages, answers).await
+    }));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    Ok(response)
 }
 
-/// An exchange whose stream was opened.
-struct Opened {
-    service: Service,
-    place: Option<Place>,
-}
-
-impl tonic::server::StreamingService<Decoded> for Opened {
-    type Response = ProcessingResponse;
-    type ResponseStream = Answers;
-    type Future = Ready<Result<Response<Answers>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Decoded>>) -> Self::Future {
-        let (service, place) = (self.service.clone(), self.place.take());
-        let work = |answers| async move {
-            let _place = place;
-            service.converse(request.into_inner(), answers).await;
-        };
-        ready(Ok(Response::new(Answers::new(work))))
-    }
+/// An answer that is a status only.
+fn refused(status: Status) -> http::Response<Answers> {
+    let mut response = http::Response::new(Answers::none());
+    *response.headers_mut() = status.into_headers();
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
 }
 
 /// One of the exchanges that may be open.
@@ -222,9 +215,9 @@ impl Service {
     }
 
     /// Runs an exchange until the gateway ends it, or sends what does not belong.
-    async fn converse(self, mut messages: Streaming<Decoded>, answers: Sender) {
+    async fn converse(self, mut messages: Messages<Incoming>, answers: Sender) -> Status {
         let send = |responses: Vec<ProcessingResponse>| {
-            responses.into_iter().for_each(|response| drop(answers.send(Ok(response))));
+            responses.into_iter().for_each(|response| drop(answers.send(response)));
         };
         let mut stopping = self.stopping;
         let mut exchange = Exchange::new(self.settings.clone(), self.budget, Arc::clone(&self.decide));
@@ -233,39 +226,39 @@ impl Service {
             let message = if exchange.is_passing() {
                 tokio::select! {
                     biased;
-                    message = messages.message() => message,
-                    () = begins(&mut stopping) => return,
+                    message = messages.next() => message,
+                    () = begins(&mut stopping) => return Status::ok(),
                 }
             } else if exchange.is_holding() {
                 let until = *held_until.get_or_insert_with(|| Instant::now() + self.settings.body_timeout);
-                match timeout_at(until, messages.message()).await {
-                    Ok(message) => message,
-                    Err(_) => {
-                        send(exchange.give_up());
-                        continue;
-                    }
-                }
+                // A wait that has a message at once never looks at the time.
+                let came = if Instant::now() < until { timeout_at(until, messages.next()).await.ok() } else { None };
+                let Some(message) = came else {
+                    send(exchange.give_up());
+                    continue;
+                };
+                message
             } else {
-                messages.message().await
+                messages.next().await
             };
             let message = match message {
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(_))) => return self.decide.unchanged(Reason::Protocol),
-                Ok(None) => return,
-                Err(status) => return drop(answers.send(Err(refused(status)))),
+                Ok(Some(message)) => parsed(message),
+                Ok(None) => return Status::ok(),
+                Err(status) => return status,
             };
-            if message.observability_mode {
-                return;
-            }
-            match exchange.answer(message).await {
+            let responses = match message {
+                Ok(message) if message.observability_mode => return Status::ok(),
+                Ok(message) => exchange.answer(message).await,
+                Err(error) => Err(error),
+            };
+            match responses {
                 Ok(responses) => send(responses),
-                Err(_) => return self.decide.unchanged(Reason::Protocol),
+                // As an error it would end the HTTP request, where the gateway's configuration does not allow failures.
+                Err(ProtocolError) => {
+                    self.decide.unchanged(Reason::Protocol);
+                    return Status::ok();
+                }
             }
         }
     }
-}
-
-/// The status of a message that was not read: gRPC's own servers call one that is too long an exhausted resource.
-fn refused(status: Status) -> Status {
-    if status.code() == Code::OutOfRange { Status::resource_exhausted(status.message()) } else { status }
 }

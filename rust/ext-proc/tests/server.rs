@@ -347,6 +347,68 @@ fn a_body_that_does_not_end_goes_on() {
     });
 }
 
+/// A gateway that always has a next piece does not hold its body for ever.
+#[test]
+fn the_time_of_a_body_ends_although_pieces_keep_coming() {
+    let served = Served::new(false, |settings| settings.body_timeout = Duration::ZERO);
+    run(async {
+        let gateway = connected(served.address).await;
+        let mut exchange = open(&gateway, METHOD).await;
+        let together = [head(mode::FULL_DUPLEX_STREAMED), body("a", false), body("b", true)];
+        let together = together.map(|message| framed(&message.encode_to_vec())).concat();
+        exchange.send.send_data(together.into(), false).unwrap();
+        let (answers, _) = exchange.end().await;
+        assert_eq!((answers.len(), told(&answers[0])), (3, Some("body_timeout".into())));
+    });
+}
+
+#[test]
+fn messages_arrive_however_they_are_cut_and_compressed_or_incomplete_ones_are_refused() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let gateway = connected(served.address).await;
+        let whole = [head(mode::BUFFERED), body("{}", true)].map(|message| framed(&message.encode_to_vec())).concat();
+        for size in [1, 3, 7] {
+            let mut exchange = open(&gateway, METHOD).await;
+            for cut in whole.chunks(size) {
+                exchange.send.send_data(Bytes::copy_from_slice(cut), false).unwrap();
+                tokio::task::yield_now().await;
+            }
+            let (answers, status) = exchange.end().await;
+            assert_eq!((told(&answers[1]), status), (Some("big".into()), "0".into()));
+        }
+        for bad in [&b"\x01\0\0\0\0"[..], b"\0\0\0\0\x05a", b"\0\0"] {
+            let mut exchange = open(&gateway, METHOD).await;
+            exchange.send.send_data(Bytes::from_static(bad), false).unwrap();
+            assert_eq!(exchange.end().await, (vec![], "13".into()));
+        }
+        let request = http::Request::post(format!("http://gateway{METHOD}")).header("grpc-encoding", "gzip");
+        let mut ready = gateway.clone().ready().await.unwrap();
+        let (answers, send) = ready.send_request(request.body(()).unwrap(), false).unwrap();
+        assert_eq!(Exchange { send, answers }.end().await.1, "12");
+    });
+}
+
+#[test]
+fn headers_and_what_else_is_no_body_are_bounded() {
+    let served = Served::new(false, |settings| settings.max_message_bytes = 10_000_000);
+    run(async {
+        let gateway = connected(served.address).await;
+        let mut many = head(mode::BUFFERED).encode_to_vec();
+        // Headers without a name or a value, then other fields, a few at a time.
+        let empty = [&[0x12, 4, 0x0a, 2, 0x0a, 0][..], &[0x40, 1]].concat();
+        many.extend(empty.iter().cycle().take(empty.len() * 200_000));
+        let mut exchange = open(&gateway, METHOD).await;
+        exchange.send.send_data(framed(&many), false).unwrap();
+        assert_eq!(exchange.rest().await, (vec![], "0".into()));
+        assert_eq!(served.counted(), [Reason::Protocol]);
+        let mut exchange = open(&gateway, METHOD).await;
+        exchange.say(&head(mode::BUFFERED));
+        exchange.say(&body(vec![b'x'; 2_000_000], true));
+        assert_eq!(told(&exchange.end().await.0[1]), Some("body_too_large".into()));
+    });
+}
+
 #[test]
 fn stopping_ends_those_that_wait_and_lets_the_others_decide() {
     let served = Served::new(false, |_| ());
