@@ -17,7 +17,8 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
     runtime,
     sync::watch,
     task::JoinSet,
@@ -45,8 +46,9 @@ const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 /// A gateway that is gone without a word holds its exchanges no longer than this and the time for the answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a connection may stay without its first byte.
-const FIRST_BYTE_PATIENCE: Duration = Duration::from_secs(60);
+/// What every connection of HTTP/2 begins with, and how long that may take.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_PATIENCE: Duration = Duration::from_secs(60);
 /// Exchanges that a gateway may open and cancel before they are looked at, as when many of its clients go at once.
 const MAX_RESETS: usize = 10_000;
 /// The pause after a connection that could not be accepted: most often the process has no descriptor left.
@@ -76,6 +78,10 @@ impl Server {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
         let (until, stopping) = watch::channel(None);
         let service = Service { settings: Arc::new(settings), budget, decide, running: Arc::default(), stopping };
         Builder::new().name("turnout-ext-proc".into()).spawn(move || runtime.block_on(serve(listener, service)))?;
@@ -108,8 +114,7 @@ impl fmt::Debug for Service {
 }
 
 /// Accepts connections until the end, and waits for the exchanges then.
-async fn serve(listener: TcpListener, service: Service) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+async fn serve(listener: tokio::net::TcpListener, service: Service) {
     let mut stopping = service.stopping.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -146,12 +151,17 @@ async fn begins(stopping: &mut watch::Receiver<Until>) {
 async fn serve_connection(stream: TcpStream, service: Service) {
     // Answers are short and awaited.
     let _ = stream.set_nodelay(true);
-    let (mut stopping, mut first) = (service.stopping.clone(), [0]);
-    tokio::select! {
-        // Not `readable`, which may be early: a connection that is said to begin is waited for at the end.
-        begun = timeout(FIRST_BYTE_PATIENCE, stream.peek(&mut first)) => if !matches!(begun, Ok(Ok(1..))) { return },
-        () = begins(&mut stopping) => return,
+    let (mut read, write) = stream.into_split();
+    let mut stopping = service.stopping.clone();
+    // A connection that is said to begin is waited for at the end.
+    let has_begun = tokio::select! {
+        begun = timeout(PREFACE_PATIENCE, begins_http2(&mut read)) => begun == Ok(true),
+        () = begins(&mut stopping) => false,
+    };
+    if !has_begun {
+        return;
     }
+    let stream = tokio::io::join(PREFACE.chain(read), write);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -168,6 +178,21 @@ async fn serve_connection(stream: TcpStream, service: Service) {
         () = begins(&mut stopping) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// Reads the preface; whether it is one.
+async fn begins_http2(stream: &mut OwnedReadHalf) -> bool {
+    let (mut came, mut length) = ([0; PREFACE.len()], 0);
+    while length < came.len() {
+        match stream.read(&mut came[length..]).await {
+            Ok(more @ 1..) => length += more,
+            _ => return false,
+        }
+        if came[..length] != PREFACE[..length] {
+            return false;
+        }
+    }
+    true
 }
 
 async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Answers>, Infallible> {

@@ -17,7 +17,11 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use prost::Message;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use turnout_ext_proc::{
     ByteBudget, Decide, Limit, METHOD, Reason, Request, Server, Settings, Verdict,
     messages::{
@@ -437,11 +441,27 @@ fn connections_without_an_exchange_do_not_hold_up_the_end() {
     let served = Served::new(false, |_| ());
     run(async {
         let silent = TcpStream::connect(served.address).await.unwrap();
+        let mut slow = TcpStream::connect(served.address).await.unwrap();
+        slow.write_all(b"PRI * HTTP/2.0").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let idle = connected(served.address).await;
         assert_eq!(open(&idle, "/other.Service/Method").await.end().await.1, "12");
         served.server.stop(Duration::from_secs(3600));
         until(|| served.ended.try_recv().is_ok()).await;
-        drop((silent, idle));
+        drop((silent, slow, idle));
+    });
+}
+
+#[test]
+fn a_connection_that_is_not_http_2_is_closed_at_once() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let mut other = TcpStream::connect(served.address).await.unwrap();
+        other.write_all(b"GET").await.unwrap();
+        let mut left = Vec::new();
+        let _ = timeout(PATIENCE, other.read_to_end(&mut left)).await.unwrap();
+        assert_eq!(left, b"");
+        let _ = timeout(PATIENCE, connected(served.address)).await.unwrap();
     });
 }
 
