@@ -132,7 +132,9 @@ fn an_exchange_that_waits_for_the_http_answer_keeps_nothing_of_its_body() {
     let budget = Arc::new(ByteBudget::new(100 * MEGABYTE));
     let _server = Server::start(listener, settings(), Arc::clone(&budget), Arc::new(Judge)).unwrap();
     run(async {
-        let (gateway, connection) = client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (gateway, connection) = client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         for mode in [mode::BUFFERED, mode::FULL_DUPLEX_STREAMED] {
             let content: Bytes = vec![b'x'; 4 * MEGABYTE].into();
