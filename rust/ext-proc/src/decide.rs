@@ -40,11 +40,13 @@ pub enum Reason {
     Protocol,
     /// Who decides did not answer.
     InternalError,
+    /// The gateway gave up before the decision.
+    GatewayGone,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OtherPath,
         Self::NoBody,
         Self::InvalidContentEncoding,
@@ -54,6 +56,7 @@ impl Reason {
         Self::BodyTimeout,
         Self::Protocol,
         Self::InternalError,
+        Self::GatewayGone,
     ];
 
     /// What headers and metrics call it.
@@ -68,6 +71,7 @@ impl Reason {
             Self::BodyTimeout => "body_timeout",
             Self::Protocol => "protocol",
             Self::InternalError => "internal_error",
+            Self::GatewayGone => "gateway_gone",
         }
     }
 }
@@ -90,14 +94,14 @@ pub struct Request {
 impl Request {
     /// Answers. The bytes that the request holds are released before.
     ///
-    /// Returns whether anybody still waited.
+    /// Returns whether anybody still waited. Otherwise the request was counted already.
     pub fn answer(self, verdict: Verdict) -> bool {
         let Self { held, answer, .. } = self;
         drop(held);
         answer.send(verdict).is_ok()
     }
 
-    /// Whether the gateway has given up.
+    /// Whether the gateway has given up, or the request went on without a decision.
     pub fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }

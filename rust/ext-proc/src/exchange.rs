@@ -31,6 +31,23 @@ struct Changes {
     body: Option<Bytes>,
 }
 
+/// A wait for the decision, which ends early where the gateway gives up: the request is counted then, unless it was answered just before.
+struct Waiting<'a> {
+    answered: oneshot::Receiver<Verdict>,
+    decide: &'a dyn Decide,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // From here on nobody answers.
+        self.answered.close();
+        if !self.is_over && self.answered.try_recv().is_err() {
+            self.decide.unchanged(Reason::GatewayGone);
+        }
+    }
+}
+
 /// Answers the messages about one request.
 ///
 /// In the mode `BUFFERED` the body comes in one message. In `FULL_DUPLEX_STREAMED` it comes in pieces, all of which are held with the
@@ -232,8 +249,12 @@ impl Exchange {
         let (answer, answered) = oneshot::channel();
         let headers = std::mem::take(&mut self.headers);
         let came = Instant::now();
+        let mut waiting = Waiting { answered, decide: &*self.decide, is_over: false };
         self.decide.decide(Request { path: self.path, headers, body: body.clone(), came, held, answer });
-        let changes = match timeout(self.settings.patience, answered).await {
+        let answered = timeout(self.settings.patience, &mut waiting.answered).await;
+        waiting.is_over = true;
+        drop(waiting);
+        let changes = match answered {
             Ok(Ok(Verdict::Decided { model, body })) => {
                 Changes { headers: vec![(self.settings.model_header.clone(), model)], body }
             }

@@ -331,6 +331,7 @@ fn what_a_gateway_leaves_behind_is_released() {
         until(|| served.budget.used() == 3).await;
         drop((gateway, held, asked));
         until(|| judge.kept.lock().unwrap()[0].is_abandoned()).await;
+        assert_eq!(served.counted(), [Reason::GatewayGone]);
         judge.kept.lock().unwrap().clear();
         assert_eq!(served.budget.used(), 0);
     });
