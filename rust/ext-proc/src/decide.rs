@@ -1,6 +1,6 @@
 //! What is asked of who decides, and what is answered.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -77,7 +77,6 @@ impl Reason {
 }
 
 /// A request whose whole body is here.
-#[derive(Debug)]
 pub struct Request {
     /// Which of [`Settings::paths`](crate::Settings::paths) its path ends with.
     pub path: usize,
@@ -107,8 +106,16 @@ impl Request {
     }
 }
 
+impl fmt::Debug for Request {
+    /// Without headers and body, which are the client's.
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = into.debug_struct("Request");
+        shown.field("path", &self.path).field("length", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
 /// What a request goes on with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// A model answers it.
     Decided {
@@ -119,4 +126,17 @@ pub enum Verdict {
     },
     /// It goes on as it came, for a reason.
     Unchanged(Bytes),
+}
+
+impl fmt::Debug for Verdict {
+    /// Without the body, which is the client's.
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decided { model, body } => {
+                let length = body.as_ref().map(Bytes::len);
+                into.debug_struct("Decided").field("model", model).field("length", &length).finish()
+            }
+            Self::Unchanged(reason) => into.debug_tuple("Unchanged").field(reason).finish(),
+        }
+    }
 }
