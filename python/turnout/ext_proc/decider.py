@@ -11,10 +11,10 @@ from prometheus_client import Counter, Histogram
 
 from turnout._core import ExtProcRequest
 from turnout.serve.decisions.efforts import body_for
-from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES, Dialect
+from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.endpoints.planner import plan
-from turnout.serve.http.asgi import RawHeaders, client_of, header
+from turnout.serve.http.asgi import client_of, header
 from turnout.serve.http.json_body import parse
 from turnout.serve.http.timeout import Timeout
 from turnout.serve.rare_log import RareLog
@@ -25,7 +25,7 @@ from turnout.serve.upstreams.error import UpstreamError
 logger = logging.getLogger("turnout.ext_proc")
 
 #: Outcomes, besides the codes of :class:`~turnout.serve.dialects.errors.ApiError`.
-DECIDED, OTHER_PATH = "decided", "other_path"
+DECIDED, OTHER_PATH, GATEWAY_GONE = "decided", "other_path", "gateway_gone"
 #: What bodies are written in, by the end of their path: gateways put prefixes before it. The first that fits counts.
 DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, RESPONSES)
 _SECONDS = (100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 0.25, 1.0)
@@ -45,7 +45,7 @@ class Decider:
         registry = state.metrics.registry
         self._outcomes = Counter(
             "turnout_ext_proc_requests",
-            "Requests of gateways: decided, other_path, or why they went on unchanged.",
+            "Requests of gateways: decided, other_path, gateway_gone, or why they went on unchanged.",
             ["outcome"],
             registry=registry,
         )
@@ -61,6 +61,8 @@ class Decider:
     async def decide(self, request: ExtProcRequest) -> None:
         """Decides for one request within the deadline, which began when its body came, and answers it.
 
+        One that nobody waits for any more is not counted here: the server did when its gateway gave up, or when it went on.
+
         Args:
             request: A request of a gateway; its path is one of :data:`DIALECTS`.
         """
@@ -71,7 +73,7 @@ class Decider:
             if waited_s >= self._deadline_s:
                 raise TimeoutError
             with timeout.at(asyncio.get_running_loop().time() + self._deadline_s - waited_s):
-                model, body = await self._decide(DIALECTS[request.path], request.headers, request.body)
+                found = await self._decide(request)
         except ApiError as error:
             reason = error.code
         except UpstreamError as error:
@@ -83,29 +85,30 @@ class Decider:
             logger.error("unexpected %s while deciding", type(error).__name__, exc_info=logger.isEnabledFor(10))
             reason = "internal_error"
         else:
-            self._seconds.observe(time.perf_counter() - began)
-            self._decided.inc()
-            request.decided(model, body)
+            if found is not None and request.decided(*found):
+                self._seconds.observe(time.perf_counter() - began)
+                self._decided.inc()
             return
         finally:
             timeout.close()
-        self.unchanged(reason)
-        request.unchanged(passing.safe_value(reason))
+        if request.unchanged(passing.safe_value(reason)):
+            self.unchanged(reason)
 
     def unchanged(self, reason: str, count: int = 1) -> None:
         """Counts requests that go on as they came.
 
         Args:
-            reason: Why; :data:`OTHER_PATH` is nothing to report.
+            reason: Why; :data:`OTHER_PATH` and :data:`GATEWAY_GONE` are nothing to report.
             count: How many.
         """
         self._outcomes.labels(reason).inc(count)
-        if reason != OTHER_PATH:
+        if reason not in (OTHER_PATH, GATEWAY_GONE):
             self._rare.add(f"%d requests went on without a decision: {reason}%s", "", count)
 
-    async def _decide(self, dialect: Dialect, headers: RawHeaders, body: bytes) -> tuple[bytes, bytes | None]:
-        """The value of the header, and the body where it changes."""
-        state, scope = self.state, {"headers": headers}
+    async def _decide(self, request: ExtProcRequest) -> tuple[bytes, bytes | None] | None:
+        """The value of the header, and the body where it changes. Where the gateway gave up, nothing is logged and no session stays with a model."""
+        dialect, body, state = DIALECTS[request.path], request.body, self.state
+        scope = {"headers": request.headers}
         request_id = passing.request_id(header(scope, b"x-request-id")) or uuid.uuid4().hex
         parsed = await parse(body)
         settings = state.snapshot.settings
@@ -115,9 +118,11 @@ class Decider:
             # In every case: a body that names two models is not decided for.
             changed = await body_for(model, body, dialect)
         except asyncio.CancelledError:
-            if dialect.is_logged:
+            if dialect.is_logged and not request.is_abandoned:
                 state.decided_only(planned, settings, request_id, "deadline")
             raise
+        if request.is_abandoned:
+            return None
         if dialect.is_logged:
             await state.decided_for_another(planned, settings, request_id, dialect.continues(parsed), client_of(scope))
         return model.header, changed if self._rewrites_body and changed != body else None

@@ -102,15 +102,25 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         state: The server's state.
         sockets: Of a worker: one that keeps the address of the service and, if there is one, that of administrators.
         supervisor: Of a worker: the process that started it.
+
+    Returns:
+        The exit code: 1 where the service has ended by itself.
     """
     settings = state.snapshot.settings
     server, own = settings.server, settings.ext_proc
-    service = Service(state, shares_port=supervisor is not None)
     admin = listener(admin_app(state), Limits(ADMIN_CONNECTIONS, head_s=server.header_timeout_s), server.shutdown_s)
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()
     reloads = Reloads(state)
+    code = 0
+
+    def fail() -> None:
+        nonlocal code
+        code = 1
+        end()
+
+    service = Service(state, shares_port=supervisor is not None, on_failure=fail)
 
     def end() -> None:
         if ending.is_set():
@@ -138,7 +148,7 @@ async def _serve(state: State, sockets: Sequence[socket.socket] = (), supervisor
         admin.should_exit = True
         await asyncio.gather(*tasks, *reloads.running)
         await state.close()
-    return 0
+    return code
 
 
 def _again_without_keys(read_again: Callable[[], Settings]) -> Settings:

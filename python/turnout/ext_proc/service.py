@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 
 from turnout._core import ExtProcRequest, ExtProcServer
 from turnout.ext_proc.decider import DIALECTS, Decider
 from turnout.serve.http.listener import listening
 from turnout.serve.settings.tables import Settings
 from turnout.serve.state import State
+
+logger = logging.getLogger("turnout.ext_proc")
 
 #: Seconds beyond the deadline of a decision after which the server no longer waits for the event loop.
 _PATIENCE_S = 10.0
@@ -22,12 +26,16 @@ class Service:
     Args:
         state: The state of a server, whose upstreams are not called.
         shares_port: Whether other processes listen on its port, too.
+        on_failure: Called when the server has ended although nobody stopped it.
     """
 
-    def __init__(self, state: State, *, shares_port: bool = False) -> None:
+    def __init__(
+        self, state: State, *, shares_port: bool = False, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
         self._state = state
         self._decider = Decider(state)
         self._shares_port = shares_port
+        self._on_failure = on_failure
         self._is_stopping = False
         self._server: ExtProcServer | None = None
         self._ended = asyncio.Event()
@@ -96,6 +104,9 @@ class Service:
         if self._server.has_ended and not self._ended.is_set():
             loop.remove_reader(self._server.fileno())
             self._ended.set()
+            if not self._is_stopping:
+                logger.error("the server for gateways has ended by itself")
+                self._on_failure()
 
     async def _decide(self, request: ExtProcRequest) -> None:
         try:

@@ -106,7 +106,7 @@ def settled(state: State) -> Iterator[None]:
         state: The server's state.
     """
 
-    def settle(settings: Settings | None = None) -> None:
+    def settle(*_: Settings) -> None:
         gc.unfreeze()
         gc.collect()
         gc.freeze()

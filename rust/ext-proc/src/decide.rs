@@ -1,6 +1,6 @@
 //! What is asked of who decides, and what is answered.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -40,11 +40,13 @@ pub enum Reason {
     Protocol,
     /// Who decides did not answer.
     InternalError,
+    /// The gateway gave up before the decision.
+    GatewayGone,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OtherPath,
         Self::NoBody,
         Self::InvalidContentEncoding,
@@ -54,6 +56,7 @@ impl Reason {
         Self::BodyTimeout,
         Self::Protocol,
         Self::InternalError,
+        Self::GatewayGone,
     ];
 
     /// What headers and metrics call it.
@@ -68,12 +71,12 @@ impl Reason {
             Self::BodyTimeout => "body_timeout",
             Self::Protocol => "protocol",
             Self::InternalError => "internal_error",
+            Self::GatewayGone => "gateway_gone",
         }
     }
 }
 
 /// A request whose whole body is here.
-#[derive(Debug)]
 pub struct Request {
     /// Which of [`Settings::paths`](crate::Settings::paths) its path ends with.
     pub path: usize,
@@ -90,21 +93,29 @@ pub struct Request {
 impl Request {
     /// Answers. The bytes that the request holds are released before.
     ///
-    /// Returns whether anybody still waited.
+    /// Returns whether anybody still waited. Otherwise the request was counted already.
     pub fn answer(self, verdict: Verdict) -> bool {
         let Self { held, answer, .. } = self;
         drop(held);
         answer.send(verdict).is_ok()
     }
 
-    /// Whether the gateway has given up.
+    /// Whether the gateway has given up, or the request went on without a decision.
     pub fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 }
 
+impl fmt::Debug for Request {
+    /// Without headers and body, which are the client's.
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = into.debug_struct("Request");
+        shown.field("path", &self.path).field("length", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
 /// What a request goes on with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// A model answers it.
     Decided {
@@ -115,4 +126,17 @@ pub enum Verdict {
     },
     /// It goes on as it came, for a reason.
     Unchanged(Bytes),
+}
+
+impl fmt::Debug for Verdict {
+    /// Without the body, which is the client's.
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decided { model, body } => {
+                let length = body.as_ref().map(Bytes::len);
+                into.debug_struct("Decided").field("model", model).field("length", &length).finish()
+            }
+            Self::Unchanged(reason) => into.debug_tuple("Unchanged").field(reason).finish(),
+        }
+    }
 }

@@ -31,6 +31,23 @@ struct Changes {
     body: Option<Bytes>,
 }
 
+/// A wait for the decision, which ends early where the gateway gives up: the request is counted then, unless it was answered just before.
+struct Waiting<'a> {
+    answered: oneshot::Receiver<Verdict>,
+    decide: &'a dyn Decide,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // From here on nobody answers.
+        self.answered.close();
+        if !self.is_over && self.answered.try_recv().is_err() {
+            self.decide.unchanged(Reason::GatewayGone);
+        }
+    }
+}
+
 /// Answers the messages about one request.
 ///
 /// In the mode `BUFFERED` the body comes in one message. In `FULL_DUPLEX_STREAMED` it comes in pieces, all of which are held with the
@@ -54,7 +71,8 @@ pub struct Exchange {
     has_length: bool,
     /// Headers of the answers that the client sent.
     forged: Vec<Bytes>,
-    pieces: Vec<Bytes>,
+    /// What came of the body. Pieces are put together as they come: each of them apart would cost many times the bytes that are counted.
+    body: BytesMut,
     held: Held,
 }
 
@@ -73,7 +91,7 @@ impl Exchange {
             headers: Vec::new(),
             has_length: false,
             forged: Vec::new(),
-            pieces: Vec::new(),
+            body: BytesMut::new(),
             held: Held::new(budget),
         }
     }
@@ -196,7 +214,7 @@ impl Exchange {
             };
         }
         let refused = self.hold(piece.len());
-        self.pieces.push(piece);
+        self.append(piece);
         let is_whole = is_end || is_last || self.mode == Some(mode::BUFFERED);
         let (changes, body) = match refused {
             Some(reason) => (self.unchanged(reason), self.release()),
@@ -231,8 +249,12 @@ impl Exchange {
         let (answer, answered) = oneshot::channel();
         let headers = std::mem::take(&mut self.headers);
         let came = Instant::now();
+        let mut waiting = Waiting { answered, decide: &*self.decide, is_over: false };
         self.decide.decide(Request { path: self.path, headers, body: body.clone(), came, held, answer });
-        let changes = match timeout(self.settings.patience, answered).await {
+        let answered = timeout(self.settings.patience, &mut waiting.answered).await;
+        waiting.is_over = true;
+        drop(waiting);
+        let changes = match answered {
             Ok(Ok(Verdict::Decided { model, body })) => {
                 Changes { headers: vec![(self.settings.model_header.clone(), model)], body }
             }
@@ -257,16 +279,19 @@ impl Exchange {
         self.headers = Vec::new();
     }
 
+    fn append(&mut self, piece: Bytes) {
+        if self.body.is_empty() {
+            // Most bodies come in one piece, which nobody else has: it is not copied.
+            self.body = piece.into();
+        } else {
+            self.body.extend_from_slice(&piece);
+        }
+    }
+
     /// Releases what is held; all that came of the body.
     fn release(&mut self) -> Bytes {
         drop(self.held.hand_over());
-        let mut pieces = std::mem::take(&mut self.pieces);
-        if pieces.len() == 1 {
-            return pieces.swap_remove(0);
-        }
-        let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| body.extend_from_slice(piece));
-        body.freeze()
+        std::mem::take(&mut self.body).freeze()
     }
 
     fn with_headers(&self, changes: Changes) -> ProcessingResponse {

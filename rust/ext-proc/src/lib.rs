@@ -19,6 +19,7 @@ mod exchange;
 pub mod messages;
 mod server;
 mod settings;
+mod status;
 
 pub use budget::{ByteBudget, Held};
 pub use decide::{Decide, Header, Reason, Request, Verdict};

@@ -6,6 +6,8 @@
 
 #![expect(missing_docs, reason = "the names are the protocol's")]
 
+use std::fmt;
+
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
@@ -24,6 +26,7 @@ pub const SKIP: i32 = 2;
 pub const OVERWRITE: i32 = 2;
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct HeaderValue {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: Bytes,
@@ -48,6 +51,7 @@ pub struct HttpHeaders {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct HttpBody {
     #[prost(bytes = "bytes", tag = "1")]
     pub body: Bytes,
@@ -114,6 +118,7 @@ pub struct HeaderMutation {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct StreamedBodyResponse {
     #[prost(bytes = "bytes", tag = "1")]
     pub body: Bytes,
@@ -123,6 +128,7 @@ pub struct StreamedBodyResponse {
 
 /// What a body becomes.
 #[derive(Clone, PartialEq, Oneof)]
+#[prost(skip_debug)]
 pub enum Mutation {
     #[prost(bytes = "bytes", tag = "1")]
     Body(Bytes),
@@ -190,4 +196,36 @@ pub struct ProcessingResponse {
     pub part: Option<Answered>,
     #[prost(message, optional, tag = "9")]
     pub mode_override: Option<ProcessingMode>,
+}
+
+// Values of headers and bodies are the client's: only their lengths are shown.
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.value.len() + self.raw_value.len();
+        into.debug_struct("HeaderValue").field("key", &self.key).field("length", &length).finish()
+    }
+}
+
+impl fmt::Debug for HttpBody {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = into.debug_struct("HttpBody");
+        shown.field("length", &self.body.len()).field("end_of_stream", &self.end_of_stream).finish()
+    }
+}
+
+impl fmt::Debug for StreamedBodyResponse {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = into.debug_struct("StreamedBodyResponse");
+        shown.field("length", &self.body.len()).field("end_of_stream", &self.end_of_stream).finish()
+    }
+}
+
+impl fmt::Debug for Mutation {
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body(body) => into.debug_struct("Body").field("length", &body.len()).finish(),
+            Self::StreamedResponse(piece) => piece.fmt(into),
+        }
+    }
 }

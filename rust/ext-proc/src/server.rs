@@ -2,9 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fmt,
-    future::{Ready, ready},
-    io,
+    fmt, io,
     net::TcpListener,
     pin::pin,
     sync::{
@@ -15,45 +13,47 @@ use std::{
     time::Duration,
 };
 
+use http::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use prost::DecodeError;
 use tokio::{
-    net::TcpStream,
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
     runtime,
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
-use tonic::{Code, Response, Status, Streaming, body::Body, server::Grpc};
 
 use crate::{
     answers::{Answers, Sender},
     budget::ByteBudget,
-    codec::Messages,
+    codec::{Messages, parsed},
     decide::{Decide, Reason},
-    exchange::Exchange,
-    messages::{ProcessingRequest, ProcessingResponse},
+    exchange::{Exchange, ProtocolError},
+    messages::ProcessingResponse,
     settings::Settings,
+    status::Status,
 };
 
 /// The path of the gRPC method.
 pub const METHOD: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// Bytes of a body that may be under way. A connection has room for several, so that one that waits for its decision holds up no other.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 /// A gateway that is gone without a word holds its exchanges no longer than this and the time for the answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a connection may stay without its first byte.
-const FIRST_BYTE_PATIENCE: Duration = Duration::from_secs(60);
+/// What every connection of HTTP/2 begins with, and how long that may take.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_PATIENCE: Duration = Duration::from_secs(60);
 /// Exchanges that a gateway may open and cancel before they are looked at, as when many of its clients go at once.
 const MAX_RESETS: usize = 10_000;
 /// The pause after a connection that could not be accepted: most often the process has no descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-type Decoded = Result<ProcessingRequest, DecodeError>;
 /// `None` while the server runs, then when it ends at the latest.
 type Until = Option<Instant>;
 
@@ -78,6 +78,10 @@ impl Server {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
         let (until, stopping) = watch::channel(None);
         let service = Service { settings: Arc::new(settings), budget, decide, running: Arc::default(), stopping };
         Builder::new().name("turnout-ext-proc".into()).spawn(move || runtime.block_on(serve(listener, service)))?;
@@ -110,8 +114,7 @@ impl fmt::Debug for Service {
 }
 
 /// Accepts connections until the end, and waits for the exchanges then.
-async fn serve(listener: TcpListener, service: Service) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+async fn serve(listener: tokio::net::TcpListener, service: Service) {
     let mut stopping = service.stopping.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -148,20 +151,24 @@ async fn begins(stopping: &mut watch::Receiver<Until>) {
 async fn serve_connection(stream: TcpStream, service: Service) {
     // Answers are short and awaited.
     let _ = stream.set_nodelay(true);
-    let (mut stopping, mut first) = (service.stopping.clone(), [0]);
-    tokio::select! {
-        // Not `readable`, which may be early: a connection that is said to begin is waited for at the end.
-        begun = timeout(FIRST_BYTE_PATIENCE, stream.peek(&mut first)) => if !matches!(begun, Ok(Ok(1..))) { return },
-        () = begins(&mut stopping) => return,
+    let (mut read, write) = stream.into_split();
+    let mut stopping = service.stopping.clone();
+    // A connection that is said to begin is waited for at the end.
+    let has_begun = tokio::select! {
+        begun = timeout(PREFACE_PATIENCE, begins_http2(&mut read)) => begun == Ok(true),
+        () = begins(&mut stopping) => false,
+    };
+    if !has_begun {
+        return;
     }
+    let stream = tokio::io::join(PREFACE.chain(read), write);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_PATIENCE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        // Those beyond the limit are refused one by one: the gateway then does not wait for them.
-        .max_concurrent_streams(None)
+        .max_concurrent_streams(service.settings.max_streams())
         .max_pending_accept_reset_streams(MAX_RESETS)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service_fn(move |request| handle(service.clone(), request)));
@@ -173,38 +180,48 @@ async fn serve_connection(stream: TcpStream, service: Service) {
     let _ = connection.await;
 }
 
-async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Body>, Infallible> {
+/// Reads the preface; whether it is one.
+async fn begins_http2(stream: &mut OwnedReadHalf) -> bool {
+    let (mut came, mut length) = ([0; PREFACE.len()], 0);
+    while length < came.len() {
+        match stream.read(&mut came[length..]).await {
+            Ok(more @ 1..) => length += more,
+            _ => return false,
+        }
+        if came[..length] != PREFACE[..length] {
+            return false;
+        }
+    }
+    true
+}
+
+async fn handle(service: Service, request: http::Request<Incoming>) -> Result<http::Response<Answers>, Infallible> {
     if request.uri().path() != METHOD {
-        return Ok(Status::unimplemented("").into_http());
+        return Ok(refused(Status::unimplemented("no such method")));
+    }
+    let encoding = request.headers().get("grpc-encoding");
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Ok(refused(Status::unimplemented("compressed messages are not read")));
     }
     let Some(place) = service.place() else {
         let limit = service.settings.max_exchanges;
-        return Ok(Status::resource_exhausted(format!("{limit} exchanges are open")).into_http());
+        return Ok(refused(Status::resource_exhausted(format!("{limit} exchanges are open"))));
     };
-    let grpc = Grpc::new(Messages).max_decoding_message_size(service.settings.max_message_bytes);
-    let mut grpc = grpc.max_encoding_message_size(usize::MAX);
-    Ok(grpc.streaming(Opened { service, place: Some(place) }, request).await)
+    let messages = Messages::new(request.into_body(), service.settings.max_message_bytes);
+    let mut response = http::Response::new(Answers::new(|answers| async move {
+        let _place = place;
+        service.converse(messages, answers).await
+    }));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    Ok(response)
 }
 
-/// An exchange whose stream was opened.
-struct Opened {
-    service: Service,
-    place: Option<Place>,
-}
-
-impl tonic::server::StreamingService<Decoded> for Opened {
-    type Response = ProcessingResponse;
-    type ResponseStream = Answers;
-    type Future = Ready<Result<Response<Answers>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Decoded>>) -> Self::Future {
-        let (service, place) = (self.service.clone(), self.place.take());
-        let work = |answers| async move {
-            let _place = place;
-            service.converse(request.into_inner(), answers).await;
-        };
-        ready(Ok(Response::new(Answers::new(work))))
-    }
+/// An answer that is a status only.
+fn refused(status: Status) -> http::Response<Answers> {
+    let mut response = http::Response::new(Answers::none());
+    *response.headers_mut() = status.into_headers();
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
 }
 
 /// One of the exchanges that may be open.
@@ -223,9 +240,9 @@ impl Service {
     }
 
     /// Runs an exchange until the gateway ends it, or sends what does not belong.
-    async fn converse(self, mut messages: Streaming<Decoded>, answers: Sender) {
+    async fn converse(self, mut messages: Messages<Incoming>, answers: Sender) -> Status {
         let send = |responses: Vec<ProcessingResponse>| {
-            responses.into_iter().for_each(|response| drop(answers.send(Ok(response))));
+            responses.into_iter().for_each(|response| drop(answers.send(response)));
         };
         let mut stopping = self.stopping;
         let mut exchange = Exchange::new(self.settings.clone(), self.budget, Arc::clone(&self.decide));
@@ -234,39 +251,39 @@ impl Service {
             let message = if exchange.is_passing() {
                 tokio::select! {
                     biased;
-                    message = messages.message() => message,
-                    () = begins(&mut stopping) => return,
+                    message = messages.next() => message,
+                    () = begins(&mut stopping) => return Status::ok(),
                 }
             } else if exchange.is_holding() {
                 let until = *held_until.get_or_insert_with(|| Instant::now() + self.settings.body_timeout);
-                match timeout_at(until, messages.message()).await {
-                    Ok(message) => message,
-                    Err(_) => {
-                        send(exchange.give_up());
-                        continue;
-                    }
-                }
+                // A wait that has a message at once never looks at the time.
+                let came = if Instant::now() < until { timeout_at(until, messages.next()).await.ok() } else { None };
+                let Some(message) = came else {
+                    send(exchange.give_up());
+                    continue;
+                };
+                message
             } else {
-                messages.message().await
+                messages.next().await
             };
             let message = match message {
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(_))) => return self.decide.unchanged(Reason::Protocol),
-                Ok(None) => return,
-                Err(status) => return drop(answers.send(Err(refused(status)))),
+                Ok(Some(message)) => parsed(message),
+                Ok(None) => return Status::ok(),
+                Err(status) => return status,
             };
-            if message.observability_mode {
-                return;
-            }
-            match exchange.answer(message).await {
+            let responses = match message {
+                Ok(message) if message.observability_mode => return Status::ok(),
+                Ok(message) => exchange.answer(message).await,
+                Err(error) => Err(error),
+            };
+            match responses {
                 Ok(responses) => send(responses),
-                Err(_) => return self.decide.unchanged(Reason::Protocol),
+                // As an error it would end the HTTP request, where the gateway's configuration does not allow failures.
+                Err(ProtocolError) => {
+                    self.decide.unchanged(Reason::Protocol);
+                    return Status::ok();
+                }
             }
         }
     }
-}
-
-/// The status of a message that was not read: gRPC's own servers call one that is too long an exhausted resource.
-fn refused(status: Status) -> Status {
-    if status.code() == Code::OutOfRange { Status::resource_exhausted(status.message()) } else { status }
 }

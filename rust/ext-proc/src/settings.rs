@@ -34,6 +34,14 @@ pub struct Settings {
     pub patience: Duration,
 }
 
+impl Settings {
+    /// Streams of a connection at a time. One counts until its answer is written, so that a gateway that reads nothing makes the server hold
+    /// no more; there is room beyond the exchanges, which are refused one by one: the gateway then does not wait for them.
+    pub fn max_streams(&self) -> u32 {
+        self.max_exchanges.saturating_mul(2).saturating_add(1000).try_into().unwrap_or(u32::MAX)
+    }
+}
+
 /// A limit that may change while the server runs. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Limit(Arc<AtomicUsize>);

@@ -296,6 +296,19 @@ fn messages_that_do_not_belong_are_errors() {
 }
 
 #[test]
+fn what_is_shown_of_messages_has_no_header_and_no_body_of_the_client() {
+    let mut talk = Talk::new(settings());
+    let first = head_of("/v1/messages", Some(mode::FULL_DUPLEX_STREAMED), &[("authorization", "secret")]);
+    let second = body("{secret}", true);
+    let shown = format!("{first:?} {second:?}");
+    talk.say(first).unwrap();
+    let shown = format!("{shown} {:?} {:?}", talk.say(second).unwrap(), Mutation::Body("secret".into()));
+    assert!(shown.contains("authorization") && shown.contains("length: 8") && !shown.contains("secret"), "{shown}");
+    let verdict = Verdict::Decided { model: "big".into(), body: Some("secret".into()) };
+    assert_eq!(format!("{verdict:?}"), r#"Decided { model: b"big", length: Some(6) }"#);
+}
+
+#[test]
 fn a_limit_can_change_while_a_body_comes() {
     let limits = settings();
     let limit = limits.max_body_bytes.clone();

@@ -17,7 +17,11 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use prost::Message;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use turnout_ext_proc::{
     ByteBudget, Decide, Limit, METHOD, Reason, Request, Server, Settings, Verdict,
     messages::{
@@ -56,6 +60,19 @@ impl Drop for Judge {
     }
 }
 
+fn settings() -> Settings {
+    Settings {
+        paths: vec!["/v1/chat/completions".into()],
+        model_header: "x-model".into(),
+        rewrites_body: true,
+        max_exchanges: 100,
+        max_message_bytes: 100_000,
+        max_body_bytes: Limit::new(100_000),
+        body_timeout: PATIENCE,
+        patience: PATIENCE,
+    }
+}
+
 struct Served {
     server: Server,
     judge: std::sync::Weak<Judge>,
@@ -66,16 +83,7 @@ struct Served {
 
 impl Served {
     fn new(keeps: bool, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
-            paths: vec!["/v1/chat/completions".into()],
-            model_header: "x-model".into(),
-            rewrites_body: true,
-            max_exchanges: 100,
-            max_message_bytes: 100_000,
-            max_body_bytes: Limit::new(100_000),
-            body_timeout: PATIENCE,
-            patience: PATIENCE,
-        };
+        let mut settings = settings();
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -269,6 +277,19 @@ fn other_methods_and_too_many_exchanges_are_refused() {
     });
 }
 
+/// The server keeps every answer that is not read.
+#[test]
+fn streams_of_a_connection_are_bounded() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let gateway = connected(served.address).await;
+        assert_eq!(open(&gateway, METHOD).await.end().await.1, "0");
+        assert_eq!(gateway.current_max_send_streams(), 1200);
+        let many = Settings { max_exchanges: usize::MAX, ..settings() };
+        assert_eq!(many.max_streams(), u32::MAX);
+    });
+}
+
 #[test]
 fn a_message_that_is_too_long_is_refused_and_one_that_is_no_message_ends_its_exchange() {
     let served = Served::new(false, |_| ());
@@ -310,6 +331,7 @@ fn what_a_gateway_leaves_behind_is_released() {
         until(|| served.budget.used() == 3).await;
         drop((gateway, held, asked));
         until(|| judge.kept.lock().unwrap()[0].is_abandoned()).await;
+        assert_eq!(served.counted(), [Reason::GatewayGone]);
         judge.kept.lock().unwrap().clear();
         assert_eq!(served.budget.used(), 0);
     });
@@ -330,6 +352,68 @@ fn a_body_that_does_not_end_goes_on() {
     });
 }
 
+/// A gateway that always has a next piece does not hold its body for ever.
+#[test]
+fn the_time_of_a_body_ends_although_pieces_keep_coming() {
+    let served = Served::new(false, |settings| settings.body_timeout = Duration::ZERO);
+    run(async {
+        let gateway = connected(served.address).await;
+        let mut exchange = open(&gateway, METHOD).await;
+        let together = [head(mode::FULL_DUPLEX_STREAMED), body("a", false), body("b", true)];
+        let together = together.map(|message| framed(&message.encode_to_vec())).concat();
+        exchange.send.send_data(together.into(), false).unwrap();
+        let (answers, _) = exchange.end().await;
+        assert_eq!((answers.len(), told(&answers[0])), (3, Some("body_timeout".into())));
+    });
+}
+
+#[test]
+fn messages_arrive_however_they_are_cut_and_compressed_or_incomplete_ones_are_refused() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let gateway = connected(served.address).await;
+        let whole = [head(mode::BUFFERED), body("{}", true)].map(|message| framed(&message.encode_to_vec())).concat();
+        for size in [1, 3, 7] {
+            let mut exchange = open(&gateway, METHOD).await;
+            for cut in whole.chunks(size) {
+                exchange.send.send_data(Bytes::copy_from_slice(cut), false).unwrap();
+                tokio::task::yield_now().await;
+            }
+            let (answers, status) = exchange.end().await;
+            assert_eq!((told(&answers[1]), status), (Some("big".into()), "0".into()));
+        }
+        for bad in [&b"\x01\0\0\0\0"[..], b"\0\0\0\0\x05a", b"\0\0"] {
+            let mut exchange = open(&gateway, METHOD).await;
+            exchange.send.send_data(Bytes::from_static(bad), false).unwrap();
+            assert_eq!(exchange.end().await, (vec![], "13".into()));
+        }
+        let request = http::Request::post(format!("http://gateway{METHOD}")).header("grpc-encoding", "gzip");
+        let mut ready = gateway.clone().ready().await.unwrap();
+        let (answers, send) = ready.send_request(request.body(()).unwrap(), false).unwrap();
+        assert_eq!(Exchange { send, answers }.end().await.1, "12");
+    });
+}
+
+#[test]
+fn headers_and_what_else_is_no_body_are_bounded() {
+    let served = Served::new(false, |settings| settings.max_message_bytes = 10_000_000);
+    run(async {
+        let gateway = connected(served.address).await;
+        let mut many = head(mode::BUFFERED).encode_to_vec();
+        // Headers without a name or a value, then other fields, a few at a time.
+        let empty = [&[0x12, 4, 0x0a, 2, 0x0a, 0][..], &[0x40, 1]].concat();
+        many.extend(empty.iter().cycle().take(empty.len() * 200_000));
+        let mut exchange = open(&gateway, METHOD).await;
+        exchange.send.send_data(framed(&many), false).unwrap();
+        assert_eq!(exchange.rest().await, (vec![], "0".into()));
+        assert_eq!(served.counted(), [Reason::Protocol]);
+        let mut exchange = open(&gateway, METHOD).await;
+        exchange.say(&head(mode::BUFFERED));
+        exchange.say(&body(vec![b'x'; 2_000_000], true));
+        assert_eq!(told(&exchange.end().await.0[1]), Some("body_too_large".into()));
+    });
+}
+
 #[test]
 fn stopping_ends_those_that_wait_and_lets_the_others_decide() {
     let served = Served::new(false, |_| ());
@@ -345,7 +429,8 @@ fn stopping_ends_those_that_wait_and_lets_the_others_decide() {
         served.server.stop(PATIENCE);
         let (answers, status) = waits.rest().await;
         assert_eq!((answers.len(), status.as_str()), (2, "0"));
-        assert!(TcpStream::connect(served.address).await.is_err());
+        // The exchange may end a moment before the socket is closed.
+        until(|| std::net::TcpStream::connect(served.address).is_err()).await;
         decides.say(&body("}", true));
         let (answers, status) = decides.rest().await;
         assert_eq!((told(&answers[0]), status), (Some("big".into()), "0".into()));
@@ -358,11 +443,27 @@ fn connections_without_an_exchange_do_not_hold_up_the_end() {
     let served = Served::new(false, |_| ());
     run(async {
         let silent = TcpStream::connect(served.address).await.unwrap();
+        let mut slow = TcpStream::connect(served.address).await.unwrap();
+        slow.write_all(b"PRI * HTTP/2.0").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let idle = connected(served.address).await;
         assert_eq!(open(&idle, "/other.Service/Method").await.end().await.1, "12");
         served.server.stop(Duration::from_secs(3600));
         until(|| served.ended.try_recv().is_ok()).await;
-        drop((silent, idle));
+        drop((silent, slow, idle));
+    });
+}
+
+#[test]
+fn a_connection_that_is_not_http_2_is_closed_at_once() {
+    let served = Served::new(false, |_| ());
+    run(async {
+        let mut other = TcpStream::connect(served.address).await.unwrap();
+        other.write_all(b"GET").await.unwrap();
+        let mut left = Vec::new();
+        let _ = timeout(PATIENCE, other.read_to_end(&mut left)).await.unwrap();
+        assert_eq!(left, b"");
+        let _ = timeout(PATIENCE, connected(served.address)).await.unwrap();
     });
 }
 

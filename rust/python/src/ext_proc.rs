@@ -12,7 +12,7 @@ use std::{
         unix::net::UnixStream,
     },
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,6 +38,11 @@ struct Waiting {
     /// Whether the loop was woken since it last took.
     is_woken: AtomicBool,
     has_ended: AtomicBool,
+}
+
+/// Panics leave nothing half done here.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The end of the queue that the thread has.
@@ -98,13 +103,14 @@ impl Drop for Inbox {
 ///
 /// Raises:
 ///     OSError: The system has no thread or no descriptor left.
-#[pyclass(module = "turnout._core")]
+#[pyclass(module = "turnout._core", frozen)]
 pub(crate) struct ExtProcServer {
     server: Server,
     max_body_bytes: Limit,
-    requests: mpsc::Receiver<Request>,
+    requests: Mutex<mpsc::Receiver<Request>>,
     waiting: Arc<Waiting>,
     bell: UnixStream,
+    has_ended: AtomicBool,
 }
 
 #[pymethods]
@@ -152,7 +158,14 @@ impl ExtProcServer {
         };
         let server = Server::start(TcpListener::from(listener), settings, Arc::clone(&budget.0), Arc::new(inbox))
             .map_err(PyOSError::new_err)?;
-        Ok(Self { server, max_body_bytes, requests, waiting, bell })
+        Ok(Self {
+            server,
+            max_body_bytes,
+            requests: Mutex::new(requests),
+            waiting,
+            bell,
+            has_ended: AtomicBool::new(false),
+        })
     }
 
     /// The descriptor that is readable when there is something to take.
@@ -164,28 +177,31 @@ impl ExtProcServer {
     ///
     /// Returns:
     ///     Requests to be decided; and numbers of those that went on without being asked for, by reason.
-    fn take(&mut self, py: Python<'_>) -> PyResult<Taken> {
+    fn take(&self, py: Python<'_>) -> PyResult<Taken> {
         self.read_bell()?;
         // Before looking: what comes from here on wakes the loop again.
         self.waiting.is_woken.swap(false, Ordering::AcqRel);
+        // Likewise: what came before the end is taken here.
+        let has_ended = self.waiting.has_ended.load(Ordering::Acquire);
         let unchanged = Reason::ALL
             .iter()
             .map(|&reason| (reason.name(), self.waiting.unchanged[reason as usize].swap(0, Ordering::AcqRel)))
             .filter(|&(_, count)| count > 0)
             .collect();
         let mut requests = Vec::new();
-        while let Ok(request) = self.requests.try_recv() {
+        while let Ok(request) = locked(&self.requests).try_recv() {
             if !request.is_abandoned() {
-                requests.push(Py::new(py, ExtProcRequest(Some(request)))?);
+                requests.push(Py::new(py, ExtProcRequest(Mutex::new(Some(request))))?);
             }
         }
+        self.has_ended.fetch_or(has_ended, Ordering::AcqRel);
         Ok((requests, unchanged))
     }
 
-    /// Whether the server has stopped, and everything was taken.
+    /// Whether the server has stopped, and everything was taken after that.
     #[getter]
     fn has_ended(&self) -> bool {
-        self.waiting.has_ended.load(Ordering::Acquire) && self.requests.is_empty()
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Stops: no new connections. Exchanges that only wait for the HTTP answer end at once, the others may decide.
@@ -216,34 +232,42 @@ impl ExtProcServer {
 }
 
 /// A request of a gateway, which waits until it is answered or dropped. Its attributes are empty then.
-#[pyclass(module = "turnout._core")]
-pub(crate) struct ExtProcRequest(Option<Request>);
+#[pyclass(module = "turnout._core", frozen)]
+pub(crate) struct ExtProcRequest(Mutex<Option<Request>>);
 
 #[pymethods]
 impl ExtProcRequest {
     /// Which of the paths it has.
     #[getter]
     fn path(&self) -> usize {
-        self.0.as_ref().map_or(0, |request| request.path)
+        locked(&self.0).as_ref().map_or(0, |request| request.path)
     }
 
     /// All headers, also those of HTTP/2 that begin with a colon. Names are in lower case.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let headers = self.0.as_ref().map_or(&[][..], |request| &request.headers);
+        let headers = locked(&self.0).as_ref().map_or_else(Vec::new, |request| request.headers.clone());
         PyList::new(py, headers.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
     }
 
     /// The whole body.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.0.as_ref().map_or(&[], |request| &request.body))
+        // Not copied under the lock, which another thread may wait for with the interpreter's.
+        let body = locked(&self.0).as_ref().map_or_else(Bytes::new, |request| request.body.clone());
+        PyBytes::new(py, &body)
     }
 
     /// Seconds since the end of its body came.
     #[getter]
     fn waited_s(&self) -> f64 {
-        self.0.as_ref().map_or(0.0, |request| request.came.elapsed().as_secs_f64())
+        locked(&self.0).as_ref().map_or(0.0, |request| request.came.elapsed().as_secs_f64())
+    }
+
+    /// Whether nobody waits for the answer any more. The request was counted then.
+    #[getter]
+    fn is_abandoned(&self) -> bool {
+        locked(&self.0).as_ref().is_none_or(Request::is_abandoned)
     }
 
     /// Lets a model answer. Only the first answer counts.
@@ -251,31 +275,36 @@ impl ExtProcRequest {
     /// Args:
     ///     model: The value of the header.
     ///     body: What goes on; `None` for the body that came.
+    ///
+    /// Returns:
+    ///     Whether anybody still waited for it.
     #[pyo3(signature = (model, body=None))]
-    fn decided(&mut self, model: &[u8], body: Option<&[u8]>) {
+    fn decided(&self, model: &[u8], body: Option<&[u8]>) -> bool {
         let body = body.map(Bytes::copy_from_slice);
-        self.answer(Verdict::Decided { model: Bytes::copy_from_slice(model), body });
+        self.answer(Verdict::Decided { model: Bytes::copy_from_slice(model), body })
     }
 
     /// Lets the request go on as it came. Only the first answer counts.
     ///
     /// Args:
     ///     reason: Why, the value of a header.
-    fn unchanged(&mut self, reason: &[u8]) {
-        self.answer(Verdict::Unchanged(Bytes::copy_from_slice(reason)));
+    ///
+    /// Returns:
+    ///     Whether anybody still waited for it.
+    fn unchanged(&self, reason: &[u8]) -> bool {
+        self.answer(Verdict::Unchanged(Bytes::copy_from_slice(reason)))
     }
 
     /// Lets a request that was not answered go on without a decision, at once and not when it is collected.
-    fn close(&mut self) {
-        self.0 = None;
+    fn close(&self) {
+        locked(&self.0).take();
     }
 }
 
 impl ExtProcRequest {
-    fn answer(&mut self, verdict: Verdict) {
-        if let Some(request) = self.0.take() {
-            request.answer(verdict);
-        }
+    fn answer(&self, verdict: Verdict) -> bool {
+        let request = locked(&self.0).take();
+        request.is_some_and(|request| request.answer(verdict))
     }
 }
 

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import grpc
+from scripted_upstream import wait_until
 from tests.serve.ext_proc.messages import BUFFERED, METHOD, ProcessingRequest, ProcessingResponse
 
 from turnout.ext_proc.service import Service
@@ -97,15 +98,14 @@ class Gateway:
         sent = (one if isinstance(one, bytes) else one.SerializeToString() for one in messages)
         return [ProcessingResponse.FromString(one) for one in self.call(sent, timeout=30)]
 
-    async def _taken(self) -> None:
-        self.service.take()
-
     def outcome(self, name: str) -> float:
-        """How many requests had an outcome."""
-        # Those that the event loop was not asked for are counted a little later.
-        self._run(self._taken())
+        """How many requests had an outcome, as the event loop has counted them."""
         registry = self.state.metrics.registry
         return registry.get_sample_value("turnout_ext_proc_requests_total", {"outcome": name}) or 0.0
+
+    def counted(self, **expected: float) -> None:
+        """Waits until requests had outcomes: they are counted when the gateway has its answers."""
+        wait_until(lambda: {name: self.outcome(name) for name in expected} == expected)
 
 
 def headers_of(response: Any) -> dict[str, str]:

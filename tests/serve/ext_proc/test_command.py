@@ -11,6 +11,7 @@ import pytest
 from tests.serve.ext_proc.gateway import PAIR
 
 from turnout.cli import main
+from turnout.ext_proc.service import Service
 from turnout.serve.settings.file import settings_of
 
 TOML = (
@@ -80,6 +81,19 @@ def test_changes_of_answers_are_the_servers_own(config, tmp_path, capsys):
 def test_the_header_is_one_that_gateways_accept(tables, name):
     with pytest.raises(Exception, match=r"\[ext_proc\] model_header is"):
         settings_of({**tables, "ext_proc": {"model_header": name}})
+
+
+def test_a_server_that_ends_by_itself_ends_the_process(config, monkeypatch, caplog):
+    start = Service.start
+
+    async def broken(self, host, port):
+        found = await start(self, host, port)
+        self._server.stop(0.0)
+        return found
+
+    monkeypatch.setattr(Service, "start", broken)
+    assert main(["ext-proc", "--config", config()]) == 1
+    assert "the server for gateways has ended by itself" in caplog.text
 
 
 def test_the_process_reloads_and_ends(config, tmp_path):

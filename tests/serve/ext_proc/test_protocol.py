@@ -142,7 +142,7 @@ BAD = [
 def test_frames_that_do_not_belong_close_the_exchange_without_an_error(gateway, messages):
     one = gateway()
     assert len(one.ask(*messages)) == len(messages) - 1
-    assert one.outcome("protocol") == 1
+    one.counted(protocol=1)
     assert headers_of(one.ask(head(), body(chat()))[1])["x-turnout-model"] == "big"
 
 
@@ -173,7 +173,8 @@ def test_many_exchanges_at_once_do_not_mix(gateway):
 
     with ThreadPoolExecutor(20) as pool:
         assert all(pool.map(ask, range(300)))
-    assert (one.outcome("decided"), one.state.bodies.used) == (300, 0)
+    one.counted(decided=300)
+    assert one.state.bodies.used == 0
 
 
 def test_what_a_gateway_leaves_behind_is_released(gateway):

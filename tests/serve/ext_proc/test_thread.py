@@ -13,6 +13,7 @@ from scripted_upstream import wait_until
 from tests.serve.ext_proc.gateway import body, chat, head, headers_of
 
 from turnout._core import ByteBudget, ExtProcServer
+from turnout.ext_proc import decider
 
 FIELDS = {
     "paths": ["/v1/chat/completions"],
@@ -70,7 +71,7 @@ def test_what_needs_no_decision_does_not_wait_for_the_event_loop(gateway):
     assert len(one.ask(head("/v1/files"), body(b"x"))) == 2
     assert headers_of(one.ask(head(is_end=True))[0]) == {"x-turnout-undecided": "no_body"}
     blocked.release()
-    assert (one.outcome("other_path"), one.outcome("no_body")) == (1, 1)
+    one.counted(other_path=1, no_body=1)
 
 
 def test_a_request_that_waits_beyond_its_deadline_is_not_decided(gateway):
@@ -81,7 +82,8 @@ def test_a_request_that_waits_beyond_its_deadline_is_not_decided(gateway):
     wait_until(lambda: one.state.bodies.used > 0)
     threading.Timer(0.1, blocked.release).start()
     assert b"deadline" in next(answers)
-    assert (one.outcome("deadline"), one.outcome("decided"), one.state.recent.count) == (1, 0, 0)
+    one.counted(deadline=1, decided=0)
+    assert one.state.recent.count == 0
 
 
 def test_requests_of_gateways_that_gave_up_are_not_decided(gateway):
@@ -95,7 +97,32 @@ def test_requests_of_gateways_that_gave_up_are_not_decided(gateway):
     assert headers_of(one.ask(head("/v1/files"))[0]) == {}
     blocked.release()
     wait_until(lambda: one.state.bodies.used == 0)
-    assert (one.outcome("decided"), one.state.recent.count) == (0, 0)
+    one.counted(decided=0, gateway_gone=1)
+    assert one.state.recent.count == 0
+
+
+def test_requests_whose_gateways_give_up_while_they_are_decided_are_not_counted_as_decided(gateway, monkeypatch):
+    begun, going_on = threading.Event(), threading.Event()
+    plan = decider.plan
+
+    async def slow(*arguments):
+        begun.set()
+        await asyncio.to_thread(going_on.wait, 30)
+        return await plan(*arguments)
+
+    monkeypatch.setattr(decider, "plan", slow)
+    one = gateway()
+    call = one.call(iter([head().SerializeToString(), body(chat()).SerializeToString()]), timeout=30)
+    next(call)
+    assert begun.wait(30)
+    call.cancel()
+    one.counted(gateway_gone=1)
+    going_on.set()
+    wait_until(lambda: one.state.bodies.used == 0)
+    # The next one is: it was the first one's loop.
+    assert headers_of(one.ask(head(), body(chat()))[1])["x-turnout-model"] == "big"
+    one.counted(decided=1, gateway_gone=1)
+    assert one.state.recent.count == 1
 
 
 def test_a_request_that_the_event_loop_drops_goes_on(gateway, monkeypatch):
@@ -107,7 +134,8 @@ def test_a_request_that_the_event_loop_drops_goes_on(gateway, monkeypatch):
     monkeypatch.setattr(one.service._decider, "decide", dropped)
     _, answer = one.ask(head(), body(chat()))
     assert headers_of(answer) == {"x-turnout-undecided": "internal_error"}
-    assert (one.outcome("internal_error"), one.state.bodies.used) == (1, 0)
+    one.counted(internal_error=1)
+    assert one.state.bodies.used == 0
 
 
 def test_a_reload_changes_the_length_of_bodies(gateway):
@@ -129,8 +157,7 @@ def test_a_server_has_its_own_descriptor_and_ends_when_it_is_told(listener):
     assert (server.take(), server.has_ended) == (([], []), False)
     server.stop(1e30)
     server.stop(0.0)
-    wait_until(lambda: server.has_ended)
-    assert server.take() == ([], [])
+    wait_until(lambda: server.take() == ([], []) and server.has_ended)
 
 
 @pytest.mark.parametrize("number", [-1, 1_000_000])
