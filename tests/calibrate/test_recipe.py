@@ -20,7 +20,7 @@ def test_equal_scores_have_one_figure_whatever_the_order_of_the_rows() -> None:
     assert apgr_of(score, gain) == pytest.approx(0.2 * 0.25 + 0.6 * 0.75 + 0.2)
 
 
-def test_outcomes_count_twice_where_they_contradict_grades() -> None:
+def test_outcomes_count_three_times_where_they_contradict_grades() -> None:
     generator = np.random.default_rng(0)
     raw = generator.uniform(0.2, 0.8, 3000)
     is_outcome = np.arange(3000) < 1500
@@ -28,7 +28,7 @@ def test_outcomes_count_twice_where_they_contradict_grades() -> None:
     fitted = calibration.fit_map(raw, chance, is_outcome)
     assert fitted["kind"] == "isotonic"
     found = calibrate(logit(np.array([0.5])), fitted)[0]
-    assert found == pytest.approx((2 * 0.4 + 0.7) / 3, abs=0.02)
+    assert found == pytest.approx((3 * 0.4 + 0.7) / 4, abs=0.02)
 
 
 def test_the_error_is_that_of_prompts_that_the_map_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,4 +55,4 @@ def test_the_error_is_that_of_prompts_that_the_map_has_not_seen(monkeypatch: pyt
     drawn = generator.permutation(chance)
     monkeypatch.setattr(calibration, "held_out_chances", lambda data: (prompts, drawn, is_outcome))
     flat = calibration.calibration_error(None, raw_rates)
-    assert flat["all"]["error"] < 0.08, "without a signal the map is nearly flat"
+    assert flat["all"]["error"] < 0.1, "without a signal the map is nearly flat"

@@ -85,8 +85,10 @@ async def _relay_events(events: EventRelay, send: Send, metrics: Metrics) -> Non
         # Only whole events went out before, so that clients read this one and raise it.
         cut = ApiError(502, f"the stream was interrupted: {error}", code=f"upstream_{error.reason}")
         await _send_part(send, events.error_event(cut))
-    if events.has_error:
-        metrics.errors.labels("stream_error_event").inc()
+    finally:
+        # Clients that read an error event leave at once, and then this is canceled.
+        if events.has_error:
+            metrics.errors.labels("stream_error_event").inc()
 
 
 async def _relay_bytes(rest: BytesRelay, send: Send) -> None:
