@@ -38,7 +38,9 @@ function status(state, text) {
   if (line.textContent !== text) line.textContent = text;
 }
 
-function failed(failure) {
+/** Tells a failure; one of the connection is over when the connection is back, another one when its request succeeds. */
+function failed(failure, isOfConnection = failure.kind === "gone") {
+  alertLine.dataset.of = isOfConnection ? "connection" : "request";
   if (failure.kind === "key") {
     byId("key").hidden = false;
     status("gone", "needs a key");
@@ -54,7 +56,7 @@ function failed(failure) {
 
 function recovered() {
   status("here", "connected");
-  tellAlert("");
+  if (alertLine.dataset.of === "connection") tellAlert("");
   byId("key").hidden = true;
 }
 
@@ -206,7 +208,7 @@ async function connect() {
     try {
       return await api.setup();
     } catch (failure) {
-      failed(failure);
+      failed(failure, true);
       if (failure.kind === "key") await keyGiven();
       else await pause(wait);
     }
@@ -242,7 +244,7 @@ async function watch(live, page) {
       }
       failed(new api.Failure("gone", "The server ended the connection."));
     } catch (failure) {
-      failed(failure);
+      failed(failure, true);
       if (failure.kind === "key") await keyGiven();
     }
     await pause(wait);
