@@ -30,7 +30,7 @@ _CHARACTERS = 4000
 
 
 def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness = DEFAULT) -> bool:
-    """Whether the last step shows that a turn does not get on. Whoever takes over gets as many steps before the next stall.
+    """Whether the last step shows that a turn does not get on. The model that takes over gets the same number of steps before the next stall.
 
     Args:
         messages: As for :func:`turnout.conversation.prompt_of`.
@@ -82,7 +82,7 @@ def is_stalled(messages: Any, errors: int = 0, steps: int = 0, harness: Harness 
 class _SameError:
     """How many results, from the last one back, are the same error.
 
-    Tests fail, the agent changes something, and they fail again: results of changes that are no such error do not count.
+    Tests fail, the agent changes something, and they fail again: the results of such changes do not count, unless they are the same error.
     """
 
     def __init__(self) -> None:

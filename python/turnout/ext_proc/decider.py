@@ -11,7 +11,7 @@ from prometheus_client import Counter, Histogram
 
 from turnout._core import ExtProcRequest
 from turnout.serve.decisions.efforts import body_for
-from turnout.serve.dialects import CHAT, COUNT_TOKENS, MESSAGES, RESPONSES
+from turnout.serve.dialects import CHAT, COMPACT, COUNT_INPUT_TOKENS, COUNT_TOKENS, MESSAGES, RESPONSES
 from turnout.serve.dialects.errors import ApiError
 from turnout.serve.endpoints.planner import plan
 from turnout.serve.http.asgi import client_of, header
@@ -27,7 +27,7 @@ logger = logging.getLogger("turnout.ext_proc")
 #: Outcomes, besides the codes of :class:`~turnout.serve.dialects.errors.ApiError`.
 DECIDED, OTHER_PATH, GATEWAY_GONE = "decided", "other_path", "gateway_gone"
 #: What bodies are written in, by the end of their path: gateways put prefixes before it. The first that fits counts.
-DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, RESPONSES)
+DIALECTS = (COUNT_TOKENS, MESSAGES, CHAT, COUNT_INPUT_TOKENS, COMPACT, RESPONSES)
 _SECONDS = (100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 0.25, 1.0)
 
 
@@ -61,7 +61,7 @@ class Decider:
     async def decide(self, request: ExtProcRequest) -> None:
         """Decides for one request within the deadline, which began when its body came, and answers it.
 
-        One that nobody waits for any more is not counted here: the server did when its gateway gave up, or when it went on.
+        A request whose gateway gave up, or that went on without a decision, is not counted here: the server has counted it.
 
         Args:
             request: A request of a gateway; its path is one of :data:`DIALECTS`.

@@ -26,7 +26,7 @@ class Service:
     Args:
         state: The state of a server, whose upstreams are not called.
         shares_port: Whether other processes listen on its port, too.
-        on_failure: Called when the server has ended although nobody stopped it.
+        on_failure: Called when the server ends without being stopped.
     """
 
     def __init__(

@@ -55,6 +55,12 @@ def test_each_dialect_is_decided_as_the_server_does(gateway, start, upstream, na
         assert headers_of(answer)["x-turnout-model"] == expected["decisions"][0]["model"]
 
 
+@pytest.mark.parametrize("path", ["/v1/responses/input_tokens", "/v1/responses/compact"])
+def test_counts_and_summaries_of_responses_are_decided(gateway, path):
+    _, answer = gateway().ask(head(path), body(json.dumps({"model": "router-mf-0.0", "input": "Hello!"}).encode()))
+    assert headers_of(answer)["x-turnout-model"] == "big"
+
+
 def test_tokens_are_counted_by_the_model_that_would_answer(gateway):
     one = gateway()
     _, answer = one.ask(head("/v1/messages/count_tokens"), body(chat()))

@@ -45,6 +45,8 @@ class Dialect(ABC):
     is_logged: ClassVar[bool] = True
     #: Whether agents ask for summaries of what they do: these begin no turn, stay with its model, and take no reasoning effort.
     is_summary: ClassVar[bool] = False
+    #: Whether answers may be streams.
+    can_stream: ClassVar[bool] = True
 
     def is_stream(self, request: Mapping[str, Any]) -> bool:
         """Whether a request asks for a stream. Upstreams differ on ``1`` and ``"true"``, so only the booleans are accepted.
@@ -55,6 +57,8 @@ class Dialect(ABC):
         Raises:
             ApiError: ``stream`` is of another type.
         """
+        if not self.can_stream:
+            return False
         found = request.get("stream")
         if found is None or isinstance(found, bool):
             return bool(found)
@@ -254,6 +258,21 @@ class Dialect(ABC):
             tail: The last events before it.
         """
         return b"data: " + self.error_body(error, request_id) + b"\n\n"
+
+
+class TokenCount(Dialect):
+    """The count of a request's input tokens, at the model that would answer it; beside the class of its dialect."""
+
+    operation = "count_tokens"
+    is_logged = False
+    can_stream = False
+
+    def check_whole(self, body: bytes) -> dict[str, Any]:
+        """A number of tokens."""
+        found = self.whole(body)
+        if not isinstance(found.get("input_tokens"), int):
+            raise BadAnswerError("no_count", "200 without a number of input_tokens")
+        return found
 
 
 def is_json_format(format: Any) -> bool:

@@ -159,20 +159,6 @@ def check_error(found: Mapping[str, Any], statuses: Mapping[str, int], body: byt
     raise BadAnswerError("error_in_answer", f"200 with an error: {_described(details)}", body, status)
 
 
-def checked_count(found: dict[str, Any]) -> dict[str, Any]:
-    """A count of tokens.
-
-    Args:
-        found: An answer.
-
-    Raises:
-        BadAnswerError: It has no number of ``input_tokens``.
-    """
-    if not isinstance(found.get("input_tokens"), int):
-        raise BadAnswerError("no_count", "200 without a number of input_tokens")
-    return found
-
-
 def _described(error: Any) -> str:
     if not isinstance(error, dict):
         return _text(error)

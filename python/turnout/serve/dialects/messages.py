@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import orjson
 
-from turnout.serve.dialects.dialect import Dialect, is_json_format
+from turnout.serve.dialects.dialect import Dialect, TokenCount, is_json_format
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.dialects.judging import BadAnswerError, checked_count
+from turnout.serve.dialects.judging import BadAnswerError
 
 #: Types of errors by status. 504 and 529 are Anthropic's own use of them.
 _TYPES = {
@@ -96,17 +96,7 @@ class Messages(Dialect):
         return b"event: error\n" + super().error_event(error, request_id, tail)
 
 
-class CountTokens(Messages):
+class CountTokens(TokenCount, Messages):
     """``POST /v1/messages/count_tokens``: at the model that a message would go to."""
 
     path = "/messages/count_tokens"
-    operation = "count_tokens"
-    is_logged = False
-
-    def is_stream(self, request: Mapping[str, Any]) -> bool:
-        """Never."""
-        return False
-
-    def check_whole(self, body: bytes) -> dict[str, Any]:
-        """A number of tokens."""
-        return checked_count(self.whole(body))

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from turnout.serve.dialects.dialect import ID, Dialect, is_json_format
+from turnout.serve.dialects.dialect import ID, Dialect, TokenCount, is_json_format
 from turnout.serve.dialects.errors import ApiError
-from turnout.serve.dialects.judging import BadAnswerError, check_error, checked_count
+from turnout.serve.dialects.judging import BadAnswerError, check_error
 
 #: Events that come before the model has begun. A response in the background that is queued counts as begun: its client needs the id.
 _BEFORE = frozenset(["response.created", "response.in_progress", "keepalive"])
@@ -109,20 +109,10 @@ class Responses(Dialect):
         return b"event: error\ndata: " + json.dumps(event).encode() + b"\n\n"
 
 
-class CountInputTokens(Responses):
+class CountInputTokens(TokenCount, Responses):
     """``POST /v1/responses/input_tokens``: at the model that a response would come from."""
 
     path = "/responses/input_tokens"
-    operation = "count_tokens"
-    is_logged = False
-
-    def is_stream(self, request: Mapping[str, Any]) -> bool:
-        """Never."""
-        return False
-
-    def check_whole(self, body: bytes) -> dict[str, Any]:
-        """A number of tokens."""
-        return checked_count(self.whole(body))
 
 
 class Compact(Responses):
@@ -132,10 +122,7 @@ class Compact(Responses):
     operation = "compact"
     is_logged = False
     is_summary = True
-
-    def is_stream(self, request: Mapping[str, Any]) -> bool:
-        """Never."""
-        return False
+    can_stream = False
 
 
 class StoredResponse(Responses):
